@@ -1,0 +1,254 @@
+//! What `lb.yaml` means, after defaults. Durations and counts are final: nothing downstream knows a default.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use balance::{AdminState, Algorithm, Weight};
+use health::Timing;
+
+/// A whole `lb.yaml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LbConfig {
+    /// Where clients connect, in the order of the file. At least one.
+    pub frontends: Vec<Frontend>,
+    /// Where requests go, in the order of the file. At least one.
+    pub backends: Vec<Backend>,
+    /// How server names are resolved.
+    pub resolvers: Resolvers,
+    /// lbd's process.
+    pub lbd: Lbd,
+    /// healthd's process.
+    pub healthd: Healthd,
+}
+
+impl LbConfig {
+    /// The backend of that name.
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        self.backends.iter().find(|backend| backend.name == name)
+    }
+}
+
+/// A set of listening addresses and what happens to requests that arrive there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frontend {
+    /// Its key in the file.
+    pub name: String,
+    /// Listening addresses. At least one.
+    pub bind: Vec<SocketAddr>,
+    /// The name of an existing backend.
+    pub backend: String,
+    /// How long a client may take.
+    pub timeouts: ClientTimeouts,
+    /// How large a request head may be.
+    pub limits: HeadLimits,
+    /// What is told to servers about the client's address.
+    pub forwarded_for: ForwardedFor,
+    /// Whether, and how, requests are logged.
+    pub access_log: AccessLog,
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTimeouts {
+    /// From the first byte of a request head (or from accepting the connection) to its last. Default 10 s.
+    pub request_head: Duration,
+    /// An idle connection between two requests. Default 10 s.
+    pub keep_alive: Duration,
+    /// No progress in reading a body from, or writing to, the client. Default 50 s.
+    pub client: Duration,
+    /// No progress in either direction of an upgraded connection. Default 1 h.
+    pub tunnel: Duration,
+}
+
+/// How large a request head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the request line, beyond which the answer is 414. Default 8 KiB.
+    pub request_line: usize,
+    /// Bytes of the whole head, beyond which the answer is 431. Default 16 KiB; at most 32 KiB.
+    pub head: usize,
+    /// Number of fields, beyond which the answer is 431. Default 100; at most 256.
+    pub fields: usize,
+}
+
+/// What is told to servers about the client's address in `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedFor {
+    /// The client's address is appended to what the client sent (`append`, the default).
+    Append,
+    /// What the client sent is removed first (`replace`): right where clients are not trusted.
+    Replace,
+    /// Nothing is added, and what the client sent is passed on (`off`).
+    Off,
+}
+
+/// Whether, and how, requests are logged to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// HAProxy's `httplog` fields (`httplog`, the default).
+    Httplog,
+    /// One JSON object a line (`json`).
+    Json,
+    /// Not at all (`off`).
+    Off,
+}
+
+/// A set of servers that answer the same requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// Its key in the file.
+    pub name: String,
+    /// How the next server is chosen. Default roundrobin.
+    pub balance: Algorithm,
+    /// How servers are checked; none means unchecked. Default: `GET /`, 200.
+    pub check: Option<Check>,
+    /// In the order of the file. At least one.
+    pub servers: Vec<Server>,
+    /// How many other attempts a request gets when connecting fails. Default 3.
+    pub retries: u32,
+    /// Retries in per cent of requests, beyond which a failure is final. Default 20; a few are always allowed.
+    pub retry_budget: u32,
+    /// How long servers may take.
+    pub timeouts: ServerTimeouts,
+}
+
+/// How long servers may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerTimeouts {
+    /// From choosing a server to being connected, all attempts together. Default 5 s.
+    pub connect: Duration,
+    /// No progress in reading from, or writing to, the server. Default 50 s.
+    pub server: Duration,
+    /// An idle pooled connection. Default 10 s.
+    pub keep_alive: Duration,
+}
+
+/// A server of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Its key in the file.
+    pub name: String,
+    /// Where it listens.
+    pub address: ServerAddress,
+    /// Its share of requests. Default 1.
+    pub weight: Weight,
+    /// The state it starts in. Default ready.
+    pub state: AdminState,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerAddress {
+    /// An address, or a name to resolve.
+    pub host: Host,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// An address, or a name to resolve.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An IPv4 or IPv6 address.
+    Ip(IpAddr),
+    /// A host name.
+    Name(String),
+}
+
+impl ServerAddress {
+    /// The socket address, unless a name has to be resolved first.
+    pub fn literal(&self) -> Option<SocketAddr> {
+        match self.host {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port)),
+            Host::Name(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// How the servers of a backend are checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What a check does.
+    pub probe: Probe,
+    /// When, and how many decide.
+    pub timing: Timing,
+    /// Check this port instead of the server's own.
+    pub port: Option<u16>,
+}
+
+/// What a check does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Probe {
+    /// Connects, and closes.
+    Tcp,
+    /// Sends a request and compares the answer's status.
+    Http(HttpProbe),
+}
+
+/// The request of an HTTP check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpProbe {
+    /// Default GET.
+    pub method: String,
+    /// Path and query. Default `/`.
+    pub path: String,
+    /// The Host field. Default: the server's address as configured.
+    pub host: Option<String>,
+    /// Further fields, in order.
+    pub headers: Vec<(String, String)>,
+    /// Statuses taken as good. Default 200.
+    pub expect: ExpectedStatus,
+}
+
+/// A set of HTTP statuses: `200`, `[200, 204]`, `"200-299"`, or a list of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedStatus(pub Vec<std::ops::RangeInclusive<u16>>);
+
+impl ExpectedStatus {
+    /// Whether a status is in the set.
+    pub fn contains(&self, status: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&status))
+    }
+}
+
+/// How server names are resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolvers {
+    /// Explicit name servers; empty means the system's resolv.conf.
+    pub nameservers: Vec<SocketAddr>,
+    /// How long one query may take. Default 1 s.
+    pub timeout: Duration,
+    /// The shortest time an answer is kept, whatever its TTL. Default 1 s.
+    pub min_ttl: Duration,
+    /// The longest time an answer is kept, whatever its TTL. Default 60 s.
+    pub max_ttl: Duration,
+}
+
+/// lbd's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lbd {
+    /// Its admin HTTP, the file's top-level `admin.bind`. Default 127.0.0.1:8404.
+    pub admin: SocketAddr,
+    /// Worker threads. Default: one a processor.
+    pub workers: usize,
+    /// How long a graceful stop waits for requests in flight. Default 30 s.
+    pub stop_timeout: Duration,
+    /// How long a start waits for healthd's first verdicts. Default 3 s.
+    pub verdict_wait: Duration,
+}
+
+/// healthd's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healthd {
+    /// Its admin HTTP. Default 127.0.0.1:8406.
+    pub admin: SocketAddr,
+}

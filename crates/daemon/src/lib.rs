@@ -1,0 +1,1 @@
+//! What every Tandem daemon shares.

@@ -1,0 +1,3 @@
+//! healthd
+
+fn main() {}
