@@ -1,1 +1,3 @@
 //! What every Tandem daemon shares.
+
+pub mod page;

@@ -1,0 +1,1 @@
+//! What people and programs see of lbd: pure functions from statistics to text.
