@@ -426,6 +426,9 @@ pub struct StatRow {
     pub sessions: u64,
     /// The most at once.
     pub sessions_max: u64,
+    /// Idle connections kept for reuse, a server's or a backend's.
+    #[serde(default)]
+    pub idle: u64,
     /// Connections (frontend) or requests (server, backend) since the start.
     pub sessions_total: u64,
     /// In the last second.
