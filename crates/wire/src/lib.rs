@@ -1,5 +1,8 @@
 //! The Unix-socket protocol that Tandem's daemons speak with each other and with their operators.
 
+mod condition;
+pub mod human;
 mod message;
 
+pub use condition::{Condition, Tone};
 pub use message::*;
