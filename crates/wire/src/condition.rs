@@ -92,7 +92,9 @@ impl Condition {
         match self {
             Self::Open | Self::Up | Self::NoCheck => Tone::Good,
             Self::Drain | Self::Maint => Tone::Paused,
-            Self::Falling { .. } | Self::Rising { .. } | Self::NoLb | Self::Stopped | Self::Other => Tone::Warning,
+            Self::Falling { .. } | Self::Rising { .. } | Self::NoLb | Self::Stopped | Self::Other => {
+                Tone::Warning
+            }
             Self::Down => Tone::Bad,
         }
     }
@@ -129,7 +131,9 @@ mod tests {
 
     #[test]
     fn every_word_is_read_as_it_is_written() {
-        for status in ["OPEN", "STOP", "UP", "UP 2/3", "DOWN", "DOWN 1/2", "DRAIN", "MAINT", "no check", "NOLB"] {
+        for status in
+            ["OPEN", "STOP", "UP", "UP 2/3", "DOWN", "DOWN 1/2", "DRAIN", "MAINT", "no check", "NOLB"]
+        {
             assert_ne!(Condition::of(status), Condition::Other, "{status}");
             assert_eq!(Condition::of(status).to_string(), status);
         }
