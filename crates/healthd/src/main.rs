@@ -1,3 +1,3 @@
-//! healthd
+//! healthd: active health checks for lbd.
 
 fn main() {}

@@ -1,0 +1,283 @@
+//! Names asked of a real name server, whose records change while healthd uses them.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use config::Resolvers;
+use healthd::resolve::{NameWatch, Names, Resolved, SystemFiles};
+use nix::sys::signal::Signal;
+use prometheus::{IntCounterVec, Opts};
+use tempfile::TempDir;
+use testkit::{Addresses, PATIENCE, Process, wait_until};
+
+/// A dnsmasq with records that can be changed. Names under `test` and names without a dot are its own; it refuses others.
+struct Dns {
+    address: SocketAddr,
+    /// Seconds.
+    ttl: u32,
+    dir: TempDir,
+    process: Option<Process>,
+}
+
+impl Dns {
+    fn start(address: SocketAddr, records: &str) -> Self {
+        Self::start_with_ttl(address, records, 1)
+    }
+
+    fn start_with_ttl(address: SocketAddr, records: &str, ttl: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut dns = Self { address, ttl, dir, process: None };
+        dns.write(records);
+        dns.run();
+        dns
+    }
+
+    fn run(&mut self) {
+        let mut command = Command::new("/usr/sbin/dnsmasq");
+        command
+            .args([
+                "--keep-in-foreground",
+                "--conf-file=/dev/null",
+                "--no-resolv",
+                "--no-hosts",
+                "--no-daemon",
+            ])
+            .args(["--bind-interfaces", "--domain-needed", "--local=/test/", "--user=root"])
+            .arg(format!("--local-ttl={}", self.ttl))
+            .arg(format!("--listen-address={}", self.address.ip()))
+            .arg(format!("--port={}", self.address.port()))
+            .arg(format!("--addn-hosts={}", self.dir.path().join("records").display()))
+            .arg(format!("--pid-file={}", self.dir.path().join("pid").display()));
+        self.process = Some(Process::spawn("dnsmasq", command, self.dir.path()));
+        wait_until("dnsmasq listens", || std::net::TcpStream::connect(self.address).is_ok());
+    }
+
+    fn write(&self, records: &str) {
+        fs::write(self.dir.path().join("records"), records).unwrap();
+    }
+
+    /// Replaces its records, in the format of /etc/hosts.
+    fn change(&self, records: &str) {
+        self.write(records);
+        self.process.as_ref().unwrap().signal(Signal::SIGHUP);
+    }
+
+    fn stop(&mut self) {
+        self.process = None;
+    }
+}
+
+fn config(nameservers: &[SocketAddr]) -> Resolvers {
+    Resolvers {
+        nameservers: nameservers.to_vec(),
+        timeout: Duration::from_millis(500),
+        min_ttl: Duration::from_millis(100),
+        max_ttl: Duration::from_millis(500),
+    }
+}
+
+fn files(dir: &TempDir) -> SystemFiles {
+    SystemFiles { resolv_conf: dir.path().join("resolv.conf"), hosts: dir.path().join("hosts") }
+}
+
+fn counter() -> IntCounterVec {
+    IntCounterVec::new(Opts::new("queries", "Questions by outcome"), &["outcome"]).unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// Waits until the name means what the condition says.
+async fn until(watch: &mut NameWatch, what: &str, condition: impl Fn(&Resolved) -> bool) -> Resolved {
+    let wait = async {
+        loop {
+            let resolved = watch.resolved();
+            if condition(&resolved) {
+                return resolved;
+            }
+            watch.changed().await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(resolved) => resolved,
+        Err(_) => panic!("waited in vain: {what}; {:?}", watch.resolved()),
+    }
+}
+
+async fn until_address(watch: &mut NameWatch, address: &str) -> Resolved {
+    until(watch, address, |resolved| resolved.address == Some(ip(address)) && resolved.error.is_none()).await
+}
+
+#[tokio::test]
+async fn an_address_that_changes_vanishes_and_returns() {
+    let addresses = Addresses::claim();
+    let dir = tempfile::tempdir().unwrap();
+    let mut dns = Dns::start(addresses.socket(1, 5353), "10.9.0.1 nginx1\n");
+    let queries = counter();
+    let names = Names::new(&config(&[dns.address]), files(&dir), queries.clone());
+    let mut watch = names.watch("nginx1", 0);
+    assert_eq!(watch.resolved(), Resolved { address: None, error: None, asked: false });
+    until_address(&mut watch, "10.9.0.1").await;
+
+    dns.change("10.9.0.2 nginx1\n");
+    until_address(&mut watch, "10.9.0.2").await;
+
+    // The name of a stopped container is gone: its address stays in use, and the reason is known.
+    dns.change("10.9.0.3 other\n");
+    let gone = until(&mut watch, "an error", |resolved| resolved.error.is_some()).await;
+    assert_eq!(gone.address, Some(ip("10.9.0.2")));
+    let expected = format!("nginx1: no such host (NXDOMAIN from {})", dns.address);
+    assert_eq!(gone.error.as_deref(), Some(expected.as_str()));
+    let [resolution] = names.resolutions().try_into().unwrap();
+    assert_eq!((resolution.name.as_str(), resolution.addresses), ("nginx1", vec![ip("10.9.0.2")]));
+    assert_eq!(resolution.error, Some(expected));
+    assert!(resolution.resolved >= 2 && resolution.failed >= 1);
+
+    dns.change("10.9.0.4 nginx1\n");
+    until_address(&mut watch, "10.9.0.4").await;
+    dns.stop();
+    let silent = until(&mut watch, "an error", |resolved| resolved.error.is_some()).await;
+    assert_eq!(silent.address, Some(ip("10.9.0.4")));
+    dns.write("10.9.0.5 nginx1\n");
+    dns.run();
+    until_address(&mut watch, "10.9.0.5").await;
+    assert!(queries.with_label_values(&["nxdomain"]).get() >= 1);
+    assert!(queries.with_label_values(&["resolved"]).get() >= 4);
+}
+
+#[tokio::test]
+async fn a_doubted_address_is_asked_for_before_its_ttl_ends() {
+    let addresses = Addresses::claim();
+    let dir = tempfile::tempdir().unwrap();
+    let dns = Dns::start_with_ttl(addresses.socket(1, 5353), "10.9.0.1 nginx1.test\n", 600);
+    let queries = counter();
+    let patient = Resolvers { max_ttl: Duration::from_secs(600), ..config(&[dns.address]) };
+    let names = Names::new(&patient, files(&dir), queries.clone());
+    let mut watch = names.watch("nginx1.test", 0);
+    until_address(&mut watch, "10.9.0.1").await;
+    let [resolution] = names.resolutions().try_into().unwrap();
+    assert!(resolution.next_query_ms > 500_000, "the answer holds for its TTL: {resolution:?}");
+    dns.change("10.9.0.2 nginx1.test\n");
+    // dnsmasq reads its records at its leisure after the signal: a doubt may come too early for it.
+    let wait = async {
+        while watch.resolved().address != Some(ip("10.9.0.2")) {
+            watch.doubt();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    assert_eq!(queries.with_label_values(&["resolved"]).get(), names.resolutions()[0].resolved);
+}
+
+#[tokio::test]
+async fn other_name_servers_after_a_reload_are_asked_at_once() {
+    let addresses = Addresses::claim();
+    let dir = tempfile::tempdir().unwrap();
+    let before = Dns::start_with_ttl(addresses.socket(1, 5353), "10.9.0.1 nginx1.test\n", 600);
+    let after = Dns::start_with_ttl(addresses.socket(2, 5353), "10.9.0.2 nginx1.test\n", 600);
+    let patient = Resolvers { max_ttl: Duration::from_secs(600), ..config(&[before.address]) };
+    let names = Names::new(&patient, files(&dir), counter());
+    let mut watch = names.watch("nginx1.test", 0);
+    until_address(&mut watch, "10.9.0.1").await;
+    names.configure(&Resolvers { nameservers: vec![after.address], ..patient });
+    until_address(&mut watch, "10.9.0.2").await;
+}
+
+#[tokio::test]
+async fn servers_of_one_name_spread_over_its_addresses() {
+    let addresses = Addresses::claim();
+    let dir = tempfile::tempdir().unwrap();
+    let dns =
+        Dns::start(addresses.socket(1, 5353), "10.9.0.1 web.test\n10.9.0.2 web.test\nfd00::1 web.test\n");
+    let names = Names::new(&config(&[dns.address]), files(&dir), counter());
+    let mut watches: Vec<NameWatch> = (0..4).map(|slot| names.watch("web.test", slot)).collect();
+    let [a, b, c, d] = watches.as_mut_slice() else { panic!("four watches") };
+    until_address(a, "10.9.0.1").await;
+    until_address(b, "10.9.0.2").await;
+    until_address(c, "fd00::1").await;
+    until_address(d, "10.9.0.1").await;
+    dns.change("10.9.0.2 web.test\n10.9.0.3 web.test\nfd00::1 web.test\n");
+    until_address(a, "10.9.0.3").await;
+    until_address(b, "10.9.0.2").await;
+    until_address(c, "fd00::1").await;
+    assert_eq!(names.resolutions().len(), 1, "one task for all of them");
+    drop(watches);
+    assert_eq!(names.resolutions(), [], "a name that nobody uses is forgotten");
+}
+
+#[tokio::test]
+async fn the_hosts_file_comes_first_and_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(&dir);
+    fs::write(&files.hosts, "10.9.1.1 nginx1 www\n").unwrap();
+    // There is no resolv.conf, and no name server to ask.
+    let names = Names::new(&config(&[]), files.clone(), counter());
+    let mut known = names.watch("Nginx1", 0);
+    until_address(&mut known, "10.9.1.1").await;
+    let mut unknown = names.watch("elsewhere", 0);
+    let missing = until(&mut unknown, "an error", |resolved| resolved.error.is_some()).await;
+    assert!(missing.error.unwrap().starts_with("elsewhere: cannot read "), "the reason names the file");
+    fs::write(&files.hosts, "10.9.1.22 nginx1\n10.9.1.3 elsewhere\n").unwrap();
+    until_address(&mut known, "10.9.1.22").await;
+    until_address(&mut unknown, "10.9.1.3").await;
+}
+
+#[tokio::test]
+async fn the_systems_name_servers_and_search_list() {
+    if !testkit::is_root() {
+        testkit::skip!("resolv.conf has no ports, and binding port 53 needs root");
+    }
+    let addresses = Addresses::claim();
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(&dir);
+    let records = "10.9.0.1 nginx1.cluster.test\n10.9.0.2 nginx2\n10.9.0.3 a.b\n10.9.0.4 a.b.cluster.test\n";
+    let dns = Dns::start(addresses.socket(1, 53), records);
+    let server = format!("nameserver {}\n", dns.address.ip());
+    fs::write(&files.resolv_conf, format!("{server}search other.test cluster.test\n")).unwrap();
+    let names = Names::new(&config(&[]), files.clone(), counter());
+    // A single label goes along the search list first, then as it is; a name with a dot the other way round.
+    until_address(&mut names.watch("nginx1", 0), "10.9.0.1").await;
+    until_address(&mut names.watch("nginx2", 0), "10.9.0.2").await;
+    until_address(&mut names.watch("nginx1.cluster.test", 0), "10.9.0.1").await;
+    let mut dotted = names.watch("a.b.cluster", 0);
+    let missing = until(&mut dotted, "an error", |resolved| resolved.error.is_some()).await;
+    let text = missing.error.unwrap();
+    assert!(text.contains(&dns.address.ip().to_string()), "{text}");
+
+    // The file changes when a container joins a network. As in Docker, names are then taken as they are first.
+    let mut nginx1 = names.watch("nginx1", 0);
+    until_address(&mut nginx1, "10.9.0.1").await;
+    fs::write(&files.resolv_conf, format!("{server}options ndots:0\n")).unwrap();
+    let missing = until(&mut nginx1, "an error", |resolved| resolved.error.is_some()).await;
+    assert!(missing.error.unwrap().starts_with("nginx1: no such host"), "there is no search list any more");
+}
+
+#[tokio::test]
+async fn a_dead_name_server_does_not_hide_a_living_one() {
+    let addresses = Addresses::claim();
+    let dir = tempfile::tempdir().unwrap();
+    let silent = tokio::net::UdpSocket::bind(addresses.socket(2, 5353)).await.unwrap();
+    let denying = Dns::start(addresses.socket(3, 5353), "10.9.0.9 other.test\n");
+    let knowing = Dns::start(addresses.socket(1, 5353), "10.9.0.1 nginx1.test\n");
+    let servers = [silent.local_addr().unwrap(), denying.address, knowing.address];
+    let names = Names::new(&config(&servers), files(&dir), counter());
+    until_address(&mut names.watch("nginx1.test", 0), "10.9.0.1").await;
+}
+
+#[tokio::test]
+async fn a_silent_name_server_is_said_to_be_silent() {
+    let addresses = Addresses::claim();
+    let dir = tempfile::tempdir().unwrap();
+    let silent = tokio::net::UdpSocket::bind(addresses.socket(2, 5353)).await.unwrap();
+    let server = silent.local_addr().unwrap();
+    let names = Names::new(&config(&[server]), files(&dir), counter());
+    let mut watch = names.watch("nginx1.test", 0);
+    let missing = until(&mut watch, "an error", |resolved| resolved.error.is_some()).await;
+    assert_eq!(
+        missing.error.as_deref(),
+        Some(format!("nginx1.test: no answer from {server} in 500 ms").as_str())
+    );
+}
