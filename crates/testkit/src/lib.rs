@@ -1,1 +1,62 @@
-//! Development only: what the tests stand on.
+//! What the end-to-end tests are made of: real servers, the daemons under test, and clients that see every byte.
+//!
+//! Nothing here stands in for the real thing. An [`Nginx`] is Debian's nginx, a [`Daemon`] is the binary that ships, a
+//! [`Netns`] is the kernel's, and a [`RawServer`] is a real socket whose owner behaves badly on purpose.
+//!
+//! - Each test claims loopback addresses of its own ([`Addresses`]), so that ports can be fixed and tests run in
+//!   parallel.
+//! - Each wait is bounded by [`PATIENCE`] and says what it waited for ([`wait_until`]).
+//! - What is started is killed on drop; when the test fails, each process's last words are printed.
+//! - A test that cannot run here says so through [`skip!`].
+
+#![expect(clippy::expect_used, clippy::panic, reason = "in a test a panic is the failure message")]
+
+mod addresses;
+mod client;
+mod config;
+mod daemon;
+mod load;
+mod netns;
+mod nginx;
+mod process;
+mod raw_server;
+mod skip;
+mod stack;
+mod stats;
+mod wait;
+
+pub use addresses::Addresses;
+pub use client::{Client, Response, get};
+pub use config::Config;
+pub use daemon::{Daemon, Program, binary, run};
+pub use load::{Load, Report, RunningLoad};
+pub use netns::{Netns, Network};
+pub use nginx::Nginx;
+pub use process::Process;
+pub use raw_server::{Peer, RawServer};
+pub use skip::{is_root, record_skip};
+pub use stack::{SERVER_PORT, Stack, StackBuilder, text_command};
+pub use stats::{Row, read_csv};
+pub use wait::{PATIENCE, wait_for, wait_until};
+
+use std::net::SocketAddr;
+
+/// `len` bytes that repeat nowhere near, the same for each `seed`: a body whose damage shows.
+pub fn pattern(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        // Xorshift64: small, quick, and good enough to be unlike any other part of the body.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The same address with another port.
+pub fn with_port(address: SocketAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address.ip(), port)
+}

@@ -1,0 +1,242 @@
+//! The daemons under test: the binaries that ship, run as their supervisor runs them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{PipeReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::Once;
+use std::sync::mpsc;
+
+use nix::sys::signal::Signal;
+
+use crate::Netns;
+use crate::process::Process;
+use crate::wait::PATIENCE;
+
+/// A program of this project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The load balancer.
+    Lbd,
+    /// The health checker.
+    Healthd,
+    /// The operator's tool.
+    Tandemctl,
+}
+
+impl Program {
+    /// The name of its binary.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lbd => "lbd",
+            Self::Healthd => "healthd",
+            Self::Tandemctl => "tandemctl",
+        }
+    }
+}
+
+/// The path of a program's binary: in `TANDEM_BIN_DIR`, or beside the running test, built first if it is not there.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn binary(program: Program) -> PathBuf {
+    static BUILD: Once = Once::new();
+    if let Some(dir) = std::env::var_os("TANDEM_BIN_DIR") {
+        return Path::new(&dir).join(program.name());
+    }
+    // target/PROFILE/deps/TEST
+    let test = std::env::current_exe().expect("a running test has a path");
+    let dir = test.ancestors().nth(2).expect("tests run from target/PROFILE/deps");
+    let path = dir.join(program.name());
+    if !path.exists() {
+        BUILD.call_once(build_daemons);
+    }
+    assert!(path.exists(), "cargo built no {}", path.display());
+    path
+}
+
+fn build_daemons() {
+    let status = Command::new(option_env!("CARGO").unwrap_or("cargo"))
+        .args(["build", "--quiet", "--package", "lbd", "--package", "healthd", "--package", "tandemctl"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "the daemons do not build");
+}
+
+/// A daemon with its run directory and configuration file, which need not run.
+#[derive(Debug)]
+pub struct Daemon {
+    program: Program,
+    dir: PathBuf,
+    namespace: Option<String>,
+    args: Vec<String>,
+    process: Option<Process>,
+}
+
+impl Daemon {
+    /// A daemon that will read `DIR/lb.yaml`, put its socket into `DIR`, and its output into `DIR/NAME.out` and
+    /// `DIR/NAME.err`.
+    pub fn new(program: Program, dir: &Path) -> Self {
+        Self { program, dir: dir.to_owned(), namespace: None, args: Vec::new(), process: None }
+    }
+
+    /// The same, to be run inside a network namespace.
+    pub fn within(mut self, namespace: &Netns) -> Self {
+        self.namespace = Some(namespace.name().to_owned());
+        self
+    }
+
+    /// Further arguments for the next start.
+    pub fn args(&mut self, args: &[&str]) {
+        self.args = args.iter().map(|&arg| arg.to_owned()).collect();
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it ends instead, or never says so.
+    pub fn start(&mut self) {
+        let mut ready = self.spawn();
+        let (sender, receiver) = mpsc::channel();
+        // The end of the daemon closes the pipe, so this thread ends with it at the latest.
+        std::thread::spawn(move || {
+            let mut byte = [0; 1];
+            sender.send(matches!(ready.read(&mut byte), Ok(1) if byte == *b"\n"))
+        });
+        let name = self.program.name();
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(true) => {}
+            Ok(false) => panic!("{name} ended before it was ready:\n{}", self.stderr()),
+            Err(_) => panic!("{name} was not ready in {PATIENCE:?}:\n{}", self.stderr()),
+        }
+    }
+
+    /// Starts it and does not wait. What is returned gets a newline when the daemon is ready.
+    ///
+    /// # Panics
+    /// When it runs already, or cannot be started.
+    pub fn spawn(&mut self) -> PipeReader {
+        assert!(!self.is_running(), "{} runs already", self.program.name());
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        // The shell moves the pipe from descriptor 0, where Rust can put it, to descriptor 3, and becomes the daemon.
+        let script = r#"exec "$@" --ready-fd 3 3>&0 0</dev/null"#;
+        let mut command = match &self.namespace {
+            Some(name) => Netns::command_in(name, "sh"),
+            None => Command::new("sh"),
+        };
+        command
+            .args(["-c", script, "sh"])
+            .arg(binary(self.program))
+            .arg("--config")
+            .arg(self.config())
+            .arg("--run-dir")
+            .arg(&self.dir)
+            .args(&self.args)
+            .stdin(Stdio::from(writer));
+        self.process = Some(Process::spawn(self.program.name(), command, &self.dir));
+        reader
+    }
+
+    /// The path of its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("lb.yaml")
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join(format!("{}.sock", self.program.name()))
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.exited().is_none())
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn pid(&self) -> u32 {
+        self.process().pid()
+    }
+
+    /// Asks it to read its configuration again (SIGHUP). It answers in its log.
+    pub fn reload(&self) {
+        self.process().signal(Signal::SIGHUP);
+    }
+
+    /// Asks it to stop (SIGTERM), without waiting.
+    pub fn terminate(&self) {
+        self.process().signal(Signal::SIGTERM);
+    }
+
+    /// Asks it to stop (SIGTERM), and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        self.wait()
+    }
+
+    /// Kills it (SIGKILL).
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn kill(&mut self) {
+        self.process.as_mut().expect("it was started").kill();
+    }
+
+    /// Stops it in its tracks (SIGSTOP), as a machine that is out of breath does.
+    pub fn freeze(&self) {
+        self.process().signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.process().signal(Signal::SIGCONT);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.as_mut().expect("it was started").wait()
+    }
+
+    /// What it has written to standard output, over all its starts: the access log.
+    pub fn stdout(&self) -> String {
+        self.process().stdout()
+    }
+
+    /// What it has written to standard error, over all its starts: its events.
+    pub fn stderr(&self) -> String {
+        self.process().stderr()
+    }
+
+    /// Its resident memory in KiB.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().unwrap_or_else(|| panic!("{} was not started", self.program.name()))
+    }
+}
+
+/// Runs a program to its end, its standard input empty.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn run(program: Program, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+    let null = File::open("/dev/null").expect("/dev/null opens");
+    Command::new(binary(program)).args(args).stdin(null).output().expect("the binary starts")
+}

@@ -1,0 +1,128 @@
+//! A child process that cannot outlive its test.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait::wait_for;
+
+/// How much of a process's output is looked at: its end.
+const OUTPUT_LIMIT: usize = 16 << 20;
+
+/// A running child process, killed on drop. Its output goes to files.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts a command. Its standard output and error are appended to `DIR/NAME.out` and `DIR/NAME.err`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn(name: &str, mut command: Command, dir: &Path) -> Self {
+        let stdout = dir.join(format!("{name}.out"));
+        let stderr = dir.join(format!("{name}.err"));
+        let append = |path: &Path| {
+            File::options().append(true).create(true).open(path).expect("a file in the test's own directory")
+        };
+        let child = command
+            .stdout(append(&stdout))
+            .stderr(append(&stderr))
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        Self { name: name.to_owned(), child, stdout, stderr }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid fits an i32");
+        kill(Pid::from_raw(pid), signal)
+            .unwrap_or_else(|error| panic!("cannot send {signal} to {} ({pid}): {error}", self.name));
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the process is our child")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for(&format!("the end of {}", self.name.clone()), || self.exited())
+    }
+
+    /// Kills it, if it still runs, and waits for its end.
+    pub fn kill(&mut self) -> ExitStatus {
+        if let Some(status) = self.exited() {
+            return status;
+        }
+        self.signal(Signal::SIGKILL);
+        self.wait()
+    }
+
+    /// What it has written to standard output: the last 16 MiB.
+    pub fn stdout(&self) -> String {
+        end_of_file(&self.stdout)
+    }
+
+    /// What it has written to standard error: the last 16 MiB.
+    pub fn stderr(&self) -> String {
+        end_of_file(&self.stderr)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let status = match self.child.try_wait() {
+            Ok(Some(status)) => Some(status),
+            _ => {
+                // An error means that it has just ended by itself.
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                None
+            }
+        };
+        if std::thread::panicking() {
+            let state = match status {
+                None => "was running".to_owned(),
+                Some(status) => match (status.code(), status.signal()) {
+                    (Some(code), _) => format!("had exited with {code}"),
+                    (None, signal) => format!("had been ended by signal {}", signal.unwrap_or_default()),
+                },
+            };
+            eprintln!(
+                "--- {} {state}; the end of its standard error:\n{}",
+                self.name,
+                tail(&self.stderr(), 40)
+            );
+        }
+    }
+}
+
+fn end_of_file(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(OUTPUT_LIMIT)..]).into_owned()
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
