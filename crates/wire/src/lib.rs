@@ -3,6 +3,8 @@
 mod condition;
 pub mod human;
 mod message;
+mod summary;
 
 pub use condition::{Condition, Tone};
 pub use message::*;
+pub use summary::{Tally, headline};

@@ -1,0 +1,106 @@
+//! What a person should know first of all frontends, backends and servers.
+
+use crate::{Condition, RowKind, StatRow, Tone};
+
+/// How the servers of one backend stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All servers.
+    pub servers: usize,
+    /// Those that take new requests.
+    pub usable: usize,
+    /// Those out of service for their health.
+    pub down: usize,
+    /// Usable ones whose last checks failed.
+    pub falling: usize,
+    /// Those that their operator took out.
+    pub paused: usize,
+}
+
+impl Tally {
+    /// Counts the servers of a backend among `rows`.
+    pub fn of(backend: &str, rows: &[StatRow]) -> Self {
+        let mut tally = Self::default();
+        for row in rows.iter().filter(|row| row.kind == RowKind::Server && row.proxy == backend) {
+            let condition = Condition::of(&row.status);
+            tally.servers += 1;
+            tally.usable += usize::from(condition.is_usable());
+            tally.down += usize::from(condition.is_down());
+            tally.falling += usize::from(matches!(condition, Condition::Falling { .. }));
+            tally.paused += usize::from(condition.tone() == Tone::Paused);
+        }
+        tally
+    }
+}
+
+/// One line, and how good or bad it is: `3 of 3 servers usable`, `nginx: 1 of 3 servers DOWN`.
+///
+/// The worst of the backends are named; the others are well.
+pub fn headline(rows: &[StatRow]) -> (Tone, String) {
+    let backends: Vec<(&str, Tally)> = rows
+        .iter()
+        .filter(|row| row.kind == RowKind::Backend)
+        .map(|row| (row.proxy.as_str(), Tally::of(&row.proxy, rows)))
+        .collect();
+    let named = |tone, line: fn(&Tally) -> Option<String>| {
+        let lines: Vec<String> =
+            backends.iter().filter_map(|(name, tally)| Some(format!("{name}: {}", line(tally)?))).collect();
+        (!lines.is_empty()).then(|| (tone, lines.join("; ")))
+    };
+    named(Tone::Bad, |tally| (tally.usable == 0).then(|| "no usable server, clients get 503".into()))
+        .or_else(|| {
+            named(Tone::Warning, |tally| {
+                (tally.down > 0).then(|| format!("{} of {} servers DOWN", tally.down, tally.servers))
+            })
+        })
+        .or_else(|| {
+            named(Tone::Warning, |tally| {
+                (tally.falling > 0)
+                    .then(|| format!("{} of {} servers fail checks", tally.falling, tally.servers))
+            })
+        })
+        .unwrap_or_else(|| {
+            let sum = |of: fn(&Tally) -> usize| backends.iter().map(|(_, tally)| of(tally)).sum::<usize>();
+            let usable =
+                format!("{} of {} servers usable", sum(|tally| tally.usable), sum(|tally| tally.servers));
+            match sum(|tally| tally.paused) {
+                0 => (Tone::Good, usable),
+                paused => (Tone::Paused, format!("{usable}, {paused} in drain or maint")),
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(backends: &[(&str, &[&str])]) -> Vec<StatRow> {
+        let mut rows = Vec::new();
+        for (backend, statuses) in backends {
+            let row = StatRow { kind: RowKind::Server, proxy: (*backend).into(), ..StatRow::default() };
+            rows.extend(statuses.iter().map(|status| StatRow { status: (*status).into(), ..row.clone() }));
+            rows.push(StatRow { kind: RowKind::Backend, ..row });
+        }
+        rows
+    }
+
+    #[test]
+    fn the_worst_is_said_first() {
+        let cases: [(&[(&str, &[&str])], Tone, &str); 7] = [
+            (&[("a", &["UP", "UP"]), ("b", &["no check"])], Tone::Good, "3 of 3 servers usable"),
+            (&[("a", &["UP", "DRAIN"])], Tone::Paused, "1 of 2 servers usable, 1 in drain or maint"),
+            (&[("a", &["UP", "UP 2/3"])], Tone::Warning, "a: 1 of 2 servers fail checks"),
+            (&[("a", &["UP", "DOWN 1/2"]), ("b", &["UP"])], Tone::Warning, "a: 1 of 2 servers DOWN"),
+            (
+                &[("a", &["UP", "DOWN"]), ("b", &["DOWN", "UP"])],
+                Tone::Warning,
+                "a: 1 of 2 servers DOWN; b: 1 of 2 servers DOWN",
+            ),
+            (&[("a", &["UP", "DOWN"]), ("b", &["MAINT"])], Tone::Bad, "b: no usable server, clients get 503"),
+            (&[], Tone::Good, "0 of 0 servers usable"),
+        ];
+        for (backends, tone, line) in cases {
+            assert_eq!(headline(&site(backends)), (tone, line.to_owned()));
+        }
+    }
+}
