@@ -135,3 +135,19 @@ words! {
         Maint = "maint",
     }
 }
+
+/// A moment, in milliseconds from a start that the caller chose. It never goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// The moment that many milliseconds after the start.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// The moment `millis` later.
+    pub const fn after(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+}

@@ -40,8 +40,8 @@ pub struct Frontend {
     pub backend: String,
     /// How long a client may take.
     pub timeouts: ClientTimeouts,
-    /// How large a request head may be.
-    pub limits: HeadLimits,
+    /// How large a request may be.
+    pub limits: RequestLimits,
     /// What is told to servers about the client's address.
     pub forwarded_for: ForwardedFor,
     /// Whether, and how, requests are logged.
@@ -61,15 +61,17 @@ pub struct ClientTimeouts {
     pub tunnel: Duration,
 }
 
-/// How large a request head may be.
+/// How large a request may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadLimits {
+pub struct RequestLimits {
     /// Bytes of the request line, beyond which the answer is 414. Default 8 KiB.
     pub request_line: usize,
     /// Bytes of the whole head, beyond which the answer is 431. Default 16 KiB; at most 32 KiB.
     pub head: usize,
     /// Number of fields, beyond which the answer is 431. Default 100; at most 256.
     pub fields: usize,
+    /// Bytes of a request's body, beyond which the answer is 413. Default: no limit.
+    pub body: Option<u64>,
 }
 
 /// What is told to servers about the client's address in `X-Forwarded-For`.

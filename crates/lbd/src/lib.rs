@@ -1,3 +1,13 @@
 //! lbd, the HTTP load balancer. A library, so that tests can run it inside their own process.
 
+pub mod access_log;
+pub mod counters;
+pub mod listen;
+pub mod operator;
+pub mod registry;
+pub mod routing;
+pub mod state;
+pub mod stats;
+pub mod verdicts;
 pub mod view;
+pub mod worker;

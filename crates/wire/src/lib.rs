@@ -1,9 +1,20 @@
 //! The Unix-socket protocol that Tandem's daemons speak with each other and with their operators.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`Request`], [`Answer`] and the other messages | what is said |
+//! | [`server`], [`topic`], [`text`] | daemons: answering, publishing, HAProxy's dialect |
+//! | [`client`] | whoever asks, or follows a topic |
 
+pub mod client;
+pub mod codec;
 mod condition;
 pub mod human;
 mod message;
+pub mod server;
 mod summary;
+pub mod text;
+pub mod topic;
 
 pub use condition::{Condition, Tone};
 pub use message::*;

@@ -1,1 +1,31 @@
 //! What people and programs see of lbd: pure functions from statistics to text.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`page`] | people with a browser |
+//! | [`csv`], [`json`], [`text`] | scripts that know HAProxy's statistics and its socket |
+//! | [`metrics`] | Prometheus |
+//! | [`command`] | reading the socket's commands that change a server |
+
+mod columns;
+pub mod command;
+pub mod csv;
+pub mod json;
+pub mod metrics;
+pub mod page;
+#[cfg(test)]
+mod sample;
+pub mod text;
+
+use std::time::Duration;
+
+/// How lbd stands with healthd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthdLink {
+    /// Subscribed to its verdicts.
+    Connected,
+    /// The connection is lost; the last verdicts are still in force.
+    Lost(Duration),
+    /// Not reached since lbd started, this long ago: servers are used unchecked.
+    Never(Duration),
+}

@@ -1,0 +1,61 @@
+//! Consistent hashing: each server owns points on a ring, and a client belongs to the first point after its own.
+//!
+//! Points depend on the server's name and weight alone. So a server that goes takes only its own clients with it, one that
+//! comes back gets exactly those back, and a restarted container keeps its clients at whatever address it has now.
+
+use std::net::IpAddr;
+
+use crate::ServerView;
+
+/// Points for each unit of weight, as long as the whole ring has no more than [`POINTS_MAX`].
+const POINTS: usize = 128;
+const POINTS_MAX: usize = 1 << 17;
+
+/// The points of all servers, by hash.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Ring {
+    /// Hash, and the server's place in the view.
+    points: Vec<(u64, u32)>,
+}
+
+impl Ring {
+    pub(crate) fn new(servers: &[ServerView]) -> Self {
+        let total: usize = servers.iter().map(|server| usize::from(server.weight.get())).sum();
+        let per_weight = (POINTS_MAX / total.max(1)).clamp(1, POINTS);
+        let mut points = Vec::with_capacity(total * per_weight);
+        for (place, server) in (0_u32..).zip(servers) {
+            let name = hash(server.name.as_bytes());
+            let count = usize::from(server.weight.get()) * per_weight;
+            points.extend((0_u64..).take(count).map(|point| (mix(name ^ mix(point + 1)), place)));
+        }
+        points.sort_unstable();
+        Self { points }
+    }
+
+    /// The servers in the order in which the client would go to them; each may come up many times.
+    pub(crate) fn walk(&self, client: IpAddr) -> impl Iterator<Item = usize> {
+        let hash = match client {
+            IpAddr::V4(ip) => hash(&ip.octets()),
+            IpAddr::V6(ip) => hash(&ip.octets()),
+        };
+        let start = self.points.partition_point(|(point, _)| *point < hash);
+        let (before, after) = self.points.split_at(start);
+        after.iter().chain(before).map(|(_, place)| *place as usize)
+    }
+}
+
+/// FNV-1a, and a finalizer that spreads neighbouring addresses over the whole ring.
+fn hash(bytes: &[u8]) -> u64 {
+    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    mix(fnv)
+}
+
+/// The finalizer of splitmix64: a bijection in which every bit of the input moves half of the output's.
+pub(crate) fn mix(value: u64) -> u64 {
+    let mut value = value;
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

@@ -1,0 +1,65 @@
+//! An immutable picture of a backend.
+
+use std::net::SocketAddr;
+
+use crate::ring::Ring;
+use crate::{AdminState, Algorithm, Weight};
+
+/// A backend as it is now: its servers and what was computed from them once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendView {
+    /// How the next server is chosen.
+    pub algorithm: Algorithm,
+    /// The servers, in the order of the configuration. Names are unique.
+    pub servers: Vec<ServerView>,
+    pub(crate) ring: Ring,
+}
+
+/// A server as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerView {
+    /// Its name, by which everything about it is carried from one view to the next.
+    pub name: String,
+    /// Where it listens; none while its name does not resolve.
+    pub address: Option<SocketAddr>,
+    /// Its share.
+    pub weight: Weight,
+    /// What its operator wants.
+    pub admin: AdminState,
+    /// What its checks say.
+    pub health: Health,
+}
+
+/// What checks say of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It is well, or taken as well without checks.
+    Up,
+    /// It is not.
+    Down,
+    /// Nobody has said yet. It is used: routing must work without health checks.
+    Unknown,
+}
+
+impl BackendView {
+    /// A picture of these servers.
+    pub fn new(algorithm: Algorithm, servers: Vec<ServerView>) -> Self {
+        let ring = if algorithm == Algorithm::Source { Ring::new(&servers) } else { Ring::default() };
+        Self { algorithm, servers, ring }
+    }
+
+    /// How many servers take new requests.
+    pub fn usable(&self) -> usize {
+        self.servers.iter().filter(|server| server.is_usable()).count()
+    }
+}
+
+impl ServerView {
+    /// Whether it takes new requests.
+    pub fn is_usable(&self) -> bool {
+        self.address.is_some()
+            && self.admin == AdminState::Ready
+            && self.weight > Weight::ZERO
+            && self.health != Health::Down
+    }
+}

@@ -1,0 +1,339 @@
+//! The access log: lines in HAProxy's `httplog` format or in JSON, collected by each worker and written by one thread.
+//!
+//! A worker appends to a buffer of its own and hands it over when it is full or a tick has passed. When standard output is
+//! slower than the traffic, whole buffers are dropped and counted: the log never holds up a request.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use config::AccessLog as Format;
+use time::OffsetDateTime;
+
+/// A buffer of this size is handed to the writer.
+const BATCH: usize = 32 * 1024;
+/// Batches that may wait for the writer, for all workers together.
+const BACKLOG: usize = 64;
+/// Bytes of a request line that are kept for the log.
+pub const REQUEST_LINE_MAX: usize = 1024;
+
+/// Starts the thread that writes batches to standard output. It ends when every sender is gone.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start_writer() -> std::io::Result<(Sink, JoinHandle<()>)> {
+    let (sender, batches) = sync_channel(BACKLOG);
+    let thread = std::thread::Builder::new().name("access-log".into()).spawn(move || write_all(&batches))?;
+    Ok((Sink(sender), thread))
+}
+
+fn write_all(batches: &Receiver<Batch>) {
+    while let Ok(batch) = batches.recv() {
+        // Nobody reads a closed standard output: then there is nothing to log to, and nothing to tell it to.
+        let _ = std::io::stdout().write_all(&batch.text);
+    }
+}
+
+/// Where batches go.
+#[derive(Clone, Debug)]
+pub struct Sink(SyncSender<Batch>);
+
+#[derive(Debug)]
+struct Batch {
+    text: Vec<u8>,
+}
+
+/// One finished request.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// The client.
+    pub client: SocketAddr,
+    /// When the request's head had arrived.
+    pub received: SystemTime,
+    /// The frontend.
+    pub frontend: &'a str,
+    /// The backend.
+    pub backend: &'a str,
+    /// The last server tried.
+    pub server: Option<&'a str>,
+    /// Times of the request.
+    pub times: Times,
+    /// The status sent to the client.
+    pub status: u16,
+    /// Bytes sent to the client, the head included.
+    pub bytes: u64,
+    /// How the session ended.
+    pub termination: Termination,
+    /// Connections: of this worker, of its frontend; requests in flight: of its backend, of its server.
+    pub concurrency: [u64; 4],
+    /// Attempts beyond the first.
+    pub retries: u32,
+    /// Whether another server than the first chosen answered.
+    pub redispatched: bool,
+    /// The request line as it came, cut at [`REQUEST_LINE_MAX`].
+    pub request: &'a [u8],
+}
+
+/// Times of a request in HAProxy's terms; none where the request did not get so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// TR: from the first byte of the head to its last.
+    pub request: Option<Duration>,
+    /// Tc: connecting.
+    pub connect: Option<Duration>,
+    /// Tr: from having sent the request to the response's head.
+    pub response: Option<Duration>,
+    /// Ta: from the head's first byte to the response's last.
+    pub total: Duration,
+}
+
+/// HAProxy's two letters: who ended the session, and in which phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Termination(pub [u8; 2]);
+
+impl Termination {
+    /// Nobody ended it early.
+    pub const NORMAL: Self = Self(*b"--");
+    /// The client closed while its request was arriving.
+    pub const CLIENT_IN_REQUEST: Self = Self(*b"CR");
+    /// The client was too slow with its request.
+    pub const CLIENT_TIMEOUT_IN_REQUEST: Self = Self(*b"cR");
+    /// The client closed during the transfer.
+    pub const CLIENT_IN_DATA: Self = Self(*b"CD");
+    /// The client stalled during the transfer.
+    pub const CLIENT_TIMEOUT_IN_DATA: Self = Self(*b"cD");
+    /// The request was refused.
+    pub const REFUSED_REQUEST: Self = Self(*b"PR");
+    /// No server to connect to, or none that could be connected to.
+    pub const SERVER_IN_CONNECT: Self = Self(*b"SC");
+    /// Connecting took too long.
+    pub const SERVER_TIMEOUT_IN_CONNECT: Self = Self(*b"sC");
+    /// The server closed before its response's head was complete.
+    pub const SERVER_IN_HEAD: Self = Self(*b"SH");
+    /// The server's response did not come in time.
+    pub const SERVER_TIMEOUT_IN_HEAD: Self = Self(*b"sH");
+    /// The response was refused as malformed.
+    pub const REFUSED_RESPONSE: Self = Self(*b"PH");
+    /// The server broke off the transfer.
+    pub const SERVER_IN_DATA: Self = Self(*b"SD");
+    /// The server stalled during the transfer.
+    pub const SERVER_TIMEOUT_IN_DATA: Self = Self(*b"sD");
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("--")
+    }
+}
+
+/// One worker's end of the log.
+#[derive(Debug)]
+pub struct AccessLog {
+    sink: Sink,
+    text: Vec<u8>,
+    lines: u64,
+    second: i64,
+    date: String,
+}
+
+impl AccessLog {
+    /// A log that hands its batches to `sink`.
+    pub fn new(sink: Sink) -> Self {
+        Self { sink, text: Vec::with_capacity(BATCH + 4096), lines: 0, second: i64::MIN, date: String::new() }
+    }
+
+    /// Appends a line. Returns how many lines had to be dropped, if the batch was full and nobody took it.
+    pub fn append(&mut self, format: Format, record: &Record<'_>) -> u64 {
+        match format {
+            Format::Off => return 0,
+            Format::Httplog => self.append_httplog(record),
+            Format::Json => self.append_json(record),
+        }
+        self.lines += 1;
+        if self.text.len() >= BATCH { self.flush() } else { 0 }
+    }
+
+    /// Hands over what has been collected. Returns how many lines had to be dropped.
+    pub fn flush(&mut self) -> u64 {
+        if self.text.is_empty() {
+            return 0;
+        }
+        let lines = std::mem::take(&mut self.lines);
+        let text = std::mem::replace(&mut self.text, Vec::with_capacity(BATCH + 4096));
+        match self.sink.0.try_send(Batch { text }) {
+            Ok(()) => 0,
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
+                self.text = batch.text;
+                self.text.clear();
+                lines
+            }
+        }
+    }
+
+    fn append_httplog(&mut self, record: &Record<'_>) {
+        let (second, millis) = split(record.received);
+        self.set_date(second);
+        let Record { client, frontend, backend, status, bytes, retries, .. } = record;
+        let [all, front, back, server] = record.concurrency;
+        let times = &record.times;
+        let redispatched = if record.redispatched { "+" } else { "" };
+        let out = &mut self.text;
+        // Writing to a Vec cannot fail.
+        let _ = write!(
+            out,
+            "{client} [{}.{millis:03}] {frontend} {backend}/{} {}/0/{}/{}/{} {status} {bytes} - - {}-- \
+             {all}/{front}/{back}/{server}/{redispatched}{retries} 0/0 \"",
+            self.date,
+            record.server.unwrap_or("<NOSRV>"),
+            ms(times.request),
+            ms(times.connect),
+            ms(times.response),
+            times.total.as_millis(),
+            record.termination.as_str(),
+        );
+        escape_into(record.request, out);
+        out.extend_from_slice(b"\"\n");
+    }
+
+    fn append_json(&mut self, record: &Record<'_>) {
+        let (second, millis) = split(record.received);
+        let date = utc(second);
+        let times = &record.times;
+        let line = serde_json::json!({
+            "time": format!(
+                "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+                date.year(), u8::from(date.month()), date.day(), date.hour(), date.minute(), date.second()
+            ),
+            "client": record.client.ip(),
+            "client_port": record.client.port(),
+            "frontend": record.frontend,
+            "backend": record.backend,
+            "server": record.server,
+            "request": String::from_utf8_lossy(record.request),
+            "status": record.status,
+            "bytes": record.bytes,
+            "request_ms": ms(times.request),
+            "connect_ms": ms(times.connect),
+            "response_ms": ms(times.response),
+            "total_ms": u64::try_from(times.total.as_millis()).unwrap_or(u64::MAX),
+            "termination": record.termination.as_str(),
+            "retries": record.retries,
+            "redispatched": record.redispatched,
+        });
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    /// The date changes once a second; formatting it costs more than the rest of a line.
+    fn set_date(&mut self, second: i64) {
+        if self.second == second {
+            return;
+        }
+        let date = utc(second);
+        self.second = second;
+        self.date = format!(
+            "{:02}/{}/{}:{:02}:{:02}:{:02}",
+            date.day(),
+            MONTHS[usize::from(u8::from(date.month()) - 1)],
+            date.year(),
+            date.hour(),
+            date.minute(),
+            date.second()
+        );
+    }
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+fn utc(second: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Seconds since 1970 and milliseconds beyond them.
+fn split(time: SystemTime) -> (i64, u32) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_millis())
+}
+
+/// Milliseconds, or -1 for a phase that was not reached.
+fn ms(time: Option<Duration>) -> i64 {
+    time.map_or(-1, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Bytes that could break a line out of its quotes become `#XX`, as in HAProxy.
+fn escape_into(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        if matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'#') {
+            out.push(*byte);
+        } else {
+            let _ = write!(out, "#{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(request: &[u8]) -> Record<'_> {
+        Record {
+            client: "192.0.2.7:5123".parse().unwrap(),
+            received: UNIX_EPOCH + Duration::from_millis(1_795_433_100_042),
+            frontend: "web",
+            backend: "nginx",
+            server: Some("nginx2"),
+            times: Times {
+                request: Some(Duration::from_millis(1)),
+                connect: Some(Duration::ZERO),
+                response: None,
+                total: Duration::from_millis(12),
+            },
+            status: 200,
+            bytes: 345,
+            termination: Termination::NORMAL,
+            concurrency: [4, 3, 2, 1],
+            retries: 1,
+            redispatched: true,
+            request,
+        }
+    }
+
+    fn line(format: Format, record: &Record<'_>) -> String {
+        let (sender, batches) = sync_channel(1);
+        let mut log = AccessLog::new(Sink(sender));
+        log.append(format, record);
+        assert_eq!(log.flush(), 0);
+        String::from_utf8(batches.recv().unwrap().text).unwrap()
+    }
+
+    #[test]
+    fn httplog_has_haproxys_fields() {
+        assert_eq!(
+            line(Format::Httplog, &record(b"GET /a\"b\x01 HTTP/1.1")),
+            "192.0.2.7:5123 [23/Nov/2026:11:25:00.042] web nginx/nginx2 1/0/0/-1/12 200 345 - - ---- 4/3/2/1/+1 0/0 \
+             \"GET /a#22b#01 HTTP/1.1\"\n"
+        );
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let text = line(Format::Json, &record(b"GET /\xff\n HTTP/1.1"));
+        assert_eq!(text.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["time"], "2026-11-23T11:25:00.042Z");
+        assert_eq!(value["response_ms"], -1);
+        assert_eq!(value["server"], "nginx2");
+    }
+
+    #[test]
+    fn a_slow_reader_costs_lines_and_no_waiting() {
+        let (sender, _batches) = sync_channel(1);
+        let mut log = AccessLog::new(Sink(sender));
+        let record = record(b"GET / HTTP/1.1");
+        log.append(Format::Httplog, &record);
+        assert_eq!(log.flush(), 0);
+        log.append(Format::Httplog, &record);
+        log.append(Format::Httplog, &record);
+        assert_eq!(log.flush(), 2);
+    }
+}

@@ -1,0 +1,317 @@
+//! What workers count: one writer each, summed by whoever reads.
+//!
+//! A counter is written by one worker thread alone, so adding is a plain load and store, and each worker's counters lie
+//! on cache lines of their own: counting costs the request path neither a lock nor a shared line.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A number that only its own thread adds to.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Sets the value.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down, and the most it has been.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    now: Counter,
+    max: Counter,
+}
+
+impl Gauge {
+    /// One more.
+    pub fn up(&self) {
+        let now = self.now.get() + 1;
+        self.now.set(now);
+        if now > self.max.get() {
+            self.max.set(now);
+        }
+    }
+
+    /// One less.
+    pub fn down(&self) {
+        self.now.set(self.now.get().saturating_sub(1));
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// The largest value so far.
+    pub fn max(&self) -> u64 {
+        self.max.get()
+    }
+}
+
+/// A sliding average over about the last 1,024 values, as HAProxy keeps its times.
+#[derive(Debug, Default)]
+pub struct Average(Counter);
+
+impl Average {
+    const WINDOW: u64 = 1024;
+
+    /// Takes another value into the average.
+    pub fn record(&self, value: u64) {
+        let sum = self.0.get();
+        self.0.set(sum - sum.div_ceil(Self::WINDOW) + value);
+    }
+
+    /// The average so far; it starts from zero, as HAProxy's does.
+    pub fn get(&self) -> u64 {
+        self.0.get().div_ceil(Self::WINDOW)
+    }
+}
+
+/// The upper bounds of latency buckets.
+pub const LATENCY_BOUNDS: [Duration; 14] = [
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2_500),
+    Duration::from_secs(10),
+];
+
+/// How long responses took, by bucket.
+#[derive(Debug, Default)]
+pub struct Latency {
+    buckets: [Counter; LATENCY_BOUNDS.len() + 1],
+    sum_us: Counter,
+}
+
+impl Latency {
+    /// Takes one response into account.
+    pub fn record(&self, time: Duration) {
+        let bucket = LATENCY_BOUNDS.iter().position(|bound| time <= *bound).unwrap_or(LATENCY_BOUNDS.len());
+        self.buckets[bucket].inc();
+        self.sum_us.add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds this histogram to `counts` (the last one is beyond every bound); the sum of times in microseconds is returned.
+    pub fn add_to(&self, counts: &mut [u64; LATENCY_BOUNDS.len() + 1]) -> u64 {
+        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
+            *count += bucket.get();
+        }
+        self.sum_us.get()
+    }
+}
+
+/// Responses by class: 1xx to 5xx, and other.
+#[derive(Debug, Default)]
+pub struct Responses([Counter; 6]);
+
+impl Responses {
+    /// Counts a response.
+    pub fn record(&self, status: u16) {
+        let class = match status {
+            100..=599 => usize::from(status / 100 - 1),
+            _ => 5,
+        };
+        self.0[class].inc();
+    }
+
+    /// Adds the counts to `total`.
+    pub fn add_to(&self, total: &mut [u64; 6]) {
+        for (sum, counter) in total.iter_mut().zip(&self.0) {
+            *sum += counter.get();
+        }
+    }
+}
+
+/// A frontend, as one worker sees it.
+#[derive(Debug, Default)]
+pub struct FrontendCounters {
+    /// Client connections.
+    pub connections: Gauge,
+    /// Client connections accepted.
+    pub accepted: Counter,
+    /// Requests whose head arrived, refused ones included.
+    pub requests: Counter,
+    /// Requests refused as malformed, too large or too slow.
+    pub refused: Counter,
+    /// Bytes from clients.
+    pub bytes_in: Counter,
+    /// Bytes to clients.
+    pub bytes_out: Counter,
+    /// Responses, lbd's own included.
+    pub responses: Responses,
+}
+
+/// A backend or one of its servers, as one worker sees it.
+#[derive(Debug, Default)]
+pub struct ServiceCounters {
+    /// Requests in flight.
+    pub in_flight: Gauge,
+    /// Requests that reached it.
+    pub requests: Counter,
+    /// Times chosen by balancing, retries included.
+    pub chosen: Counter,
+    /// Bytes from clients.
+    pub bytes_in: Counter,
+    /// Bytes to clients.
+    pub bytes_out: Counter,
+    /// Connections that failed.
+    pub connect_errors: Counter,
+    /// Responses that were malformed, late or broken off.
+    pub response_errors: Counter,
+    /// Attempts repeated.
+    pub retries: Counter,
+    /// Requests that went to another server than the first chosen.
+    pub redispatches: Counter,
+    /// Transfers that the client broke off.
+    pub client_aborts: Counter,
+    /// Transfers that the server broke off.
+    pub server_aborts: Counter,
+    /// Responses by class.
+    pub responses: Responses,
+    /// Milliseconds from lbd's start to the last request, plus one; zero before the first.
+    pub last_request: Counter,
+    /// Idle pooled connections.
+    pub idle: Counter,
+    /// Time to connect, in ms.
+    pub connect_time: Average,
+    /// Time from sending the request to the response's first byte, in ms.
+    pub response_time: Average,
+    /// Whole time of a request, in ms.
+    pub total_time: Average,
+    /// From the request's head to the response's head; kept for backends.
+    pub latency: Latency,
+}
+
+/// A worker in general.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Milliseconds from lbd's start to the worker's last tick.
+    pub tick: Counter,
+    /// Access log lines dropped because the reader was too slow.
+    pub log_dropped: Counter,
+    /// Client connections.
+    pub connections: Counter,
+    /// Refused requests by reason. Locked only when a request is refused and when the sums are read.
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl WorkerCounters {
+    /// Counts a refused request.
+    pub fn refuse(&self, reason: &'static str) {
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    /// Adds the refusals to `total`.
+    pub fn add_refusals(&self, total: &mut BTreeMap<&'static str, u64>) {
+        for (reason, count) in self.refusals.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            *total.entry(reason).or_default() += count;
+        }
+    }
+}
+
+/// One `T` for each worker, each on cache lines of its own.
+#[derive(Debug)]
+pub struct PerWorker<T>(Box<[Padded<T>]>);
+
+/// Two lines of 64 bytes: processors fetch lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+impl<T: Default> PerWorker<T> {
+    /// One for each of `workers`.
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Padded::default()).collect())
+    }
+
+    /// The one of a worker.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn of(&self, worker: usize) -> &T {
+        &self.0[worker].0
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|padded| &padded.0)
+    }
+
+    /// The sum of one counter over all workers.
+    pub fn sum(&self, of: impl Fn(&T) -> u64) -> u64 {
+        self.iter().map(of).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauges_remember_their_peak() {
+        let gauge = Gauge::default();
+        gauge.up();
+        gauge.up();
+        gauge.down();
+        assert_eq!((gauge.get(), gauge.max()), (1, 2));
+    }
+
+    #[test]
+    fn averages_approach_a_constant() {
+        let average = Average::default();
+        for _ in 0..20_000 {
+            average.record(40);
+        }
+        assert_eq!(average.get(), 40);
+        for _ in 0..20_000 {
+            average.record(0);
+        }
+        assert_eq!(average.get(), 0);
+    }
+
+    #[test]
+    fn responses_and_latencies_fall_into_their_buckets() {
+        let responses = Responses::default();
+        for status in [101, 200, 204, 404, 503, 999] {
+            responses.record(status);
+        }
+        let mut total = [0; 6];
+        responses.add_to(&mut total);
+        assert_eq!(total, [1, 2, 0, 1, 1, 1]);
+
+        let latency = Latency::default();
+        latency.record(Duration::from_millis(1));
+        latency.record(Duration::from_secs(60));
+        let mut counts = [0; LATENCY_BOUNDS.len() + 1];
+        assert_eq!(latency.add_to(&mut counts), 60_001_000);
+        assert_eq!((counts[2], counts[LATENCY_BOUNDS.len()]), (1, 1));
+    }
+}

@@ -1,0 +1,216 @@
+//! What the control thread knows: the configuration in force, verdicts, wishes and counters, and the routing made of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use config::{LbConfig, ServerAddress};
+use tokio::sync::watch;
+use wire::{LifeState, Liveness, Verdict};
+
+use crate::operator::{Operator, Wish};
+use crate::registry::Registry;
+use crate::routing::Routing;
+use crate::stats::{Age, Ages, Rates};
+use crate::verdicts::{Verdicts, millis};
+
+/// Everything behind the control thread's lock. Workers see only the [`Routing`] that it publishes.
+#[derive(Debug)]
+pub struct State {
+    start: Instant,
+    life: LifeState,
+    config: Arc<LbConfig>,
+    verdicts: Verdicts,
+    operator: Operator,
+    registry: Registry,
+    /// Addresses found by lbd itself, for names that healthd has not told of.
+    resolved: HashMap<ServerAddress, SocketAddr>,
+    rates: Rates,
+    ages: Ages,
+    routing: Arc<Routing>,
+    publish: watch::Sender<Arc<Routing>>,
+}
+
+impl State {
+    /// The state of a new lbd, and where its workers find the routing.
+    pub fn new(config: LbConfig, operator: Operator, now: Instant) -> (Self, watch::Receiver<Arc<Routing>>) {
+        let mut registry = Registry::new(config.lbd.workers);
+        registry.adopt(&config);
+        let verdicts = Verdicts::default();
+        let routing = Arc::new(Routing::new(&config, &verdicts, &operator, &registry, |_| None));
+        let (publish, receiver) = watch::channel(routing.clone());
+        let mut state = Self {
+            start: now,
+            life: LifeState::Starting,
+            config: Arc::new(config),
+            verdicts,
+            operator,
+            registry,
+            resolved: HashMap::new(),
+            rates: Rates::default(),
+            ages: Ages::default(),
+            routing,
+            publish,
+        };
+        state.reroute(now);
+        (state, receiver)
+    }
+
+    /// When lbd started.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Where lbd stands in its life.
+    pub fn life(&self) -> LifeState {
+        self.life
+    }
+
+    /// Moves on in life.
+    pub fn set_life(&mut self, life: LifeState) {
+        self.life = life;
+    }
+
+    /// Whether new connections are taken.
+    pub fn accepts(&self) -> bool {
+        matches!(self.life, LifeState::Starting | LifeState::Ready)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<LbConfig> {
+        &self.config
+    }
+
+    /// The routing in force.
+    pub fn routing(&self) -> &Arc<Routing> {
+        &self.routing
+    }
+
+    /// The verdicts held.
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
+    /// The counters.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The rates of the last second.
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// Since when a backend has, or lacks, a usable server.
+    pub fn age_of(&self, backend: &str, now: Instant) -> Option<Age> {
+        self.ages.of(backend, now)
+    }
+
+    /// Takes another configuration into force.
+    pub fn adopt(&mut self, config: LbConfig, now: Instant) {
+        self.registry.adopt(&config);
+        self.config = Arc::new(config);
+        self.reroute(now);
+    }
+
+    /// Takes a snapshot of all verdicts.
+    pub fn replace_verdicts(&mut self, verdicts: Vec<Verdict>, now: Instant) {
+        self.verdicts.replace(verdicts, now);
+        self.reroute(now);
+    }
+
+    /// Takes changed verdicts.
+    pub fn update_verdicts(&mut self, verdicts: Vec<Verdict>, now: Instant) {
+        for verdict in verdicts {
+            self.verdicts.update(verdict, now);
+        }
+        self.reroute(now);
+    }
+
+    /// Notes that healthd came or went.
+    pub fn set_healthd(&mut self, connected: bool, now: Instant) {
+        self.verdicts.set_connected(connected, now);
+    }
+
+    /// Takes an operator's wish. `None` if there is no such server; otherwise whether the wish could be saved.
+    pub fn wish(
+        &mut self,
+        backend: &str,
+        server: &str,
+        wish: Wish,
+        now: Instant,
+    ) -> Option<std::io::Result<()>> {
+        let config = self.config.clone();
+        let backend = config.backend(backend)?;
+        let server = backend.servers.iter().find(|known| known.name == server)?;
+        let saved = self.operator.set(backend, server, wish);
+        self.reroute(now);
+        Some(saved)
+    }
+
+    /// Servers whose name leads nowhere yet.
+    pub fn unresolved(&self) -> Vec<ServerAddress> {
+        let servers = self.config.backends.iter().flat_map(|backend| {
+            backend.servers.iter().filter(|server| {
+                let held = self.verdicts.get(&backend.name, &server.name);
+                server.address.literal().is_none() && held.and_then(|held| held.address()).is_none()
+            })
+        });
+        servers.map(|server| server.address.clone()).collect()
+    }
+
+    /// Takes an address that lbd found by itself.
+    pub fn resolve(&mut self, name: ServerAddress, address: SocketAddr, now: Instant) {
+        if self.resolved.insert(name, address) != Some(address) {
+            self.reroute(now);
+        }
+    }
+
+    /// Compares the counters with those of `elapsed` ago.
+    pub fn tick(&mut self, elapsed: Duration, now: Instant) {
+        let rows = crate::stats::rows(self, now);
+        self.rates.tick(&rows, elapsed);
+    }
+
+    /// Whether lbd can serve clients.
+    pub fn liveness(&self, now: Instant) -> Liveness {
+        let usable =
+            self.routing.backends.iter().map(|backend| {
+                (backend.name.clone(), u32::try_from(backend.view.usable()).unwrap_or(u32::MAX))
+            });
+        Liveness {
+            state: self.life,
+            tick_age_ms: self.tick_age(now),
+            usable: usable.collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    /// The age of the slowest worker's last tick, in ms.
+    pub fn tick_age(&self, now: Instant) -> u64 {
+        let slowest = self.registry.worker.iter().map(|worker| worker.tick.get()).min().unwrap_or(0);
+        millis(now.saturating_duration_since(self.start)).saturating_sub(slowest)
+    }
+
+    /// Makes the routing anew and publishes it.
+    fn reroute(&mut self, now: Instant) {
+        let known: std::collections::HashSet<&ServerAddress> = self
+            .config
+            .backends
+            .iter()
+            .flat_map(|backend| backend.servers.iter().map(|server| &server.address))
+            .collect();
+        self.resolved.retain(|name, _| known.contains(name));
+        let resolve = |name: &ServerAddress| self.resolved.get(name).copied();
+        let routing = Routing::new(&self.config, &self.verdicts, &self.operator, &self.registry, resolve);
+        for (backend, usable) in self.ages.update(&routing, now) {
+            if usable {
+                tracing::info!(backend, "backend has a usable server");
+            } else {
+                tracing::error!(backend, "backend has no usable server left: its clients get 503");
+            }
+        }
+        self.routing = Arc::new(routing);
+        self.publish.send_replace(self.routing.clone());
+    }
+}

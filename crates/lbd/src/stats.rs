@@ -1,0 +1,284 @@
+//! Statistics rows from counters, verdicts and operators' wishes: the one source of the page, the CSV, the metrics and
+//! `tandemctl status`.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use balance::AdminState;
+use health::Status;
+use wire::{Condition, LastCheck, RowKind, StatRow, Verdict};
+
+use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
+use crate::routing::Routing;
+use crate::state::State;
+use crate::verdicts::millis;
+
+/// Rows of every frontend, then of every backend: its servers and their sum, as HAProxy orders them.
+pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
+    let routing = state.routing();
+    let mut rows = Vec::new();
+    for frontend in &routing.frontends {
+        let status = if state.accepts() { Condition::Open } else { Condition::Stopped };
+        let row = StatRow {
+            kind: RowKind::Frontend,
+            proxy: frontend.config.name.clone(),
+            name: "FRONTEND".into(),
+            status: status.to_string(),
+            active: u64::from(state.accepts()),
+            ..count_frontend(&frontend.counters)
+        };
+        rows.push(state.rates().fill(row));
+    }
+    for backend in &routing.backends {
+        let first = rows.len();
+        let unchecked = state.config().backend(&backend.name).is_none_or(|config| config.check.is_none());
+        for (view, counters) in backend.view.servers.iter().zip(&backend.servers) {
+            let held = state.verdicts().get(&backend.name, &view.name).map(|held| held.at(now));
+            let row = StatRow {
+                kind: RowKind::Server,
+                proxy: backend.name.clone(),
+                name: view.name.clone(),
+                address: view.address.map(|address| address.to_string()).unwrap_or_default(),
+                weight: u64::from(view.weight.get()),
+                active: u64::from(view.is_usable()),
+                ..count_service(counters, state.start(), now)
+            };
+            let row = with_verdict(row, view, held, unchecked);
+            rows.push(state.rates().fill(row));
+        }
+        let age = state.age_of(&backend.name, now);
+        let servers = &rows[first..];
+        let usable = servers.iter().filter(|row| row.active > 0);
+        let row = StatRow {
+            kind: RowKind::Backend,
+            proxy: backend.name.clone(),
+            name: "BACKEND".into(),
+            status: if usable.clone().count() > 0 { Condition::Up } else { Condition::Down }.to_string(),
+            weight: usable.clone().map(|row| row.weight).sum(),
+            active: usable.count() as u64,
+            retries: servers.iter().map(|row| row.retries).sum(),
+            redispatches: servers.iter().map(|row| row.redispatches).sum(),
+            failed_checks: servers.iter().map(|row| row.failed_checks).sum(),
+            idle: servers.iter().map(|row| row.idle).sum(),
+            since_ms: age.map_or(0, |age| millis(age.since)),
+            downtime_ms: age.map_or(0, |age| millis(age.downtime)),
+            downs: age.map_or(0, |age| age.downs),
+            algorithm: backend.view.algorithm.to_string(),
+            ..count_service(&backend.counters, state.start(), now)
+        };
+        rows.push(state.rates().fill(row));
+    }
+    rows
+}
+
+/// How a server's health and its operator's wish read in one word.
+fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>, unchecked: bool) -> StatRow {
+    let health = match &held {
+        _ if unchecked => Condition::NoCheck,
+        None => Condition::NoCheck,
+        Some(verdict) => match (verdict.status, verdict.streak) {
+            (Status::Unknown | Status::Unchecked, _) => Condition::NoCheck,
+            (Status::Up, 0) => Condition::Up,
+            (Status::Up, bad) => {
+                Condition::Falling { left: verdict.fall.saturating_sub(bad), of: verdict.fall }
+            }
+            (Status::Down, 0) => Condition::Down,
+            (Status::Down, good) => Condition::Rising { good, of: verdict.rise },
+        },
+    };
+    let condition = match view.admin {
+        AdminState::Maint => Condition::Maint,
+        AdminState::Drain => Condition::Drain,
+        AdminState::Ready if view.address.is_none() => Condition::Down,
+        AdminState::Ready if view.weight.get() == 0 && !health.is_down() => Condition::NoLb,
+        AdminState::Ready => health,
+    };
+    let reason = match &held {
+        Some(Verdict { resolve_error: Some(error), .. }) => error.clone(),
+        _ if view.address.is_none() => "the name has not been resolved yet".into(),
+        None if !unchecked => "no verdict from healthd yet; used unchecked".into(),
+        Some(verdict) if verdict.status == Status::Unknown => {
+            "its first check has not ended; used unchecked".into()
+        }
+        _ => String::new(),
+    };
+    let Some(verdict) = held else { return StatRow { status: condition.to_string(), reason, ..row } };
+    StatRow {
+        status: condition.to_string(),
+        reason,
+        since_ms: verdict.since_ms,
+        downtime_ms: verdict.downtime_ms,
+        failed_checks: verdict.failed_checks,
+        downs: verdict.downs,
+        check: verdict.check.map(|check| LastCheck { text: check.text, ..check }),
+        rise: verdict.rise,
+        fall: verdict.fall,
+        ..row
+    }
+}
+
+fn count_frontend(counters: &PerWorker<FrontendCounters>) -> StatRow {
+    let mut row = StatRow {
+        sessions: counters.sum(|worker| worker.connections.get()),
+        sessions_max: counters.sum(|worker| worker.connections.max()),
+        sessions_total: counters.sum(|worker| worker.accepted.get()),
+        requests: counters.sum(|worker| worker.requests.get()),
+        bytes_in: counters.sum(|worker| worker.bytes_in.get()),
+        bytes_out: counters.sum(|worker| worker.bytes_out.get()),
+        request_errors: counters.sum(|worker| worker.refused.get()),
+        ..StatRow::default()
+    };
+    for worker in counters.iter() {
+        worker.responses.add_to(&mut row.responses);
+    }
+    row
+}
+
+fn count_service(counters: &PerWorker<ServiceCounters>, start: Instant, now: Instant) -> StatRow {
+    let uptime = millis(now.saturating_duration_since(start));
+    let last = counters.iter().map(|worker| worker.last_request.get()).max().unwrap_or(0);
+    let requests = counters.sum(|worker| worker.requests.get());
+    // Each worker's average counts by its share of the requests.
+    let average = |of: fn(&ServiceCounters) -> u64| {
+        let sum: u64 = counters.iter().map(|worker| of(worker) * worker.requests.get()).sum();
+        sum.checked_div(requests).unwrap_or(0)
+    };
+    let mut row = StatRow {
+        sessions: counters.sum(|worker| worker.in_flight.get()),
+        sessions_max: counters.sum(|worker| worker.in_flight.max()),
+        idle: counters.sum(|worker| worker.idle.get()),
+        sessions_total: requests,
+        bytes_in: counters.sum(|worker| worker.bytes_in.get()),
+        bytes_out: counters.sum(|worker| worker.bytes_out.get()),
+        connect_errors: counters.sum(|worker| worker.connect_errors.get()),
+        response_errors: counters.sum(|worker| worker.response_errors.get()),
+        retries: counters.sum(|worker| worker.retries.get()),
+        redispatches: counters.sum(|worker| worker.redispatches.get()),
+        client_aborts: counters.sum(|worker| worker.client_aborts.get()),
+        server_aborts: counters.sum(|worker| worker.server_aborts.get()),
+        chosen: counters.sum(|worker| worker.chosen.get()),
+        last_session_ms: (last > 0).then(|| uptime.saturating_sub(last - 1)),
+        times_ms: [
+            0,
+            average(|worker| worker.connect_time.get()),
+            average(|worker| worker.response_time.get()),
+            average(|worker| worker.total_time.get()),
+        ],
+        ..StatRow::default()
+    };
+    for worker in counters.iter() {
+        worker.responses.add_to(&mut row.responses);
+    }
+    row
+}
+
+/// What happened in the last second, and the most that ever happened in one.
+#[derive(Debug, Default)]
+pub struct Rates(HashMap<(String, String), Rate>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    sessions: PerSecond,
+    requests: PerSecond,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PerSecond {
+    total: u64,
+    rate: u64,
+    max: u64,
+}
+
+impl PerSecond {
+    fn tick(&mut self, total: u64, elapsed: Duration) {
+        let elapsed = millis(elapsed).max(1);
+        self.rate = (total.saturating_sub(self.total) * 1000).div_ceil(elapsed);
+        self.max = self.max.max(self.rate);
+        self.total = total;
+    }
+}
+
+impl Rates {
+    /// Compares totals with those of `elapsed` ago.
+    pub fn tick(&mut self, rows: &[StatRow], elapsed: Duration) {
+        let mut before = std::mem::take(&mut self.0);
+        for row in rows {
+            let key = (row.proxy.clone(), row.name.clone());
+            let mut rate = before.remove(&key).unwrap_or_default();
+            rate.sessions.tick(row.sessions_total, elapsed);
+            rate.requests.tick(row.requests, elapsed);
+            self.0.insert(key, rate);
+        }
+    }
+
+    fn fill(&self, row: StatRow) -> StatRow {
+        let rate = self.0.get(&(row.proxy.clone(), row.name.clone())).copied().unwrap_or_default();
+        StatRow {
+            rate: rate.sessions.rate,
+            rate_max: rate.sessions.max,
+            request_rate: rate.requests.rate,
+            request_rate_max: rate.requests.max,
+            ..row
+        }
+    }
+}
+
+/// Since when a backend has, or lacks, a usable server.
+#[derive(Clone, Copy, Debug)]
+pub struct Age {
+    /// How long it has been as it is.
+    pub since: Duration,
+    /// How long it was without a usable server, in all.
+    pub downtime: Duration,
+    /// How often it lost its last usable server.
+    pub downs: u64,
+}
+
+/// The ages of backends, kept as routing changes.
+#[derive(Debug, Default)]
+pub struct Ages(HashMap<String, Standing>);
+
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    usable: bool,
+    since: Instant,
+    downtime: Duration,
+    downs: u64,
+}
+
+impl Ages {
+    /// Compares each backend with how it stood. Returns those that gained their first or lost their last usable server.
+    pub fn update(&mut self, routing: &Routing, now: Instant) -> Vec<(String, bool)> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut changed = Vec::new();
+        for backend in &routing.backends {
+            let usable = backend.view.usable() > 0;
+            let mut standing = before.remove(&backend.name).unwrap_or(Standing {
+                usable,
+                since: now,
+                downtime: Duration::ZERO,
+                downs: 0,
+            });
+            if standing.usable != usable {
+                if usable {
+                    standing.downtime += now.saturating_duration_since(standing.since);
+                } else {
+                    standing.downs += 1;
+                }
+                standing.usable = usable;
+                standing.since = now;
+                changed.push((backend.name.clone(), usable));
+            }
+            self.0.insert(backend.name.clone(), standing);
+        }
+        changed
+    }
+
+    /// The age of a backend.
+    pub fn of(&self, backend: &str, now: Instant) -> Option<Age> {
+        let standing = self.0.get(backend)?;
+        let since = now.saturating_duration_since(standing.since);
+        let downtime = if standing.usable { standing.downtime } else { standing.downtime + since };
+        Some(Age { since, downtime, downs: standing.downs })
+    }
+}

@@ -1,0 +1,184 @@
+//! What lbd holds of healthd's verdicts: the latest of each server, kept when healthd goes away.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use health::Status;
+use wire::Verdict;
+
+/// A server's backend and name.
+pub type ServerKey = (String, String);
+
+/// The verdicts that routing stands on.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    held: HashMap<ServerKey, Held>,
+    /// Since when healthd is connected, or not.
+    connected: Option<Connection>,
+    /// Snapshots received.
+    snapshots: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    up: bool,
+    since: Instant,
+}
+
+/// A verdict and when it came.
+#[derive(Clone, Debug)]
+pub struct Held {
+    verdict: Verdict,
+    received: Instant,
+}
+
+impl Held {
+    /// The verdict with its ages as of `now`.
+    pub fn at(&self, now: Instant) -> Verdict {
+        let later = millis(now.saturating_duration_since(self.received));
+        let mut verdict = self.verdict.clone();
+        verdict.since_ms += later;
+        if verdict.status == Status::Down {
+            verdict.downtime_ms += later;
+        }
+        if let Some(check) = &mut verdict.check {
+            check.age_ms += later;
+        }
+        verdict
+    }
+
+    /// Up, down, or not known.
+    pub fn status(&self) -> Status {
+        self.verdict.status
+    }
+
+    /// Where the server's name leads.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.verdict.address
+    }
+}
+
+impl Verdicts {
+    /// Replaces everything by a snapshot. `unknown` never overrides a verdict: healthd may just have started.
+    pub fn replace(&mut self, verdicts: impl IntoIterator<Item = Verdict>, now: Instant) {
+        let mut before = std::mem::take(&mut self.held);
+        for verdict in verdicts {
+            let key = (verdict.backend.clone(), verdict.server.clone());
+            let old = before.remove(&key);
+            self.held.insert(key, merge(old, verdict, now));
+        }
+        self.snapshots += 1;
+    }
+
+    /// Takes one changed verdict.
+    pub fn update(&mut self, verdict: Verdict, now: Instant) {
+        let key = (verdict.backend.clone(), verdict.server.clone());
+        let old = self.held.remove(&key);
+        self.held.insert(key, merge(old, verdict, now));
+    }
+
+    /// The verdict on a server.
+    pub fn get(&self, backend: &str, server: &str) -> Option<&Held> {
+        // The key is two strings: a lookup by reference would need a type of its own, and this is not the data path.
+        self.held.get(&(backend.to_owned(), server.to_owned()))
+    }
+
+    /// Whether every verdict of the last snapshot is decided.
+    pub fn is_complete(&self) -> bool {
+        self.snapshots > 0 && self.held.values().all(|held| held.status() != Status::Unknown)
+    }
+
+    /// Notes that the connection to healthd came or went.
+    pub fn set_connected(&mut self, up: bool, now: Instant) {
+        if self.connected.is_none_or(|connection| connection.up != up) {
+            self.connected = Some(Connection { up, since: now });
+        }
+    }
+
+    /// Whether healthd is connected.
+    pub fn is_connected(&self) -> bool {
+        self.connected.is_some_and(|connection| connection.up)
+    }
+
+    /// How long healthd has been away; none while it is there, and before it was first seen.
+    pub fn stale_for(&self, now: Instant) -> Option<Duration> {
+        let connection = self.connected.filter(|connection| !connection.up && self.snapshots > 0)?;
+        Some(now.saturating_duration_since(connection.since))
+    }
+
+    /// Whether any verdict was ever received.
+    pub fn any(&self) -> bool {
+        self.snapshots > 0
+    }
+}
+
+fn merge(old: Option<Held>, mut new: Verdict, now: Instant) -> Held {
+    if new.status == Status::Unknown
+        && let Some(old) = old
+    {
+        let old = old.at(now);
+        if old.status != Status::Unknown {
+            new = Verdict { address: new.address.or(old.address), resolve_error: new.resolve_error, ..old };
+        }
+    }
+    Held { verdict: new, received: now }
+}
+
+/// Whole milliseconds; a duration beyond half a billion years counts as that.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: Status, address: Option<&str>) -> Verdict {
+        Verdict {
+            backend: "nginx".into(),
+            server: "nginx1".into(),
+            status,
+            address: address.map(|address| address.parse().unwrap()),
+            resolve_error: None,
+            check: None,
+            streak: 0,
+            rise: 2,
+            fall: 3,
+            since_ms: 0,
+            failed_checks: 0,
+            downs: 0,
+            downtime_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_restarted_healthd_flaps_nothing() {
+        let start = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.replace([verdict(Status::Down, Some("192.0.2.1:80"))], start);
+        verdicts.set_connected(false, start + Duration::from_secs(1));
+        assert_eq!(verdicts.stale_for(start + Duration::from_secs(5)), Some(Duration::from_secs(4)));
+
+        let later = start + Duration::from_secs(10);
+        verdicts.set_connected(true, later);
+        verdicts.replace([verdict(Status::Unknown, None)], later);
+        let held = verdicts.get("nginx", "nginx1").unwrap();
+        assert_eq!(held.status(), Status::Down);
+        assert_eq!(held.address(), Some("192.0.2.1:80".parse().unwrap()));
+        assert_eq!(held.at(later).downtime_ms, 10_000);
+        assert!(verdicts.is_complete());
+
+        verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later);
+        assert_eq!(verdicts.get("nginx", "nginx1").unwrap().status(), Status::Up);
+    }
+
+    #[test]
+    fn a_snapshot_forgets_servers_that_are_gone() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.replace([verdict(Status::Up, None)], now);
+        verdicts.replace([], now);
+        assert!(verdicts.get("nginx", "nginx1").is_none());
+    }
+}

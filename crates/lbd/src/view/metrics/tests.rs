@@ -1,0 +1,86 @@
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use prometheus::{Registry, TextEncoder};
+
+use super::*;
+use crate::view::sample;
+
+fn exposition(sample: &Sample) -> String {
+    TextEncoder::new().encode_to_string(&gather(sample)).unwrap()
+}
+
+#[test]
+fn the_whole_exposition() {
+    insta::assert_snapshot!(exposition(&sample::measured()));
+}
+
+#[test]
+fn every_family_is_emitted() {
+    let emitted: Vec<String> =
+        gather(&sample::measured()).iter().map(|family| family.name().to_owned()).collect();
+    let declared: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    assert_eq!(emitted, declared);
+}
+
+#[test]
+fn labels_are_those_declared() {
+    for (family, emitted) in FAMILIES.iter().zip(gather(&sample::measured())) {
+        for metric in emitted.get_metric() {
+            let labels: Vec<&str> = metric.get_label().iter().map(|label| label.name()).collect();
+            assert_eq!(labels, family.labels(), "{}", family.name);
+        }
+    }
+}
+
+#[test]
+fn a_registry_accepts_the_collector() {
+    let registry = Registry::new();
+    registry.register(Box::new(SampleCollector::new(sample::measured).unwrap())).unwrap();
+    assert_eq!(registry.gather().len(), FAMILIES.len());
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let nothing = Sample {
+        rows: Vec::new(),
+        latency: Vec::new(),
+        refusals: Vec::new(),
+        verdict_age: None,
+        healthd: HealthdLink::Never(Duration::ZERO),
+        ..sample::measured()
+    };
+    let text = exposition(&nothing);
+    assert!(!text.contains("tandem_server") && !text.contains("verdict_age"), "{text}");
+    assert!(text.contains("tandem_lbd_healthd_connected 0\n"), "{text}");
+}
+
+#[test]
+fn promtool_finds_nothing_to_object_to() {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is part of Debian's package prometheus");
+    promtool.stdin.take().unwrap().write_all(exposition(&sample::measured()).as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// docs/metrics.md has exactly the lines that this test makes of the families, in its section on lbd.
+#[test]
+fn every_family_is_documented() {
+    let mut wanted = String::from("| name | kind | labels | meaning |\n|---|---|---|---|\n");
+    for family in FAMILIES {
+        let labels: Vec<String> = family.labels().iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, labels, help) = (family.name, family.kind(), labels.join(" "), family.help);
+        writeln!(wanted, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let section = document.split("\n## ").find(|section| section.starts_with("lbd\n")).unwrap_or_default();
+    assert!(section.contains(&wanted), "docs/metrics.md, section `## lbd`, needs this table:\n\n{wanted}");
+}

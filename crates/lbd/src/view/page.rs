@@ -1,0 +1,264 @@
+//! The statistics page: every frontend, backend and server, for a person who wants to know at a glance.
+
+use std::time::Duration;
+
+use daemon::page::{LINE, Page, badge, banner, facts};
+use maud::{Markup, html};
+use wire::{Condition, Info, RowKind, StatRow, Tally, Tone, headline, human};
+
+use super::HealthdLink;
+
+/// The page. Serve it with [`daemon::page::CONTENT_SECURITY_POLICY`].
+pub fn render(info: &Info, rows: &[StatRow], healthd: HealthdLink) -> String {
+    let (tone, headline) = headline(rows);
+    let body = html! {
+        (facts(info))
+        @if let Some((tone, text)) = doubt(healthd) { (banner(tone, &text)) }
+        @for backend in rows.iter().filter(|row| row.kind == RowKind::Backend) { (backend_section(backend, rows)) }
+        (frontends_section(rows))
+    };
+    Page {
+        daemon: "lbd",
+        headline: &headline,
+        tone,
+        links: &[("CSV", "/;csv"), ("JSON", "/;json"), ("metrics", "/metrics"), ("ready", "/ready")],
+        body,
+    }
+    .render()
+}
+
+/// Why verdicts may be out of date.
+fn doubt(healthd: HealthdLink) -> Option<(Tone, String)> {
+    let ago = |age: Duration| human::duration(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    match healthd {
+        HealthdLink::Connected => None,
+        HealthdLink::Lost(age) => Some((
+            Tone::Warning,
+            format!(
+                "No connection to healthd: using its last verdicts, which are {} old. Is healthd running?",
+                ago(age)
+            ),
+        )),
+        HealthdLink::Never(age) => Some((
+            Tone::Warning,
+            format!(
+                "healthd has not answered for {}: servers are used unchecked. Is healthd running?",
+                ago(age)
+            ),
+        )),
+    }
+}
+
+fn backend_section(backend: &StatRow, rows: &[StatRow]) -> Markup {
+    let name = &backend.proxy;
+    let tally = Tally::of(name, rows);
+    let tone = match tally {
+        Tally { usable: 0, .. } => Tone::Bad,
+        Tally { down: 1.., .. } | Tally { falling: 1.., .. } => Tone::Warning,
+        Tally { paused: 1.., .. } => Tone::Paused,
+        _ => Tone::Good,
+    };
+    let columns =
+        ["Last check", "Weight", "In flight", "Per second", "Requests", "4xx", "5xx", "Errors", "Retries"];
+    html! {
+        section aria-labelledby={ "backend-" (name) } {
+            header {
+                h2 #{ "backend-" (name) } { "Backend " (name) }
+                (badge(tone, &format!("{} of {} usable", tally.usable, tally.servers)))
+                span .note { (backend.algorithm) }
+                span .note { "for " (human::duration(backend.since_ms)) }
+            }
+            table role="table" {
+                caption .unseen { "Servers of backend " (name) }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        th scope="col" { "Server" }
+                        th .text scope="col" { "Status" }
+                        @for (index, column) in columns.iter().enumerate() {
+                            th .text[index == 0] scope="col" { (column) }
+                        }
+                        th scope="col" { "Traffic" }
+                        th scope="col" { "Downtime" }
+                    }
+                }
+                (LINE)
+                tbody role="rowgroup" {
+                    @for server in rows.iter().filter(|row| row.kind == RowKind::Server && row.proxy == *name) {
+                        (server_row(server, backend.sessions_total)) (LINE)
+                    }
+                }
+                tfoot role="rowgroup" { (total_row(backend)) (LINE) }
+            }
+        }
+        (LINE)
+    }
+}
+
+fn server_row(server: &StatRow, total: u64) -> Markup {
+    let address = if server.address.is_empty() { "no address" } else { &server.address };
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" { (server.name) small { (address) } }
+            td .text role="cell" data-label="Status" {
+                (badge(Condition::of(&server.status).tone(), &server.status))
+                small { "for " (human::duration(server.since_ms)) }
+            }
+            td .text role="cell" data-label="Last check" { (last_check(server)) }
+            td role="cell" data-label="Weight" { (server.weight) }
+            (traffic_cells(server))
+            td role="cell" data-label="Requests" {
+                (human::count(server.sessions_total))
+                small { (percent(server.sessions_total, total)) "%" }
+                (share_bar(percent(server.sessions_total, total)))
+            }
+            (outcome_cells(server))
+        }
+    }
+}
+
+/// The sum of a backend's servers, in the columns of its servers.
+fn total_row(backend: &StatRow) -> Markup {
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" { "All servers" }
+            td .text role="cell" {}
+            td .text role="cell" {}
+            td role="cell" data-label="Weight" { (backend.weight) }
+            (traffic_cells(backend))
+            td role="cell" data-label="Requests" { (human::count(backend.sessions_total)) }
+            (outcome_cells(backend))
+        }
+    }
+}
+
+/// Requests in flight and per second.
+fn traffic_cells(row: &StatRow) -> Markup {
+    html! {
+        td role="cell" data-label="In flight" {
+            (human::count(row.sessions)) small { "max " (human::count(row.sessions_max)) }
+        }
+        td role="cell" data-label="Per second" {
+            (human::count(row.rate)) small { "max " (human::count(row.rate_max)) }
+        }
+    }
+}
+
+/// What became of the requests of a server or backend.
+fn outcome_cells(row: &StatRow) -> Markup {
+    html! {
+        td role="cell" data-label="4xx" { (events(row.responses[3], Tone::Warning)) }
+        td role="cell" data-label="5xx" { (events(row.responses[4], Tone::Bad)) }
+        td role="cell" data-label="Errors" {
+            (events(row.connect_errors + row.response_errors, Tone::Bad))
+            @if row.connect_errors > 0 { small { (human::count(row.connect_errors)) " connecting" } }
+            @if row.response_errors > 0 { small { (human::count(row.response_errors)) " responding" } }
+        }
+        td role="cell" data-label="Retries" {
+            (events(row.retries, Tone::Warning))
+            @if row.redispatches > 0 { small { (human::count(row.redispatches)) " elsewhere" } }
+        }
+        td role="cell" data-label="Traffic" {
+            (human::bytes(row.bytes_out)) " out" small { (human::bytes(row.bytes_in)) " in" }
+        }
+        td role="cell" data-label="Downtime" {
+            @if row.downtime_ms == 0 { span .zero { "none" } }
+            @else { (human::duration(row.downtime_ms)) }
+            @if row.downs > 0 { small { (human::count(row.downs)) "×" } }
+        }
+    }
+}
+
+/// The code, the HTTP status and the duration of a server's last check; then its text and age, or what is wrong.
+fn last_check(server: &StatRow) -> Markup {
+    html! {
+        @if let Some(check) = &server.check {
+            span .(if check.code.is_good() { "good" } else { "bad" }) {
+                (check.code) @if let Some(status) = check.http_status { " " (status) }
+            }
+            " in " (human::duration(check.duration_ms))
+            small { (check.text) " · " (human::duration(check.age_ms)) " ago" }
+        } @else {
+            span .zero { "none" }
+        }
+        @if !server.reason.is_empty() { small { (server.reason) } }
+    }
+}
+
+fn frontends_section(rows: &[StatRow]) -> Markup {
+    html! {
+        section aria-labelledby="frontends" {
+            header { h2 #frontends { "Frontends" } }
+            table role="table" {
+                caption .unseen { "Frontends" }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        th scope="col" { "Frontend" }
+                        th .text scope="col" { "Status" }
+                        @for column in ["Connections", "Requests per second", "Requests", "2xx", "3xx", "4xx", "5xx"] {
+                            th scope="col" { (column) }
+                        }
+                        th scope="col" { "Refused" }
+                        th scope="col" { "Traffic" }
+                    }
+                }
+                (LINE)
+                tbody role="rowgroup" {
+                    @for row in rows.iter().filter(|row| row.kind == RowKind::Frontend) { (frontend_row(row)) (LINE) }
+                }
+            }
+        }
+        (LINE)
+    }
+}
+
+fn frontend_row(row: &StatRow) -> Markup {
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" { (row.proxy) small { (row.address) } }
+            td .text role="cell" data-label="Status" { (badge(Condition::of(&row.status).tone(), &row.status)) }
+            td role="cell" data-label="Connections" {
+                (human::count(row.sessions))
+                small { "max " (human::count(row.sessions_max)) ", " (human::count(row.sessions_total)) " in all" }
+            }
+            td role="cell" data-label="Requests per second" {
+                (human::count(row.request_rate)) small { "max " (human::count(row.request_rate_max)) }
+            }
+            td role="cell" data-label="Requests" { (human::count(row.requests)) }
+            td role="cell" data-label="2xx" { (human::count(row.responses[1])) }
+            td role="cell" data-label="3xx" { (human::count(row.responses[2])) }
+            td role="cell" data-label="4xx" { (events(row.responses[3], Tone::Warning)) }
+            td role="cell" data-label="5xx" { (events(row.responses[4], Tone::Bad)) }
+            td role="cell" data-label="Refused" { (events(row.request_errors, Tone::Warning)) }
+            td role="cell" data-label="Traffic" {
+                (human::bytes(row.bytes_out)) " out" small { (human::bytes(row.bytes_in)) " in" }
+            }
+        }
+    }
+}
+
+/// How often something unwelcome happened; it stands out if it did.
+fn events(count: u64, tone: Tone) -> Markup {
+    match count {
+        0 => html! { span .zero { "0" } },
+        count => html! { span .(daemon::page::class(tone)) { (human::count(count)) } },
+    }
+}
+
+fn percent(part: u64, whole: u64) -> u64 {
+    (u128::from(part) * 100 + u128::from(whole) / 2)
+        .checked_div(u128::from(whole))
+        .and_then(|percent| u64::try_from(percent).ok())
+        .unwrap_or(0)
+}
+
+/// A server's share of its backend's requests, to compare at a glance; the number beside it says the same.
+fn share_bar(percent: u64) -> Markup {
+    html! {
+        svg .share viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
+            rect width=(percent) height="4" {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Byte buffers and the pool that a worker keeps them in while connections are idle.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// A fixed stretch of bytes: consumed at the front, filled at the back.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// The bytes that were read and not yet consumed.
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Drops `n` bytes from the front.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start += n;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Reads once, into all the space there is. Zero bytes read mean the end of the stream.
+    ///
+    /// A read that leaves space tells tokio that the socket is drained, so that no second read has to find it out.
+    pub(crate) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> io::Result<usize> {
+        if self.end == self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.bytes.len() {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "more bytes than a buffer holds belong together",
+            ));
+        }
+        let mut space = ReadBuf::new(&mut self.bytes[self.end..]);
+        poll_fn(|cx| Pin::new(&mut *from).poll_read(cx, &mut space)).await?;
+        let n = space.filled().len();
+        self.end += n;
+        Ok(n)
+    }
+}
+
+/// What can be used again after it was emptied. The default value holds no memory.
+pub(crate) trait Reusable: Default {
+    /// An empty one with room for `size` bytes.
+    fn with_room(size: usize) -> Self;
+    fn clear(&mut self);
+    fn has_room(&self) -> bool;
+}
+
+impl Reusable for Buffer {
+    fn with_room(size: usize) -> Self {
+        Self { bytes: vec![0; size].into_boxed_slice(), start: 0, end: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    fn has_room(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+}
+
+impl Reusable for Vec<u8> {
+    fn with_room(size: usize) -> Self {
+        Self::with_capacity(size)
+    }
+
+    fn clear(&mut self) {
+        self.clear();
+    }
+
+    fn has_room(&self) -> bool {
+        self.capacity() > 0
+    }
+}
+
+/// Buffers of one size, kept by one worker.
+#[derive(Debug)]
+pub(crate) struct Pool<T> {
+    size: usize,
+    /// No more than this many wait in the pool: a burst's memory goes back to the system.
+    keep: usize,
+    free: RefCell<Vec<T>>,
+}
+
+impl<T: Reusable> Pool<T> {
+    pub(crate) fn new(size: usize, keep: usize) -> Self {
+        Self { size, keep, free: RefCell::new(Vec::new()) }
+    }
+
+    /// An empty buffer, which comes back by itself.
+    pub(crate) fn lend(&self) -> Lent<'_, T> {
+        let buffer = self.free.borrow_mut().pop().unwrap_or_else(|| T::with_room(self.size));
+        Lent { pool: self, buffer }
+    }
+
+    /// Gives back a buffer that was kept beyond its loan.
+    pub(crate) fn give(&self, mut buffer: T) {
+        let mut free = self.free.borrow_mut();
+        if buffer.has_room() && free.len() < self.keep {
+            buffer.clear();
+            free.push(buffer);
+        }
+    }
+}
+
+/// A buffer that returns to its pool when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lent<'a, T: Reusable> {
+    pool: &'a Pool<T>,
+    buffer: T,
+}
+
+impl<T: Reusable> Lent<'_, T> {
+    /// Keeps the buffer beyond the loan.
+    pub(crate) fn keep(mut self) -> T {
+        std::mem::take(&mut self.buffer)
+    }
+}
+
+impl<T: Reusable> Deref for Lent<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.buffer
+    }
+}
+
+impl<T: Reusable> DerefMut for Lent<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.buffer
+    }
+}
+
+impl<T: Reusable> Drop for Lent<'_, T> {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_full_buffer_makes_room_only_for_what_was_consumed() {
+        let pool: Pool<Buffer> = Pool::new(4, 1);
+        let mut buffer = pool.lend();
+        let mut source: &[u8] = b"abcdefgh";
+        assert_eq!(buffer.fill(&mut source).await.unwrap(), 4);
+        assert!(buffer.fill(&mut source).await.is_err());
+        buffer.consume(3);
+        assert_eq!(buffer.fill(&mut source).await.unwrap(), 3);
+        assert_eq!(buffer.filled(), b"defg");
+        drop(buffer);
+        assert!(pool.lend().is_empty());
+    }
+}

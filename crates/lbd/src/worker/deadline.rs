@@ -1,0 +1,94 @@
+//! A connection's one deadline: moved on every step, and armed only when it is due.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+/// When the current wait of a connection ends.
+///
+/// Moving the deadline later costs a store: the timer stays where it is, and when it fires too early it is set to the
+/// true deadline. So a busy connection touches the timer wheel about once a timeout, not once a request.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    at: Cell<Instant>,
+    timer: RefCell<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    pub(crate) fn after(time: Duration) -> Self {
+        let at = Instant::now() + time;
+        Self { at: Cell::new(at), timer: RefCell::new(Box::pin(sleep_until(at))) }
+    }
+
+    /// Moves the deadline to `time` from now.
+    pub(crate) fn set(&self, time: Duration) {
+        self.at.set(Instant::now() + time);
+    }
+
+    /// Waits for `work`, at most until the deadline, which `work` itself may move meanwhile.
+    pub(crate) async fn guard<F: Future>(&self, work: F) -> Result<F::Output, Elapsed> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            if self.poll_elapsed(cx) { Poll::Ready(Err(Elapsed)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    fn poll_elapsed(&self, cx: &mut Context<'_>) -> bool {
+        let mut timer = self.timer.borrow_mut();
+        let at = self.at.get();
+        if at < timer.deadline() {
+            timer.as_mut().reset(at);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= at {
+                return true;
+            }
+            timer.as_mut().reset(at);
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_deadline_moves_both_ways() {
+        let start = Instant::now();
+        let deadline = Deadline::after(Duration::from_secs(10));
+        deadline.set(Duration::from_secs(50));
+        assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
+        assert_eq!(start.elapsed().as_secs(), 50);
+
+        deadline.set(Duration::from_secs(100));
+        deadline.set(Duration::from_secs(5));
+        assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
+        assert_eq!(start.elapsed().as_secs(), 55);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn work_that_moves_the_deadline_goes_on() {
+        let deadline = Deadline::after(Duration::from_secs(1));
+        let work = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+                deadline.set(Duration::from_secs(1));
+            }
+            7
+        };
+        assert_eq!(deadline.guard(work).await, Ok(7));
+    }
+}

@@ -1,0 +1,126 @@
+//! How an exchange can fail, and what that means for the client, the log and the counters.
+
+use http1::{BodyFault, RequestFault, ResponseFault};
+
+use crate::access_log::Termination;
+
+/// Why an exchange did not end well.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// The request's head is refused.
+    Request(RequestFault),
+    /// The request's body is refused.
+    RequestBody(BodyFault),
+    /// The request's body is longer than allowed.
+    RequestTooLong,
+    /// The request's head did not arrive in time.
+    RequestTimeout,
+    /// The client closed before its request was complete.
+    ClientClosed,
+    /// The client stalled, or closed, during the transfer.
+    ClientStalled,
+    /// The client closed, or reset, the connection during the transfer.
+    ClientReset,
+    /// No server is usable, or none is left to try.
+    NoServer,
+    /// Every attempt to connect failed.
+    Connect,
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// A reused connection closed before the response's first byte: the server may never have seen the request.
+    Stale,
+    /// The server closed before its response's head was complete.
+    ServerClosed,
+    /// The response's head did not come in time.
+    ServerTimeout,
+    /// The response's head is refused.
+    Response(ResponseFault),
+    /// The server closed, or broke the framing, in the response's body.
+    ServerBroke,
+    /// The server stalled in the response's body.
+    ServerStalled,
+}
+
+impl Failure {
+    /// The status to answer with, as long as nothing has been sent to the client; none where nobody listens any more.
+    pub(crate) fn status(self) -> Option<u16> {
+        match self {
+            Self::Request(fault) => Some(fault.status()),
+            Self::RequestBody(_) => Some(400),
+            Self::RequestTooLong => Some(413),
+            Self::RequestTimeout | Self::ClientStalled => Some(408),
+            Self::ClientClosed | Self::ClientReset => None,
+            Self::NoServer | Self::Connect | Self::ConnectTimeout => Some(503),
+            Self::Stale | Self::ServerClosed | Self::Response(_) | Self::ServerBroke => Some(502),
+            Self::ServerTimeout | Self::ServerStalled => Some(504),
+        }
+    }
+
+    /// The letters for the log.
+    pub(crate) fn termination(self) -> Termination {
+        match self {
+            Self::Request(_) | Self::RequestBody(_) | Self::RequestTooLong => Termination::REFUSED_REQUEST,
+            Self::RequestTimeout => Termination::CLIENT_TIMEOUT_IN_REQUEST,
+            Self::ClientClosed => Termination::CLIENT_IN_REQUEST,
+            Self::ClientStalled => Termination::CLIENT_TIMEOUT_IN_DATA,
+            Self::ClientReset => Termination::CLIENT_IN_DATA,
+            Self::NoServer | Self::Connect => Termination::SERVER_IN_CONNECT,
+            Self::ConnectTimeout => Termination::SERVER_TIMEOUT_IN_CONNECT,
+            Self::Stale | Self::ServerClosed => Termination::SERVER_IN_HEAD,
+            Self::ServerTimeout => Termination::SERVER_TIMEOUT_IN_HEAD,
+            Self::Response(_) => Termination::REFUSED_RESPONSE,
+            Self::ServerBroke => Termination::SERVER_IN_DATA,
+            Self::ServerStalled => Termination::SERVER_TIMEOUT_IN_DATA,
+        }
+    }
+
+    /// The reason to count a refused request under; none if it was not refused.
+    pub(crate) fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Request(fault) => Some(fault.label()),
+            Self::RequestBody(fault) => Some(fault.label()),
+            Self::RequestTooLong => Some("body_too_long"),
+            Self::RequestTimeout => Some("head_timeout"),
+            _ => None,
+        }
+    }
+
+    /// Whether the server is to blame for a response that did not arrive as it should.
+    pub(crate) fn is_bad_response(self) -> bool {
+        matches!(
+            self,
+            Self::ServerClosed
+                | Self::ServerTimeout
+                | Self::Response(_)
+                | Self::ServerBroke
+                | Self::ServerStalled
+        )
+    }
+}
+
+/// A complete response of lbd's own, after which the connection is closed.
+pub(crate) fn response(status: u16, head_only: bool) -> Vec<u8> {
+    let (reason, advice) = match status {
+        400 => ("Bad Request", "The request is malformed."),
+        408 => ("Request Timeout", "The request did not arrive in time."),
+        413 => ("Content Too Large", "The request's body is longer than allowed."),
+        414 => ("URI Too Long", "The request line is longer than allowed."),
+        417 => ("Expectation Failed", "The only expectation understood is 100-continue."),
+        431 => ("Request Header Fields Too Large", "The request's head is larger than allowed."),
+        501 => ("Not Implemented", "The request asks for something that is not supported."),
+        502 => ("Bad Gateway", "The server gave an invalid or incomplete answer."),
+        504 => ("Gateway Timeout", "The server did not answer in time."),
+        505 => ("HTTP Version Not Supported", "Only HTTP/1.0 and HTTP/1.1 are spoken here."),
+        _ => ("Service Unavailable", "No server is available to handle this request."),
+    };
+    let body = format!("<html><body><h1>{status} {reason}</h1>\n{advice}\n</body></html>\n");
+    let mut response = format!(
+        "HTTP/1.1 {status} {reason}\r\ncontent-length: {}\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    if !head_only {
+        response.push_str(&body);
+    }
+    response.into_bytes()
+}

@@ -1,0 +1,98 @@
+//! A worker's own side of a frontend.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::{AccessLog, ClientTimeouts};
+use http1::{ForwardedFor, Limits};
+
+use super::service::Backend;
+use crate::counters::{FrontendCounters, PerWorker};
+use crate::routing;
+
+/// A frontend, as one worker serves it. Connections hold on to it across reloads.
+#[derive(Debug)]
+pub(crate) struct Frontend {
+    name: Box<str>,
+    rules: Cell<Rules>,
+    backend: RefCell<Rc<Backend>>,
+    retired: Cell<bool>,
+    counters: Arc<PerWorker<FrontendCounters>>,
+    worker: usize,
+}
+
+/// What a connection needs of its frontend's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) timeouts: ClientTimeouts,
+    pub(crate) limits: Limits,
+    /// The longest body of a request.
+    pub(crate) body_max: u64,
+    pub(crate) forwarded_for: ForwardedFor,
+    pub(crate) access_log: AccessLog,
+}
+
+impl Rules {
+    fn of(config: &config::Frontend) -> Self {
+        Self {
+            timeouts: config.timeouts,
+            limits: Limits {
+                request_line: config.limits.request_line,
+                head: config.limits.head,
+                fields: config.limits.fields,
+            },
+            body_max: config.limits.body.unwrap_or(u64::MAX),
+            forwarded_for: match config.forwarded_for {
+                config::ForwardedFor::Append => ForwardedFor::Append,
+                config::ForwardedFor::Replace => ForwardedFor::Replace,
+                config::ForwardedFor::Off => ForwardedFor::Off,
+            },
+            access_log: config.access_log,
+        }
+    }
+}
+
+impl Frontend {
+    pub(crate) fn new(routing: &routing::Frontend, backend: Rc<Backend>, worker: usize) -> Self {
+        Self {
+            name: routing.config.name.as_str().into(),
+            rules: Cell::new(Rules::of(&routing.config)),
+            backend: RefCell::new(backend),
+            retired: Cell::new(false),
+            counters: routing.counters.clone(),
+            worker,
+        }
+    }
+
+    /// Takes the frontend as it is now. Requests in flight keep what they began with.
+    pub(crate) fn adopt(&self, routing: &routing::Frontend, backend: Rc<Backend>) {
+        self.rules.set(Rules::of(&routing.config));
+        *self.backend.borrow_mut() = backend;
+    }
+
+    /// The frontend is gone from the configuration: its connections end after the request in flight.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules.get()
+    }
+
+    pub(crate) fn backend(&self) -> Rc<Backend> {
+        self.backend.borrow().clone()
+    }
+
+    pub(crate) fn counters(&self) -> &FrontendCounters {
+        self.counters.of(self.worker)
+    }
+}

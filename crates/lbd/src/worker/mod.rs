@@ -1,0 +1,274 @@
+//! A worker: one thread, one runtime, its own listeners, connections, pools and counters. Nothing is shared on the path
+//! of a request.
+//!
+//! Tasks of a worker, all on its one thread:
+//! - the loop in [`run`]: takes new routing and commands from the control thread, and ticks;
+//! - one a listener: accepts connections;
+//! - one a client connection: see [`connection`].
+
+mod buffer;
+mod clock;
+mod connect;
+mod connection;
+mod deadline;
+mod exchange;
+mod failure;
+mod frontend;
+mod listener;
+mod send;
+mod service;
+mod tunnel;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http1::ResponseLimits;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use self::buffer::{Buffer, Pool};
+use self::clock::Clock;
+use self::connection::Presence;
+use self::frontend::Frontend;
+use self::listener::Listener;
+use self::service::Backend;
+use crate::access_log::{AccessLog, Sink};
+use crate::counters::{PerWorker, WorkerCounters};
+use crate::routing::Routing;
+
+/// How often a worker shows that it lives. Its pools and its log are looked after as often.
+const TICK: Duration = Duration::from_millis(50);
+/// Room for a request's head, which may have 32 KiB, or for a piece of its body.
+const REQUEST_BUFFER: usize = 32 * 1024;
+/// Room for a piece of a response: large, because each piece costs two system calls.
+const RESPONSE_BUFFER: usize = 64 * 1024;
+/// Room for a head that is sent; it grows when a head does not fit.
+const HEAD_BUFFER: usize = 2048;
+/// Buffers of each kind that wait for use.
+const POOLED: usize = 256;
+
+/// What servers may send as a head.
+const RESPONSE_LIMITS: ResponseLimits = ResponseLimits { head: 32 * 1024, fields: 256 };
+
+/// What the control thread tells a worker, beside the routing.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept connections for a frontend.
+    Listen {
+        /// The frontend's name; it is in the routing already.
+        frontend: String,
+        /// The listening socket.
+        listener: TcpListener,
+    },
+    /// Accept what has arrived at an address, and close it.
+    Unlisten {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Take no new connections, finish what is in flight, and answer when nothing is left.
+    Stop {
+        /// Answered when the last connection has ended.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// What a worker is made with.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its number, from 0.
+    pub id: usize,
+    /// When lbd started.
+    pub start: std::time::Instant,
+    /// Where its own counters are.
+    pub counters: Arc<PerWorker<WorkerCounters>>,
+    /// The routing in force.
+    pub routing: watch::Receiver<Arc<Routing>>,
+    /// What else it is told.
+    pub commands: mpsc::Receiver<Command>,
+    /// Where its access log goes.
+    pub log: Sink,
+    /// Client connections that it may hold.
+    pub connections_max: usize,
+}
+
+/// What the tasks of one worker share.
+#[derive(Debug)]
+struct Worker {
+    id: usize,
+    clock: Clock,
+    counters: Arc<PerWorker<WorkerCounters>>,
+    requests: Pool<Buffer>,
+    responses: Pool<Buffer>,
+    heads: Pool<Vec<u8>>,
+    log: RefCell<AccessLog>,
+    stopping: Cell<bool>,
+    frontends: RefCell<HashMap<String, Rc<Frontend>>>,
+    backends: RefCell<HashMap<String, Rc<Backend>>>,
+    connections: RefCell<HashMap<u64, Rc<Presence>>>,
+    connections_max: usize,
+    /// Told when a connection ends.
+    ended: Notify,
+    next_connection: Cell<u64>,
+}
+
+impl Worker {
+    fn counters(&self) -> &WorkerCounters {
+        self.counters.of(self.id)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    fn adopt(&self, routing: &Routing) {
+        let mut backends = self.backends.borrow_mut();
+        let mut frontends = self.frontends.borrow_mut();
+        for backend in &routing.backends {
+            match backends.get(&backend.name) {
+                Some(known) => known.adopt(backend),
+                None => {
+                    // Workers start at different points of the rotation.
+                    let seed = (self.id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                    let new = Backend::new(backend, self.id, self.clock, seed);
+                    backends.insert(backend.name.clone(), Rc::new(new));
+                }
+            }
+        }
+        for frontend in &routing.frontends {
+            // The configuration was checked: a frontend's backend exists.
+            let Some(backend) = backends.get(&frontend.config.backend) else { continue };
+            match frontends.get(&frontend.config.name) {
+                Some(known) => known.adopt(frontend, backend.clone()),
+                None => {
+                    let new = Frontend::new(frontend, backend.clone(), self.id);
+                    frontends.insert(frontend.config.name.clone(), Rc::new(new));
+                }
+            }
+        }
+        frontends.retain(|name, frontend| {
+            let stays = routing.frontends.iter().any(|known| known.config.name == *name);
+            if !stays {
+                frontend.retire();
+            }
+            stays
+        });
+        backends.retain(|name, _| routing.backends.iter().any(|known| known.name == *name));
+        drop((backends, frontends));
+        self.wake_idle();
+    }
+
+    /// Idle connections look around: whether they are still wanted.
+    fn wake_idle(&self) {
+        let retiring = self.stopping.get();
+        for presence in self.connections.borrow().values() {
+            if retiring || presence.belongs_to_retired() {
+                presence.wake();
+            }
+        }
+    }
+
+    fn tick(&self, now: Instant, expire: bool) {
+        self.counters().tick.set(self.clock.millis());
+        let dropped = self.log.borrow_mut().flush();
+        self.counters().log_dropped.add(dropped);
+        if expire {
+            for backend in self.backends.borrow().values() {
+                backend.expire(now);
+            }
+        }
+    }
+}
+
+/// Runs a worker until it is told to stop, or the control thread is gone.
+///
+/// # Errors
+/// When the runtime cannot be built.
+pub fn run(setup: Setup) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, work(setup));
+    Ok(())
+}
+
+async fn work(setup: Setup) {
+    let Setup { id, start, counters, mut routing, mut commands, log, connections_max } = setup;
+    let worker = Rc::new(Worker {
+        id,
+        clock: Clock::new(start),
+        counters,
+        requests: Pool::new(REQUEST_BUFFER, POOLED),
+        responses: Pool::new(RESPONSE_BUFFER, POOLED),
+        heads: Pool::new(HEAD_BUFFER, POOLED),
+        log: RefCell::new(AccessLog::new(log)),
+        stopping: Cell::new(false),
+        frontends: RefCell::default(),
+        backends: RefCell::default(),
+        connections: RefCell::default(),
+        connections_max,
+        ended: Notify::new(),
+        next_connection: Cell::new(0),
+    });
+    worker.adopt(&routing.borrow_and_update().clone());
+    let mut listeners: HashMap<SocketAddr, Listener> = HashMap::new();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = 0_u32;
+
+    let done = loop {
+        tokio::select! {
+            biased;
+            now = tick.tick() => {
+                ticks = ticks.wrapping_add(1);
+                worker.tick(now, ticks.is_multiple_of(20));
+            }
+            changed = routing.changed() => {
+                if changed.is_err() {
+                    break None;
+                }
+                worker.adopt(&routing.borrow_and_update().clone());
+            }
+            command = commands.recv() => match command {
+                Some(Command::Listen { frontend, listener }) => {
+                    // The routing that knows the frontend was published before the command was sent.
+                    worker.adopt(&routing.borrow_and_update().clone());
+                    let known = worker.frontends.borrow().get(&frontend).cloned();
+                    if let Some(frontend) = known {
+                        match Listener::start(&worker, frontend, listener) {
+                            Ok((address, listener)) => {
+                                listeners.insert(address, listener);
+                            }
+                            Err(error) => tracing::error!(worker = id, %error, "cannot listen"),
+                        }
+                    }
+                }
+                Some(Command::Unlisten { address }) => {
+                    if let Some(listener) = listeners.remove(&address) {
+                        listener.close().await;
+                    }
+                }
+                Some(Command::Stop { done }) => break Some(done),
+                None => break None,
+            },
+        }
+    };
+
+    worker.stopping.set(true);
+    for (_, listener) in listeners.drain() {
+        listener.close().await;
+    }
+    worker.wake_idle();
+    while !worker.connections.borrow().is_empty() {
+        tokio::select! {
+            () = worker.ended.notified() => {}
+            now = tick.tick() => worker.tick(now, false),
+        }
+    }
+    worker.tick(Instant::now(), false);
+    if let Some(done) = done {
+        // The control thread may have lost its patience, and then it no longer listens.
+        let _ = done.send(());
+    }
+}
