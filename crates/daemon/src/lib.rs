@@ -1,3 +1,23 @@
 //! What every Tandem daemon shares.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`program`] | arguments, `--check`, exit codes: from `main` to the daemon's own code |
+//! | [`config_file`] | loading the configuration, and loading it again |
+//! | [`log`] | events on standard error |
+//! | [`signals`] | stop and reload |
+//! | [`ready`] | telling the supervisor |
+//! | [`admin`], [`metrics`], [`page`] | the admin HTTP |
+//! | [`limits`] | the limits that the system sets |
 
+pub mod admin;
+pub mod config_file;
+pub mod limits;
+pub mod log;
+pub mod metrics;
 pub mod page;
+pub mod program;
+pub mod ready;
+pub mod signals;
+
+pub use program::{Context, Failure, Program};

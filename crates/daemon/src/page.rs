@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("page/refresh.js");
 /// The `Content-Security-Policy` to serve pages with: nothing but their own style sheet and script, by their hashes.
 pub const CONTENT_SECURITY_POLICY: &str = concat!(
     "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
-    "frame-ancestors 'none'; style-src 'sha256-hKJIkrY78slFIsBd4Y6miNtkghGiE+vnsLXwbiflgtM='; script-src 'sha256-QlwrWOe0pAJoDKvtpmZLWdq0r2pOvh3WbFumsWl//D8='",
+    "frame-ancestors 'none'; style-src 'sha256-5RMct/GEhl0dtFYxtQJGSUDISuOT70loJOzkUJfUYv8='; script-src 'sha256-QlwrWOe0pAJoDKvtpmZLWdq0r2pOvh3WbFumsWl//D8='",
 );
 
 /// A page before it is put into its frame.
@@ -110,19 +110,17 @@ pub const fn class(tone: Tone) -> &'static str {
 
 /// A round tick, a round pause, a triangle, or a square cross.
 fn icon(tone: Tone) -> Markup {
-    html! { svg .icon viewBox="0 0 16 16" aria-hidden="true" { path fill-rule="evenodd" d=(shape(tone)); } }
+    html! { svg .icon viewBox="0 0 16 16" aria-hidden="true" { path fill-rule="evenodd" d=(shape(tone)) {} } }
 }
 
 const fn shape(tone: Tone) -> &'static str {
     match tone {
-        Tone::Good => {
-            "M8 0a8 8 0 1 1 0 16A8 8 0 0 1 8 0zm-1.2 11.6 5.6-5.6-1.5-1.5-4.1 4.1-1.9-1.9L3.400 8.200z"
-        }
-        Tone::Paused => "M8 0a8 8 0 1 1 0 16A8 8 0 0 1 8 0zM5 4.500v7h2v-7zm4 0v7h2v-7z",
-        Tone::Warning => "M8 .5 16 15H0zM7.100 5.500v5h1.800v-5zm0 6v1.800h1.800v-1.800z",
+        Tone::Good => "M8 0a8 8 0 1 1 0 16A8 8 0 0 1 8 0zm-1.2 11.6 5.6-5.6-1.5-1.5-4.1 4.1-1.9-1.9L3.4 8.2z",
+        Tone::Paused => "M8 0a8 8 0 1 1 0 16A8 8 0 0 1 8 0zM5 4.5v7h2v-7zm4 0v7h2v-7z",
+        Tone::Warning => "M8 .5 16 15H0zM7.1 5.5v5h1.8v-5zm0 6v1.8h1.8v-1.8z",
         Tone::Bad => {
-            "M1 0h14l1 1v14l-1 1H1l-1-1V1zm3.300 5.600L6.700 8l-2.400 2.400 1.300 1.300L8 9.300l2.400 2.400 1.300-1.300L9.300 8l2.400-2.400\
-             -1.300-1.300L8 6.700 5.600 4.300z"
+            "M1 0h14l1 1v14l-1 1H1l-1-1V1zm3.3 5.6L6.7 8l-2.4 2.4 1.3 1.3L8 9.3l2.4 2.4 1.3-1.3L9.3 8l2.4-2.4\
+             -1.3-1.3L8 6.7 5.6 4.3z"
         }
     }
 }

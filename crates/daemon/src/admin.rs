@@ -1,0 +1,124 @@
+//! The admin HTTP server: for people, scripts and Prometheus.
+//!
+//! It is not on the data path and serves few clients; what matters is that none of them can pile up.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::metrics::CONTENT_TYPE;
+
+/// Connections at once; more wait in the backlog.
+const CONNECTIONS_MAX: usize = 128;
+/// How long a client may take for a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may last, whatever it does.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Opens the admin address.
+///
+/// # Errors
+/// When the address is taken, or not ours.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// What every daemon answers: `/metrics`, `/health` (it lives), `/ready` (it does its work; otherwise 503 and why not), and
+/// for any other path what there is. `pages` are the paths that the daemon adds itself.
+pub fn router(
+    metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
+    ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+    pages: &[&str],
+) -> Router {
+    let paths = pages.iter().copied().chain(["/metrics", "/health", "/ready"]).collect::<Vec<_>>().join(" ");
+    Router::new()
+        .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics()) }))
+        .route("/health", get(|| async { "OK\n" }))
+        .route(
+            "/ready",
+            get(move || async move {
+                match ready() {
+                    Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+                }
+            }),
+        )
+        .fallback(move || async move {
+            (StatusCode::NOT_FOUND, format!("There is nothing here. Try one of: {paths}\n")).into_response()
+        })
+}
+
+/// Serves for as long as it is polled; dropping it ends all connections.
+pub async fn serve(listener: TcpListener, router: Router) {
+    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        // The semaphore is never closed, so there is always a seat to wait for.
+        let Ok(seat) = seats.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let service = TowerToHyperService::new(router.clone());
+                connections.spawn(async move {
+                    let mut http = http1::Builder::new();
+                    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+                    let connection = http.serve_connection(TokioIo::new(stream), service);
+                    // Clients that break off or take too long are no news.
+                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+                    drop(seat);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the admin address; trying again shortly");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_paths_of_every_daemon() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router =
+            router(|| "some_metric 1\n".into(), || Err("the first checks are running".into()), &["/"]);
+        let server = tokio::spawn(serve(listener, router));
+        assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/metrics").await.contains("some_metric 1"));
+        let ready = get(address, "/ready").await;
+        assert!(
+            ready.starts_with("HTTP/1.1 503") && ready.contains("the first checks are running"),
+            "{ready}"
+        );
+        assert!(get(address, "/metric").await.contains("Try one of: / /metrics /health /ready"));
+        server.abort();
+    }
+}

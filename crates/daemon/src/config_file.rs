@@ -1,0 +1,91 @@
+//! The configuration file of a daemon that reads `lb.yaml`: loaded at the start, and again when asked to.
+
+use std::path::{Path, PathBuf};
+
+use config::{Diagnostic, Invalid, LbConfig, Loaded, Severity};
+
+/// Checks an `lb.yaml`; its warnings.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
+    config::load(path).map(|loaded| loaded.warnings)
+}
+
+/// A configuration file and how loading it went.
+#[derive(Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    generation: u64,
+    error: Option<String>,
+}
+
+impl ConfigFile {
+    /// Loads a file for the first time, and logs every diagnostic.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open(path: &Path) -> Result<(Self, LbConfig), Invalid> {
+        let config = load(path)?;
+        Ok((Self { path: path.to_owned(), generation: 1, error: None }, config))
+    }
+
+    /// Loads the file again, and logs every diagnostic. What is in force is not touched; tell the outcome with
+    /// [`ConfigFile::adopted`] or [`ConfigFile::refused`].
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn load(&mut self) -> Result<LbConfig, Invalid> {
+        load(&self.path)
+    }
+
+    /// What was loaded is in force now.
+    pub fn adopted(&mut self) {
+        self.generation += 1;
+        self.error = None;
+        tracing::info!(config = %self.path.display(), generation = self.generation, "configuration reloaded");
+    }
+
+    /// What was loaded, or could not be, is not: the old configuration stays in force, for this reason.
+    pub fn refused(&mut self, reason: &str) {
+        tracing::error!(config = %self.path.display(), "reload refused, the old configuration stays in force");
+        self.error = Some(reason.to_owned());
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Successful loads, the first included.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Why the last reload was refused, until one succeeds.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+}
+
+fn load(path: &Path) -> Result<LbConfig, Invalid> {
+    match config::load(path) {
+        Ok(Loaded { config, warnings }) => {
+            log(&warnings);
+            Ok(config)
+        }
+        Err(invalid) => {
+            log(&invalid.diagnostics);
+            Err(invalid)
+        }
+    }
+}
+
+fn log(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Error => tracing::error!("{diagnostic}"),
+            Severity::Warning => tracing::warn!("{diagnostic}"),
+        }
+    }
+}
