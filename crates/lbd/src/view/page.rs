@@ -261,4 +261,6 @@ fn share_bar(percent: u64) -> Markup {
 }
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod tests;
