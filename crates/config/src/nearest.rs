@@ -21,9 +21,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             let allowed = word.len().max(other.len()).div_ceil(3);
             let near = word.len().abs_diff(other.len()) <= allowed;
             let edits = if near { distance(&word, &other) } else { usize::MAX };
-            // As many edits as letters would make any word near to any other.
-            (edits <= allowed && edits < word.len().max(2) && edits < other.len().max(2))
-                .then_some((edits, candidate))
+            // As many edits as letters would make any short word near to any other.
+            (edits <= allowed && edits < word.len().min(other.len())).then_some((edits, candidate))
         })
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)

@@ -1,0 +1,164 @@
+//! A configuration written out with every default.
+
+use std::time::Duration;
+
+use serde_yaml::{Mapping, Value};
+
+use crate::scalar::{show_duration, show_size, show_status};
+use crate::{AccessLog, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Probe, Server};
+
+/// The configuration as a file with every default filled in: parsing it gives an equal configuration.
+///
+/// Durations are cut to milliseconds, the finest that a file can hold.
+#[expect(clippy::expect_used, reason = "writing plain values with text keys into a string cannot fail")]
+pub fn effective_yaml(config: &LbConfig) -> String {
+    let file = map([
+        ("frontends", named(&config.frontends, |frontend| (&frontend.name, self::frontend(frontend)))),
+        ("backends", named(&config.backends, |backend| (&backend.name, self::backend(backend)))),
+        ("resolvers", resolvers(config)),
+        ("admin", map([("bind", text(config.lbd.admin))])),
+        (
+            "lbd",
+            map([
+                ("workers", config.lbd.workers.into()),
+                ("stop_timeout", duration(config.lbd.stop_timeout)),
+                ("verdict_wait", duration(config.lbd.verdict_wait)),
+            ]),
+        ),
+        ("healthd", map([("admin", map([("bind", text(config.healthd.admin))]))])),
+    ]);
+    serde_yaml::to_string(&file).expect("plain values can be written")
+}
+
+fn frontend(frontend: &Frontend) -> Value {
+    let timeouts = &frontend.timeouts;
+    let limits = &frontend.limits;
+    map([
+        ("bind", list(&frontend.bind, |address| text(address))),
+        ("backend", text(&frontend.backend)),
+        (
+            "timeouts",
+            map([
+                ("request_head", duration(timeouts.request_head)),
+                ("keep_alive", duration(timeouts.keep_alive)),
+                ("client", duration(timeouts.client)),
+                ("tunnel", duration(timeouts.tunnel)),
+            ]),
+        ),
+        (
+            "limits",
+            map([
+                ("request_line", size(limits.request_line as u64)),
+                ("head", size(limits.head as u64)),
+                ("fields", limits.fields.into()),
+                ("body", limits.body.map_or_else(|| text("off"), size)),
+            ]),
+        ),
+        (
+            "forwarded_for",
+            text(match frontend.forwarded_for {
+                ForwardedFor::Append => "append",
+                ForwardedFor::Replace => "replace",
+                ForwardedFor::Off => "off",
+            }),
+        ),
+        (
+            "access_log",
+            text(match frontend.access_log {
+                AccessLog::Httplog => "httplog",
+                AccessLog::Json => "json",
+                AccessLog::Off => "off",
+            }),
+        ),
+    ])
+}
+
+fn backend(backend: &Backend) -> Value {
+    map([
+        ("balance", text(backend.balance)),
+        ("check", backend.check.as_ref().map_or_else(|| text("off"), check)),
+        ("servers", named(&backend.servers, |server| (&server.name, self::server(server)))),
+        ("retries", backend.retries.into()),
+        ("retry_budget", text(format_args!("{}%", backend.retry_budget))),
+        (
+            "timeouts",
+            map([
+                ("connect", duration(backend.timeouts.connect)),
+                ("server", duration(backend.timeouts.server)),
+                ("keep_alive", duration(backend.timeouts.keep_alive)),
+            ]),
+        ),
+    ])
+}
+
+fn server(server: &Server) -> Value {
+    map([
+        ("address", text(&server.address)),
+        ("weight", server.weight.get().into()),
+        ("state", text(server.state)),
+    ])
+}
+
+fn check(check: &Check) -> Value {
+    let probe = match &check.probe {
+        Probe::Tcp => ("tcp", map([])),
+        Probe::Http(probe) => ("http", http_probe(probe)),
+    };
+    let timing = &check.timing;
+    let mut keys = vec![
+        probe,
+        ("interval", duration(timing.interval)),
+        ("fast_interval", duration(timing.fast_interval)),
+        ("down_interval", duration(timing.down_interval)),
+        ("timeout", duration(timing.timeout)),
+        ("rise", timing.rise.into()),
+        ("fall", timing.fall.into()),
+    ];
+    keys.extend(check.port.map(|port| ("port", port.into())));
+    map(keys)
+}
+
+fn http_probe(probe: &HttpProbe) -> Value {
+    let mut keys = vec![("method", text(&probe.method)), ("path", text(&probe.path))];
+    keys.extend(probe.host.as_ref().map(|host| ("host", text(host))));
+    keys.push(("headers", named(&probe.headers, |(name, value)| (name, text(value)))));
+    keys.push(("expect", list(&probe.expect.0, |range| text(show_status(range)))));
+    map(keys)
+}
+
+fn resolvers(config: &LbConfig) -> Value {
+    let resolvers = &config.resolvers;
+    map([
+        ("nameservers", list(&resolvers.nameservers, |address| text(address))),
+        ("timeout", duration(resolvers.timeout)),
+        ("min_ttl", duration(resolvers.min_ttl)),
+        ("max_ttl", duration(resolvers.max_ttl)),
+    ])
+}
+
+fn map<'k>(keys: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
+    Value::Mapping(keys.into_iter().map(|(key, value)| (key.into(), value)).collect::<Mapping>())
+}
+
+fn named<'t, T>(things: &'t [T], entry: impl Fn(&'t T) -> (&'t String, Value)) -> Value {
+    map(things.iter().map(|thing| {
+        let (name, value) = entry(thing);
+        (name.as_str(), value)
+    }))
+}
+
+fn list<T>(things: &[T], element: impl Fn(&T) -> Value) -> Value {
+    things.iter().map(element).collect::<Vec<_>>().into()
+}
+
+fn text(value: impl std::fmt::Display) -> Value {
+    Value::String(value.to_string())
+}
+
+fn duration(duration: Duration) -> Value {
+    text(show_duration(duration))
+}
+
+fn size(bytes: u64) -> Value {
+    text(show_size(bytes))
+}

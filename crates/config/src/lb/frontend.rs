@@ -1,0 +1,110 @@
+//! `frontends.NAME`
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::TIMEOUT;
+use super::listeners::Listeners;
+use crate::read::{Section, quoted};
+use crate::scalar::{self, Problem};
+use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, RequestLimits};
+
+/// The most addresses of a frontend: each costs a socket for every worker.
+const MAX_BINDS: usize = 64;
+
+pub(super) fn read(
+    name: &str,
+    s: &mut Section<'_>,
+    backends: &HashSet<&str>,
+    listeners: &mut Listeners,
+) -> Frontend {
+    Frontend {
+        name: name.to_owned(),
+        bind: bind(name, s, listeners),
+        backend: backend(s, backends),
+        timeouts: s.section("timeouts", timeouts),
+        limits: s.section("limits", limits),
+        forwarded_for: s.word(
+            "forwarded_for",
+            ForwardedFor::Append,
+            &[
+                ("append", ForwardedFor::Append),
+                ("replace", ForwardedFor::Replace),
+                ("off", ForwardedFor::Off),
+            ],
+        ),
+        access_log: s.word(
+            "access_log",
+            AccessLog::Httplog,
+            &[("httplog", AccessLog::Httplog), ("json", AccessLog::Json), ("off", AccessLog::Off)],
+        ),
+    }
+}
+
+fn bind(name: &str, s: &mut Section<'_>, listeners: &mut Listeners) -> Vec<std::net::SocketAddr> {
+    let value = s.required("bind", "an address with a port such as 0.0.0.0:8080, or a list of them");
+    let found = value.one_or_more(scalar::listen_address);
+    if value.is_empty_list() {
+        value.error("is an empty list; it needs at least one address");
+    }
+    if found.len() > MAX_BINDS {
+        value.error(format_args!("has {} addresses; at most {MAX_BINDS} are allowed", found.len()));
+    }
+    for (at, address) in &found {
+        listeners.add(*at, *address, format!("frontend {}", quoted(name)));
+    }
+    found.into_iter().map(|(_, address)| address).collect()
+}
+
+/// The name of a backend that exists. Without any backend, their absence is the one error.
+fn backend(s: &mut Section<'_>, backends: &HashSet<&str>) -> String {
+    let report = s.report;
+    let known = |name: &str| {
+        if backends.is_empty() || backends.contains(name) {
+            return Ok(name.to_owned());
+        }
+        let mut names: Vec<&str> = backends.iter().copied().collect();
+        names.sort_unstable();
+        Err(Problem::Because(match report.nearest(name, names) {
+            Some(nearest) => format!("there is no such backend; did you mean \"{nearest}\"?"),
+            None => "there is no such backend".to_owned(),
+        }))
+    };
+    s.required("backend", "the name of a backend").scalar(known).unwrap_or_default()
+}
+
+fn timeouts(s: &mut Section<'_>) -> ClientTimeouts {
+    /// Long-lived connections, such as those of WebSocket, may rest for days.
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    ClientTimeouts {
+        request_head: s.duration("request_head", Duration::from_secs(10), TIMEOUT),
+        keep_alive: s.duration("keep_alive", Duration::from_secs(10), TIMEOUT),
+        client: s.duration("client", Duration::from_secs(50), TIMEOUT),
+        tunnel: s.duration("tunnel", Duration::from_secs(60 * 60), *TIMEOUT.start()..=WEEK),
+    }
+}
+
+fn limits(s: &mut Section<'_>) -> RequestLimits {
+    const KIB: u32 = 1 << 10;
+    let limits = RequestLimits {
+        request_line: s.size("request_line", 8 * KIB, 256..=32 * KIB),
+        head: s.size("head", 16 * KIB, KIB..=32 * KIB),
+        fields: s.number("fields", 100, 16..=256),
+        body: body(s),
+    };
+    if limits.request_line > limits.head {
+        let RequestLimits { request_line, head, .. } = limits;
+        s.error(
+            ["request_line"],
+            format_args!("allows a request line of {request_line} bytes, but {head} bytes for the head that it is part of"),
+        );
+    }
+    limits
+}
+
+/// The largest body, if there is a limit.
+fn body(s: &mut Section<'_>) -> Option<u64> {
+    const SIZES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 40;
+    let value = s.value("body", "off, or a size from 1KiB to 1024GiB", "off");
+    if value.is_off() { None } else { value.scalar(|text| scalar::size(text, &SIZES)) }
+}

@@ -1,0 +1,123 @@
+//! What is allowed, but probably not meant.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use balance::{AdminState, Weight};
+use health::Timing;
+
+use crate::read::{Report, Section, quoted};
+use crate::scalar::show_duration;
+use crate::yaml::Mark;
+use crate::{Backend, Frontend};
+
+/// Backends that no frontend leads to.
+pub(super) fn unused_backends(report: &Report, frontends: &[Frontend], backends: &[Backend], marks: &[Mark]) {
+    if report.errors() > 0 {
+        return;
+    }
+    let used: HashSet<&str> = frontends.iter().map(|frontend| frontend.backend.as_str()).collect();
+    for (backend, mark) in backends.iter().zip(marks) {
+        if !used.contains(backend.name.as_str()) {
+            let doubt = format!("backend {} is used by no frontend", quoted(&backend.name));
+            report.warning(*mark, doubt, "its servers are checked, but get no requests");
+        }
+    }
+}
+
+/// What is doubtful in one backend. `marks` are the places of its servers.
+pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
+    if let Some(check) = &backend.check {
+        timing(s, &check.timing);
+        let [server, check] = [backend.timeouts.server, check.timing.timeout];
+        if server < check {
+            let [server, check] = [server, check].map(show_duration);
+            s.warning(
+                ["timeouts", "server"],
+                format_args!("gives a request {server}, but a check {check}"),
+                "a server too slow for requests stays up; make check.timeout no longer than timeouts.server",
+            );
+        }
+    } else if backend.servers.len() > 1 {
+        s.warning(
+            ["check"],
+            "has several servers, but does not check them",
+            "a dead server is noticed only by the requests that fail on it; \"check: { tcp: {} }\" costs little",
+        );
+    }
+    servers(s, backend, marks);
+}
+
+fn timing(s: &Section<'_>, timing: &Timing) {
+    /// A busy server, or a lost packet, may take that long.
+    const SHORT: Duration = Duration::from_millis(100);
+    let Timing { interval, fast_interval, timeout, rise, fall, .. } = *timing;
+    let shown = show_duration;
+    if timeout < SHORT {
+        s.warning(
+            ["check", "timeout"],
+            format_args!("gives up a check after {}", shown(timeout)),
+            "a busy server will be taken as down; 1s is short already",
+        );
+    }
+    if timeout > interval.saturating_mul(10) {
+        let found = shown(timeout.saturating_mul(fall));
+        s.warning(
+            ["check", "timeout"],
+            format_args!("is checked every {}, but a check may take {}", shown(interval), shown(timeout)),
+            &format!("a server that hangs is down only after {found} (fall x timeout); a timeout near the interval is usual"),
+        );
+    }
+    if fast_interval > interval {
+        s.warning(
+            ["check", "fast_interval"],
+            format_args!(
+                "has a fast_interval of {}, longer than its interval of {}",
+                shown(fast_interval),
+                shown(interval)
+            ),
+            "it is meant to decide sooner once a check disagrees with the verdict",
+        );
+    }
+    for (key, count, becomes) in [("fall", fall, "down"), ("rise", rise, "up")] {
+        if count == 1 {
+            s.warning(
+                ["check", key],
+                format_args!("takes a server as {becomes} after a single check"),
+                &format!("one stray result is enough to flap; {key}: 2 asks for a second one"),
+            );
+        }
+    }
+}
+
+fn servers(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
+    if backend.servers.iter().all(|server| server.weight == Weight::ZERO) {
+        s.warning(
+            ["servers"],
+            "has servers of weight 0 only",
+            "every request gets 503; give one of them a weight",
+        );
+    }
+    if backend.servers.iter().all(|server| server.state != AdminState::Ready) {
+        s.warning(
+            ["servers"],
+            "has no server in state ready",
+            "every request gets 503 until an operator changes that",
+        );
+    }
+    let mut first = HashMap::new();
+    for (server, mark) in backend.servers.iter().zip(marks) {
+        if let Some(other) = first.insert(&server.address, &server.name) {
+            s.report.warning(
+                mark,
+                format!(
+                    "server {} of backend {} has the same address as server {}",
+                    quoted(&server.name),
+                    quoted(&backend.name),
+                    quoted(other)
+                ),
+                "it is one server that gets two shares of the requests; use weight for that",
+            );
+        }
+    }
+}

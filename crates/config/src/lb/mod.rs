@@ -1,0 +1,56 @@
+//! The readers of `lb.yaml`, one for each section.
+
+mod backend;
+mod check;
+mod frontend;
+mod lints;
+mod listeners;
+mod process;
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use self::listeners::Listeners;
+use crate::read::Value;
+use crate::{LbConfig, scalar};
+
+/// What a timeout may be: long enough to be met at all, short enough to be a limit.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
+
+/// Reads the whole file. What is wrong is reported, and then a default stands in the result.
+pub(crate) fn read(file: &Value<'_>) -> LbConfig {
+    file.section(|s| {
+        let (backend_marks, backends): (Vec<_>, Vec<_>) = s
+            .required("backends", "a mapping of names to backends")
+            .at_least_one("backend", "a mapping with servers", |name, value| {
+                check_name(name, &value);
+                Some((value.at(), value.section(|s| backend::read(name, s))))
+            })
+            .into_iter()
+            .unzip();
+        let names: HashSet<&str> = backends.iter().map(|backend| backend.name.as_str()).collect();
+        let mut listeners = Listeners::default();
+        let frontends = s.required("frontends", "a mapping of names to frontends").at_least_one(
+            "frontend",
+            "a mapping with bind and backend",
+            |name, value| {
+                check_name(name, &value);
+                Some(value.section(|s| frontend::read(name, s, &names, &mut listeners)))
+            },
+        );
+        let resolvers = s.section("resolvers", process::resolvers);
+        let admin = s.section("admin", |s| process::admin(s, process::LBD_ADMIN, &mut listeners));
+        let lbd = s.section("lbd", |s| process::lbd(s, admin));
+        let healthd = s.section("healthd", |s| process::healthd(s, &mut listeners));
+        listeners.check(s.report);
+        lints::unused_backends(s.report, &frontends, &backends, &backend_marks);
+        LbConfig { frontends, backends, resolvers, lbd, healthd }
+    })
+}
+
+fn check_name(name: &str, value: &Value<'_>) {
+    if let Err(problem) = scalar::name(name) {
+        value.error(problem);
+    }
+}

@@ -1,0 +1,203 @@
+//! A mapping with known keys. The keys it accepts are those that its reader asks for.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::value::is_off;
+use super::{Place, Report, Value, quoted};
+use crate::keys::{self, Key};
+use crate::scalar::{self, Problem};
+use crate::yaml::{Entry, Kind, Mark};
+
+/// The default of a key that must be given.
+const REQUIRED: &str = "required";
+
+/// A mapping with known keys.
+pub(crate) struct Section<'a> {
+    pub(crate) report: &'a Report,
+    entries: &'a [Entry],
+    /// The key of the section.
+    at: Mark,
+    place: Place,
+    /// Whether an error has been reported that makes missing keys no error.
+    excused: bool,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(
+        report: &'a Report,
+        entries: &'a [Entry],
+        at: Mark,
+        place: Place,
+        excused: bool,
+    ) -> Self {
+        Self { report, entries, at, place, excused, known: Vec::new() }
+    }
+
+    /// The value of a key: `expected` says in words what it takes, `default` what its absence means.
+    pub(crate) fn value(
+        &mut self,
+        key: &'static str,
+        expected: impl Display,
+        default: impl Display,
+    ) -> Value<'a> {
+        self.known.push(key);
+        let place = self.place.key(key);
+        let expected = expected.to_string();
+        self.report.note(|| Key {
+            path: place.pattern().to_owned(),
+            takes: expected.clone(),
+            default: default.to_string(),
+        });
+        let entry = self.entry(key);
+        Value {
+            report: self.report,
+            node: entry.map(|entry| &entry.value),
+            at: entry.map_or(self.at, |entry| match entry.value.kind {
+                // What is wrong with a section is best shown at its name.
+                Kind::Map(_) => entry.at,
+                _ => entry.value.at,
+            }),
+            place,
+            expected,
+            excused: self.excused,
+        }
+    }
+
+    /// The value of a key that must be given.
+    pub(crate) fn required(&mut self, key: &'static str, expected: impl Display) -> Value<'a> {
+        let value = self.value(key, expected, REQUIRED);
+        if !value.is_given() && !self.excused {
+            self.report.error(self.at, format!("{} lacks \"{key}\": {}", self.place, value.expected));
+        }
+        Value { excused: true, ..value }
+    }
+
+    /// A mapping with known keys, all of them optional.
+    pub(crate) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+        self.value(key, "a mapping", "as below").section(read)
+    }
+
+    /// A span of time.
+    pub(crate) fn duration(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) -> Duration {
+        self.duration_or(key, default, scalar::show_duration(default), allowed)
+    }
+
+    /// A span of time whose default needs words.
+    pub(crate) fn duration_or(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        default_in_words: impl Display,
+        allowed: RangeInclusive<Duration>,
+    ) -> Duration {
+        let (least, most) = (scalar::show_duration(*allowed.start()), scalar::show_duration(*allowed.end()));
+        self.value(key, format_args!("a duration from {least} to {most}"), default_in_words)
+            .scalar(|text| scalar::duration(text, &allowed))
+            .unwrap_or(default)
+    }
+
+    /// A number of bytes.
+    pub(crate) fn size(&mut self, key: &'static str, default: u32, allowed: RangeInclusive<u32>) -> usize {
+        let (least, most) = (u64::from(*allowed.start()), u64::from(*allowed.end()));
+        let expected = format!("a size from {} to {}", scalar::show_size(least), scalar::show_size(most));
+        self.value(key, expected, scalar::show_size(default.into()))
+            .scalar(|text| scalar::size(text, &(least..=most)))
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(default as usize)
+    }
+
+    /// A whole number.
+    pub(crate) fn number<N>(&mut self, key: &'static str, default: N, allowed: RangeInclusive<N>) -> N
+    where
+        N: TryFrom<u64> + PartialOrd + Copy + Display,
+    {
+        self.number_or_none(key, default, allowed).unwrap_or(default)
+    }
+
+    /// A whole number, or none where it is not given.
+    pub(crate) fn number_or_none<N>(
+        &mut self,
+        key: &'static str,
+        default: impl Display,
+        allowed: RangeInclusive<N>,
+    ) -> Option<N>
+    where
+        N: TryFrom<u64> + PartialOrd + Copy + Display,
+    {
+        self.value(key, format_args!("a number from {} to {}", allowed.start(), allowed.end()), default)
+            .scalar(|text| scalar::number(text, &allowed))
+    }
+
+    /// One of some words; the first is the default. `off` can also be written as `no` or `false`.
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        choices: &[(&'static str, T)],
+    ) -> T {
+        let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
+        let first = words.first().copied().unwrap_or_default();
+        self.value(key, format_args!("one of {}", words.join(", ")), first)
+            .scalar(|text| {
+                let text = if is_off(text) { "off" } else { text };
+                let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
+                found.ok_or_else(|| Problem::NoneOf { word: text.to_owned(), words })
+            })
+            .unwrap_or(default)
+    }
+
+    /// Where the value of a key below stands, as near as the file has it.
+    pub(crate) fn mark<const N: usize>(&self, path: [&str; N]) -> Mark {
+        let mut at = self.at;
+        let mut entries = self.entries;
+        for key in path {
+            let Some(entry) = entries.iter().find(|entry| entry.key == key) else { break };
+            (at, entries) = match &entry.value.kind {
+                Kind::Map(inner) => (entry.at, inner.as_slice()),
+                _ => (entry.value.at, [].as_slice()),
+            };
+        }
+        at
+    }
+
+    /// Reports something about the section as a whole, or about one of its keys.
+    pub(crate) fn error<const N: usize>(&self, path: [&str; N], problem: impl Display) {
+        self.report.error(self.mark(path), format!("{} {problem}", self.place));
+    }
+
+    /// Remarks on something doubtful in the section.
+    pub(crate) fn warning<const N: usize>(&self, path: [&str; N], doubt: impl Display, help: &str) {
+        self.report.warning(self.mark(path), format!("{} {doubt}", self.place), help);
+    }
+
+    fn entry(&self, key: &str) -> Option<&'a Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub(super) fn finish(self) {
+        for entry in self.entries {
+            if self.known.contains(&entry.key.as_str()) {
+                continue;
+            }
+            let advice = match self.report.nearest(&entry.key, self.known.iter().copied()) {
+                Some(nearest) => format!("did you mean \"{nearest}\"?"),
+                None => match keys::homes_of(&entry.key).as_slice() {
+                    [] if self.known.is_empty() => "nothing is expected here".to_owned(),
+                    [] => format!("expected one of {}", self.known.join(", ")),
+                    homes => format!("it belongs in {}", homes.join(" or ")),
+                },
+            };
+            self.report
+                .error(entry.at, format!("unknown key {} in {}; {advice}", quoted(&entry.key), self.place));
+        }
+    }
+}

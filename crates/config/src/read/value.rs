@@ -1,0 +1,193 @@
+//! A value that is to be read, whether or not it stands in the file.
+
+use super::{Place, Report, Section, quoted};
+use crate::scalar::Problem;
+use crate::yaml::{Kind, Mark, Node};
+
+/// A value that is to be read, whether or not it stands in the file.
+pub(crate) struct Value<'a> {
+    pub(super) report: &'a Report,
+    /// None if it does not stand in the file.
+    pub(super) node: Option<&'a Node>,
+    /// Where it is, or where it would belong.
+    pub(super) at: Mark,
+    pub(super) place: Place,
+    /// What is expected, with its article: `a number from 1 to 10`.
+    pub(super) expected: String,
+    /// Whether an error has been reported that makes its absence no error.
+    pub(super) excused: bool,
+}
+
+impl<'a> Value<'a> {
+    /// The whole file.
+    pub(crate) fn root(node: &'a Node, report: &'a Report) -> Self {
+        Self {
+            report,
+            node: Some(node),
+            at: node.at,
+            place: Place::default(),
+            expected: "a mapping".to_owned(),
+            excused: false,
+        }
+    }
+
+    /// Where it is, or where it would belong.
+    pub(crate) fn at(&self) -> Mark {
+        self.at
+    }
+
+    /// What messages call it.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether it is `[]`.
+    pub(crate) fn is_empty_list(&self) -> bool {
+        matches!(self.node, Some(Node { kind: Kind::List(items), .. }) if items.is_empty())
+    }
+
+    /// Whether it stands in the file.
+    pub(crate) fn is_given(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// Whether it is `off`, or what YAML's dialects make of it: `no`, `false`.
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self.node, Some(Node { kind: Kind::Scalar(text), .. }) if is_off(text))
+    }
+
+    /// Whether it is a single text, number or word.
+    pub(crate) fn is_scalar(&self) -> bool {
+        matches!(self.node, Some(Node { kind: Kind::Scalar(_), .. }))
+    }
+
+    /// A single text, number or word.
+    pub(crate) fn scalar<T>(&self, parse: impl FnOnce(&str) -> Result<T, Problem>) -> Option<T> {
+        match &self.node?.kind {
+            Kind::Scalar(text) => parse(text).map_err(|problem| self.wrong(&quoted(text), problem)).ok(),
+            _ => {
+                self.wrong_kind();
+                None
+            }
+        }
+    }
+
+    /// One scalar, or a list of them.
+    pub(crate) fn one_or_more<T>(&self, mut parse: impl FnMut(&str) -> Result<T, Problem>) -> Vec<(Mark, T)> {
+        match self.node {
+            Some(Node { kind: Kind::List(items), .. }) => items
+                .iter()
+                .filter_map(|item| Some((item.at, self.element(item).scalar(&mut parse)?)))
+                .collect(),
+            _ => self.scalar(parse).map(|one| (self.at, one)).into_iter().collect(),
+        }
+    }
+
+    /// A mapping with known keys. Read even when it is absent, for its defaults.
+    pub(crate) fn section<T>(&self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+        let (entries, excused): (&[_], _) = match self.node.map(|node| &node.kind) {
+            None => (&[], self.excused),
+            Some(Kind::Map(entries)) => (entries, self.excused),
+            Some(Kind::Null) => (&[], self.excused),
+            Some(Kind::Scalar(_) | Kind::List(_)) => {
+                self.wrong_kind();
+                (&[], true)
+            }
+        };
+        let mut section = Section::new(self.report, entries, self.at, self.place.clone(), excused);
+        let result = read(&mut section);
+        section.finish();
+        result
+    }
+
+    /// A mapping with keys of the user's: `kind` is what each of them names.
+    pub(crate) fn entries<T>(
+        &self,
+        kind: &str,
+        expected: &str,
+        mut read: impl FnMut(&'a str, Value<'a>) -> Option<T>,
+    ) -> Vec<T> {
+        match self.node.map(|node| &node.kind) {
+            None | Some(Kind::Null) => Vec::new(),
+            Some(Kind::Map(entries)) => entries
+                .iter()
+                .filter_map(|entry| {
+                    let value = Value {
+                        report: self.report,
+                        node: Some(&entry.value),
+                        at: entry.at,
+                        place: self.place.named(kind, &entry.key),
+                        expected: expected.to_owned(),
+                        excused: false,
+                    };
+                    read(&entry.key, value)
+                })
+                .collect(),
+            Some(Kind::Scalar(_) | Kind::List(_)) => {
+                self.wrong_kind();
+                Vec::new()
+            }
+        }
+    }
+
+    /// As [`Value::entries`], with at least one entry.
+    pub(crate) fn at_least_one<T>(
+        &self,
+        kind: &str,
+        expected: &str,
+        read: impl FnMut(&'a str, Value<'a>) -> Option<T>,
+    ) -> Vec<T> {
+        let empty = match self.node.map(|node| &node.kind) {
+            Some(Kind::Null) => true,
+            Some(Kind::Map(entries)) => entries.is_empty(),
+            _ => false,
+        };
+        if empty {
+            self.report.error(self.at, format!("{} is empty; it needs at least one {kind}", self.place));
+        }
+        self.entries(kind, expected, read)
+    }
+
+    /// Reports what is wrong with the value, whatever it is.
+    pub(crate) fn error(&self, problem: impl std::fmt::Display) {
+        self.report.error(self.at, format!("{} {problem}", self.place));
+    }
+
+    fn element(&self, node: &'a Node) -> Self {
+        Self {
+            report: self.report,
+            node: Some(node),
+            at: node.at,
+            place: self.place.element(),
+            expected: self.expected.clone(),
+            excused: false,
+        }
+    }
+
+    fn wrong_kind(&self) {
+        let found = match self.node.map(|node| &node.kind) {
+            None | Some(Kind::Null) => "empty",
+            Some(Kind::Scalar(text)) => &quoted(text),
+            Some(Kind::List(_)) => "a list",
+            Some(Kind::Map(_)) => "a mapping",
+        };
+        self.wrong(found, Problem::Unexpected);
+    }
+
+    fn wrong(&self, found: &str, problem: Problem) {
+        let problem = match problem {
+            Problem::Unexpected => format!("expected {}", self.expected),
+            Problem::Because(reason) => reason,
+            Problem::NoneOf { word, words } => match self.report.nearest(&word, words.iter().copied()) {
+                Some(nearest) => format!("did you mean \"{nearest}\"?"),
+                None => format!("expected {}", self.expected),
+            },
+        };
+        self.error(format_args!("is {found}; {problem}"));
+    }
+}
+
+/// Whether a word is `off`, or what YAML's dialects make of it.
+pub(crate) fn is_off(word: &str) -> bool {
+    ["off", "no", "false"].iter().any(|off| word.eq_ignore_ascii_case(off))
+}

@@ -1,0 +1,39 @@
+//! Pure readers of single values: text in, value or problem out.
+
+mod address;
+mod http;
+mod name;
+mod quantity;
+
+pub(crate) use address::{listen_address, name_server, server_address};
+pub(crate) use http::{expected_status, field_name, field_value, host, method, path, show_status};
+pub(crate) use name::name;
+pub(crate) use quantity::{duration, number, percentage, show_duration, show_size, size};
+
+/// Why a text is not the value that was expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// Nothing more can be said than what was expected.
+    Unexpected,
+    /// The reason, or the advice.
+    Because(String),
+    /// It is none of these words, but perhaps near one of them.
+    NoneOf {
+        /// The text.
+        word: String,
+        /// The words.
+        words: Vec<&'static str>,
+    },
+}
+
+impl Problem {
+    /// A reason, or an advice.
+    fn because<T>(reason: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Because(reason.into()))
+    }
+
+    /// The text that was probably meant.
+    fn meant<T>(better: impl std::fmt::Display) -> Result<T, Self> {
+        Err(Self::Because(format!("did you mean \"{better}\"?")))
+    }
+}

@@ -1,0 +1,82 @@
+//! Syntax errors in words that say what to do.
+
+use saphyr_parser::ScanError;
+
+use super::Mark;
+
+/// Where the text stops being YAML, and why, in plain words.
+pub(super) fn explain(error: &ScanError, text: &str) -> (Mark, String) {
+    let at = Mark::from(*error.marker());
+    if let Some(column) = indenting_tab(text, at.line) {
+        return (
+            Mark { line: at.line, column },
+            "a tab indents this line; YAML allows only spaces there".to_owned(),
+        );
+    }
+    let info = error.info();
+    let message = PLAIN
+        .iter()
+        .find(|(part, _)| info.contains(part))
+        .map_or_else(|| format!("not valid YAML: {info}"), |(_, plain)| (*plain).to_owned());
+    (at, message)
+}
+
+/// The column of the first tab among the white space that a line starts with.
+fn indenting_tab(text: &str, line: usize) -> Option<usize> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+    line.get(..indent)?.find('\t').map(|index| index + 1)
+}
+
+/// What the parser says, and what it means to the person who wrote the file. The first that fits counts.
+const PLAIN: &[(&str, &str)] = &[
+    (
+        "mapping values are not allowed",
+        "a \":\" is not expected here; quote a text that contains \": \", and check the indentation",
+    ),
+    ("tab", "a tab is not allowed here; use spaces"),
+    ("unexpected end of stream", "a quoted text is never closed"),
+    (
+        "trailing content after double-quoted",
+        "something follows the closing quote; quote the whole text, or none of it",
+    ),
+    ("unexpected document indicator", "a quoted text is not closed before the \"---\" or \"...\""),
+    (
+        "unknown escape",
+        "an unknown escape in double quotes; write \"\\\\\" for a backslash, or use single quotes",
+    ),
+    ("hexadecimal", "an escape in double quotes lacks its hexadecimal digits"),
+    ("Unicode character escape", "an escape in double quotes is no character"),
+    ("flow mapping, did not find expected", "expected a \",\" or the closing \"}\" here"),
+    ("flow sequence, expected", "expected a \",\" or the closing \"]\" here"),
+    ("misplaced bracket", "a closing bracket without an opening one"),
+    (
+        "block mapping, did not find expected key",
+        "expected a key here, indented as the others; check the indentation",
+    ),
+    (
+        "block collection, did not find expected '-'",
+        "expected a \"-\" here, indented as the others; check the indentation",
+    ),
+    (
+        "block sequence entries are not allowed",
+        "a \"-\" entry is not expected here; start it on a line of its own",
+    ),
+    ("simple key expect", "expected a \":\" after this key"),
+    ("did not find expected node content", "expected a value here"),
+    (
+        "did not find expected <document",
+        "expected the end of the file here; check the indentation and the brackets",
+    ),
+    ("unknown anchor", "this alias stands for nothing: no anchor of that name comes before it"),
+    ("anchor or alias", "a name is missing after the \"&\" or \"*\"; quote a text that starts with it"),
+    ("unexpected character", "a text cannot start with this character; quote it"),
+    ("plain scalar cannot start", "a text cannot start with \"-\" before a bracket or comma; quote it"),
+    ("unprintable character", "an unprintable character"),
+    ("byte order mark", "a byte order mark inside the file; remove it"),
+    ("recursion limit", "nested too deeply"),
+    ("indentation", "the indentation does not fit the lines before"),
+    ("wrongly indented", "the indentation does not fit the lines before"),
+    ("comment intercepting", "a comment interrupts a text of several lines"),
+    ("directive", "directives (\"%...\") are not supported; quote a text that starts with \"%\""),
+];
