@@ -75,8 +75,13 @@ impl Nginx {
     /// Makes a file of `len` bytes, served under `/files/NAME`, `/chunked/NAME` and `/slow/NAME`, and returns its bytes.
     pub fn file(&self, name: &str, len: usize) -> Vec<u8> {
         let bytes = pattern(len, self.instance as u64);
-        fs::write(self.prefix.path().join("files").join(name), &bytes).expect("an own file");
+        fs::write(self.files().join(name), &bytes).expect("an own file");
         bytes
+    }
+
+    /// The directory of the files under `/files/`, `/chunked/` and `/slow/`.
+    pub fn files(&self) -> PathBuf {
+        self.prefix.path().join("files")
     }
 
     /// What arrived by `PUT /upload/NAME`, if anything did.

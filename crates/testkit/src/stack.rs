@@ -1,7 +1,7 @@
 //! nginx x N, healthd and lbd, in one call.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -14,6 +14,7 @@ use crate::client::{Client, Response, get};
 use crate::config::Config;
 use crate::daemon::{self, Daemon, Program};
 use crate::nginx::Nginx;
+use crate::raw_server::{Peer, RawServer};
 use crate::stats::{Row, read_csv};
 use crate::wait::{PATIENCE, wait_until};
 
@@ -235,6 +236,18 @@ impl StackBuilder {
     pub fn without_lbd(mut self) -> Self {
         self.start_lbd = false;
         self
+    }
+
+    /// Starts lbd alone, in front of one unchecked server called `raw`, which is a script of the test. It listens
+    /// before lbd starts.
+    pub fn start_before(
+        self,
+        script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static,
+    ) -> (Stack, RawServer) {
+        let address = self.stack.addresses.socket(100, SERVER_PORT);
+        let server = RawServer::start(address, script);
+        let stack = self.servers(0).unchecked().config(|config, _| config.server("raw", address)).start();
+        (stack, server)
     }
 
     /// Starts the servers, healthd and lbd, and waits until each is ready and every server started here is up.

@@ -1,0 +1,213 @@
+//! Servers that misbehave: clients get a complete error or a visibly broken response, and never somebody else's bytes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use testkit::{Peer, Stack, wait_until};
+
+/// Sends one `GET` to a stack whose server follows the script, and checks that the client is told in full.
+fn assert_answer(
+    what: &str,
+    statuses: &[u16],
+    script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static,
+) {
+    let backend = "timeouts: { server: 500ms }\nretries: 0";
+    let (stack, _server) = Stack::builder().backend(backend).start_before(script);
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let response = client.response();
+    assert!(statuses.contains(&response.status), "{what}: {response:?}");
+    assert!(response.closes() || client.try_get("/").is_ok(), "{what}: the connection is closed unannounced");
+}
+
+/// Reads the request, and answers with these bytes.
+fn answering(bytes: impl Into<Vec<u8>>) -> impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static {
+    let bytes = bytes.into();
+    move |peer| {
+        peer.read_request()?;
+        peer.send(&bytes)
+    }
+}
+
+#[test]
+fn connections_that_end_before_a_response_are_502() {
+    assert_answer("closed at once", &[502, 503], |_| Ok(()));
+    assert_answer("closed after the request", &[502], |peer| peer.read_request().map(drop));
+    assert_answer("reset after the request", &[502], |peer| {
+        peer.read_request()?;
+        peer.reset()
+    });
+    assert_answer("closed within the head", &[502], answering("HTTP/1.1 200 OK\r\nContent-Le"));
+}
+
+#[test]
+fn responses_that_are_not_http_are_502() {
+    assert_answer("garbage", &[502], answering("complete nonsense\r\n\r\n"));
+    assert_answer("binary garbage", &[502], answering([0, 1, 2, 3, 255, 254, 13, 10, 13, 10]));
+    assert_answer("bad status", &[502], answering("HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n"));
+    assert_answer("bare line feeds", &[502], answering("HTTP/1.1 200 OK\nContent-Length: 0\n\n\r\n\r\n"));
+    assert_answer("folded", &[502], answering("HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\nContent-Length: 0\r\n\r\n"));
+    let endless = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100 << 10));
+    assert_answer("an endless head", &[502], answering(endless));
+}
+
+#[test]
+fn responses_with_ambiguous_lengths_are_502() {
+    let both = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_answer("two framings", &[502], answering(both));
+    let two = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!";
+    assert_answer("two lengths", &[502], answering(two));
+    assert_answer("a signed length", &[502], answering("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello"));
+    let coded = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n";
+    assert_answer("chunked twice", &[502], answering(coded));
+}
+
+#[test]
+fn a_server_that_says_nothing_is_504() {
+    assert_answer("silent", &[504], |peer| {
+        peer.read_request()?;
+        peer.stall()
+    });
+    assert_answer("silent within the head", &[504], |peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 200 OK\r\n")?;
+        peer.stall()
+    });
+}
+
+#[test]
+fn a_body_that_is_cut_off_is_not_passed_on_as_whole() {
+    for cut in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ncut off",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nbad\r\n0\r\n\r\n",
+    ] {
+        let (stack, _server) = Stack::builder().start_before(answering(cut));
+        let mut client = stack.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let outcome = client.try_response("GET");
+        assert!(!matches!(&outcome, Ok(response) if response.status == 200), "{cut:?} became {outcome:?}");
+    }
+}
+
+#[test]
+fn a_stalled_body_does_not_hold_its_client_for_ever() {
+    let backend = "timeouts: { server: 500ms }";
+    let (stack, _server) = Stack::builder().backend(backend).start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nsome")?;
+        peer.stall()
+    });
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let error = client.try_response("GET").unwrap_err();
+    // A timed-out read of this client would be `WouldBlock`: lbd has to end it.
+    assert!(matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset), "{error}");
+}
+
+#[test]
+fn a_body_without_a_length_lasts_until_the_server_closes() {
+    let (stack, _server) = Stack::builder().start_before(answering("HTTP/1.1 200 OK\r\n\r\nall of it"));
+    for version in ["1.0", "1.1"] {
+        let mut client = stack.client();
+        client.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.response().text(), "all of it", "HTTP/{version}");
+    }
+}
+
+#[test]
+fn bytes_after_a_response_belong_to_nobody() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        )?;
+        peer.stall()
+    });
+    let mut client = stack.client();
+    for _ in 0..5 {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    assert_eq!(server.connections(), 5, "such a connection is not used again");
+}
+
+#[test]
+fn an_unasked_response_on_an_idle_connection_belongs_to_nobody() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        // By now lbd has the connection in its pool.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        peer.send("HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nevil")?;
+        peer.stall()
+    });
+    let mut client = stack.client();
+    for expected in 1..=5 {
+        assert_eq!(client.get("/").text(), "ok");
+        wait_until("the server has said its unasked word", || server.connections() == expected);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_reused_connection_that_dies_costs_an_idempotent_request_nothing() {
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&served);
+    // Every connection answers once, reads a second request, and dies.
+    let (stack, server) = Stack::builder().start_before(move |peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        count.fetch_add(1, SeqCst);
+        peer.read_request().map(drop)
+    });
+    let mut client = stack.client();
+    for _ in 0..5 {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    assert_eq!(served.load(SeqCst), 5);
+    assert_eq!(server.requests().len(), 9, "four of the five were sent twice");
+}
+
+#[test]
+fn a_reused_connection_that_dies_never_repeats_a_request_that_changes_something() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        peer.read_request().map(drop)
+    });
+    let mut client = stack.client();
+    assert_eq!(client.get("/").text(), "ok");
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    let status = client.response().status;
+    let posts = server.requests().iter().filter(|head| head.starts_with("POST ")).count();
+    assert_eq!(posts, 1, "a POST is sent once, whatever becomes of it");
+    // Either it went out on the old connection and is lost with it, or lbd gave it a new one.
+    assert!([200, 502].contains(&status), "{status}");
+}
+
+#[test]
+fn a_connection_that_the_server_closed_while_idle_is_not_used() {
+    let (stack, server) =
+        Stack::builder().start_before(answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let mut client = stack.client();
+    for expected in 1..=5 {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.response().status, 200, "even a POST is safe: the close was there to be seen");
+        wait_until("the server has closed", || server.connections() == expected);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn with_nobody_to_connect_to_the_answer_is_503() {
+    let stack = Stack::builder()
+        .servers(0)
+        .unchecked()
+        .config(|config, addresses| config.server("nobody", addresses.socket(100, 7081)))
+        .start();
+    for _ in 0..3 {
+        assert_eq!(stack.get("/").status, 503);
+    }
+}
