@@ -1,6 +1,8 @@
 //! lbd, the HTTP load balancer. A library, so that tests can run it inside their own process.
 
 pub mod access_log;
+pub mod app;
+pub mod control;
 pub mod counters;
 pub mod listen;
 pub mod operator;

@@ -47,6 +47,11 @@ impl Operator {
         Ok(Self { wishes, file: Some(file.to_owned()) })
     }
 
+    /// No wishes; those to come are kept in `file`, whatever it holds now.
+    pub fn forgetful(file: &Path) -> Self {
+        Self { wishes: BTreeMap::new(), file: Some(file.to_owned()) }
+    }
+
     /// The state and weight in force for a server.
     pub fn of(&self, backend: &str, server: &Server) -> (AdminState, Weight) {
         let wish = self

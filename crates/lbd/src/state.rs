@@ -133,6 +133,11 @@ impl State {
         self.verdicts.set_connected(connected, now);
     }
 
+    /// Notes that healthd said something.
+    pub fn heard_healthd(&mut self, now: Instant) {
+        self.verdicts.heard(now);
+    }
+
     /// Takes an operator's wish. `None` if there is no such server; otherwise whether the wish could be saved.
     pub fn wish(
         &mut self,

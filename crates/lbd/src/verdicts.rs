@@ -18,6 +18,8 @@ pub struct Verdicts {
     connected: Option<Connection>,
     /// Snapshots received.
     snapshots: u64,
+    /// When healthd last said anything.
+    heard: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +98,16 @@ impl Verdicts {
         }
     }
 
+    /// Notes that healthd said something.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// How long ago healthd last said anything; none before it first did.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.heard.map(|heard| now.saturating_duration_since(heard))
+    }
+
     /// Whether healthd is connected.
     pub fn is_connected(&self) -> bool {
         self.connected.is_some_and(|connection| connection.up)
@@ -105,11 +117,6 @@ impl Verdicts {
     pub fn stale_for(&self, now: Instant) -> Option<Duration> {
         let connection = self.connected.filter(|connection| !connection.up && self.snapshots > 0)?;
         Some(now.saturating_duration_since(connection.since))
-    }
-
-    /// Whether any verdict was ever received.
-    pub fn any(&self) -> bool {
-        self.snapshots > 0
     }
 }
 

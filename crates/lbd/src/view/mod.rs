@@ -7,6 +7,7 @@
 //! | [`metrics`] | Prometheus |
 //! | [`command`] | reading the socket's commands that change a server |
 
+pub mod admin;
 mod columns;
 pub mod command;
 pub mod csv;

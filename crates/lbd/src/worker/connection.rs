@@ -229,7 +229,7 @@ impl Connection {
         let forward = Forward {
             client: &self.peer_ip,
             proto: "http",
-            default_host: "",
+            default_host: &backend.name,
             forwarded_for: rules.forwarded_for,
         };
         head.write(input.filled(), &forward, &mut head_out);
@@ -427,7 +427,7 @@ impl Connection {
                     }
                 }
                 Some(Failure::ClientClosed | Failure::ClientReset | Failure::ClientStalled) => {
-                    counters.client_aborts.inc()
+                    counters.client_aborts.inc();
                 }
                 _ => {}
             }

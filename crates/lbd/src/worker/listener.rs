@@ -1,5 +1,6 @@
 //! Accepting connections.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ const HANDSHAKES: Duration = Duration::from_millis(20);
 
 /// A listening socket and the task that accepts from it.
 pub(super) struct Listener {
+    /// Whose connections arrive here.
+    frontend: Rc<RefCell<Rc<Frontend>>>,
     close: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -33,8 +36,14 @@ impl Listener {
         let address = listener.local_addr()?;
         let listener = TcpListener::from_std(listener)?;
         let (close, closed) = oneshot::channel();
-        let task = tokio::task::spawn_local(accept_all(worker.clone(), frontend, listener, closed));
-        Ok((address, Self { close, task }))
+        let frontend = Rc::new(RefCell::new(frontend));
+        let task = tokio::task::spawn_local(accept_all(worker.clone(), frontend.clone(), listener, closed));
+        Ok((address, Self { frontend, close, task }))
+    }
+
+    /// Connections belong to another frontend from now on.
+    pub(super) fn reassign(&self, frontend: Rc<Frontend>) {
+        *self.frontend.borrow_mut() = frontend;
     }
 
     /// Stops accepting without refusing anybody: new SYNs are left to whoever listens next, and connections that had
@@ -47,7 +56,7 @@ impl Listener {
 
 async fn accept_all(
     worker: Rc<Worker>,
-    frontend: Rc<Frontend>,
+    frontend: Rc<RefCell<Rc<Frontend>>>,
     listener: TcpListener,
     mut closed: oneshot::Receiver<()>,
 ) {
@@ -58,19 +67,19 @@ async fn accept_all(
             _ = &mut closed => break,
             () = worker.ended.notified(), if full => {}
             accepted = listener.accept(), if !full => match accepted {
-                Ok((client, peer)) => serve(&worker, &frontend, client, peer),
-                Err(error) => pause(&frontend, &error).await,
+                Ok((client, peer)) => serve(&worker, &frontend.borrow(), client, peer),
+                Err(error) => pause(&error).await,
             },
         }
     }
     if let Err(error) = listen::hold_new_connections(&listener) {
-        tracing::warn!(frontend = frontend.name(), %error, "clients that connect during the stop may be refused");
+        tracing::warn!(%error, "clients that connect during the stop may be refused");
     }
     let last = async {
         loop {
             match listener.accept().await {
-                Ok((client, peer)) => serve(&worker, &frontend, client, peer),
-                Err(error) => pause(&frontend, &error).await,
+                Ok((client, peer)) => serve(&worker, &frontend.borrow(), client, peer),
+                Err(error) => pause(&error).await,
             }
         }
     };
@@ -78,7 +87,7 @@ async fn accept_all(
 }
 
 /// Errors of a connection that was given up before it was accepted concern nobody; those of the system are waited out.
-async fn pause(frontend: &Frontend, error: &std::io::Error) {
+async fn pause(error: &std::io::Error) {
     use std::io::ErrorKind;
     if matches!(
         error.kind(),
@@ -86,7 +95,7 @@ async fn pause(frontend: &Frontend, error: &std::io::Error) {
     ) {
         return;
     }
-    tracing::warn!(frontend = frontend.name(), %error, "cannot accept connections; trying again shortly");
+    tracing::warn!(%error, "cannot accept connections; trying again shortly");
     tokio::time::sleep(PAUSE).await;
 }
 

@@ -64,6 +64,13 @@ pub enum Command {
         /// The listening socket.
         listener: TcpListener,
     },
+    /// Connections to an address belong to another frontend from now on.
+    Reassign {
+        /// The address; it is listened to already.
+        address: SocketAddr,
+        /// The frontend's name; it is in the routing already.
+        frontend: String,
+    },
     /// Accept what has arrived at an address, and close it.
     Unlisten {
         /// The address.
@@ -74,6 +81,19 @@ pub enum Command {
         /// Answered when the last connection has ended.
         done: oneshot::Sender<()>,
     },
+}
+
+impl Command {
+    /// The same for another worker: only for commands that hold nothing of one worker's own.
+    pub(crate) fn duplicate(&self) -> Option<Self> {
+        match self {
+            Self::Reassign { address, frontend } => {
+                Some(Self::Reassign { address: *address, frontend: frontend.clone() })
+            }
+            Self::Unlisten { address } => Some(Self::Unlisten { address: *address }),
+            Self::Listen { .. } | Self::Stop { .. } => None,
+        }
+    }
 }
 
 /// What a worker is made with.
@@ -122,6 +142,10 @@ impl Worker {
 
     fn is_stopping(&self) -> bool {
         self.stopping.get()
+    }
+
+    fn frontend(&self, name: &str) -> Option<Rc<Frontend>> {
+        self.frontends.borrow().get(name).cloned()
     }
 
     fn adopt(&self, routing: &Routing) {
@@ -234,14 +258,19 @@ async fn work(setup: Setup) {
                 Some(Command::Listen { frontend, listener }) => {
                     // The routing that knows the frontend was published before the command was sent.
                     worker.adopt(&routing.borrow_and_update().clone());
-                    let known = worker.frontends.borrow().get(&frontend).cloned();
-                    if let Some(frontend) = known {
+                    if let Some(frontend) = worker.frontend(&frontend) {
                         match Listener::start(&worker, frontend, listener) {
                             Ok((address, listener)) => {
                                 listeners.insert(address, listener);
                             }
                             Err(error) => tracing::error!(worker = id, %error, "cannot listen"),
                         }
+                    }
+                }
+                Some(Command::Reassign { address, frontend }) => {
+                    worker.adopt(&routing.borrow_and_update().clone());
+                    if let (Some(listener), Some(frontend)) = (listeners.get(&address), worker.frontend(&frontend)) {
+                        listener.reassign(frontend);
                     }
                 }
                 Some(Command::Unlisten { address }) => {

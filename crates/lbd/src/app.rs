@@ -1,0 +1,553 @@
+//! lbd's control thread: it starts the workers, keeps their routing up to date, and answers operators.
+//!
+//! Its loop in [`App::run`] waits for signals, healthd, reload requests, addresses, and its own ticks; the admin server and
+//! the control socket are tasks beside it. Nothing here is on the path of a request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use config::{LbConfig, ServerAddress};
+use daemon::config_file::ConfigFile;
+use daemon::signals::{Signal, Signals};
+use daemon::{Context, Failure, admin, limits, ready};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
+use wire::client::{Client, ClientError, Follower, News, Update};
+use wire::topic::Topic;
+use wire::{Item, LifeState, Liveness, Observation, Request, TopicName, Verdict};
+
+use crate::access_log::{self, Sink};
+use crate::control::{Control, ReloadRequest};
+use crate::operator::Operator;
+use crate::routing::Routing;
+use crate::state::State;
+use crate::verdicts::ServerKey;
+use crate::worker::{self, Command, Setup};
+use crate::{listen, view};
+
+/// How often healthd is to show that it lives.
+const HEALTHD_PING: Duration = Duration::from_secs(1);
+/// How often rates are measured.
+const RATE_TICK: Duration = Duration::from_secs(1);
+/// How often failures seen on the data path are reported to healthd.
+const OBSERVE_TICK: Duration = Duration::from_millis(100);
+/// How often names that healthd has not resolved are looked up, and how long a look-up may take.
+const RESOLVE_TICK: Duration = Duration::from_secs(1);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Commands that may wait for a worker.
+const COMMANDS: usize = 64;
+/// How long a worker may take to take a command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Descriptors kept for what is not a client or server connection.
+const DESCRIPTORS_RESERVED: u64 = 128;
+
+/// The state behind its lock, which is held for a moment at a time and never across an await.
+pub type Shared = Arc<Mutex<State>>;
+
+/// Locks the state. A panic elsewhere would have ended the process; its lock holds whole values in any case.
+pub fn lock(state: &Shared) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs lbd until it is told to stop.
+///
+/// # Errors
+/// When the configuration cannot be used, an address cannot be opened, or a worker dies.
+pub async fn run(context: Context) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
+    let (file, config) = ConfigFile::open(&context.config)?;
+    let app = App::start(context, file, config).await?;
+    app.run(&mut signals).await
+}
+
+/// A worker thread, as the control thread knows it.
+struct Worker {
+    commands: mpsc::Sender<Command>,
+}
+
+struct App {
+    context: Context,
+    state: Shared,
+    file: Arc<Mutex<ConfigFile>>,
+    liveness: Arc<Topic<()>>,
+    /// What subscribers to the liveness were told last.
+    told: Option<Liveness>,
+    workers: Vec<Worker>,
+    /// Ends when a worker does.
+    worker_ended: mpsc::Receiver<usize>,
+    /// Which frontend is listened for at which address.
+    bound: BTreeMap<SocketAddr, String>,
+    /// Listeners that wait for the first verdicts; clients wait in their backlogs.
+    waiting: Vec<(String, Vec<TcpListener>)>,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
+    resolving: bool,
+    observed: HashMap<ServerKey, (u64, u64)>,
+    log_writer: std::thread::JoinHandle<()>,
+}
+
+/// The end of a round of look-ups: the addresses found.
+type Resolved = Vec<(ServerAddress, SocketAddr)>;
+
+impl App {
+    /// Opens everything, and starts the workers. Nothing is accepted yet.
+    async fn start(context: Context, file: ConfigFile, config: LbConfig) -> Result<Self, Failure> {
+        let now = Instant::now();
+        let descriptors = limits::raise_descriptors();
+        let operator = open_operator(&context);
+        let count = config.lbd.workers;
+        let admin_address = config.lbd.admin;
+        let (state, routing) = State::new(config, operator, now);
+        let state: Shared = Arc::new(Mutex::new(state));
+
+        let socket = wire::server::bind(&context.socket("lbd"), 0o666, "lbd")
+            .map_err(|error| Failure::System(error.into()))?;
+        let admin_listener = admin::bind(admin_address)
+            .await
+            .with_context(|| format!("admin.bind: cannot listen on {admin_address}"))
+            .map_err(Failure::System)?;
+        let wanted = binds(lock(&state).config());
+        let mut waiting = Vec::new();
+        for (address, frontend) in &wanted {
+            let listeners = open_all(*address, frontend, count).map_err(Failure::System)?;
+            waiting.push((frontend.clone(), listeners));
+        }
+
+        let (sink, log_writer) = access_log::start_writer().context("cannot start the access log")?;
+        let (workers, worker_ended) = start_workers(&state, &routing, &sink, count, descriptors)?;
+        let file = Arc::new(Mutex::new(file));
+        let (reload, reloads) = mpsc::channel(8);
+        let liveness = {
+            let state = state.clone();
+            Arc::new(Topic::new(TopicName::Liveness, move |()| {
+                Item::Liveness(lock(&state).liveness(Instant::now()))
+            }))
+        };
+        let control = Arc::new(Control::new(&context, state.clone(), file.clone(), liveness.clone(), reload));
+        tokio::spawn(wire::server::serve(socket, control.clone()));
+        let router =
+            view::admin::router(&control).map_err(|error| anyhow!("cannot register metrics: {error}"))?;
+        tokio::spawn(admin::serve(admin_listener, router));
+
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            config = %context.config.display(),
+            workers = count,
+            admin = %admin_address,
+            "lbd starts"
+        );
+        Ok(Self {
+            context,
+            state,
+            file,
+            liveness,
+            told: None,
+            workers,
+            worker_ended,
+            bound: wanted,
+            waiting,
+            reloads,
+            resolved: mpsc::channel(1),
+            resolving: false,
+            observed: HashMap::new(),
+            log_writer,
+        })
+    }
+
+    async fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
+        let mut healthd =
+            Follower::new(&self.context.socket("healthd"), "lbd", TopicName::Verdicts, HEALTHD_PING);
+        let mut rates = ticks(RATE_TICK);
+        let mut observe = ticks(OBSERVE_TICK);
+        let mut resolve = ticks(RESOLVE_TICK);
+        let patience = tokio::time::sleep(lock(&self.state).config().lbd.verdict_wait);
+        tokio::pin!(patience);
+        let mut measured = Instant::now();
+
+        loop {
+            self.tell_liveness();
+            let starting = lock(&self.state).life() == LifeState::Starting;
+            if starting && lock(&self.state).verdicts().is_complete() {
+                self.open_for_business().await?;
+            }
+            tokio::select! {
+                news = healthd.next() => self.take_news(news),
+                signal = signals.next() => match signal {
+                    Signal::Stop => break,
+                    // What went wrong has been logged.
+                    Signal::Reload => drop(self.reload().await),
+                },
+                Some(ReloadRequest { answer }) = self.reloads.recv() => {
+                    let outcome = self.reload().await;
+                    // Whoever asked may have gone.
+                    let _ = answer.send(outcome);
+                }
+                () = &mut patience, if starting => {
+                    tracing::warn!("healthd has no verdict on every server yet: the others are used unchecked");
+                    self.open_for_business().await?;
+                }
+                Some(worker) = self.worker_ended.recv() => {
+                    return Err(anyhow!("worker {worker} has died; see the message before this one").into());
+                }
+                Some(found) = self.resolved.1.recv() => {
+                    self.resolving = false;
+                    let mut state = lock(&self.state);
+                    for (name, address) in found {
+                        state.resolve(name, address, Instant::now());
+                    }
+                }
+                _ = rates.tick() => {
+                    let now = Instant::now();
+                    lock(&self.state).tick(now - measured, now);
+                    measured = now;
+                }
+                _ = observe.tick() => self.report(),
+                _ = resolve.tick() => self.resolve(),
+            }
+        }
+        self.stop(signals).await;
+        Ok(())
+    }
+
+    fn take_news(&self, news: News) {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        match news {
+            News::Connected(hello) => {
+                tracing::info!(version = hello.version, "connected to healthd");
+                state.set_healthd(true, now);
+                state.heard_healthd(now);
+            }
+            News::Update(update) => {
+                state.heard_healthd(now);
+                match update {
+                    Update::Snapshot(items) => state.replace_verdicts(verdicts(items), now),
+                    Update::Event(item) => state.update_verdicts(verdicts(vec![item]), now),
+                    Update::Ping(_) => {}
+                }
+            }
+            News::Disconnected(error) => {
+                tracing::warn!(reason = %error, "no connection to healthd: its last verdicts stay in force");
+                state.set_healthd(false, now);
+            }
+        }
+    }
+
+    /// Tells subscribers when the liveness has changed, its age aside.
+    fn tell_liveness(&mut self) {
+        let now = Liveness { tick_age_ms: 0, ..lock(&self.state).liveness(Instant::now()) };
+        if self.told.as_ref() != Some(&now) {
+            self.told = Some(now);
+            self.liveness.set(());
+        }
+    }
+
+    /// Lets the workers accept, and says that lbd is ready.
+    async fn open_for_business(&mut self) -> Result<(), Failure> {
+        for (frontend, listeners) in std::mem::take(&mut self.waiting) {
+            self.listen(&frontend, listeners).await?;
+        }
+        lock(&self.state).set_life(LifeState::Ready);
+        ready::ready(&self.context)?;
+        let usable: Vec<String> = {
+            let state = lock(&self.state);
+            let backends = state.routing().backends.iter();
+            backends
+                .map(|backend| {
+                    format!("{}: {} of {}", backend.name, backend.view.usable(), backend.view.servers.len())
+                })
+                .collect()
+        };
+        tracing::info!(usable = usable.join(", "), "lbd is ready");
+        Ok(())
+    }
+
+    async fn listen(&self, frontend: &str, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
+        for (worker, listener) in self.workers.iter().zip(listeners) {
+            worker.tell(Command::Listen { frontend: frontend.to_owned(), listener }).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the configuration file into force as it is now, or says why not and changes nothing.
+    async fn reload(&mut self) -> Result<String, String> {
+        let outcome = self.try_reload().await;
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(()) => {
+                file.adopted();
+                Ok(format!("configuration reloaded, generation {}", file.generation()))
+            }
+            Err(reason) => {
+                file.refused(&reason);
+                Err(format!("reload refused, the old configuration stays in force:\n{reason}"))
+            }
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<(), String> {
+        let config = self
+            .file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .load()
+            .map_err(|invalid| invalid.to_string())?;
+        let wanted = binds(&config);
+        // Every new address is opened before anything changes: if one cannot be, nothing has.
+        let mut opened = Vec::new();
+        for (address, frontend) in wanted.iter().filter(|(address, _)| !self.bound.contains_key(address)) {
+            let listeners =
+                open_all(*address, frontend, self.workers.len()).map_err(|error| format!("{error:#}"))?;
+            opened.push((frontend.clone(), listeners));
+        }
+        self.warn_of_restart(&config);
+        lock(&self.state).adopt(config, Instant::now());
+        if lock(&self.state).life() == LifeState::Starting {
+            self.waiting.retain(|(_, listeners)| {
+                let address = listeners.first().and_then(|listener| listener.local_addr().ok());
+                address.is_some_and(|address| wanted.contains_key(&address))
+            });
+            self.waiting.extend(opened);
+            self.bound = wanted;
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.bound, wanted);
+        let failed = |error: anyhow::Error| format!("{error:#}");
+        for (frontend, listeners) in opened {
+            self.listen(&frontend, listeners).await.map_err(failed)?;
+        }
+        for (address, frontend) in before {
+            let command = match self.bound.get(&address) {
+                Some(same) if *same == frontend => continue,
+                Some(other) => Command::Reassign { address, frontend: other.clone() },
+                None => Command::Unlisten { address },
+            };
+            for worker in &self.workers {
+                let Some(command) = command.duplicate() else { continue };
+                worker.tell(command).await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_of_restart(&self, config: &LbConfig) {
+        let state = lock(&self.state);
+        let old = &state.config().lbd;
+        if config.lbd.workers != old.workers {
+            tracing::warn!(
+                running = self.workers.len(),
+                "lbd.workers has changed: it takes effect at the next start"
+            );
+        }
+        if config.lbd.admin != old.admin {
+            tracing::warn!(running = %old.admin, "admin.bind has changed: it takes effect at the next start");
+        }
+    }
+
+    /// Tells healthd of failures on the data path, so that it looks at once.
+    fn report(&mut self) {
+        let mut observations = Vec::new();
+        {
+            let state = lock(&self.state);
+            for backend in &state.routing().backends {
+                for (server, counters) in backend.view.servers.iter().zip(&backend.servers) {
+                    let total = (
+                        counters.sum(|worker| worker.connect_errors.get()),
+                        counters.sum(|worker| worker.response_errors.get()),
+                    );
+                    if total == (0, 0) {
+                        continue;
+                    }
+                    let key = (backend.name.clone(), server.name.clone());
+                    let before = self.observed.insert(key, total).unwrap_or((0, 0));
+                    let connect_failures = total.0.saturating_sub(before.0);
+                    let bad_responses = total.1.saturating_sub(before.1);
+                    if connect_failures + bad_responses > 0 {
+                        observations.push(Observation {
+                            backend: backend.name.clone(),
+                            server: server.name.clone(),
+                            connect_failures,
+                            bad_responses,
+                        });
+                    }
+                }
+            }
+            if !state.verdicts().is_connected() {
+                return;
+            }
+        }
+        if !observations.is_empty() {
+            let path = self.context.socket("healthd");
+            // Bounded by the client's own timeouts; what does not arrive is found by the next regular check.
+            tokio::spawn(async move {
+                if let Err(error) = observe(path, observations).await {
+                    tracing::debug!(%error, "cannot report to healthd");
+                }
+            });
+        }
+    }
+
+    /// Looks up names that healthd has not told: lbd must route without it.
+    fn resolve(&mut self) {
+        let names = lock(&self.state).unresolved();
+        if self.resolving || names.is_empty() {
+            return;
+        }
+        self.resolving = true;
+        let found = self.resolved.0.clone();
+        tokio::spawn(async move {
+            let mut addresses = Vec::new();
+            for name in names {
+                let lookup = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(name.to_string()));
+                if let Ok(Ok(mut results)) = lookup.await
+                    && let Some(address) = results.next()
+                {
+                    addresses.push((name, address));
+                }
+            }
+            // The receiver lives as long as the process.
+            let _ = found.send(addresses).await;
+        });
+    }
+
+    /// Takes no new connections, finishes what is in flight, and ends; a second signal ends at once.
+    async fn stop(mut self, signals: &mut Signals) {
+        let patience = lock(&self.state).config().lbd.stop_timeout;
+        tracing::info!(at_most = ?patience, "lbd stops: it takes no new connections and finishes those in flight");
+        lock(&self.state).set_life(LifeState::Draining);
+        self.tell_liveness();
+        ready::stopping();
+        self.waiting.clear();
+        let mut ends = Vec::new();
+        for worker in &self.workers {
+            let (done, end) = oneshot::channel();
+            if worker.tell(Command::Stop { done }).await.is_ok() {
+                ends.push(end);
+            }
+        }
+        lock(&self.state).set_life(LifeState::Stopping);
+        self.tell_liveness();
+        let all = async {
+            for end in ends {
+                // A worker that is gone has nothing left to finish.
+                let _ = end.await;
+            }
+        };
+        tokio::select! {
+            () = all => tracing::info!("every connection has ended; lbd stops"),
+            () = tokio::time::sleep(patience) => tracing::warn!("stop_timeout is over; lbd breaks off what is left"),
+            _ = signals.next() => tracing::warn!("told again to stop; lbd breaks off what is left"),
+        }
+        // Workers that ended have handed over their last lines; the writer ends behind them.
+        self.workers.clear();
+        let writer = tokio::task::spawn_blocking(move || self.log_writer.join());
+        let _ = tokio::time::timeout(Duration::from_secs(1), writer).await;
+    }
+}
+
+impl Worker {
+    async fn tell(&self, command: Command) -> anyhow::Result<()> {
+        match tokio::time::timeout(COMMAND_TIMEOUT, self.commands.send(command)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(anyhow!("a worker has died")),
+            Err(_) => Err(anyhow!("a worker hangs")),
+        }
+    }
+}
+
+fn open_operator(context: &Context) -> Operator {
+    let path = context.run_dir.join("lbd.servers");
+    Operator::open(&path).unwrap_or_else(|error| {
+        // An outage would be worse than forgotten wishes, as long as somebody is told.
+        tracing::error!("server states set by operators are lost: {error:#}");
+        Operator::forgetful(&path)
+    })
+}
+
+fn binds(config: &LbConfig) -> BTreeMap<SocketAddr, String> {
+    let frontends = config.frontends.iter();
+    frontends
+        .flat_map(|frontend| frontend.bind.iter().map(|address| (*address, frontend.name.clone())))
+        .collect()
+}
+
+fn open_all(address: SocketAddr, frontend: &str, count: usize) -> anyhow::Result<Vec<TcpListener>> {
+    listen::open(address, count).with_context(|| {
+        let hint = if address.port() < 1024 { "; ports below 1024 need CAP_NET_BIND_SERVICE" } else { "" };
+        format!("frontends.{frontend}.bind: cannot listen on {address}{hint}")
+    })
+}
+
+fn start_workers(
+    state: &Shared,
+    routing: &watch::Receiver<Arc<Routing>>,
+    log: &Sink,
+    count: usize,
+    descriptors: u64,
+) -> anyhow::Result<(Vec<Worker>, mpsc::Receiver<usize>)> {
+    let (start, counters) = {
+        let state = lock(state);
+        (state.start(), state.registry().worker.clone())
+    };
+    // A client's connection usually comes with one to a server.
+    let share = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2 / count as u64;
+    let connections_max = usize::try_from(share.max(16)).unwrap_or(usize::MAX);
+    let (ended, worker_ended) = mpsc::channel(count);
+    let mut workers = Vec::with_capacity(count);
+    for id in 0..count {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let setup = Setup {
+            id,
+            start,
+            counters: counters.clone(),
+            routing: routing.clone(),
+            commands: receiver,
+            log: log.clone(),
+            connections_max,
+        };
+        let death = Death { id, ended: ended.clone() };
+        std::thread::Builder::new()
+            .name(format!("worker-{id}"))
+            .spawn(move || {
+                let _death = death;
+                if let Err(error) = worker::run(setup) {
+                    tracing::error!(worker = id, %error, "a worker cannot start");
+                }
+            })
+            .with_context(|| format!("cannot start worker {id}"))?;
+        workers.push(Worker { commands });
+    }
+    Ok((workers, worker_ended))
+}
+
+/// Tells that a worker ended, also when it panicked.
+struct Death {
+    id: usize,
+    ended: mpsc::Sender<usize>,
+}
+
+impl Drop for Death {
+    fn drop(&mut self) {
+        // There is room for one message from each worker; during a stop nobody listens.
+        let _ = self.ended.try_send(self.id);
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn verdicts(items: Vec<Item>) -> Vec<Verdict> {
+    items.into_iter().filter_map(Item::into_verdict).collect()
+}
+
+async fn observe(path: PathBuf, observations: Vec<Observation>) -> Result<(), ClientError> {
+    Client::connect(&path, "lbd").await?.request(Request::Observe { observations }).await?;
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! Operators' end of lbd: the control socket in both dialects, and what the admin pages and metrics show.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use daemon::Context;
+use daemon::config_file::ConfigFile;
+use tokio::sync::{mpsc, oneshot};
+use wire::server::Handler;
+use wire::text::{self, Command, DENIED};
+use wire::topic::{Feed, Topic};
+use wire::{
+    Answer, DaemonHello, Info, LifeState, PROTOCOL, Ping, Refusal, RefusalCode, Request, StatRow, TopicName,
+};
+
+use crate::app::{Shared, lock};
+use crate::counters::LATENCY_BOUNDS;
+use crate::operator::Wish;
+use crate::stats;
+use crate::verdicts::millis;
+use crate::view::metrics::{BackendLatency, Sample};
+use crate::view::{HealthdLink, command, csv, json, text as show};
+
+/// A worker that has not ticked for this long makes lbd not ready.
+const TICK_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// A request to read the configuration again, and where to tell the outcome.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// What was done, or why not.
+    pub answer: oneshot::Sender<Result<String, String>>,
+}
+
+/// What operators see of lbd, and what they may tell it.
+#[derive(Debug)]
+pub struct Control {
+    hello: DaemonHello,
+    state: Shared,
+    file: Arc<Mutex<ConfigFile>>,
+    liveness: Arc<Topic<()>>,
+    reload: mpsc::Sender<ReloadRequest>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command { usage: "show info", help: "lbd itself: version, uptime, state, configuration" },
+    Command {
+        usage: "show stat [json]",
+        help: "statistics of every frontend, server and backend, as CSV or JSON",
+    },
+    Command { usage: "show servers state [BACKEND]", help: "state, weight and address of every server" },
+    Command { usage: "show servers conn [BACKEND]", help: "connections of every server" },
+    Command { usage: "show backend", help: "the names of the backends" },
+    Command {
+        usage: "set server BACKEND/SERVER state ready|drain|maint",
+        help: "put a server into service or take it out",
+    },
+    Command {
+        usage: "set server BACKEND/SERVER weight 0..256",
+        help: "change a server's share of the requests",
+    },
+    Command { usage: "set weight BACKEND/SERVER 0..256", help: "the same" },
+    Command {
+        usage: "enable server BACKEND/SERVER",
+        help: "the same as `set server BACKEND/SERVER state ready`",
+    },
+    Command {
+        usage: "disable server BACKEND/SERVER",
+        help: "the same as `set server BACKEND/SERVER state maint`",
+    },
+    Command { usage: "reload", help: "read the configuration file again" },
+];
+
+impl Control {
+    /// The operators' end of this lbd.
+    pub fn new(
+        context: &Context,
+        state: Shared,
+        file: Arc<Mutex<ConfigFile>>,
+        liveness: Arc<Topic<()>>,
+        reload: mpsc::Sender<ReloadRequest>,
+    ) -> Self {
+        let hello = DaemonHello {
+            protocol: PROTOCOL,
+            daemon: context.name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: context.epoch,
+        };
+        Self { hello, state, file, liveness, reload }
+    }
+
+    /// lbd in general.
+    pub fn info(&self) -> Info {
+        let now = Instant::now();
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.state);
+        let healthd = match healthd_link(&state, now) {
+            HealthdLink::Connected => "connected".to_owned(),
+            HealthdLink::Lost(age) => format!("lost {} ago", wire::human::duration(millis(age))),
+            HealthdLink::Never(_) => "never reached".to_owned(),
+        };
+        let workers = &state.registry().worker;
+        let details = [
+            ("healthd", healthd),
+            ("workers", state.registry().workers().to_string()),
+            ("connections", workers.sum(|worker| worker.connections.get()).to_string()),
+            ("tick_age_ms", state.tick_age(now).to_string()),
+        ];
+        Info {
+            daemon: self.hello.daemon.clone(),
+            version: self.hello.version.clone(),
+            pid: std::process::id(),
+            uptime_ms: millis(now - state.start()),
+            state: state.life(),
+            config: file.path().display().to_string(),
+            generation: file.generation(),
+            reload_error: file.error().map(str::to_owned),
+            details: details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+
+    /// The statistics as they are now.
+    pub fn rows(&self) -> Vec<StatRow> {
+        stats::rows(&lock(&self.state), Instant::now())
+    }
+
+    /// How lbd stands with healthd.
+    pub fn healthd(&self) -> HealthdLink {
+        healthd_link(&lock(&self.state), Instant::now())
+    }
+
+    /// Whether lbd serves clients; if not, why.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn ready(&self) -> Result<(), String> {
+        let state = lock(&self.state);
+        let age = Duration::from_millis(state.tick_age(Instant::now()));
+        match state.life() {
+            LifeState::Starting => Err("waiting for healthd's first verdicts".into()),
+            LifeState::Draining | LifeState::Stopping => Err("stopping".into()),
+            LifeState::Ready if age > TICK_AGE_MAX => Err(format!("a worker has not moved for {age:?}")),
+            LifeState::Ready => Ok(()),
+        }
+    }
+
+    /// Everything that is measured.
+    pub fn sample(&self) -> Sample {
+        let now = Instant::now();
+        let (info, rows) = (self.info(), self.rows());
+        let state = lock(&self.state);
+        let workers = &state.registry().worker;
+        let mut refusals = BTreeMap::new();
+        for worker in workers.iter() {
+            worker.add_refusals(&mut refusals);
+        }
+        let latency = state.routing().backends.iter().map(|backend| {
+            let mut counts = [0; LATENCY_BOUNDS.len() + 1];
+            let sum_us = backend.counters.iter().map(|worker| worker.latency.add_to(&mut counts)).sum();
+            BackendLatency {
+                backend: backend.name.clone(),
+                bounds: &LATENCY_BOUNDS,
+                counts: counts.to_vec(),
+                sum: Duration::from_micros(sum_us),
+            }
+        });
+        Sample {
+            info,
+            rows,
+            latency: latency.collect(),
+            healthd: healthd_link(&state, now),
+            verdict_age: state.verdicts().age(now),
+            workers: state.registry().workers() as u64,
+            tick_age: Duration::from_millis(state.tick_age(now)),
+            log_dropped: workers.sum(|worker| worker.log_dropped.get()),
+            refusals: refusals.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+        }
+    }
+
+    fn set_server(&self, backend: &str, server: &str, wish: Wish) -> Result<Answer, Refusal> {
+        let saved = lock(&self.state).wish(backend, server, wish, Instant::now());
+        let Some(saved) = saved else {
+            return Err(self.no_such_server(backend, server));
+        };
+        let what = [
+            wish.state.map(|state| format!("state {state}")),
+            wish.weight.map(|weight| format!("weight {weight}")),
+        ];
+        let what = what.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        tracing::info!(backend, server, "operator sets {what}");
+        let in_flight = {
+            let state = lock(&self.state);
+            state.registry().server(backend, server).sum(|worker| worker.in_flight.get())
+        };
+        let mut done = format!("{backend}/{server}: {what}; {in_flight} requests in flight");
+        if let Err(error) = saved {
+            tracing::error!(%error, "cannot save what operators set: it is lost when lbd stops");
+            done.push_str(&format!(" (not saved, so lost when lbd stops: {error})"));
+        }
+        Ok(Answer::Done(done))
+    }
+
+    fn no_such_server(&self, backend: &str, server: &str) -> Refusal {
+        let state = lock(&self.state);
+        let config = state.config();
+        let message = match config.backend(backend) {
+            Some(known) => {
+                let names: Vec<&str> = known.servers.iter().map(|server| server.name.as_str()).collect();
+                no_such("server", server, &names)
+            }
+            None => {
+                let names: Vec<&str> = config.backends.iter().map(|backend| backend.name.as_str()).collect();
+                no_such("backend", backend, &names)
+            }
+        };
+        Refusal { code: RefusalCode::NotFound, message }
+    }
+
+    async fn reload(&self) -> Result<String, String> {
+        let (answer, outcome) = oneshot::channel();
+        let gone = |_| "lbd is stopping".to_owned();
+        self.reload
+            .try_send(ReloadRequest { answer })
+            .map_err(|_| "other reloads are waiting already".to_owned())?;
+        outcome.await.map_err(gone)?
+    }
+}
+
+impl Handler for Control {
+    fn hello(&self) -> DaemonHello {
+        self.hello.clone()
+    }
+
+    async fn request(&self, request: Request) -> Result<Answer, Refusal> {
+        match request {
+            Request::Info => Ok(Answer::Info(self.info())),
+            Request::Stat => Ok(Answer::Stat(self.rows())),
+            Request::SetServer { backend, server, state, weight } => {
+                self.set_server(&backend, &server, Wish { state, weight })
+            }
+            Request::Reload => match self.reload().await {
+                Ok(done) => Ok(Answer::Done(done)),
+                Err(why) => Err(Refusal { code: RefusalCode::Failed, message: why }),
+            },
+            Request::Subscribe { .. } | Request::Verdicts | Request::Resolvers | Request::Observe { .. } => {
+                let message = "lbd does not know this request; healthd may".to_owned();
+                Err(Refusal { code: RefusalCode::UnknownRequest, message })
+            }
+        }
+    }
+
+    fn feed(&self, name: TopicName) -> Option<Arc<dyn Feed>> {
+        match name {
+            TopicName::Liveness => Some(self.liveness.clone()),
+            TopicName::Verdicts => None,
+        }
+    }
+
+    fn ping(&self) -> Ping {
+        Ping { tick_age_ms: Some(lock(&self.state).tick_age(Instant::now())) }
+    }
+
+    async fn command(&self, command: &str, privileged: bool) -> String {
+        let words: Vec<&str> = command.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            ["help"] => text::help(COMMANDS),
+            ["show", "info"] => show::show_info(&self.info(), &self.rows()),
+            ["show", "stat"] => csv::render(&self.rows()),
+            ["show", "stat", "json"] => json::render(&self.rows()),
+            ["show", "servers", "state", backend @ ..] if backend.len() < 2 => {
+                show::show_servers_state(&self.rows(), backend.first().copied())
+            }
+            ["show", "servers", "conn", backend @ ..] if backend.len() < 2 => {
+                show::show_servers_conn(&self.rows(), backend.first().copied())
+            }
+            ["show", "backend"] => show::show_backend(&self.rows()),
+            ["reload"] if !privileged => DENIED.to_owned(),
+            ["reload"] => match self.reload().await {
+                Ok(done) => format!("{done}\n"),
+                Err(why) => format!("{why}\n"),
+            },
+            _ => match command::parse(command, &self.rows()) {
+                Some(Ok(_)) if !privileged => DENIED.to_owned(),
+                // HAProxy answers a change that was carried out with an empty line.
+                Some(Ok(request)) => match self.request(request).await {
+                    Ok(_) => String::new(),
+                    Err(refusal) => format!("{}\n", refusal.message),
+                },
+                Some(Err(error)) => format!("{error}\n"),
+                None => text::unknown(command, COMMANDS),
+            },
+        }
+    }
+}
+
+fn healthd_link(state: &crate::state::State, now: Instant) -> HealthdLink {
+    match state.verdicts().stale_for(now) {
+        _ if state.verdicts().is_connected() => HealthdLink::Connected,
+        Some(age) => HealthdLink::Lost(age),
+        None => HealthdLink::Never(now - state.start()),
+    }
+}
+
+fn no_such(kind: &str, name: &str, known: &[&str]) -> String {
+    let hint = match config::nearest(name, known.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => String::new(),
+    };
+    format!("no {kind} `{name}`{hint} There are: {}", known.join(", "))
+}
