@@ -1,5 +1,7 @@
 //! Why a message is refused: one variant a rule.
 
+use crate::bytes::LineFault;
+
 /// Defines a fault: for each rule its status, its label in metrics and its sentence for people.
 macro_rules! faults {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $status:literal $label:literal $text:literal,)+ }) => {
@@ -156,5 +158,76 @@ faults! {
         TrailersTooLarge = 400 "trailers_too_large" "the trailer fields are too large",
         /// The peer closed its connection before the end.
         Truncated = 400 "truncated" "the body ended early",
+    }
+}
+
+/// Faults that requests and responses have in common.
+macro_rules! head_faults {
+    ($($variant:ident)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum HeadFault { $($variant,)+ }
+
+        impl From<HeadFault> for RequestFault {
+            fn from(fault: HeadFault) -> Self {
+                match fault { $(HeadFault::$variant => Self::$variant,)+ }
+            }
+        }
+
+        impl From<HeadFault> for ResponseFault {
+            fn from(fault: HeadFault) -> Self {
+                match fault { $(HeadFault::$variant => Self::$variant,)+ }
+            }
+        }
+    };
+}
+
+head_faults! {
+    BareLf BareCr ControlCharacter
+    TooManyFields TooManyHopFields
+    LeadingWhitespace ObsFold FieldName SpaceBeforeColon
+    ContentLength ContentLengthConflict LengthAndCoding
+    TransferEncoding FinalCodingNotChunked UnknownCoding CodingInHttp10
+    Connection
+}
+
+impl From<LineFault> for HeadFault {
+    fn from(fault: LineFault) -> Self {
+        match fault {
+            LineFault::BareLf => Self::BareLf,
+            LineFault::BareCr => Self::BareCr,
+            LineFault::Control => Self::ControlCharacter,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_distinct_snake_case_words() {
+        let requests: Vec<_> = RequestFault::ALL.iter().map(|fault| fault.label()).collect();
+        let responses: Vec<_> = ResponseFault::ALL.iter().map(|fault| fault.label()).collect();
+        let bodies: Vec<_> = BodyFault::ALL.iter().map(|fault| fault.label()).collect();
+        for labels in [requests, responses, bodies] {
+            assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len(), "{labels:?}");
+            for label in labels {
+                assert!(
+                    label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                    "{label}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_fault_has_a_status_of_an_error() {
+        assert!(
+            RequestFault::ALL.iter().all(|fault| [400, 414, 417, 431, 501, 505].contains(&fault.status()))
+        );
+        assert!(ResponseFault::ALL.iter().all(|fault| fault.status() == 502));
+        assert!(BodyFault::ALL.iter().all(|fault| fault.status() == 400));
     }
 }

@@ -6,8 +6,14 @@
 //! untouched bytes are copied in contiguous runs.
 
 mod body;
+mod bytes;
+mod edits;
 mod fault;
+mod fields;
+mod framing;
+mod host;
 mod message;
+mod name;
 mod request;
 mod response;
 mod span;

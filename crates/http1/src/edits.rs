@@ -1,0 +1,83 @@
+//! The lines of a head that are not copied as they are.
+
+use crate::Span;
+use crate::fault::HeadFault;
+
+/// Why a line may have to go; the writer decides with what it knows then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It always goes.
+    #[default]
+    Drop,
+    /// Upgrade: stays if the protocol may be switched.
+    Upgrade,
+    /// X-Forwarded-For.
+    ForwardedFor,
+    /// X-Forwarded-Proto, and what some servers take for it.
+    ForwardedProto,
+    /// Any other field that tells where a request is from.
+    Forwarding,
+    /// Transfer-Encoding of a response: goes for clients that know HTTP/1.0 only.
+    Coding,
+}
+
+/// A whole line with its line end, or several adjacent ones of kind [`Kind::Drop`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Edit {
+    pub(crate) lines: Span,
+    pub(crate) kind: Kind,
+}
+
+/// The edits of a head, in the order of their lines.
+///
+/// Inline, so that a head costs no allocation; real heads have about three.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Edits {
+    len: usize,
+    items: [Edit; Self::CAPACITY],
+}
+
+impl Edits {
+    const CAPACITY: usize = 24;
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Edit> {
+        self.items.iter().take(self.len)
+    }
+
+    /// Notes a line after all others.
+    pub(crate) fn push(&mut self, lines: Span, kind: Kind) -> Result<(), HeadFault> {
+        if let Some(last) = self.items[..self.len].last_mut()
+            && last.kind == Kind::Drop
+            && kind == Kind::Drop
+            && last.lines.end == lines.start
+        {
+            last.lines.end = lines.end;
+            return Ok(());
+        }
+        *self.items.get_mut(self.len).ok_or(HeadFault::TooManyHopFields)? = Edit { lines, kind };
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Notes a line to drop, between the others, none of which covers it.
+    pub(crate) fn insert_drop(&mut self, lines: Span) -> Result<(), HeadFault> {
+        let place = self.iter().position(|edit| edit.lines.start > lines.start).unwrap_or(self.len);
+        if self.len == Self::CAPACITY {
+            return Err(HeadFault::TooManyHopFields);
+        }
+        self.items[place..=self.len].rotate_right(1);
+        self.items[place] = Edit { lines, kind: Kind::Drop };
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Appends `part` of `buf` without the lines whose kind is `dropped`.
+    pub(crate) fn copy(&self, buf: &[u8], part: Span, dropped: impl Fn(Kind) -> bool, out: &mut Vec<u8>) {
+        let mut from = part.start;
+        for edit in self.iter().filter(|edit| dropped(edit.kind)) {
+            out.extend_from_slice(Span { start: from, end: edit.lines.start }.of(buf));
+            from = edit.lines.end;
+        }
+        out.extend_from_slice(Span { start: from, end: part.end }.of(buf));
+    }
+}

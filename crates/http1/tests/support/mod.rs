@@ -1,0 +1,92 @@
+//! Driving the engine over bytes that arrive in pieces.
+
+use http1::{
+    Body, BodyFault, BodyReader, Limits, Method, RequestFault, RequestHead, RequestParser, ResponseFault, ResponseHead,
+    ResponseLimits, ResponseParser,
+};
+
+/// Limits as a daemon has them.
+pub const LIMITS: Limits = Limits { request_line: 8192, head: 16384, fields: 100 };
+/// Limits as a daemon has them.
+pub const RESPONSE_LIMITS: ResponseLimits = ResponseLimits { head: 16384, fields: 100 };
+
+/// Where the pieces of an input end: after all of it, after each byte, or once in the middle and at the end.
+pub fn arrivals(len: usize) -> Vec<Vec<usize>> {
+    let mut arrivals = vec![vec![len], (0..=len).collect()];
+    // A long input is split at a sample of positions.
+    let stride = len / 2000 + 1;
+    arrivals.extend((0..len).step_by(stride).map(|middle| vec![middle, len]));
+    arrivals
+}
+
+/// Parses a request head whose bytes arrive up to each of `ends` in turn.
+pub fn request(limits: Limits, input: &[u8], ends: &[usize]) -> Result<Option<RequestHead>, RequestFault> {
+    let mut parser = RequestParser::new(limits);
+    for end in ends {
+        if let Some(head) = parser.parse(&input[..*end])? {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
+/// Parses a response head whose bytes arrive up to each of `ends` in turn.
+pub fn response(
+    limits: ResponseLimits,
+    method: Method,
+    input: &[u8],
+    ends: &[usize],
+) -> Result<Option<ResponseHead>, ResponseFault> {
+    let mut parser = ResponseParser::new(limits);
+    for end in ends {
+        if let Some(head) = parser.parse(&input[..*end], method)? {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
+/// What became of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The bytes passed on.
+    pub forwarded: Vec<u8>,
+    /// How many bytes were taken from the input.
+    pub consumed: usize,
+    /// Whether the body ended.
+    pub done: bool,
+}
+
+/// Passes a body on whose bytes arrive up to each of `ends` in turn, then the end of the stream if `closed`.
+pub fn body(mut reader: BodyReader, input: &[u8], ends: &[usize], closed: bool) -> Result<Passed, BodyFault> {
+    let mut passed = Passed { forwarded: Vec::new(), consumed: 0, done: reader.is_done() };
+    for end in ends {
+        while !passed.done {
+            let rest = &input[passed.consumed..*end];
+            let step = reader.step(rest)?;
+            assert!(step.forward <= step.consumed && step.consumed <= rest.len(), "{step:?}");
+            assert_eq!(step.done, reader.is_done());
+            passed.forwarded.extend_from_slice(&rest[..step.forward]);
+            passed.consumed += step.consumed;
+            passed.done = step.done;
+            if step.consumed == 0 {
+                break;
+            }
+        }
+    }
+    if closed {
+        reader.end_of_stream()?;
+        passed.done = true;
+    }
+    Ok(passed)
+}
+
+/// How a body ends, in a word.
+pub fn body_word(body: Body) -> String {
+    match body {
+        Body::Empty => "empty".to_owned(),
+        Body::Length(length) => format!("length:{length}"),
+        Body::Chunked => "chunked".to_owned(),
+        Body::UntilClose => "close".to_owned(),
+    }
+}
