@@ -1,4 +1,25 @@
 //! healthd: checks every server of lb.yaml, resolves their names, and decides who is up.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`app`] | starting, reloading and stopping: what the other modules are put together to |
+//! | [`fleet`] | the servers of the configuration, each with a monitor |
+//! | `monitor` | the task of one server, which drives [`health::Checker`] |
+//! | [`probe`] | one check of one server |
+//! | [`resolve`] | names and their addresses, one task a name |
+//! | [`record`], [`board`] | what is held of each server, and the topic that lbd follows |
+//! | [`control`] | the socket: requests and text commands |
+//! | [`view`], [`metrics`] | the admin page, text and Prometheus |
+//!
+//! Everything runs on one thread: healthd waits for others nearly all of its time.
 
+pub mod app;
+pub mod board;
+pub mod control;
+pub mod fleet;
+pub mod metrics;
+mod monitor;
 pub mod probe;
+pub mod record;
 pub mod resolve;
+pub mod view;

@@ -1,3 +1,15 @@
-//! healthd: active health checks for lbd.
+//! healthd: checks the servers of lb.yaml, and tells lbd who is up.
 
-fn main() {}
+use std::process::ExitCode;
+
+use daemon::Program;
+
+fn main() -> ExitCode {
+    let program = Program {
+        name: "healthd",
+        about: "Checks the servers of lb.yaml, resolves their names, and tells lbd who is up",
+        default_config: "/etc/tandem/lb.yaml",
+        check: daemon::config_file::check,
+    };
+    program.main(healthd::app::main)
+}

@@ -1,5 +1,7 @@
 //! Checks of real servers, good and bad, and what each is called.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure message")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

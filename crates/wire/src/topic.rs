@@ -91,6 +91,11 @@ impl<T: Send + 'static> Topic<T> {
         self.lock().items.values().map(|(_, item)| (self.render)(item)).collect()
     }
 
+    /// How many subscribers it has.
+    pub fn subscribers(&self) -> usize {
+        self.changed.receiver_count()
+    }
+
     fn key(&self, item: &T) -> (String, String) {
         let item = (self.render)(item);
         let (first, second) = item.key();

@@ -25,7 +25,7 @@ pub struct Prober {
 #[derive(Debug)]
 enum Kind {
     Tcp,
-    Http(HttpProber),
+    Http(Box<HttpProber>),
 }
 
 /// How long a check may take.
@@ -61,7 +61,7 @@ impl Prober {
         let limits = Limits { connect: check.timing.interval.min(whole), whole };
         let probe = match &check.probe {
             Probe::Tcp => Kind::Tcp,
-            Probe::Http(http) => Kind::Http(HttpProber::new(http, limits)?),
+            Probe::Http(http) => Kind::Http(Box::new(HttpProber::new(http, limits)?)),
         };
         Ok(Self { probe, limits })
     }

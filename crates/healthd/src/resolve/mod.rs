@@ -277,7 +277,7 @@ impl State {
         }
         let changed = answer.addresses != self.addresses;
         if changed || recovered {
-            info!(name, addresses = %list(&answer.addresses), before = %list(&self.addresses), "name resolves");
+            info!(%name, addresses = %list(&answer.addresses), before = %list(&self.addresses), "name resolves");
         }
         self.slots.assign(&answer.addresses);
         self.addresses = answer.addresses;
@@ -288,7 +288,7 @@ impl State {
         self.failed += 1;
         let known = self.error.as_ref().map(|problem| problem.kind);
         if known != Some(failure.kind) {
-            warn!(name, reason = %failure.text, last_known = %list(&self.addresses), "name does not resolve");
+            warn!(%name, reason = failure.text, last_known = %list(&self.addresses), "name does not resolve");
         }
         let problem = Problem { kind: failure.kind, text: failure.text.into() };
         let changed = self.error.as_ref() != Some(&problem);

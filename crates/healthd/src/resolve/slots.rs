@@ -35,7 +35,7 @@ impl Slots {
         for slot in &mut self.0 {
             match *slot {
                 Some(address) if answer.contains(&address) && !taken.contains(&address) => {
-                    taken.push(address)
+                    taken.push(address);
                 }
                 _ => *slot = None,
             }

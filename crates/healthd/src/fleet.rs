@@ -1,0 +1,203 @@
+//! The monitors of all servers, as the configuration wants them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use balance::AdminState;
+use config::{Backend, LbConfig};
+use health::Status;
+use thiserror::Error;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use wire::topic::Feed;
+use wire::{Info, Observation, Resolution, Verdict};
+
+use crate::board::Board;
+use crate::metrics::Metrics;
+use crate::monitor::{CheckPlan, Monitor, Plan, Shared};
+use crate::probe::{BadCheck, Prober};
+use crate::record::{Clock, ServerKey};
+use crate::resolve::{Names, SystemFiles};
+use crate::view::Seen;
+
+/// The monitors of all servers, and what they know.
+pub struct Fleet {
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How the servers of each backend that has checks are checked.
+    checks: HashMap<String, CheckPlan>,
+    members: HashMap<ServerKey, Member>,
+}
+
+/// A server's monitor, ended when it is dropped.
+struct Member {
+    plan: watch::Sender<Plan>,
+    hurried: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A backend's check that cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("backend `{backend}`: {reason}")]
+pub struct ApplyError {
+    backend: String,
+    reason: BadCheck,
+}
+
+/// Ends when each of the servers that were new has been checked once.
+#[derive(Debug)]
+pub struct FirstRound(mpsc::Receiver<()>);
+
+impl FirstRound {
+    /// Waits for the end of the round. Cancel safe.
+    pub async fn ended(&mut self) {
+        // Nothing is ever sent: the channel closes when the last monitor drops its end.
+        while self.0.recv().await.is_some() {}
+    }
+}
+
+impl Fleet {
+    /// No servers yet. `seats` is the number of checks at once.
+    pub fn new(config: &LbConfig, files: SystemFiles, seats: usize, metrics: Arc<Metrics>) -> Self {
+        let clock = Clock::start();
+        let names = Names::new(&config.resolvers, files, metrics.queries());
+        let board = Board::new(clock);
+        let shared = Shared { clock, names, board, metrics, seats: Semaphore::new(seats) };
+        Self { shared: Arc::new(shared), state: Mutex::default() }
+    }
+
+    /// Checks the servers of `config` from now on. Those that stay keep their verdicts, new ones start unknown. Has to be
+    /// called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When a check cannot be made; then nothing is changed.
+    pub fn apply(&self, config: &LbConfig) -> Result<FirstRound, ApplyError> {
+        let mut state = self.lock();
+        let checks = state.checks(config)?;
+        self.shared.names.configure(&config.resolvers);
+        let (round, first_round) = mpsc::channel(1);
+        let mut before = std::mem::take(&mut state.members);
+        let (mut order, mut new) = (Vec::new(), Vec::new());
+        for (key, plan) in plans(config, &checks) {
+            order.push(key.clone());
+            if let Some(member) = before.remove(&key) {
+                member.plan.send_if_modified(|known| {
+                    let changed = *known != plan;
+                    *known = plan;
+                    changed
+                });
+                state.members.insert(key, member);
+                continue;
+            }
+            let (plan, plans) = watch::channel(plan);
+            let hurried = Arc::new(Notify::new());
+            let shared = Arc::clone(&self.shared);
+            let monitor = Monitor::new(shared, key, plans, Arc::clone(&hurried), round.clone());
+            new.push((plan, hurried, monitor));
+        }
+        // The board knows a server before its monitor speaks.
+        self.shared.board.set_servers(order, new.iter().map(|(.., monitor)| monitor.record().clone()));
+        for (plan, hurried, monitor) in new {
+            let key = monitor.record().key.clone();
+            state.members.insert(key, Member { plan, hurried, task: tokio::spawn(monitor.run()) });
+        }
+        let forgotten = std::mem::replace(&mut state.checks, checks);
+        for backend in forgotten.keys().filter(|backend| !state.checks.contains_key(*backend)) {
+            self.shared.metrics.forget_backend(backend);
+        }
+        Ok(FirstRound(first_round))
+    }
+
+    /// Checks servers soon that somebody saw fail; how many of them are known. Others are ignored: lbd may be about to
+    /// reload.
+    pub fn observe(&self, observations: &[Observation]) -> usize {
+        let state = self.lock();
+        let mut known = 0;
+        for seen in observations {
+            let key: ServerKey = (seen.backend.as_str().into(), seen.server.as_str().into());
+            let Some(member) = state.members.get(&key) else { continue };
+            self.shared.metrics.observed(seen);
+            member.hurried.notify_one();
+            known += 1;
+        }
+        known
+    }
+
+    /// Every verdict, in the order of the configuration.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.shared.board.verdicts()
+    }
+
+    /// What is known of each name in use.
+    pub fn resolutions(&self) -> Vec<Resolution> {
+        self.shared.names.resolutions()
+    }
+
+    /// The verdicts, for followers.
+    pub fn feed(&self) -> Arc<dyn Feed> {
+        self.shared.board.feed()
+    }
+
+    /// How many servers have each status.
+    pub fn tally(&self) -> HashMap<Status, usize> {
+        self.shared.board.tally()
+    }
+
+    /// Everything there is to see.
+    pub fn seen(&self, info: Info) -> Seen {
+        let board = &self.shared.board;
+        Seen { info, servers: board.seen(), names: self.resolutions(), subscribers: board.followers() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How the servers of each backend are checked from now on; what is the same is shared with what is in force.
+    fn checks(&self, config: &LbConfig) -> Result<HashMap<String, CheckPlan>, ApplyError> {
+        let mut checks = HashMap::new();
+        for backend in &config.backends {
+            let Some(check) = &backend.check else { continue };
+            let plan = match self.checks.get(&backend.name).filter(|known| *known.check == *check) {
+                Some(known) => known.clone(),
+                None => {
+                    let failed = |reason| ApplyError { backend: backend.name.clone(), reason };
+                    let prober = Arc::new(Prober::new(check).map_err(failed)?);
+                    CheckPlan { check: Arc::new(check.clone()), prober }
+                }
+            };
+            checks.insert(backend.name.clone(), plan);
+        }
+        Ok(checks)
+    }
+}
+
+/// What the configuration wants of each server, in its order. lbd knows the operator's wishes at runtime; here only those
+/// of the file count: a server that it puts into maintenance is not checked.
+fn plans(config: &LbConfig, checks: &HashMap<String, CheckPlan>) -> Vec<(ServerKey, Plan)> {
+    let of_backend = |backend: &Backend| {
+        let name: Arc<str> = backend.name.as_str().into();
+        let mut plans = Vec::with_capacity(backend.servers.len());
+        let mut seen = HashMap::new();
+        for server in &backend.servers {
+            let slot = seen.entry(server.address.clone()).and_modify(|slot| *slot += 1).or_insert(0);
+            let check = checks.get(&backend.name).filter(|_| server.state != AdminState::Maint);
+            let plan = Plan { server: server.address.clone(), slot: *slot, check: check.cloned() };
+            plans.push(((Arc::clone(&name), Arc::from(server.name.as_str())), plan));
+        }
+        plans
+    };
+    config.backends.iter().flat_map(of_backend).collect()
+}

@@ -1,0 +1,354 @@
+//! The task of one server: it follows the server's name, and checks it when the engine says so.
+//!
+//! ```text
+//!            reload --.                     .-- another address: this check is of no use, start one there at once
+//!      observation --. \                   /
+//!                     v v                 v
+//!   waiting ----- deadline comes -----> checking ------ result -----> engine, record, log ---> waiting
+//!          ^                                                                                     |
+//!          '-------------------------------------------------------------------------------------'
+//! ```
+//! Everything that is waited for is cancel safe: a check that is given up closes its connection, and never happened for the
+//! engine. The task ends when the fleet drops it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use config::{Check, Host, ServerAddress};
+use health::{CheckResult, Checker, Moment, Status, Timing, Transition};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::board::Board;
+use crate::metrics::Metrics;
+use crate::probe::{self, Probed, Prober};
+use crate::record::{Clock, Record, ServerKey};
+use crate::resolve::{NameWatch, Names};
+
+/// What the monitors share.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) names: Names,
+    pub(crate) board: Board,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Checks at once.
+    pub(crate) seats: Semaphore,
+}
+
+/// What the configuration wants of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) server: ServerAddress,
+    /// How many servers before this one in its backend have the same name and port.
+    pub(crate) slot: usize,
+    pub(crate) check: Option<CheckPlan>,
+}
+
+/// How the servers of a backend are checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckPlan {
+    pub(crate) check: Arc<Check>,
+    /// Made for the check, and nothing else.
+    pub(crate) prober: Arc<Prober>,
+}
+
+impl PartialEq for CheckPlan {
+    fn eq(&self, other: &Self) -> bool {
+        self.check == other.check
+    }
+}
+
+/// The task of one server.
+pub(crate) struct Monitor {
+    shared: Arc<Shared>,
+    plans: watch::Receiver<Plan>,
+    plan: Plan,
+    hurried: Arc<Notify>,
+    /// Dropped when the server's first check has ended.
+    first_round: Option<mpsc::Sender<()>>,
+    name: Option<NameWatch>,
+    record: Record,
+    /// When the name, if there is one, came into use.
+    named: Moment,
+    /// No check before this moment: the host ran out of something.
+    pause: Moment,
+    /// The address or the check is another one: check at once.
+    urgent: bool,
+    starved: bool,
+}
+
+impl Monitor {
+    /// A monitor of a new server. `first_round` is dropped when its first check has ended.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        key: ServerKey,
+        mut plans: watch::Receiver<Plan>,
+        hurried: Arc<Notify>,
+        first_round: mpsc::Sender<()>,
+    ) -> Self {
+        let plan = plans.borrow_and_update().clone();
+        let now = shared.clock.now();
+        let mut monitor = Self {
+            shared,
+            plans,
+            plan,
+            hurried,
+            first_round: Some(first_round),
+            name: None,
+            record: Record::new(key, now),
+            named: now,
+            pause: now,
+            urgent: false,
+            starved: false,
+        };
+        monitor.adopt(None);
+        monitor
+    }
+
+    /// The server's record.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Runs until it is dropped, or the fleet is.
+    pub(crate) async fn run(mut self) {
+        self.publish();
+        loop {
+            let due = self.due();
+            tokio::select! {
+                changed = self.plans.changed() => match changed {
+                    Ok(()) => self.replan(),
+                    Err(_) => return,
+                },
+                () = self.hurried.notified() => self.hurry(),
+                () = name_changed(&mut self.name) => {
+                    self.follow_name();
+                }
+                () = until(due) => self.check().await,
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.shared.clock.now()
+    }
+
+    /// When the next check is to start; none if there is none.
+    fn due(&mut self) -> Option<Instant> {
+        let checker = self.record.checker.as_ref()?;
+        let deadline = if self.urgent { Moment::ZERO } else { checker.next_deadline()? };
+        // The first question about a name is given the time of a check to be answered.
+        let unasked = self.name.as_mut().is_some_and(|name| !name.resolved().asked);
+        let patience =
+            if unasked { self.named.saturating_add(checker.timing().timeout) } else { Moment::ZERO };
+        Some(self.shared.clock.instant(deadline.max(self.pause).max(patience)))
+    }
+
+    /// Another configuration: the verdict stays, and what was counted towards a change of it begins anew.
+    fn replan(&mut self) {
+        let plan = self.plans.borrow_and_update().clone();
+        let before = std::mem::replace(&mut self.plan, plan);
+        self.adopt(Some(before));
+        self.publish();
+    }
+
+    fn adopt(&mut self, before: Option<Plan>) {
+        let now = self.now();
+        self.record.configured = self.plan.server.to_string().into();
+        match (&self.plan.check, &mut self.record.checker) {
+            (None, _) => {
+                self.record.unchecked(now);
+                self.first_round = None;
+            }
+            (Some(check), Some(checker)) => checker.retime(check.check.timing, now),
+            (Some(check), none) => {
+                *none = Some(Checker::new(check.check.timing, seed(&self.record.key), now));
+            }
+        }
+        let same = before
+            .as_ref()
+            .is_some_and(|before| (&before.server, before.slot) == (&self.plan.server, self.plan.slot));
+        if same {
+            return;
+        }
+        self.name = match &self.plan.server.host {
+            Host::Name(name) => Some(self.shared.names.watch(name, self.plan.slot)),
+            Host::Ip(_) => None,
+        };
+        self.named = now;
+        self.urgent = before.is_some();
+        self.refresh_address();
+    }
+
+    /// Somebody saw the server fail, or somebody wants to know.
+    fn hurry(&mut self) {
+        let now = self.now();
+        if let Some(checker) = &mut self.record.checker {
+            checker.hurry(now);
+        }
+    }
+
+    /// Takes over what the name means now. Returns whether the address is another one.
+    fn follow_name(&mut self) -> bool {
+        let before = (self.record.address, self.record.resolve_error.clone());
+        self.refresh_address();
+        let moved = self.record.address != before.0;
+        if moved {
+            let now = self.now();
+            if let Some(checker) = &mut self.record.checker {
+                // What was counted was counted elsewhere.
+                checker.retime(*checker.timing(), now);
+            }
+            // First checks stay spread.
+            self.urgent = self.record.status() != Status::Unknown;
+        }
+        if moved || self.record.resolve_error != before.1 {
+            self.publish();
+        }
+        moved
+    }
+
+    fn refresh_address(&mut self) {
+        let port = self.plan.server.port;
+        match &mut self.name {
+            Some(name) => {
+                let resolved = name.resolved();
+                self.record.address = resolved.address.map(|ip| SocketAddr::new(ip, port));
+                self.record.resolve_error = resolved.error;
+            }
+            None => {
+                self.record.address = self.plan.server.literal();
+                self.record.resolve_error = None;
+            }
+        }
+    }
+
+    /// Runs one check, unless something makes it pointless meanwhile.
+    async fn check(&mut self) {
+        let Some(check) = self.plan.check.clone() else { return };
+        self.urgent = false;
+        let Some(mut address) = self.record.address else {
+            return self.unresolved();
+        };
+        address.set_port(check.check.port.unwrap_or(address.port()));
+        let shared = Arc::clone(&self.shared);
+        let server = self.plan.server.clone();
+        let probing = async {
+            // The semaphore is never closed; without a seat there would just be no bound.
+            let _seat = shared.seats.acquire().await.ok();
+            let _running = shared.metrics.running();
+            check.prober.run(&server, address).await
+        };
+        tokio::pin!(probing);
+        loop {
+            tokio::select! {
+                probed = &mut probing => return self.probed(probed, check.check.timing),
+                changed = self.plans.changed() => {
+                    self.urgent = true;
+                    if changed.is_ok() {
+                        self.replan();
+                    }
+                    return;
+                }
+                () = name_changed(&mut self.name) => if self.follow_name() {
+                    return;
+                },
+            }
+        }
+    }
+
+    fn unresolved(&mut self) {
+        let reason = self.record.resolve_error.clone();
+        let reason = reason
+            .unwrap_or_else(|| format!("{}: no answer to the first query yet", self.plan.server).into());
+        self.ended(probe::unresolved(&reason));
+    }
+
+    fn probed(&mut self, probed: Probed, timing: Timing) {
+        match probed {
+            Probed::Server(result) => {
+                self.starved = false;
+                self.ended(result);
+            }
+            // Servers must not go down for what this host lacks.
+            Probed::Starved(result) => {
+                if !std::mem::replace(&mut self.starved, true) {
+                    let (backend, server) = &self.record.key;
+                    warn!(%backend, %server, reason = result.text, "server cannot be checked; its status stays");
+                }
+                self.shared.metrics.starved();
+                let now = self.now();
+                self.pause = now.saturating_add(timing.interval);
+                self.record.noted(result, now);
+                self.publish();
+            }
+        }
+    }
+
+    fn ended(&mut self, result: CheckResult) {
+        let now = self.now();
+        self.shared.metrics.checked(&self.record.key.0, &result);
+        if !result.code.is_good()
+            && let Some(name) = &self.name
+        {
+            name.doubt();
+        }
+        let text = result.text.clone();
+        if let Some(transition) = self.record.checked(result, now) {
+            self.announce(transition, &text);
+        }
+        self.first_round = None;
+        self.publish();
+    }
+
+    /// The one log event of a transition.
+    fn announce(&self, transition: Transition, reason: &str) {
+        let (backend, server) = &self.record.key;
+        let (from, to) = (shout(transition.from), shout(transition.to));
+        let streak = format!("{}/{}", transition.streak, transition.needed);
+        let address = self.record.address.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        let code = transition.code;
+        if transition.to == Status::Down {
+            warn!(%backend, %server, %from, %to, %code, reason, %streak, %address, "server is DOWN");
+        } else {
+            info!(%backend, %server, %from, %to, %code, reason, %streak, %address, "server is UP");
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.board.update(self.record.clone());
+    }
+}
+
+/// A status as HAProxy writes it.
+fn shout(status: Status) -> &'static str {
+    match status {
+        Status::Unknown => "UNKNOWN",
+        Status::Up => "UP",
+        Status::Down => "DOWN",
+        Status::Unchecked => "UNCHECKED",
+    }
+}
+
+/// Spreads servers over the first second, and differently on another node or after a restart.
+fn seed(key: &ServerKey) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(key)
+}
+
+/// Waits for a change of the name; for ever without one. Cancel safe.
+async fn name_changed(name: &mut Option<NameWatch>) {
+    match name {
+        Some(name) => name.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for an instant; for ever without one. Cancel safe.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

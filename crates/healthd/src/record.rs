@@ -1,0 +1,175 @@
+//! What is held of one server: its verdict, its last check, and what was counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use health::{CheckCode, CheckResult, Checker, Moment, Status, Transition};
+use tokio::time::Instant;
+use wire::{LastCheck, Verdict};
+
+use crate::view::ServerSeen;
+
+/// A server's backend and name.
+pub type ServerKey = (Arc<str>, Arc<str>);
+
+/// Tells the time that has passed since healthd's start, which is what the pure engine counts in.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// Starts at zero.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Now.
+    pub fn now(self) -> Moment {
+        self.0.elapsed()
+    }
+
+    /// The runtime's instant of a moment.
+    pub fn instant(self, moment: Moment) -> Instant {
+        // A moment too far away to be an instant is as good as one far away.
+        self.0.checked_add(moment).unwrap_or_else(|| self.0 + Duration::from_secs(86_400 * 365))
+    }
+}
+
+/// Everything held of one server.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Which server.
+    pub key: ServerKey,
+    /// Where the configuration says that it listens.
+    pub configured: Arc<str>,
+    /// Where it listens, as far as its name resolves.
+    pub address: Option<SocketAddr>,
+    /// Why there is no address, or why the one given is the last known.
+    pub resolve_error: Option<Arc<str>>,
+    /// Its checks; none if the configuration wants none.
+    pub checker: Option<Checker>,
+    /// Since when it is in the configuration, or unchecked.
+    pub since: Moment,
+    last: Option<Ended>,
+    counts: [u64; CODES.len()],
+    ups: u64,
+}
+
+/// A check that has ended.
+#[derive(Clone, Debug)]
+struct Ended {
+    result: Arc<CheckResult>,
+    at: Moment,
+}
+
+/// The codes that a check can end with.
+const CODES: [CheckCode; 8] = [
+    CheckCode::SockErr,
+    CheckCode::L4Ok,
+    CheckCode::L4Tout,
+    CheckCode::L4Con,
+    CheckCode::L7Ok,
+    CheckCode::L7Tout,
+    CheckCode::L7Rsp,
+    CheckCode::L7Sts,
+];
+
+impl Record {
+    /// A server of which nothing is known.
+    pub fn new(key: ServerKey, since: Moment) -> Self {
+        Self {
+            key,
+            configured: Arc::from(""),
+            address: None,
+            resolve_error: None,
+            checker: None,
+            since,
+            last: None,
+            counts: [0; CODES.len()],
+            ups: 0,
+        }
+    }
+
+    /// Up, down, not known, or not checked.
+    pub fn status(&self) -> Status {
+        self.checker.as_ref().map_or(Status::Unchecked, Checker::status)
+    }
+
+    /// Takes the result of a check of `now - result.duration`.
+    pub fn checked(&mut self, result: CheckResult, now: Moment) -> Option<Transition> {
+        let checker = self.checker.as_mut()?;
+        // The engine is told of a check only when it has ended, so that one that is given up never happened.
+        checker.started(now.saturating_sub(result.duration));
+        let transition = checker.handle(&result, now);
+        if transition.is_some_and(|transition| transition.to == Status::Up) {
+            self.ups += 1;
+        }
+        self.noted(result, now);
+        transition
+    }
+
+    /// Notes a check that says nothing about the server: it decides nothing.
+    pub fn noted(&mut self, result: CheckResult, now: Moment) {
+        if let Some(index) = CODES.iter().position(|code| *code == result.code) {
+            self.counts[index] += 1;
+        }
+        self.last = Some(Ended { result: Arc::new(result), at: now });
+    }
+
+    /// Forgets the checks: the configuration wants none any more.
+    pub fn unchecked(&mut self, now: Moment) {
+        if self.checker.take().is_some() {
+            self.last = None;
+            self.since = now;
+        }
+    }
+
+    /// As it is told to others, with its ages as of `now`.
+    pub fn verdict(&self, now: Moment) -> Verdict {
+        let (backend, server) = &self.key;
+        let checker = self.checker.as_ref();
+        Verdict {
+            backend: backend.to_string(),
+            server: server.to_string(),
+            status: self.status(),
+            address: self.address,
+            resolve_error: self.resolve_error.as_deref().map(str::to_owned),
+            check: self.last.as_ref().map(|ended| ended.told(now)),
+            streak: checker.map_or(0, Checker::streak),
+            rise: checker.map_or(0, |checker| checker.timing().rise),
+            fall: checker.map_or(0, |checker| checker.timing().fall),
+            since_ms: millis(checker.map_or(now.saturating_sub(self.since), |checker| checker.held_for(now))),
+            failed_checks: checker.map_or(0, Checker::failed_checks),
+            downs: checker.map_or(0, Checker::downs),
+            downtime_ms: millis(checker.map_or(Duration::ZERO, |checker| checker.downtime(now))),
+        }
+    }
+
+    /// As it is shown to people and to Prometheus.
+    pub fn seen(&self, now: Moment) -> ServerSeen {
+        let checks = CODES.into_iter().zip(self.counts).filter(|(_, count)| *count > 0).collect();
+        ServerSeen {
+            verdict: self.verdict(now),
+            configured: self.configured.to_string(),
+            checks,
+            ups: self.ups,
+        }
+    }
+}
+
+impl Ended {
+    fn told(&self, now: Moment) -> LastCheck {
+        LastCheck {
+            code: self.result.code,
+            http_status: self.result.http_status,
+            duration_ms: millis(self.result.duration),
+            text: self.result.text.clone(),
+            age_ms: millis(now.saturating_sub(self.at)),
+        }
+    }
+}
+
+/// Whole milliseconds; a duration beyond half a billion years counts as that.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,81 @@
+//! What healthd shows: the admin page, the text commands, and, in [`crate::metrics`], what Prometheus reads; all made of one
+//! [`Seen`].
+
+pub mod page;
+pub mod text;
+
+use health::Status;
+use wire::{Condition, Info, Resolution, Tone, Verdict};
+
+/// Everything that healthd knows, at one moment.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// healthd itself.
+    pub info: Info,
+    /// The servers, in the order of the configuration.
+    pub servers: Vec<ServerSeen>,
+    /// The names in use.
+    pub names: Vec<Resolution>,
+    /// Connections that follow the verdicts.
+    pub subscribers: usize,
+}
+
+/// What is known of one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSeen {
+    /// The verdict, with its ages as of now.
+    pub verdict: Verdict,
+    /// Where the configuration says that it listens.
+    pub configured: String,
+    /// Checks that ended, by HAProxy's code; only codes that occurred.
+    pub checks: Vec<(health::CheckCode, u64)>,
+    /// Times that it came up.
+    pub ups: u64,
+}
+
+impl Seen {
+    /// The names of the backends, in the order of the configuration.
+    pub fn backends(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for server in &self.servers {
+            let name = server.verdict.backend.as_str();
+            // The servers of a backend stand together.
+            if names.last() != Some(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The servers of a backend.
+    pub fn servers_of<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = &'a ServerSeen> {
+        self.servers.iter().filter(move |server| server.verdict.backend == backend)
+    }
+}
+
+impl ServerSeen {
+    /// The status in HAProxy's words; `INI` before the first check has ended.
+    pub fn status(&self) -> String {
+        self.condition().map_or_else(|| "INI".to_owned(), |condition| condition.to_string())
+    }
+
+    /// How good or bad the status is.
+    pub fn tone(&self) -> Tone {
+        self.condition().map_or(Tone::Warning, Condition::tone)
+    }
+
+    fn condition(&self) -> Option<Condition> {
+        let Verdict { status, streak, rise, fall, .. } = self.verdict;
+        match (status, streak) {
+            (Status::Unknown, _) => None,
+            (Status::Unchecked, _) => Some(Condition::NoCheck),
+            (Status::Up, 0) => Some(Condition::Up),
+            (Status::Up, bad) => Some(Condition::Falling { left: fall.saturating_sub(bad), of: fall }),
+            (Status::Down, 0) => Some(Condition::Down),
+            (Status::Down, good) => Some(Condition::Rising { good, of: rise }),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod sample;

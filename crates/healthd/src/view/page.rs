@@ -1,0 +1,216 @@
+//! The admin page: every server's verdict, its last check, and the names, for a person who wants to know at a glance.
+
+use daemon::page::{LINE, Page, badge, class, facts};
+use health::Status;
+use maud::{Markup, html};
+use wire::{Resolution, Tone, human};
+
+use super::{Seen, ServerSeen};
+
+/// The page. Serve it with [`daemon::page::CONTENT_SECURITY_POLICY`].
+pub fn render(seen: &Seen) -> String {
+    let (tone, headline) = headline(seen);
+    let body = html! {
+        (facts(&seen.info))
+        @for backend in seen.backends() { (backend_section(backend, seen)) }
+        @if !seen.names.is_empty() { (names_section(&seen.names)) }
+    };
+    let links = [("metrics", "/metrics"), ("ready", "/ready")];
+    Page { daemon: "healthd", headline: &headline, tone, links: &links, body }.render()
+}
+
+/// What a person should know first.
+fn headline(seen: &Seen) -> (Tone, String) {
+    let count = |status| seen.servers.iter().filter(|server| server.verdict.status == status).count();
+    let all = seen.servers.len();
+    let falling = seen.servers.iter().filter(|server| server.is_falling()).count();
+    match (count(Status::Down), count(Status::Unknown), falling) {
+        (down, ..) if down > 0 && down == all => (Tone::Bad, format!("all {all} servers DOWN")),
+        (0, 0, 0) => (Tone::Good, format!("no server of {all} is down")),
+        (0, 0, falling) => (Tone::Warning, format!("{falling} of {all} servers fail checks")),
+        (0, unknown, _) => (Tone::Warning, format!("{unknown} of {all} servers not checked yet")),
+        (down, ..) => (Tone::Warning, format!("{down} of {all} servers DOWN")),
+    }
+}
+
+impl ServerSeen {
+    fn is_falling(&self) -> bool {
+        self.verdict.status == Status::Up && self.verdict.streak > 0
+    }
+}
+
+fn backend_section(backend: &str, seen: &Seen) -> Markup {
+    let servers: Vec<&ServerSeen> = seen.servers_of(backend).collect();
+    let up = servers
+        .iter()
+        .filter(|server| matches!(server.verdict.status, Status::Up | Status::Unchecked))
+        .count();
+    let tone = servers.iter().map(|server| server.tone()).max().unwrap_or(Tone::Good);
+    let tone = if up == 0 { Tone::Bad } else { tone.min(Tone::Warning) };
+    html! {
+        section aria-labelledby={ "backend-" (backend) } {
+            header {
+                h2 #{ "backend-" (backend) } { "Backend " (backend) }
+                (badge(tone, &format!("{up} of {} up", servers.len())))
+            }
+            table role="table" {
+                caption .unseen { "Servers of backend " (backend) }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        th scope="col" { "Server" }
+                        th .text scope="col" { "Status" }
+                        th .text scope="col" { "Last check" }
+                        @for column in ["In a row", "Checks", "Failed while up", "Downtime"] { th scope="col" { (column) } }
+                    }
+                }
+                (LINE)
+                tbody role="rowgroup" { @for server in servers { (server_row(server)) (LINE) } }
+            }
+        }
+        (LINE)
+    }
+}
+
+fn server_row(server: &ServerSeen) -> Markup {
+    let verdict = &server.verdict;
+    let address = verdict.address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+    let checks: u64 = server.checks.iter().map(|(_, count)| count).sum();
+    let wanted = if verdict.status == Status::Down { verdict.rise } else { verdict.fall };
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" {
+                (verdict.server)
+                small { (server.configured) @if server.configured != address { " → " (address) } }
+            }
+            td .text role="cell" data-label="Status" {
+                (badge(server.tone(), &server.status())) small { "for " (human::duration(verdict.since_ms)) }
+            }
+            td .text role="cell" data-label="Last check" { (last_check(server)) }
+            td role="cell" data-label="In a row" {
+                @if verdict.status != Status::Unchecked {
+                    (verdict.streak) " of " (wanted)
+                    small { "rise " (verdict.rise) ", fall " (verdict.fall) }
+                }
+            }
+            td role="cell" data-label="Checks" { (human::count(checks)) }
+            td role="cell" data-label="Failed while up" { (count_of(verdict.failed_checks, Tone::Warning)) }
+            td role="cell" data-label="Downtime" {
+                @if verdict.downtime_ms == 0 { span .zero { "none" } }
+                @else { (human::duration(verdict.downtime_ms)) }
+                @if verdict.downs > 0 { small { (human::count(verdict.downs)) "×" } }
+            }
+        }
+    }
+}
+
+/// The code, the HTTP status and the duration of a server's last check; then its text and age, and what is wrong with its
+/// name.
+fn last_check(server: &ServerSeen) -> Markup {
+    html! {
+        @if let Some(check) = &server.verdict.check {
+            span .(if check.code.is_good() { "good" } else { "bad" }) {
+                (check.code) @if let Some(status) = check.http_status { " " (status) }
+            }
+            " in " (human::duration(check.duration_ms))
+            small { (check.text) " · " (human::duration(check.age_ms)) " ago" }
+        } @else {
+            span .zero { "none" }
+        }
+        @if let Some(error) = &server.verdict.resolve_error {
+            @if server.verdict.check.as_ref().is_none_or(|check| check.text != *error) { small { (error) } }
+        }
+    }
+}
+
+fn names_section(names: &[Resolution]) -> Markup {
+    html! {
+        section aria-labelledby="names" {
+            header { h2 #names { "Names" } }
+            table role="table" {
+                caption .unseen { "Names and their addresses" }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        th scope="col" { "Name" }
+                        th .text scope="col" { "Addresses" }
+                        @for column in ["Asked again in", "Answers", "Failures"] { th scope="col" { (column) } }
+                    }
+                }
+                (LINE)
+                tbody role="rowgroup" { @for name in names { (name_row(name)) (LINE) } }
+            }
+        }
+        (LINE)
+    }
+}
+
+fn name_row(name: &Resolution) -> Markup {
+    let addresses: Vec<String> = name.addresses.iter().map(ToString::to_string).collect();
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" { (name.name) }
+            td .text role="cell" data-label="Addresses" {
+                @if addresses.is_empty() { span .bad { "none" } } @else { (addresses.join(", ")) }
+                @if let Some(error) = &name.error {
+                    small .(class(Tone::Warning)) {
+                        (error) @if !addresses.is_empty() { "; the last known addresses stay in use" }
+                    }
+                }
+            }
+            td role="cell" data-label="Asked again in" { (human::duration(name.next_query_ms)) }
+            td role="cell" data-label="Answers" { (human::count(name.resolved)) }
+            td role="cell" data-label="Failures" { (count_of(name.failed, Tone::Warning)) }
+        }
+    }
+}
+
+/// How often something unwelcome happened; it stands out if it did.
+fn count_of(count: u64, tone: Tone) -> Markup {
+    match count {
+        0 => html! { span .zero { "0" } },
+        count => html! { span .(class(tone)) { (human::count(count)) } },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample;
+
+    #[test]
+    fn each_server_stands_on_a_line_of_its_own() {
+        let html = render(&sample::seen());
+        for (server, wanted) in [
+            ("nginx1<", ["UP", "10.0.0.11:80", "L7OK", "200 OK"]),
+            ("nginx2<", ["UP 2/3", "L7STS", "1 of 3", "503, expected 200"]),
+            ("nginx3<", ["DOWN", "no address", "NXDOMAIN from 127.0.0.11", "1 min 30 s"]),
+            ("nginx4<", ["DOWN 1/2", "1 of 2", "connected", "nginx4:80"]),
+            ("nginx5<", ["no check", "none", "nginx5:80", "10.0.0.11"]),
+            ("db1<", ["INI", "none", "db1:80", "0 of 3"]),
+        ] {
+            let line = html
+                .lines()
+                .find(|line| line.contains(server))
+                .unwrap_or_else(|| panic!("no {server}: {html}"));
+            for wanted in wanted {
+                assert!(line.contains(wanted), "{wanted} is missing in {line}");
+            }
+        }
+        assert!(html.contains("The last reload was refused"));
+    }
+
+    #[test]
+    fn the_worst_is_said_first() {
+        let mut seen = sample::seen();
+        assert_eq!(headline(&seen), (Tone::Warning, "2 of 6 servers DOWN".to_owned()));
+        seen.servers.retain(|server| server.verdict.status != Status::Down);
+        assert_eq!(headline(&seen), (Tone::Warning, "1 of 4 servers not checked yet".to_owned()));
+        seen.servers.retain(|server| server.verdict.status != Status::Unknown);
+        assert_eq!(headline(&seen), (Tone::Warning, "1 of 3 servers fail checks".to_owned()));
+        seen.servers.retain(|server| server.verdict.streak == 0);
+        assert_eq!(headline(&seen), (Tone::Good, "no server of 2 is down".to_owned()));
+        seen.servers.iter_mut().for_each(|server| server.verdict.status = Status::Down);
+        assert_eq!(headline(&seen), (Tone::Bad, "all 2 servers DOWN".to_owned()));
+        seen.servers.clear();
+        assert_eq!(headline(&seen), (Tone::Good, "no server of 0 is down".to_owned()));
+    }
+}
