@@ -1,3 +1,59 @@
-//! tandemctl
+//! tandemctl: looks into the daemons of a node, and tells them what to do.
+//!
+//! | module | for |
+//! |---|---|
+//! | `cli` | the command line |
+//! | `node` | the daemons' sockets, and why one cannot be reached |
+//! | `status` | `tandemctl status`: a table, or JSON |
+//! | `server` | `drain`, `ready`, `maint`, `weight` |
+//! | `reload`, `check` | the commands of the same names |
+//! | `failure` | exit codes |
 
-fn main() {}
+mod check;
+mod cli;
+mod failure;
+mod node;
+mod reload;
+mod server;
+mod status;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Command};
+use failure::Failure;
+use node::Node;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let node = Node::new(cli.run_dir);
+    match cli.command {
+        Command::Status { json, watch } => status::run(&node, json, watch).await,
+        Command::Drain { server } => server::set_state(&node, &server, balance::AdminState::Drain).await,
+        Command::Ready { server } => server::set_state(&node, &server, balance::AdminState::Ready).await,
+        Command::Maint { server } => server::set_state(&node, &server, balance::AdminState::Maint).await,
+        Command::Weight { server, weight } => server::set_weight(&node, &server, weight).await,
+        Command::Reload => reload::run(&node).await,
+        Command::Check { files, effective } => {
+            check::run(&files, effective, &mut io::stdout(), &mut io::stderr())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tandemctl", &mut io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `check`: what is wrong with configuration files, before a daemon reads them.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use config::{Diagnostic, LbConfig};
+
+use crate::failure::Failure;
+
+/// How much of a file is read to show its lines: as much as a configuration may have.
+const FILE_MAX: u64 = 1 << 20;
+/// How much of a line is shown.
+const LINE_MAX: usize = 120;
+
+/// Checks each file: its errors and warnings to `err`, and to `out` that it can be used or, if `effective`, its text with
+/// every default.
+pub(crate) fn run(
+    files: &[PathBuf],
+    effective: bool,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut usable = true;
+    for file in files {
+        match config::load(file) {
+            Ok(loaded) => {
+                show(&loaded.warnings, file, err)?;
+                if effective {
+                    write!(out, "{}", config::effective_yaml(&loaded.config))?;
+                } else {
+                    writeln!(out, "{}: {}", file.display(), summary(&loaded.config, loaded.warnings.len()))?;
+                }
+            }
+            Err(invalid) => {
+                usable = false;
+                show(&invalid.diagnostics, file, err)?;
+                writeln!(err, "{}: cannot be used", file.display())?;
+            }
+        }
+    }
+    if usable { Ok(()) } else { Err(Failure::Configuration) }
+}
+
+fn summary(config: &LbConfig, warnings: usize) -> String {
+    let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
+    let mut parts = vec![
+        plural(config.frontends.len(), "frontend"),
+        plural(config.backends.len(), "backend"),
+        plural(servers, "server"),
+    ];
+    if warnings > 0 {
+        parts.push(plural(warnings, "warning"));
+    }
+    format!("can be used: {}", parts.join(", "))
+}
+
+fn plural(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+/// Prints each diagnostic, with the line it is about and a mark under the place.
+fn show(diagnostics: &[Diagnostic], file: &Path, err: &mut impl Write) -> Result<(), Failure> {
+    if diagnostics.is_empty() {
+        return Ok(());
+    }
+    let text = read(file);
+    let lines: Vec<&str> = text.lines().collect();
+    for diagnostic in diagnostics {
+        let mut told = diagnostic.clone();
+        let help = told.help.take();
+        writeln!(err, "{told}")?;
+        let source = diagnostic.line.checked_sub(1).and_then(|index| lines.get(index));
+        if let Some(source) = source {
+            write!(err, "{}", excerpt(diagnostic.line, diagnostic.column, source))?;
+        }
+        if let Some(help) = help {
+            writeln!(err, "  help: {help}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The text of a file, or nothing: why it cannot be read is told by its diagnostics.
+fn read(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
+    if read.is_ok() { String::from_utf8_lossy(&bytes).into_owned() } else { String::new() }
+}
+
+/// A line of the file, and a caret under one of its columns. Of a long line, what is around the column.
+fn excerpt(number: usize, column: usize, source: &str) -> String {
+    let at = column.saturating_sub(1);
+    let skipped = at.saturating_sub(LINE_MAX * 2 / 3);
+    let shown: String = source.chars().skip(skipped).take(LINE_MAX).map(printable).collect();
+    let gutter = number.to_string();
+    let blank = " ".repeat(gutter.len());
+    let indent = " ".repeat(at - skipped);
+    format!("  {gutter} | {shown}\n  {blank} | {indent}^\n")
+}
+
+/// Tabs take one column, so that the caret stands right; what could command a terminal is not shown.
+fn printable(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_column() {
+        assert_eq!(excerpt(7, 5, "    ballance: x"), "  7 |     ballance: x\n    |     ^\n");
+        assert_eq!(excerpt(12, 3, "\t\u{1b}bad"), "  12 |  \u{fffd}bad\n     |   ^\n");
+        assert_eq!(excerpt(1, 0, ""), "  1 | \n    | ^\n");
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_column() {
+        let line = format!("{}X{}", "a".repeat(5000), "b".repeat(5000));
+        let shown = excerpt(1, 5001, &line);
+        let (source, caret) = shown.split_once('\n').unwrap();
+        assert!(source.len() < 140);
+        assert_eq!(source.find('X'), caret.find('^'));
+    }
+}

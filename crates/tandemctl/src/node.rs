@@ -1,0 +1,140 @@
+//! The daemons of this node: their sockets, and why one cannot be reached.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User};
+use wire::client::{Client, ClientError};
+use wire::{Answer, RefusalCode, Request};
+
+use crate::failure::Failure;
+
+/// The daemons, in the order in which they are shown.
+pub(crate) const DAEMONS: [&str; 2] = ["lbd", "healthd"];
+
+/// Where the daemons' sockets are.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    run_dir: PathBuf,
+}
+
+impl Node {
+    pub(crate) fn new(run_dir: PathBuf) -> Self {
+        Self { run_dir }
+    }
+
+    fn socket(&self, daemon: &str) -> PathBuf {
+        self.run_dir.join(format!("{daemon}.sock"))
+    }
+
+    /// A daemon that took too long.
+    pub(crate) fn silent(&self, daemon: &'static str) -> Failure {
+        Failure::Unreachable(Unreachable {
+            daemon,
+            socket: self.socket(daemon),
+            cause: ClientError::TimedOut,
+        })
+    }
+
+    /// Connects to a daemon, within two seconds.
+    pub(crate) async fn connect(&self, daemon: &'static str) -> Result<Connection, Unreachable> {
+        let socket = self.socket(daemon);
+        match Client::connect(&socket, "tandemctl").await {
+            Ok(client) => Ok(Connection { daemon, socket, client }),
+            Err(cause) => Err(Unreachable { daemon, socket, cause }),
+        }
+    }
+}
+
+/// A connection to one daemon.
+pub(crate) struct Connection {
+    daemon: &'static str,
+    socket: PathBuf,
+    client: Client,
+}
+
+impl Connection {
+    /// Asks, and waits at most two seconds for each line of the answer.
+    pub(crate) async fn ask(&mut self, request: Request) -> Result<Answer, Failure> {
+        self.client.request(request).await.map_err(|cause| match cause {
+            ClientError::Refused(refusal) => {
+                let mut message = format!("{}: {}", self.daemon, refusal.message);
+                if refusal.code == RefusalCode::Forbidden {
+                    message.push_str(&format!("\n{}", who_may(&self.socket)));
+                }
+                Failure::Refused(message)
+            }
+            cause => {
+                Failure::Unreachable(Unreachable { daemon: self.daemon, socket: self.socket.clone(), cause })
+            }
+        })
+    }
+
+    /// An answer that is not one to what was asked.
+    pub(crate) fn unexpected(&self, answer: &Answer) -> Failure {
+        Failure::Refused(format!("{} answered something else than was asked: {answer:?}", self.daemon))
+    }
+}
+
+/// A daemon that cannot be reached, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    pub(crate) daemon: &'static str,
+    pub(crate) socket: PathBuf,
+    pub(crate) cause: ClientError,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { daemon, socket, cause } = self;
+        let path = socket.display();
+        let kind = match cause {
+            ClientError::Unreachable { source, .. } => Some(source.kind()),
+            _ => None,
+        };
+        match kind {
+            Some(ErrorKind::NotFound) => write!(
+                f,
+                "{daemon} cannot be reached: there is no socket {path}\n\
+                 Start {daemon}, or say with --run-dir where its socket is."
+            ),
+            Some(ErrorKind::ConnectionRefused) => write!(
+                f,
+                "{daemon} cannot be reached: nobody listens on {path}\n\
+                 {daemon} has ended without removing its socket; start it again, and look into its log for the reason."
+            ),
+            Some(ErrorKind::PermissionDenied) => {
+                write!(f, "{daemon} cannot be reached: no permission for {path}\n{}", who_may(socket))
+            }
+            _ => write!(
+                f,
+                "{daemon} does not answer on {path}: {cause}\nLook into its log; if it hangs, restart it."
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+/// Who may use a socket, as far as its owner tells.
+fn who_may(socket: &Path) -> String {
+    let owner = std::fs::metadata(socket).ok().map(|metadata| {
+        let (uid, gid) = (metadata.uid(), metadata.gid());
+        let user =
+            User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or(uid.to_string(), |user| user.name);
+        let group =
+            Group::from_gid(Gid::from_raw(gid)).ok().flatten().map_or(gid.to_string(), |group| group.name);
+        (user, group)
+    });
+    match owner {
+        Some((user, _)) if user == "root" => "Only root may: try again with `sudo`.".into(),
+        Some((user, group)) => {
+            format!(
+                "Only root, the user `{user}` and the group `{group}` may: try again with `sudo -u {user}`."
+            )
+        }
+        None => "Only root and the user that the daemons run as may: try again with `sudo`.".into(),
+    }
+}

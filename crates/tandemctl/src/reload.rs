@@ -1,0 +1,33 @@
+//! `reload`: every daemon reads its configuration again.
+
+use std::io::Write;
+
+use wire::{Answer, Request};
+
+use crate::failure::Failure;
+use crate::node::{DAEMONS, Node};
+
+/// Asks each daemon in turn and prints its answer. Fails if one refused or could not be reached; the others are asked all
+/// the same.
+pub(crate) async fn run(node: &Node) -> Result<(), Failure> {
+    let mut failures: Vec<u8> = Vec::new();
+    for daemon in DAEMONS {
+        match reload(node, daemon).await {
+            Ok(done) => writeln!(std::io::stdout(), "{daemon}: {done}")?,
+            Err(failure) => {
+                failure.report();
+                failures.push(failure.code());
+            }
+        }
+    }
+    // A refusal says more than an absence, and has the smaller code.
+    failures.into_iter().min().map_or(Ok(()), |code| Err(Failure::Told(code)))
+}
+
+async fn reload(node: &Node, daemon: &'static str) -> Result<String, Failure> {
+    let mut connection = node.connect(daemon).await?;
+    match connection.ask(Request::Reload).await? {
+        Answer::Done(done) => Ok(done),
+        other => Err(connection.unexpected(&other)),
+    }
+}

@@ -1,0 +1,90 @@
+//! `drain`, `ready`, `maint` and `weight`: an operator's wish for one server.
+
+use std::io::Write;
+
+use balance::{AdminState, Weight};
+use wire::{Answer, Request, RowKind, StatRow};
+
+use crate::failure::Failure;
+use crate::node::{Connection, Node};
+
+/// Puts a server into a state, and prints what lbd says it did.
+pub(crate) async fn set_state(node: &Node, server: &str, state: AdminState) -> Result<(), Failure> {
+    set(node, server, Some(state), None).await
+}
+
+/// Gives a server a weight, and prints what lbd says it did.
+pub(crate) async fn set_weight(node: &Node, server: &str, weight: Weight) -> Result<(), Failure> {
+    set(node, server, None, Some(weight)).await
+}
+
+async fn set(
+    node: &Node,
+    path: &str,
+    state: Option<AdminState>,
+    weight: Option<Weight>,
+) -> Result<(), Failure> {
+    let mut lbd = node.connect("lbd").await?;
+    let (backend, server) = match path.split_once('/') {
+        Some((backend, server)) => (backend.to_owned(), server.to_owned()),
+        None => find(path, &rows(&mut lbd).await?).map_err(Failure::Refused)?,
+    };
+    match lbd.ask(Request::SetServer { backend, server, state, weight }).await? {
+        Answer::Done(done) => Ok(writeln!(std::io::stdout(), "{done}")?),
+        other => Err(lbd.unexpected(&other)),
+    }
+}
+
+/// lbd's statistics.
+pub(crate) async fn rows(lbd: &mut Connection) -> Result<Vec<StatRow>, Failure> {
+    match lbd.ask(Request::Stat).await? {
+        Answer::Stat(rows) => Ok(rows),
+        other => Err(lbd.unexpected(&other)),
+    }
+}
+
+/// The backend of the only server of that name.
+fn find(server: &str, rows: &[StatRow]) -> Result<(String, String), String> {
+    let servers = || rows.iter().filter(|row| row.kind == RowKind::Server);
+    let backends: Vec<&str> =
+        servers().filter(|row| row.name == server).map(|row| row.proxy.as_str()).collect();
+    match backends.as_slice() {
+        [backend] => Ok(((*backend).to_owned(), server.to_owned())),
+        [] => {
+            let hint = match config::nearest(server, servers().map(|row| row.name.as_str())) {
+                Some(near) => format!(" (did you mean `{near}`?)"),
+                None => String::new(),
+            };
+            let known: Vec<String> = servers().map(|row| format!("{}/{}", row.proxy, row.name)).collect();
+            Err(format!("no backend has a server `{server}`{hint}; there are: {}", known.join(", ")))
+        }
+        several => {
+            let paths: Vec<String> = several.iter().map(|backend| format!("`{backend}/{server}`")).collect();
+            Err(format!("several backends have a server `{server}`: say {}", paths.join(" or ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(proxy: &str, name: &str) -> StatRow {
+        StatRow { kind: RowKind::Server, proxy: proxy.into(), name: name.into(), ..StatRow::default() }
+    }
+
+    #[test]
+    fn a_name_alone_is_enough_where_it_is_the_only_one() {
+        let rows = [row("a", "one"), row("a", "both"), row("b", "both")];
+        assert_eq!(find("one", &rows), Ok(("a".into(), "one".into())));
+        assert_eq!(
+            find("both", &rows),
+            Err("several backends have a server `both`: say `a/both` or `b/both`".into())
+        );
+        let unknown = find("onne", &rows).unwrap_err();
+        assert_eq!(
+            unknown,
+            "no backend has a server `onne` (did you mean `one`?); there are: a/one, a/both, b/both"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! The report as a person reads it in a terminal.
+
+use std::io::IsTerminal;
+
+use wire::{Condition, Info, LifeState, RowKind, StatRow, Tally, Tone, headline, human};
+
+use super::report::Report;
+use super::table::{Align, Cell, Column, Table, printable, toned};
+use crate::failure::Failure;
+
+/// The width where there is no terminal to ask.
+const WIDTH_UNKNOWN: usize = 120;
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Columns of the terminal.
+    pub(crate) width: usize,
+    /// Whether it shows colours.
+    pub(crate) colour: bool,
+}
+
+impl Style {
+    /// What suits standard output: the terminal's width unless `COLUMNS` says otherwise; colours on a terminal unless
+    /// `NO_COLOR` is set.
+    pub(crate) fn of_stdout() -> Self {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Self {
+            width: columns.or(terminal).unwrap_or(WIDTH_UNKNOWN),
+            colour: std::io::stdout().is_terminal() && !is_set("NO_COLOR"),
+        }
+    }
+}
+
+/// The whole screen.
+pub(crate) fn render(report: &Report, style: Style) -> String {
+    let rows = report.rows();
+    let mut parts = Vec::new();
+    if report.lbd.is_ok() {
+        let (tone, headline) = headline(&rows);
+        parts.push(format!("{}\n", toned(&printable(&headline), tone, style.colour)));
+    }
+    let mut tables = vec![daemons(report)];
+    if rows.iter().any(|row| row.kind == RowKind::Frontend) {
+        tables.push(frontends(&rows));
+    }
+    if rows.iter().any(|row| row.kind == RowKind::Server) {
+        tables.push(servers(&rows));
+    }
+    parts.extend(tables.iter().map(|table| table.render(style.width, style.colour)));
+    for failure in report.daemons().into_iter().filter_map(|(_, info)| info.err()) {
+        parts.push(format!("{}\n", toned(&explain(failure), Tone::Bad, style.colour)));
+    }
+    parts.join("\n")
+}
+
+/// A failure's lines, none of which can command the terminal.
+fn explain(failure: &Failure) -> String {
+    failure.to_string().lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+const fn left(title: &'static str, rank: u8) -> Column {
+    Column { title, align: Align::Left, rank }
+}
+
+const fn right(title: &'static str, rank: u8) -> Column {
+    Column { title, align: Align::Right, rank }
+}
+
+/// The rank of columns that are never left out.
+const ALWAYS: u8 = u8::MAX;
+
+fn daemons(report: &Report) -> Table {
+    let mut table = Table::new(&[
+        left("DAEMON", ALWAYS),
+        left("STATE", ALWAYS),
+        left("VERSION", 3),
+        left("UPTIME", 4),
+        right("PID", 1),
+        right("GENERATION", 2),
+        left("CONFIGURATION", 5),
+    ]);
+    for (daemon, info) in report.daemons() {
+        match info {
+            Ok(info) => daemon_row(&mut table, daemon, info),
+            Err(failure) => {
+                let word = if matches!(failure, Failure::Unreachable(_)) { "unreachable" } else { "failed" };
+                let mut cells = vec![Cell::plain(daemon), Cell::toned(word, Tone::Bad)];
+                cells.resize(7, Cell::plain(""));
+                table.row(cells);
+            }
+        }
+    }
+    table
+}
+
+fn daemon_row(table: &mut Table, daemon: &str, info: &Info) {
+    let tone = if info.state == LifeState::Ready { Tone::Good } else { Tone::Warning };
+    table.row(vec![
+        Cell::plain(daemon),
+        Cell::toned(info.state.word(), tone),
+        Cell::plain(&info.version),
+        Cell::plain(human::duration(info.uptime_ms)),
+        Cell::plain(info.pid.to_string()),
+        Cell::plain(info.generation.to_string()),
+        Cell::plain(&info.config),
+    ]);
+    if let Some(error) = &info.reload_error {
+        table.note(&format!("the last reload was refused:\n{error}"), Tone::Bad);
+    }
+    if let Some(link) = info.details.get("healthd").filter(|link| *link != "connected") {
+        table.note(&format!("healthd {link}: the last verdicts are in force"), Tone::Warning);
+    }
+}
+
+fn frontends(rows: &[StatRow]) -> Table {
+    let mut table = Table::new(&[
+        left("FRONTEND", ALWAYS),
+        left("STATUS", ALWAYS),
+        right("CONNS", 9),
+        right("MAX", 4),
+        right("REQ/S", 8),
+        right("REQS", 7),
+        right("2XX", 2),
+        right("4XX", 5),
+        right("5XX", 6),
+        right("REFUSED", 3),
+        left("ADDRESS", 1),
+    ]);
+    for row in rows.iter().filter(|row| row.kind == RowKind::Frontend) {
+        table.row(vec![
+            Cell::plain(&row.proxy),
+            status(row),
+            count(row.sessions),
+            count(row.sessions_max),
+            count(row.request_rate),
+            count(row.requests),
+            count(row.responses[1]),
+            events(row.responses[3], Tone::Warning),
+            events(row.responses[4], Tone::Bad),
+            events(row.request_errors, Tone::Warning),
+            Cell::plain(&row.address),
+        ]);
+    }
+    table
+}
+
+/// All backends in one table, so that their columns stand in line: each backend, then its servers.
+fn servers(rows: &[StatRow]) -> Table {
+    let mut table = Table::new(&[
+        left("BACKEND/SERVER", ALWAYS),
+        left("STATUS", ALWAYS),
+        right("SINCE", 5),
+        left("CHECK", 11),
+        right("WT", 4),
+        right("CUR", 9),
+        right("REQ/S", 10),
+        right("REQS", 7),
+        right("5XX", 2),
+        right("ERR", 8),
+        right("RETR", 3),
+        right("DOWN", 6),
+        left("ADDRESS", 1),
+    ]);
+    let mut backends: Vec<&str> =
+        rows.iter().filter(|r| r.kind == RowKind::Server).map(|r| r.proxy.as_str()).collect();
+    backends.dedup();
+    for name in backends {
+        let backend = rows.iter().find(|row| row.kind == RowKind::Backend && row.proxy == name);
+        if let Some(backend) = backend {
+            let tally = Tally::of(name, rows);
+            let usable = Cell::plain(format!("{}/{} usable", tally.usable, tally.servers));
+            table.row(service(backend, name.to_owned(), usable));
+        }
+        for server in rows.iter().filter(|row| row.kind == RowKind::Server && row.proxy == name) {
+            let label = if backend.is_some() {
+                format!("  {}", server.name)
+            } else {
+                format!("{name}/{}", server.name)
+            };
+            table.row(service(server, label, check(server)));
+            if let Some((tone, why)) = why(server) {
+                table.note(&why, tone);
+            }
+        }
+    }
+    table
+}
+
+/// A backend or server in the columns of [`servers`].
+fn service(row: &StatRow, label: String, check: Cell) -> Vec<Cell> {
+    vec![
+        Cell::plain(label),
+        status(row),
+        Cell::plain(human::short_duration(row.since_ms)),
+        check,
+        Cell::plain(row.weight.to_string()),
+        count(row.sessions),
+        count(row.rate),
+        count(row.sessions_total),
+        events(row.responses[4], Tone::Bad),
+        events(row.connect_errors + row.response_errors, Tone::Bad),
+        events(row.retries, Tone::Warning),
+        Cell::plain(if row.downtime_ms == 0 { "-".into() } else { human::short_duration(row.downtime_ms) }),
+        Cell::plain(&row.address),
+    ]
+}
+
+fn status(row: &StatRow) -> Cell {
+    Cell::toned(&row.status, Condition::of(&row.status).tone())
+}
+
+/// The last check of a server, in short: `L7OK 200 2ms`.
+fn check(server: &StatRow) -> Cell {
+    let Some(check) = &server.check else { return Cell::plain("-") };
+    let status = check.http_status.map_or_else(String::new, |status| format!(" {status}"));
+    let text = format!("{}{status} {}", check.code, human::short_duration(check.duration_ms));
+    if check.code.is_good() { Cell::plain(text) } else { Cell::toned(text, Tone::Bad) }
+}
+
+/// Why a server is as it is, if that is not plain.
+fn why(server: &StatRow) -> Option<(Tone, String)> {
+    let bad = server.check.as_ref().filter(|check| !check.code.is_good());
+    let said = bad.map(|check| format!("{}, {} ago", check.text, human::duration(check.age_ms)));
+    let reason = (!server.reason.is_empty()).then(|| server.reason.clone());
+    let lines: Vec<String> = said.into_iter().chain(reason).collect();
+    let tone = match Condition::of(&server.status).tone() {
+        Tone::Bad => Tone::Bad,
+        _ => Tone::Warning,
+    };
+    (!lines.is_empty()).then(|| (tone, lines.join("\n")))
+}
+
+fn count(n: u64) -> Cell {
+    Cell::plain(human::short_count(n))
+}
+
+/// How often something unwelcome happened; it stands out if it did.
+fn events(n: u64, tone: Tone) -> Cell {
+    if n == 0 { Cell::plain("0") } else { Cell::toned(human::short_count(n), tone) }
+}
+
+#[cfg(test)]
+mod tests;

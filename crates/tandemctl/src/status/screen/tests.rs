@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use health::{CheckCode, Status};
+use wire::client::ClientError;
+use wire::{LastCheck, Verdict};
+
+use super::*;
+use crate::node::Unreachable;
+
+fn info(daemon: &str) -> Info {
+    Info {
+        daemon: daemon.into(),
+        version: "0.1.0".into(),
+        pid: 4711,
+        uptime_ms: 5_403_000,
+        state: LifeState::Ready,
+        config: "/etc/tandem/lb.yaml".into(),
+        generation: 3,
+        reload_error: None,
+        details: BTreeMap::from([("healthd".into(), "connected".into())]),
+    }
+}
+
+fn check(code: CheckCode, http_status: Option<u16>, text: &str) -> Option<LastCheck> {
+    Some(LastCheck { code, http_status, duration_ms: 2, text: text.into(), age_ms: 1_300 })
+}
+
+fn rows() -> Vec<StatRow> {
+    let server = StatRow {
+        kind: RowKind::Server,
+        proxy: "nginx".into(),
+        name: "nginx1".into(),
+        status: "UP".into(),
+        address: "172.20.0.11:80".into(),
+        weight: 1,
+        sessions: 9,
+        rate: 156,
+        sessions_total: 601_728,
+        since_ms: 5_400_000,
+        check: check(CheckCode::L7Ok, Some(200), "200 OK"),
+        ..StatRow::default()
+    };
+    vec![
+        StatRow {
+            kind: RowKind::Frontend,
+            proxy: "web".into(),
+            name: "FRONTEND".into(),
+            status: "OPEN".into(),
+            address: "0.0.0.0:8080".into(),
+            sessions: 17,
+            sessions_max: 230,
+            requests: 1_203_456,
+            request_rate: 312,
+            responses: [0, 1_203_000, 0, 300, 36, 0],
+            ..StatRow::default()
+        },
+        server.clone(),
+        StatRow {
+            name: "nginx2".into(),
+            status: "DOWN".into(),
+            since_ms: 42_000,
+            downtime_ms: 42_000,
+            sessions: 0,
+            rate: 0,
+            connect_errors: 3,
+            retries: 3,
+            check: check(CheckCode::L4Con, None, "Connection refused"),
+            ..server.clone()
+        },
+        StatRow {
+            name: "nginx3".into(),
+            status: "DRAIN".into(),
+            address: String::new(),
+            reason: "nginx3 does not resolve: no such name".into(),
+            check: None,
+            ..server.clone()
+        },
+        StatRow {
+            kind: RowKind::Backend,
+            name: "BACKEND".into(),
+            status: "UP".into(),
+            address: String::new(),
+            check: None,
+            ..server
+        },
+    ]
+}
+
+fn absent(daemon: &'static str) -> Failure {
+    let socket = PathBuf::from(format!("/run/tandem/{daemon}.sock"));
+    let source = io::Error::from(io::ErrorKind::NotFound);
+    let cause = ClientError::Unreachable { path: socket.clone(), source };
+    Failure::Unreachable(Unreachable { daemon, socket, cause })
+}
+
+const PLAIN: Style = Style { width: 120, colour: false };
+
+#[test]
+fn a_node_in_full() {
+    let report = Report { lbd: Ok((info("lbd"), rows())), healthd: Ok((info("healthd"), Vec::new())) };
+    insta::assert_snapshot!(render(&report, PLAIN));
+}
+
+#[test]
+fn eighty_columns_are_enough() {
+    let mut lbd = info("lbd");
+    lbd.reload_error =
+        Some("lb.yaml:3:1: error: unknown key \"ballance\" (did you mean \"balance\"?)".into());
+    lbd.details.insert("healthd".into(), "lost 12 s ago".into());
+    let report = Report { lbd: Ok((lbd, rows())), healthd: Err(absent("healthd")) };
+    let screen = render(&report, Style { width: 80, colour: false });
+    insta::assert_snapshot!(screen);
+    let tables = screen.split("\nhealthd cannot be reached").next().unwrap();
+    assert_eq!(tables.lines().filter(|line| line.chars().count() > 80).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn without_lbd_there_is_what_healthd_knows() {
+    let verdict = Verdict {
+        backend: "nginx".into(),
+        server: "nginx2".into(),
+        status: Status::Down,
+        address: Some("172.20.0.12:80".parse().unwrap()),
+        resolve_error: None,
+        check: check(CheckCode::L7Sts, Some(500), "500 Internal Server Error, expected 200"),
+        streak: 1,
+        rise: 2,
+        fall: 3,
+        since_ms: 61_000,
+        failed_checks: 3,
+        downs: 1,
+        downtime_ms: 61_000,
+    };
+    let report = Report { lbd: Err(absent("lbd")), healthd: Ok((info("healthd"), vec![verdict])) };
+    insta::assert_snapshot!(render(&report, PLAIN));
+    assert_eq!(report.outcome().unwrap_err().code(), 69);
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    let report = Report { lbd: Ok((info("lbd"), rows())), healthd: Err(absent("healthd")) };
+    assert!(!render(&report, PLAIN).contains('\x1b'));
+    let coloured = render(&report, Style { colour: true, ..PLAIN });
+    assert!(coloured.contains("\x1b[1;31mDOWN\x1b[0m"), "{coloured:?}");
+    assert!(coloured.contains("\x1b[32mUP\x1b[0m"), "{coloured:?}");
+}
+
+#[test]
+fn what_daemons_say_cannot_command_the_terminal() {
+    let mut rows = rows();
+    for row in &mut rows {
+        row.name = "\x1b[2J".into();
+        row.reason = "\x1b]0;x\x07".into();
+        row.proxy = "\x1b[2J".into();
+        row.status = "\x1b[2J".into();
+    }
+    let report = Report { lbd: Ok((info("lbd"), rows)), healthd: Err(Failure::Refused("\x1b[2J".into())) };
+    assert!(!render(&report, PLAIN).contains('\x1b'));
+}
