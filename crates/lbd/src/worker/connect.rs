@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use balance::Tried;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::failure::Failure;
-use super::service::{Backend, Seat};
+use super::service::{Backend, Seat, ServerConnection};
 
 /// What it took to find a server.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ pub(crate) async fn acquire(
     reuse: bool,
     attempts: &mut Attempts,
     deadline: &Deadline,
-) -> Result<(TcpStream, Seat, bool), (Failure, Option<Seat>)> {
+) -> Result<(ServerConnection, Seat, bool), (Failure, Option<Seat>)> {
     let rules = backend.rules();
     let started = Instant::now();
     let mut failed: Option<(Failure, Seat)> = None;
@@ -69,17 +69,17 @@ pub(crate) async fn acquire(
             before.server.counters().redispatches.inc();
             backend.counters().redispatches.inc();
         }
-        if reuse && let Some(stream) = seat.server.reuse() {
+        if reuse && let Some(connection) = seat.server.reuse() {
             attempts.connect_time = Some(started.elapsed());
-            return Ok((stream, seat, true));
+            return Ok((connection, seat, true));
         }
         let share = rules.timeouts.connect.saturating_sub(started.elapsed()) / left;
         deadline.set(share);
         match deadline.guard(connect(&seat)).await {
-            Ok(Ok(stream)) => {
+            Ok(Ok(connection)) => {
                 seat.connected();
                 attempts.connect_time = Some(started.elapsed());
-                return Ok((stream, seat, false));
+                return Ok((connection, seat, false));
             }
             Ok(Err(_)) => {
                 seat.failed();
@@ -97,9 +97,9 @@ pub(crate) async fn acquire(
     }
 }
 
-async fn connect(seat: &Seat) -> io::Result<TcpStream> {
+async fn connect(seat: &Seat) -> io::Result<ServerConnection> {
     let address = seat.server.address().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
-    socket.connect(address).await
+    Ok(ServerConnection { stream: socket.connect(address).await?, address })
 }

@@ -196,7 +196,6 @@ impl Connection {
         backend.counters().in_flight.up();
         backend.earn_retries();
         let result = self.forward(&request, &backend, &mut account).await;
-        backend.counters().in_flight.down();
 
         let (keep, failure) = match result {
             Ok(keep) => (keep, None),
@@ -206,6 +205,7 @@ impl Connection {
             }
         };
         self.settle(&request, &backend, &account, failure);
+        backend.counters().in_flight.down();
         // What follows in the buffer is the next request; an empty buffer goes back until there is one.
         if self.input.as_ref().is_some_and(Buffer::is_empty)
             && let Some(input) = self.input.take()
@@ -278,7 +278,7 @@ impl Connection {
             };
             let input = if complete { None } else { self.input.as_mut() };
             let upload = Upload { head: &head_out, body: &mut body, input };
-            let ended = exchange.run(&mut self.client, &mut server, upload).await;
+            let ended = exchange.run(&mut self.client, &mut server.stream, upload).await;
             account.seat = Some(seat);
             match ended {
                 Err(Failure::Stale) if repeatable && !repeated => {
@@ -297,8 +297,16 @@ impl Connection {
                     let ends = (early, pending);
                     let idle = rules.timeouts.tunnel;
                     let (buffers, meter) = (&self.worker.responses, &account.meter);
-                    tunnel::run(&mut self.client, &mut server, ends, buffers, &self.deadline, idle, meter)
-                        .await?;
+                    tunnel::run(
+                        &mut self.client,
+                        &mut server.stream,
+                        ends,
+                        buffers,
+                        &self.deadline,
+                        idle,
+                        meter,
+                    )
+                    .await?;
                     return Ok(false);
                 }
             }

@@ -38,9 +38,16 @@ pub(crate) struct Server {
     counters: Counted,
 }
 
+/// A connection to a server, and where it leads.
+#[derive(Debug)]
+pub(crate) struct ServerConnection {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: SocketAddr,
+}
+
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    connection: ServerConnection,
     since: Instant,
 }
 
@@ -158,14 +165,14 @@ impl Server {
     }
 
     /// An idle connection that still lives, the most recently used first.
-    pub(crate) fn reuse(&self) -> Option<TcpStream> {
+    pub(crate) fn reuse(&self) -> Option<ServerConnection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { stream, .. }) = idle.pop() {
+        while let Some(Idle { connection, .. }) = idle.pop() {
             self.counters.idle.set(idle.len() as u64);
             // Asks tokio, not the kernel: only a connection that was closed, or that received bytes nobody asked for, is
             // readable, and then it is of no use.
-            match stream.try_read(&mut [0]) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Some(stream),
+            match connection.stream.try_read(&mut [0]) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Some(connection),
                 _ => {}
             }
         }
@@ -173,10 +180,10 @@ impl Server {
     }
 
     /// Keeps a connection for the next request, if it leads to where the server is now.
-    pub(crate) fn keep(&self, stream: TcpStream, now: Instant) {
+    pub(crate) fn keep(&self, connection: ServerConnection, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX && stream.peer_addr().ok() == self.address.get() {
-            idle.push(Idle { stream, since: now });
+        if idle.len() < IDLE_MAX && Some(connection.address) == self.address.get() {
+            idle.push(Idle { connection, since: now });
             self.counters.idle.set(idle.len() as u64);
         }
     }
