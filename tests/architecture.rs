@@ -1,0 +1,120 @@
+//! The invariants of `docs/architecture.md` that a compiler does not check.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Engines: values in, values out.
+const PURE: [&str; 3] = ["balance", "health", "http1"];
+const DAEMONS: [&str; 2] = ["healthd", "lbd"];
+/// What the engines may stand on: parsing, searching, error types, and the words of messages. Macro crates run at build time.
+const PURE_MAY_USE: [&str; 10] = [
+    "httparse",
+    "memchr",
+    "proc-macro2",
+    "quote",
+    "serde",
+    "serde_core",
+    "serde_derive",
+    "syn",
+    "thiserror",
+    "thiserror-impl",
+];
+/// What an engine's source never mentions.
+const IMPURE: [&str; 13] = [
+    "std::fs",
+    "std::io",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "TcpStream",
+    "UdpSocket",
+    "Instant::now",
+    "SystemTime",
+    "tokio",
+    "tracing",
+    "println!",
+    "rand::",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
+}
+
+/// The names of everything a crate is built with, itself left out.
+fn dependencies(package: &str) -> Vec<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--package",
+            package,
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
+    let names = String::from_utf8(tree.stdout).expect("cargo speaks UTF-8");
+    let mut names: Vec<_> =
+        names.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    names.retain(|name| name != package);
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("a source directory can be read") {
+        let path = entry.expect("its entries can be read").path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn engines_stand_on_nothing_that_does_anything() {
+    for package in PURE {
+        for dependency in dependencies(package) {
+            assert!(
+                PURE_MAY_USE.contains(&dependency.as_str()),
+                "{package} is pure, but is built with {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn engines_know_no_socket_clock_runtime_or_logger() {
+    for package in PURE {
+        let files = sources(&root().join("crates").join(package).join("src"));
+        assert!(!files.is_empty(), "{package} has sources");
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("a source file can be read");
+            for word in IMPURE {
+                assert!(!text.contains(word), "{} mentions {word}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn daemons_do_not_depend_on_one_another() {
+    for daemon in DAEMONS {
+        let dependencies = dependencies(daemon);
+        assert!(dependencies.iter().any(|name| name == "wire"), "{daemon} speaks the protocol");
+        for other in DAEMONS.iter().filter(|other| **other != daemon) {
+            assert!(!dependencies.iter().any(|name| name == other), "{daemon} is built with {other}");
+        }
+    }
+}
