@@ -82,6 +82,16 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether only root, the daemon's user and its group may ask for it.
+    pub const fn changes_something(&self) -> bool {
+        match self {
+            Self::SetServer { .. } | Self::Reload | Self::Observe { .. } => true,
+            Self::Subscribe { .. } | Self::Info | Self::Stat | Self::Verdicts | Self::Resolvers => false,
+        }
+    }
+}
+
 /// What can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +168,13 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    /// A refusal whose message says what is wrong and what to do.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
 /// Why a request was refused, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -168,6 +185,8 @@ pub enum RefusalCode {
     BadProtocol,
     /// This daemon does not know the request.
     UnknownRequest,
+    /// A field of the request is missing or has no sensible value.
+    BadRequest,
     /// No such backend, server or topic.
     NotFound,
     /// Only root, the daemon's user and its group may change something.
@@ -176,6 +195,9 @@ pub enum RefusalCode {
     Failed,
     /// The client read too slowly, or asked for too much at once.
     Lagged,
+    /// A code of a later version.
+    #[serde(other)]
+    Other,
 }
 
 /// What was asked for.
@@ -237,6 +259,14 @@ impl Item {
         match self {
             Self::Verdict(verdict) => (&verdict.backend, &verdict.server),
             Self::Liveness(_) => ("", ""),
+        }
+    }
+
+    /// The verdict, if it is one.
+    pub fn into_verdict(self) -> Option<Verdict> {
+        match self {
+            Self::Verdict(verdict) => Some(verdict),
+            Self::Liveness(_) => None,
         }
     }
 }

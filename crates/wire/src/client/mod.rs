@@ -1,15 +1,20 @@
 //! The other end of a daemon's socket.
 
+mod follow;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout, timeout_at};
+
+pub use follow::{Follower, News};
 
 use crate::codec::{LineError, LineReader, encode};
 use crate::{
@@ -17,12 +22,14 @@ use crate::{
     TopicName,
 };
 
-/// How long a daemon may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a daemon may take to accept a connection and say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a daemon may take for each line of an answer: longer than it gives itself.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most lines of an answer or a snapshot.
+const PARTS_MAX: usize = 1024;
 /// Pings that may be missing before a daemon counts as dead.
 const PINGS_MISSED: u32 = 3;
-/// How long to wait before connecting again: from the first to the second, doubling.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Why a daemon could not be asked.
 #[derive(Debug, Error)]
@@ -81,7 +88,7 @@ impl Client {
     /// # Errors
     /// When nobody answers there, or not in this protocol.
     pub async fn connect(path: &Path, name: &str) -> Result<Self, ClientError> {
-        timeout(ANSWER_TIMEOUT, Self::greet(path, name)).await.unwrap_or(Err(ClientError::TimedOut))
+        timeout(HELLO_TIMEOUT, Self::greet(path, name)).await.unwrap_or(Err(ClientError::TimedOut))
     }
 
     async fn greet(path: &Path, name: &str) -> Result<Self, ClientError> {
@@ -92,13 +99,14 @@ impl Client {
         let hello = DaemonHello { protocol: 0, daemon: String::new(), version: String::new(), epoch: 0 };
         let mut client = Self { lines: LineReader::new(reader), out, hello, last_id: 0 };
         let hello = ClientHello { protocol: PROTOCOL, client: name.to_owned() };
-        client.send(&ClientLine::Hello { hello }).await?;
-        match client.next().await? {
+        // A daemon that has too many clients says so and closes before it hears a hello: then the reason is to be read.
+        let sent = client.send(&ClientLine::Hello { hello }).await;
+        match client.next().await?.line {
             Some(DaemonLine::Hello { hello }) => client.hello = hello,
             Some(DaemonLine::Error { error, .. }) => return Err(ClientError::Refused(error)),
             _ => return Err(ClientError::Protocol("no hello".into())),
         }
-        Ok(client)
+        sent.map(|()| client)
     }
 
     /// Who answers.
@@ -106,7 +114,7 @@ impl Client {
         &self.hello
     }
 
-    /// Asks, and waits at most two seconds for each line of the answer. The parts of a long answer are put together.
+    /// Asks, and waits at most ten seconds for each line of the answer. The parts of a long answer are put together.
     ///
     /// # Errors
     /// When the daemon refuses, or fails to answer.
@@ -115,9 +123,10 @@ impl Client {
         let id = self.last_id;
         self.send(&ClientLine::Request { id, request }).await?;
         let mut whole: Option<Answer> = None;
-        loop {
-            let line = timeout(ANSWER_TIMEOUT, self.next()).await.unwrap_or(Err(ClientError::TimedOut))?;
-            match line {
+        for _ in 0..PARTS_MAX {
+            let incoming =
+                timeout(ANSWER_TIMEOUT, self.next()).await.unwrap_or(Err(ClientError::TimedOut))?;
+            match incoming.line {
                 Some(DaemonLine::Answer { id: of, ok, more }) if of == id => {
                     let answer = match whole.take() {
                         None => ok,
@@ -135,6 +144,7 @@ impl Client {
                 _ => {}
             }
         }
+        Err(ClientError::Protocol(format!("no answer within {PARTS_MAX} lines")))
     }
 
     /// Subscribes to a topic. The daemon is to say something at least every `ping`.
@@ -144,7 +154,8 @@ impl Client {
     pub async fn subscribe(mut self, topic: TopicName, ping: Duration) -> Result<Subscription, ClientError> {
         let ping_ms = u64::try_from(ping.as_millis()).unwrap_or(u64::MAX);
         self.request(Request::Subscribe { topic, ping_ms }).await?;
-        Ok(Subscription { client: self, patience: ping * PINGS_MISSED, seq: 0, pending: None })
+        let patience = ping.saturating_mul(PINGS_MISSED);
+        Ok(Subscription { client: self, patience, heard: Instant::now(), seq: 0, pending: None })
     }
 
     async fn send(&mut self, line: &ClientLine) -> Result<(), ClientError> {
@@ -156,8 +167,8 @@ impl Client {
         }
     }
 
-    /// The next line; none if it is of a kind that this version does not know. Cancel safe.
-    async fn next(&mut self) -> Result<Option<DaemonLine>, ClientError> {
+    /// The next line. Cancel safe.
+    async fn next(&mut self) -> Result<Incoming, ClientError> {
         match self.lines.next().await? {
             Some(line) => parse(line),
             None => Err(ClientError::Closed),
@@ -165,19 +176,32 @@ impl Client {
     }
 }
 
+/// What came from a daemon.
+struct Incoming {
+    /// The sequence number of a line of a subscription.
+    seq: Option<u64>,
+    /// What it says; none if it is of a kind that this version does not know.
+    line: Option<DaemonLine>,
+}
+
 /// Reads a daemon's line by the field that names its kind, so that errors are about that kind.
-fn parse(line: &[u8]) -> Result<Option<DaemonLine>, ClientError> {
+fn parse(line: &[u8]) -> Result<Incoming, ClientError> {
     const KINDS: [&str; 6] = ["hello", "ok", "error", "snapshot", "event", "ping"];
     let broken = |error: serde_json::Error| ClientError::Protocol(error.to_string());
-    let mut value: serde_json::Value = serde_json::from_slice(line).map_err(broken)?;
-    if !KINDS.iter().any(|kind| value.get(kind).is_some()) {
-        return Ok(None);
+    let mut value: Value = serde_json::from_slice(line).map_err(broken)?;
+    let seq = value.pointer("/snapshot/seq").or(value.pointer("/event/seq")).and_then(Value::as_u64);
+    let is_unknown = |item: &Value| Item::deserialize(item).is_err();
+    if !KINDS.iter().any(|kind| value.get(kind).is_some())
+        || value.pointer("/event/item").is_some_and(is_unknown)
+    {
+        return Ok(Incoming { seq, line: None });
     }
     // Items of kinds that this version does not know are left out, not stumbled over.
-    if let Some(items) = value.pointer_mut("/snapshot/items").and_then(serde_json::Value::as_array_mut) {
-        items.retain(|item| Item::deserialize(item).is_ok());
+    if let Some(items) = value.pointer_mut("/snapshot/items").and_then(Value::as_array_mut) {
+        items.retain(|item| !is_unknown(item));
     }
-    serde_json::from_value(value).map(Some).map_err(broken)
+    let line = serde_json::from_value(value).map_err(broken)?;
+    Ok(Incoming { seq, line: Some(line) })
 }
 
 fn join(before: Answer, next: Answer) -> Result<Answer, ClientError> {
@@ -214,9 +238,11 @@ pub enum Update {
 pub struct Subscription {
     client: Client,
     patience: Duration,
+    /// When the last line came. It outlives calls, so that a caller that often stops waiting notices silence too.
+    heard: Instant,
     seq: u64,
-    /// The parts of a snapshot that have come so far.
-    pending: Option<Vec<Item>>,
+    /// The parts of a snapshot that have come so far, and how many they are.
+    pending: Option<(usize, Vec<Item>)>,
 }
 
 impl Subscription {
@@ -230,24 +256,36 @@ impl Subscription {
     /// # Errors
     /// When the daemon is gone or silent, or a line is missing: subscribe again, and replace everything.
     pub async fn next(&mut self) -> Result<Update, ClientError> {
-        let patience = Instant::now() + self.patience;
+        let mut late = false;
         loop {
-            let line =
-                timeout_at(patience, self.client.next()).await.unwrap_or(Err(ClientError::TimedOut))?;
-            match line {
+            let incoming = match timeout_at(self.heard + self.patience, self.client.next()).await {
+                Ok(incoming) => incoming?,
+                // It may be this program that did not look for so long: look once more.
+                Err(_) if !late => {
+                    late = true;
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Err(_) => return Err(ClientError::TimedOut),
+            };
+            self.heard = Instant::now();
+            if let Some(seq) = incoming.seq {
+                self.check(seq)?;
+            }
+            match incoming.line {
                 Some(DaemonLine::Snapshot { snapshot }) => {
-                    self.check(snapshot.seq)?;
-                    let mut items = self.pending.take().unwrap_or_default();
+                    let (parts, mut items) = self.pending.take().unwrap_or_default();
                     items.extend(snapshot.items);
                     if !snapshot.more {
                         return Ok(Update::Snapshot(items));
                     }
-                    self.pending = Some(items);
+                    if parts == PARTS_MAX {
+                        let message = format!("a snapshot of more than {PARTS_MAX} lines");
+                        return Err(ClientError::Protocol(message));
+                    }
+                    self.pending = Some((parts + 1, items));
                 }
-                Some(DaemonLine::Event { event }) => {
-                    self.check(event.seq)?;
-                    return Ok(Update::Event(event.item));
-                }
+                Some(DaemonLine::Event { event }) => return Ok(Update::Event(event.item)),
                 Some(DaemonLine::Ping { ping }) => return Ok(Update::Ping(ping)),
                 Some(DaemonLine::Error { error, .. }) => return Err(ClientError::Refused(error)),
                 _ => {}
@@ -262,73 +300,5 @@ impl Subscription {
         }
         self.seq = got;
         Ok(())
-    }
-}
-
-/// What a follower tells.
-#[derive(Debug)]
-pub enum News {
-    /// Connected to a daemon; a snapshot follows.
-    Connected(DaemonHello),
-    /// The subscription tells something.
-    Update(Update),
-    /// The daemon is gone, for this reason. Told once, however often connecting fails after it.
-    Disconnected(ClientError),
-}
-
-/// Follows a topic for ever: connects, subscribes, and begins again when the daemon goes away.
-#[derive(Debug)]
-pub struct Follower {
-    path: PathBuf,
-    name: String,
-    topic: TopicName,
-    ping: Duration,
-    subscription: Option<Subscription>,
-    backoff: Duration,
-    told: bool,
-}
-
-impl Follower {
-    /// Follows `topic` at the socket `path` as `name`.
-    pub fn new(path: &Path, name: &str, topic: TopicName, ping: Duration) -> Self {
-        let (path, name) = (path.to_owned(), name.to_owned());
-        Self { path, name, topic, ping, subscription: None, backoff: BACKOFF.0, told: false }
-    }
-
-    /// The next news. Cancel safe.
-    pub async fn next(&mut self) -> News {
-        loop {
-            let error = match &mut self.subscription {
-                Some(subscription) => match subscription.next().await {
-                    Ok(update) => {
-                        self.backoff = BACKOFF.0;
-                        return News::Update(update);
-                    }
-                    Err(error) => error,
-                },
-                None => match self.subscribe().await {
-                    Ok(subscription) => {
-                        let hello = subscription.daemon().clone();
-                        self.subscription = Some(subscription);
-                        self.told = false;
-                        return News::Connected(hello);
-                    }
-                    Err(error) => {
-                        tokio::time::sleep(self.backoff).await;
-                        self.backoff = (self.backoff * 2).min(BACKOFF.1);
-                        error
-                    }
-                },
-            };
-            self.subscription = None;
-            if !self.told {
-                self.told = true;
-                return News::Disconnected(error);
-            }
-        }
-    }
-
-    async fn subscribe(&self) -> Result<Subscription, ClientError> {
-        Client::connect(&self.path, &self.name).await?.subscribe(self.topic, self.ping).await
     }
 }
