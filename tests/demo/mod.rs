@@ -1,0 +1,313 @@
+//! Demo 1 as people run it: started by `make demo-1`, attacked, and torn down. The same for every engine.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use testkit::{Client, Load, Response, Row, RunningLoad, get, read_csv, skip, wait_for, wait_until};
+
+/// Starts the demo in an engine, does to it what the workshop does, and takes it down.
+pub fn run(engine: &str) {
+    if let Some(reason) = obstacle() {
+        skip!("{reason}");
+    }
+    let demo = Demo::up(engine);
+    demo.shows_three_pages_in_turn();
+    demo.shares_a_load_test();
+    demo.is_told_about_by_its_tools();
+    demo.survives_starting_it_twice();
+    demo.loses_nothing_when_servers_move();
+    demo.loses_nothing_when_healthd_dies();
+    demo.is_repaired_when_lbd_dies();
+    demo.reloads_and_refuses();
+    demo.answers_503_when_all_are_down();
+    demo.leaves_nothing_behind();
+}
+
+/// A demo of the person at this machine is not ours to take down.
+fn obstacle() -> Option<String> {
+    let status = script(&["status"]);
+    let told = text(&status);
+    (!told.contains("No demo runs")).then(|| format!("a demo runs on this machine already: {told}"))
+}
+
+struct Demo {
+    engine: String,
+    web: SocketAddr,
+    stats: SocketAddr,
+    healthd: SocketAddr,
+    prometheus: SocketAddr,
+    /// The configuration as it was, and as it is again in the end.
+    config: String,
+}
+
+const SERVERS: [&str; 3] = ["nginx1", "nginx2", "nginx3"];
+
+impl Demo {
+    fn up(engine: &str) -> Self {
+        let [web, stats, healthd, prometheus] = free_addresses();
+        let config = fs::read_to_string(config_path()).unwrap();
+        let demo = Self { engine: engine.to_owned(), web, stats, healthd, prometheus, config };
+        demo.make_ok("demo-1");
+        demo
+    }
+
+    fn make(&self, target: &str) -> Output {
+        Command::new("make")
+            .arg("--no-print-directory")
+            .arg(target)
+            .current_dir(root())
+            .env("ENGINE", &self.engine)
+            .env("WEB_PORT", self.web.port().to_string())
+            .env("STATS_PORT", self.stats.port().to_string())
+            .env("HEALTHD_PORT", self.healthd.port().to_string())
+            .env("PROMETHEUS_PORT", self.prometheus.port().to_string())
+            .output()
+            .expect("make is installed")
+    }
+
+    fn make_ok(&self, target: &str) -> String {
+        let output = self.make(target);
+        assert!(output.status.success(), "make {target}: {}", text(&output));
+        text(&output)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        // lbd may be on its way back: then there is nothing to read.
+        let read = || Client::try_connect(self.stats, None)?.try_get("/;csv");
+        read().map_or_else(|_| Vec::new(), |response: Response| read_csv(&response.text()))
+    }
+
+    fn row(&self, name: &str) -> Row {
+        wait_for(&format!("statistics of {name}"), || {
+            self.rows().into_iter().find(|row| row.text("svname") == name && row.text("pxname") == "nginx")
+        })
+    }
+
+    fn wait_for_status(&self, server: &str, status: &str) {
+        wait_until(&format!("{server} is {status}"), || self.row(server).text("status") == status);
+    }
+
+    fn load(&self) -> RunningLoad {
+        let load = Load::default().start(self.web);
+        load.wait_for_requests(20);
+        load
+    }
+
+    fn shows_three_pages_in_turn(&self) {
+        let mut client = Client::connect(self.web);
+        let seen: Vec<_> = (0..6).map(|_| client.get("/").instance()).collect();
+        let mut first: Vec<_> = seen[..3].to_vec();
+        first.sort_unstable();
+        assert_eq!(first, [Some(1), Some(2), Some(3)], "{seen:?}");
+        assert_eq!(seen[..3], seen[3..], "{seen:?}");
+    }
+
+    fn shares_a_load_test(&self) {
+        let output = Command::new("scripts/load-test.sh")
+            .args([&format!("http://{}", self.web), "300", "0.002"])
+            .current_dir(root())
+            .output()
+            .expect("the load test starts");
+        let told = text(&output);
+        assert!(output.status.success(), "{told}");
+        assert!(told.contains("100%") || told.contains("100.0"), "every request succeeds: {told}");
+        for server in 1..=3 {
+            assert!(told.contains(&format!("NGINX Instance {server}")), "{told}");
+        }
+    }
+
+    fn is_told_about_by_its_tools(&self) {
+        let status = self.make_ok("demo-1-status");
+        for word in ["nginx1", "nginx2", "nginx3", "UP"] {
+            assert!(status.contains(word), "{status}");
+        }
+        let stat =
+            script_ok(&["exec", "lb", "sh", "-c", "echo 'show stat' | socat stdio /run/tandem/lbd.sock"]);
+        assert_eq!(stat.lines().filter(|line| line.starts_with("nginx,nginx")).count(), 3, "{stat}");
+        assert!(get(self.stats, "/").text().contains("nginx1"), "curl | grep nginx1");
+        assert_eq!(get(self.healthd, "/ready").status, 200);
+        wait_until("Prometheus scrapes both daemons", || {
+            let answer = get(self.prometheus, "/api/v1/query?query=sum(up)").text();
+            answer.contains("\"success\"") && answer.contains("\"2\"")
+        });
+    }
+
+    fn survives_starting_it_twice(&self) {
+        let load = self.load();
+        self.make_ok("demo-1");
+        load.stop().assert_nothing_lost();
+    }
+
+    fn loses_nothing_when_servers_move(&self) {
+        let load = self.load();
+        let before = self.row("nginx1").text("addr").to_owned();
+        for server in ["nginx1", "nginx2"] {
+            script_ok(&["stop", server]);
+            self.wait_for_status(server, "DOWN");
+        }
+        // The other way round, so that nginx2 gets the address that nginx1 had, and nginx1 another.
+        for server in ["nginx2", "nginx1"] {
+            script_ok(&["start", server]);
+            self.wait_for_status(server, "UP");
+        }
+        let report = load.stop();
+        report.assert_nothing_lost();
+        let after = self.row("nginx1").text("addr").to_owned();
+        assert_ne!(before, after, "nginx1 came back with another address");
+        let report = Load::default().run(self.web, 60);
+        report.assert_nothing_lost();
+        assert_eq!(report.by_instance.len(), 3, "{report:?}");
+    }
+
+    fn loses_nothing_when_healthd_dies(&self) {
+        let downs = || SERVERS.map(|server| self.row(server).number("chkdown"));
+        let load = self.load();
+        let before = downs();
+        let old = self.pid("healthd");
+        script_ok(&["kill", "lb", "healthd"]);
+        wait_until("s6 has started healthd again", || {
+            self.try_pid("healthd").is_some_and(|pid| pid != old) && answers(self.healthd, "/ready")
+        });
+        load.wait_for_requests(100);
+        load.stop().assert_nothing_lost();
+        for server in SERVERS {
+            assert_eq!(self.row(server).text("status"), "UP");
+        }
+        let after = downs();
+        assert!(
+            after.iter().zip(before).all(|(&after, before)| after <= before),
+            "{before:?} became {after:?}"
+        );
+    }
+
+    fn is_repaired_when_lbd_dies(&self) {
+        script_ok(&["stop", "nginx2"]);
+        self.wait_for_status("nginx2", "DOWN");
+        let old = self.pid("lbd");
+        script_ok(&["kill", "lb", "lbd"]);
+        wait_until("s6 has started lbd again", || {
+            self.try_pid("lbd").is_some_and(|pid| pid != old) && answers(self.stats, "/ready")
+        });
+        Load::default().run(self.web, 100).assert_nothing_lost();
+        let row = self.row("nginx2");
+        assert_eq!((row.text("status"), row.number("stot"), row.number("econ")), ("DOWN", 0, 0), "{row:?}");
+        script_ok(&["start", "nginx2"]);
+        self.wait_for_status("nginx2", "UP");
+    }
+
+    fn reloads_and_refuses(&self) {
+        let algorithm = || self.row("BACKEND").text("algo").to_owned();
+        let load = self.load();
+        assert_eq!(algorithm(), "roundrobin");
+        let changed = self.config.replacen("balance: roundrobin", "balance: leastconn", 1);
+        assert_ne!(changed, self.config);
+        write_config(&changed);
+        self.make_ok("reload-1");
+        wait_until("leastconn is in force", || algorithm() == "leastconn");
+
+        write_config(&changed.replacen("leastconn", "leastcon", 1));
+        let refused = self.make("reload-1");
+        let told = text(&refused);
+        assert!(!refused.status.success(), "{told}");
+        assert!(told.contains("lb.yaml:") && told.contains("leastconn"), "{told}");
+        assert_eq!(algorithm(), "leastconn");
+
+        write_config(&self.config);
+        self.make_ok("reload-1");
+        wait_until("roundrobin is back", || algorithm() == "roundrobin");
+        load.stop().assert_nothing_lost();
+    }
+
+    fn answers_503_when_all_are_down(&self) {
+        for server in SERVERS {
+            script_ok(&["stop", server]);
+        }
+        for server in SERVERS {
+            self.wait_for_status(server, "DOWN");
+        }
+        assert_eq!(get(self.web, "/").status, 503);
+        for server in SERVERS {
+            script_ok(&["start", server]);
+        }
+        for server in SERVERS {
+            self.wait_for_status(server, "UP");
+        }
+        Load::default().run(self.web, 60).assert_nothing_lost();
+    }
+
+    fn leaves_nothing_behind(&self) {
+        self.make_ok("demo-1-down");
+        for address in [self.web, self.stats, self.healthd, self.prometheus] {
+            assert!(Client::try_connect(address, None).is_err(), "somebody still listens on {address}");
+        }
+        assert!(text(&script(&["status"])).contains("No demo runs"));
+        // Taking down what is down is harmless.
+        self.make_ok("demo-1-down");
+    }
+
+    fn try_pid(&self, process: &str) -> Option<u32> {
+        let output = script(&["exec", "lb", "pgrep", "-x", process]);
+        String::from_utf8_lossy(&output.stdout).split_whitespace().next()?.parse().ok()
+    }
+
+    fn pid(&self, process: &str) -> u32 {
+        self.try_pid(process).unwrap_or_else(|| panic!("{process} does not run"))
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if fs::read_to_string(config_path()).ok().as_ref() != Some(&self.config) {
+            write_config(&self.config);
+        }
+        if std::thread::panicking() {
+            for service in ["lb", "nginx1"] {
+                let log = text(&script(&["logs", service]));
+                let lines: Vec<_> = log.lines().collect();
+                eprintln!("--- {service}:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            }
+            let output = self.make("demo-1-down");
+            eprintln!("--- make demo-1-down: {}", output.status);
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn config_path() -> PathBuf {
+    root().join("compose/lb.yaml")
+}
+
+fn write_config(text: &str) {
+    fs::write(config_path(), text).expect("the demo's configuration can be written");
+}
+
+fn script(args: &[&str]) -> Output {
+    Command::new("scripts/demo").args(args).current_dir(root()).output().expect("the demo's script starts")
+}
+
+fn script_ok(args: &[&str]) -> String {
+    let output = script(args);
+    assert!(output.status.success(), "scripts/demo {args:?}: {}", text(&output));
+    text(&output)
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+fn answers(address: SocketAddr, path: &str) -> bool {
+    Client::try_connect(address, None)
+        .and_then(|mut client| client.try_get(path))
+        .is_ok_and(|response| response.status == 200)
+}
+
+/// Ports that were free a moment ago: the demo takes numbers of 127.0.0.1.
+fn free_addresses() -> [SocketAddr; 4] {
+    let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound"))
+}
