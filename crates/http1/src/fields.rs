@@ -147,7 +147,7 @@ impl Fields {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Drops the fields that Connection named. `lines` are all field lines of the head.
+    /// Drops the fields that Connection named. `lines` are all field lines of the head, without the empty one.
     pub(crate) fn drop_nominated(&mut self, buf: &[u8], lines: Span) -> Result<(), HeadFault> {
         if self.nominated.len == 0 {
             return Ok(());

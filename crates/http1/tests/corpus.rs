@@ -2,6 +2,8 @@
 //!
 //! `HTTP1_BLESS=1 cargo test -p http1 --test corpus` writes the outcomes into the files, for review.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is a test's failure message")]
+
 #[path = "support/case.rs"]
 mod case;
 mod support;
@@ -11,9 +13,19 @@ use std::path::Path;
 
 use case::Case;
 use http1::{
-    Body, BodyReader, ClientSide, Forward, ForwardedFor, Limits, Method, RequestHead, ResponseHead, ResponseLimits, Version,
+    Body, BodyReader, ClientSide, Forward, ForwardedFor, Limits, Method, RequestHead, ResponseHead,
+    ResponseLimits, Version,
 };
-use support::{LIMITS, RESPONSE_LIMITS, arrivals, body_word};
+use support::{LIMITS, RESPONSE_LIMITS, body_word};
+
+/// Where the pieces of an input end: after all of it, after each byte, or once in the middle and at the end.
+fn arrivals(len: usize) -> Vec<Vec<usize>> {
+    let mut arrivals = vec![vec![len], (0..=len).collect()];
+    // A long input is split at a sample of positions.
+    let stride = len / 2000 + 1;
+    arrivals.extend((0..len).step_by(stride).map(|middle| vec![middle, len]));
+    arrivals
+}
 
 /// Runs every case of the files whose name begins with `prefix`.
 fn run(prefix: &str, least: usize, outcome: impl Fn(&Case, &[u8], &[usize]) -> String) {
@@ -30,7 +42,12 @@ fn run(prefix: &str, least: usize, outcome: impl Fn(&Case, &[u8], &[usize]) -> S
             let input = case.input();
             let whole = outcome(case, &input, &[input.len()]);
             for ends in arrivals(input.len()) {
-                assert_eq!(outcome(case, &input, &ends), whole, "{}: in pieces that end at {ends:?}", case.name);
+                assert_eq!(
+                    outcome(case, &input, &ends),
+                    whole,
+                    "{}: in pieces that end at {ends:?}",
+                    case.name
+                );
             }
             if whole != case.expected {
                 wrong.push(format!("{}: {}\n--- {whole}\n", path.display(), case.name));
@@ -66,7 +83,7 @@ fn requests() {
 }
 
 fn describe_request(case: &Case, input: &[u8], head: &RequestHead) -> String {
-    let text = |span: http1::Span| String::from_utf8(span.of(input).to_vec()).unwrap();
+    let text = |span: http1::Span| case::escape(span.of(input));
     let mut words = vec![
         "ok".to_owned(),
         format!("method={:?}:{}", head.method, text(head.method_span)),
@@ -143,8 +160,11 @@ fn bodies() {
             "close" => Body::UntilClose,
             length => Body::Length(length.parse().unwrap()),
         };
-        let reader =
-            if case.setting("mode") == Some("decoded") { BodyReader::decoded(body) } else { BodyReader::new(body) };
+        let reader = if case.setting("mode") == Some("decoded") {
+            BodyReader::decoded(body)
+        } else {
+            BodyReader::new(body)
+        };
         match support::body(reader, input, ends, case.setting("closed") == Some("yes")) {
             Ok(passed) => {
                 let word = if passed.done { "done" } else { "incomplete" };

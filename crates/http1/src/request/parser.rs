@@ -160,7 +160,7 @@ impl Progress {
         if self.host.is_none() && line.version == Version::Http11 {
             return Err(RequestFault::HostMissing);
         }
-        let lines = Span { start: line.whole.end + 2, end: Span::new(0..len).end };
+        let lines = Span { start: line.whole.end + 2, end: Span::new(0..len - 2).end };
         self.fields.drop_nominated(buf, lines)?;
         Ok(RequestHead {
             len,

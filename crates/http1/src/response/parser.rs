@@ -144,7 +144,7 @@ impl Progress {
     ) -> Result<ResponseHead, ResponseFault> {
         let len = self.lines.start;
         let framed = self.fields.framing.body(line.version)?;
-        self.fields.drop_nominated(buf, Span { start: line.end + 2, end: Span::new(0..len).end })?;
+        self.fields.drop_nominated(buf, Span { start: line.end + 2, end: Span::new(0..len - 2).end })?;
         let body = if line.status < 200 || matches!(line.status, 204 | 304) || request == Method::Head {
             Body::Empty
         } else {

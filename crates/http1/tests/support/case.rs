@@ -4,33 +4,33 @@ use std::fmt::Write as _;
 
 /// A case: an input and what is expected of it.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     /// Comment lines above it.
-    pub comments: Vec<String>,
+    pub(crate) comments: Vec<String>,
     /// What it shows.
-    pub name: String,
+    pub(crate) name: String,
     /// The settings, `key=value`.
-    pub settings: Vec<String>,
+    pub(crate) settings: Vec<String>,
     /// The input as it stands in the file.
-    pub text: Vec<String>,
+    pub(crate) text: Vec<String>,
     /// Everything after `--- `, with the lines below.
-    pub expected: String,
+    pub(crate) expected: String,
 }
 
 impl Case {
     /// The value of a setting.
-    pub fn setting(&self, key: &str) -> Option<&str> {
+    pub(crate) fn setting(&self, key: &str) -> Option<&str> {
         self.settings.iter().find_map(|setting| setting.strip_prefix(key)?.strip_prefix('='))
     }
 
     /// The bytes of the input.
-    pub fn input(&self) -> Vec<u8> {
+    pub(crate) fn input(&self) -> Vec<u8> {
         bytes(&self.text)
     }
 }
 
 /// The cases of a file.
-pub fn parse(text: &str) -> Vec<Case> {
+pub(crate) fn parse(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut comments = Vec::new();
     let mut expecting = false;
@@ -67,7 +67,7 @@ pub fn parse(text: &str) -> Vec<Case> {
 }
 
 /// The file of these cases.
-pub fn render(cases: &[Case]) -> String {
+pub(crate) fn render(cases: &[Case]) -> String {
     let mut file = String::new();
     for case in cases {
         for comment in &case.comments {
@@ -134,14 +134,15 @@ fn unescape(mut text: &str) -> Vec<u8> {
 }
 
 /// The text that stands for these bytes, one line a line.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     if let Some(lines) = bytes.strip_suffix(b"\r\n\r\n") {
         return escape(lines);
     }
     format!("{}\\", escape(bytes))
 }
 
-fn escape(mut bytes: &[u8]) -> String {
+/// The text that stands for these bytes, without the rule about its end.
+pub(crate) fn escape(mut bytes: &[u8]) -> String {
     let mut text = String::new();
     while let Some((&byte, rest)) = bytes.split_first() {
         let run = bytes.iter().take_while(|other| **other == byte).count();

@@ -1,26 +1,21 @@
 //! Driving the engine over bytes that arrive in pieces.
 
 use http1::{
-    Body, BodyFault, BodyReader, Limits, Method, RequestFault, RequestHead, RequestParser, ResponseFault, ResponseHead,
-    ResponseLimits, ResponseParser,
+    Body, BodyFault, BodyReader, Limits, Method, RequestFault, RequestHead, RequestParser, ResponseFault,
+    ResponseHead, ResponseLimits, ResponseParser,
 };
 
 /// Limits as a daemon has them.
-pub const LIMITS: Limits = Limits { request_line: 8192, head: 16384, fields: 100 };
+pub(crate) const LIMITS: Limits = Limits { request_line: 8192, head: 16384, fields: 100 };
 /// Limits as a daemon has them.
-pub const RESPONSE_LIMITS: ResponseLimits = ResponseLimits { head: 16384, fields: 100 };
-
-/// Where the pieces of an input end: after all of it, after each byte, or once in the middle and at the end.
-pub fn arrivals(len: usize) -> Vec<Vec<usize>> {
-    let mut arrivals = vec![vec![len], (0..=len).collect()];
-    // A long input is split at a sample of positions.
-    let stride = len / 2000 + 1;
-    arrivals.extend((0..len).step_by(stride).map(|middle| vec![middle, len]));
-    arrivals
-}
+pub(crate) const RESPONSE_LIMITS: ResponseLimits = ResponseLimits { head: 16384, fields: 100 };
 
 /// Parses a request head whose bytes arrive up to each of `ends` in turn.
-pub fn request(limits: Limits, input: &[u8], ends: &[usize]) -> Result<Option<RequestHead>, RequestFault> {
+pub(crate) fn request(
+    limits: Limits,
+    input: &[u8],
+    ends: &[usize],
+) -> Result<Option<RequestHead>, RequestFault> {
     let mut parser = RequestParser::new(limits);
     for end in ends {
         if let Some(head) = parser.parse(&input[..*end])? {
@@ -31,7 +26,7 @@ pub fn request(limits: Limits, input: &[u8], ends: &[usize]) -> Result<Option<Re
 }
 
 /// Parses a response head whose bytes arrive up to each of `ends` in turn.
-pub fn response(
+pub(crate) fn response(
     limits: ResponseLimits,
     method: Method,
     input: &[u8],
@@ -48,17 +43,22 @@ pub fn response(
 
 /// What became of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// The bytes passed on.
-    pub forwarded: Vec<u8>,
+    pub(crate) forwarded: Vec<u8>,
     /// How many bytes were taken from the input.
-    pub consumed: usize,
+    pub(crate) consumed: usize,
     /// Whether the body ended.
-    pub done: bool,
+    pub(crate) done: bool,
 }
 
 /// Passes a body on whose bytes arrive up to each of `ends` in turn, then the end of the stream if `closed`.
-pub fn body(mut reader: BodyReader, input: &[u8], ends: &[usize], closed: bool) -> Result<Passed, BodyFault> {
+pub(crate) fn body(
+    mut reader: BodyReader,
+    input: &[u8],
+    ends: &[usize],
+    closed: bool,
+) -> Result<Passed, BodyFault> {
     let mut passed = Passed { forwarded: Vec::new(), consumed: 0, done: reader.is_done() };
     for end in ends {
         while !passed.done {
@@ -82,7 +82,7 @@ pub fn body(mut reader: BodyReader, input: &[u8], ends: &[usize], closed: bool) 
 }
 
 /// How a body ends, in a word.
-pub fn body_word(body: Body) -> String {
+pub(crate) fn body_word(body: Body) -> String {
     match body {
         Body::Empty => "empty".to_owned(),
         Body::Length(length) => format!("length:{length}"),
