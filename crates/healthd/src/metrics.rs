@@ -310,3 +310,6 @@ fn number(count: u64) -> f64 {
 fn size(length: usize) -> f64 {
     length as f64
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,74 +2,18 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure message")]
 
+mod dns;
+
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 use std::time::Duration;
 
 use config::Resolvers;
+use dns::Dns;
 use healthd::resolve::{NameWatch, Names, Resolved, SystemFiles};
-use nix::sys::signal::Signal;
 use prometheus::{IntCounterVec, Opts};
 use tempfile::TempDir;
-use testkit::{Addresses, PATIENCE, Process, wait_until};
-
-/// A dnsmasq with records that can be changed. Names under `test` and names without a dot are its own; it refuses others.
-struct Dns {
-    address: SocketAddr,
-    /// Seconds.
-    ttl: u32,
-    dir: TempDir,
-    process: Option<Process>,
-}
-
-impl Dns {
-    fn start(address: SocketAddr, records: &str) -> Self {
-        Self::start_with_ttl(address, records, 1)
-    }
-
-    fn start_with_ttl(address: SocketAddr, records: &str, ttl: u32) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut dns = Self { address, ttl, dir, process: None };
-        dns.write(records);
-        dns.run();
-        dns
-    }
-
-    fn run(&mut self) {
-        let mut command = Command::new("/usr/sbin/dnsmasq");
-        command
-            .args([
-                "--keep-in-foreground",
-                "--conf-file=/dev/null",
-                "--no-resolv",
-                "--no-hosts",
-                "--no-daemon",
-            ])
-            .args(["--bind-interfaces", "--domain-needed", "--local=/test/", "--user=root"])
-            .arg(format!("--local-ttl={}", self.ttl))
-            .arg(format!("--listen-address={}", self.address.ip()))
-            .arg(format!("--port={}", self.address.port()))
-            .arg(format!("--addn-hosts={}", self.dir.path().join("records").display()))
-            .arg(format!("--pid-file={}", self.dir.path().join("pid").display()));
-        self.process = Some(Process::spawn("dnsmasq", command, self.dir.path()));
-        wait_until("dnsmasq listens", || std::net::TcpStream::connect(self.address).is_ok());
-    }
-
-    fn write(&self, records: &str) {
-        fs::write(self.dir.path().join("records"), records).unwrap();
-    }
-
-    /// Replaces its records, in the format of /etc/hosts.
-    fn change(&self, records: &str) {
-        self.write(records);
-        self.process.as_ref().unwrap().signal(Signal::SIGHUP);
-    }
-
-    fn stop(&mut self) {
-        self.process = None;
-    }
-}
+use testkit::{Addresses, PATIENCE};
 
 fn config(nameservers: &[SocketAddr]) -> Resolvers {
     Resolvers {

@@ -3,7 +3,7 @@
 //!
 //! A name that does not resolve is a state with a reason, never an end: the last known addresses stay in use until there
 //! are others. A name is asked for when its TTL ends, and sooner when a check of one of its servers fails, but never more
-//! often than `min_ttl`; one question a name at a time, and at most [`LOOKUPS_AT_ONCE`] in all.
+//! often than `min_ttl`; one question a name at a time, and a bounded number in all.
 
 mod lookup;
 mod slots;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::Resolution;
 
-use lookup::{Answer, Failure, FailureKind, Lookup};
+use lookup::{Answer, Failure, Lookup};
 use slots::Slots;
 
 pub use lookup::SystemFiles;
@@ -69,17 +69,11 @@ struct State {
     /// The last answer; kept while questions fail.
     addresses: Vec<IpAddr>,
     slots: Slots,
-    error: Option<Problem>,
+    error: Option<Arc<str>>,
     /// When the name is asked for next; none before the first question has ended.
     next: Option<Instant>,
     resolved: u64,
     failed: u64,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Problem {
-    kind: FailureKind,
-    text: Arc<str>,
 }
 
 /// One user's view of a name.
@@ -161,7 +155,7 @@ impl NameWatch {
         let state = self.changes.borrow_and_update();
         Resolved {
             address: state.slots.get(self.slot),
-            error: state.error.as_ref().map(|problem| Arc::clone(&problem.text)),
+            error: state.error.clone(),
             asked: state.next.is_some(),
         }
     }
@@ -257,7 +251,7 @@ impl Core {
         Resolution {
             name: self.name.clone(),
             addresses: state.addresses.clone(),
-            error: state.error.as_ref().map(|problem| problem.text.to_string()),
+            error: state.error.as_deref().map(str::to_owned),
             next_query_ms: u64::try_from(next.as_millis()).unwrap_or(u64::MAX),
             resolved: state.resolved,
             failed: state.failed,
@@ -286,13 +280,13 @@ impl State {
 
     fn failed(&mut self, name: &str, failure: Failure) -> bool {
         self.failed += 1;
-        let known = self.error.as_ref().map(|problem| problem.kind);
-        if known != Some(failure.kind) {
+        // Retries of a name that fails already are no news, even if they fail in another way.
+        if self.error.is_none() {
             warn!(%name, reason = failure.text, last_known = %list(&self.addresses), "name does not resolve");
         }
-        let problem = Problem { kind: failure.kind, text: failure.text.into() };
-        let changed = self.error.as_ref() != Some(&problem);
-        self.error = Some(problem);
+        let text = Some(Arc::from(failure.text));
+        let changed = self.error != text;
+        self.error = text;
         changed
     }
 }
