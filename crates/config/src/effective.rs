@@ -1,10 +1,11 @@
 //! A configuration written out with every default.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::scalar::{show_duration, show_size, show_status};
+use crate::scalar::{show_duration, show_size};
 use crate::{AccessLog, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Probe, Server};
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -122,8 +123,16 @@ fn http_probe(probe: &HttpProbe) -> Value {
     let mut keys = vec![("method", text(&probe.method)), ("path", text(&probe.path))];
     keys.extend(probe.host.as_ref().map(|host| ("host", text(host))));
     keys.push(("headers", named(&probe.headers, |(name, value)| (name, text(value)))));
-    keys.push(("expect", list(&probe.expect.0, |range| text(show_status(range)))));
+    keys.push(("expect", list(&probe.expect.0, status)));
     map(keys)
+}
+
+fn status(range: &RangeInclusive<u16>) -> Value {
+    if range.start() == range.end() {
+        (*range.start()).into()
+    } else {
+        text(format_args!("{}-{}", range.start(), range.end()))
+    }
 }
 
 fn resolvers(config: &LbConfig) -> Value {

@@ -15,7 +15,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
     let servers = s.required("servers", "a mapping of names to servers").at_least_one(
         "server",
         "an address with a port such as nginx1:80, or a mapping with address",
-        |name, value| Some((value.at(), server(name, &value)?)),
+        |name, value| Some((value.key_at(), server(name, &value)?)),
     );
     let (marks, servers) = servers.into_iter().unzip();
     let backend = Backend {
@@ -59,7 +59,7 @@ fn timeouts(s: &mut Section<'_>) -> ServerTimeouts {
 fn server(name: &str, value: &Value<'_>) -> Option<Server> {
     check_name(name, value);
     if matches!(name, "FRONTEND" | "BACKEND") {
-        value.error("cannot have this name: in the statistics it stands for the sum of all servers");
+        value.key_error("cannot have this name: in the statistics it stands for the sum of all servers");
     }
     let (address, weight, state) = if value.is_scalar() {
         (value.scalar(scalar::server_address), Weight::ONE, AdminState::Ready)

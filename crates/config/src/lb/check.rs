@@ -73,10 +73,10 @@ fn headers(s: &mut Section<'_>) -> Vec<(String, String)> {
     let mut lines = HashMap::new();
     let headers = value.entries("field", "a text", |name, value| {
         if let Err(problem) = scalar::field_name(name) {
-            value.error(problem);
+            value.key_error(problem);
         }
-        if let Some(line) = lines.insert(name.to_ascii_lowercase(), value.at().line) {
-            value.error(format_args!("is given twice, first on line {line}; case makes no difference"));
+        if let Some(line) = lines.insert(name.to_ascii_lowercase(), value.key_at().line) {
+            value.key_error(format_args!("is given twice, first on line {line}; case makes no difference"));
         }
         Some((name.to_owned(), value.scalar(scalar::field_value)?))
     });

@@ -66,7 +66,7 @@ fn backend(s: &mut Section<'_>, backends: &HashSet<&str>) -> String {
         let mut names: Vec<&str> = backends.iter().copied().collect();
         names.sort_unstable();
         Err(Problem::Because(match report.nearest(name, names) {
-            Some(nearest) => format!("there is no such backend; did you mean \"{nearest}\"?"),
+            Some(nearest) => format!("there is no such backend; did you mean {}?", quoted(nearest)),
             None => "there is no such backend".to_owned(),
         }))
     };

@@ -91,6 +91,9 @@ fn timing(s: &Section<'_>, timing: &Timing) {
 }
 
 fn servers(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
+    if backend.servers.is_empty() {
+        return;
+    }
     if backend.servers.iter().all(|server| server.weight == Weight::ZERO) {
         s.warning(
             ["servers"],

@@ -25,7 +25,7 @@ pub(crate) fn read(file: &Value<'_>) -> LbConfig {
             .required("backends", "a mapping of names to backends")
             .at_least_one("backend", "a mapping with servers", |name, value| {
                 check_name(name, &value);
-                Some((value.at(), value.section(|s| backend::read(name, s))))
+                Some((value.key_at(), value.section(|s| backend::read(name, s))))
             })
             .into_iter()
             .unzip();
@@ -51,6 +51,6 @@ pub(crate) fn read(file: &Value<'_>) -> LbConfig {
 
 fn check_name(name: &str, value: &Value<'_>) {
     if let Err(problem) = scalar::name(name) {
-        value.error(problem);
+        value.key_error(problem);
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Section<'a> {
     /// Whether an error has been reported that makes missing keys no error.
     excused: bool,
     known: Vec<&'static str>,
+    /// The known keys that must be given and are not, and what they take.
+    missing: Vec<(&'static str, String)>,
 }
 
 impl<'a> Section<'a> {
@@ -33,7 +35,7 @@ impl<'a> Section<'a> {
         place: Place,
         excused: bool,
     ) -> Self {
-        Self { report, entries, at, place, excused, known: Vec::new() }
+        Self { report, entries, at, place, excused, known: Vec::new(), missing: Vec::new() }
     }
 
     /// The value of a key: `expected` says in words what it takes, `default` what its absence means.
@@ -55,11 +57,8 @@ impl<'a> Section<'a> {
         Value {
             report: self.report,
             node: entry.map(|entry| &entry.value),
-            at: entry.map_or(self.at, |entry| match entry.value.kind {
-                // What is wrong with a section is best shown at its name.
-                Kind::Map(_) => entry.at,
-                _ => entry.value.at,
-            }),
+            at: entry.map_or(self.at, Entry::shown_at),
+            key_at: entry.map_or(self.at, |entry| entry.at),
             place,
             expected,
             excused: self.excused,
@@ -70,7 +69,7 @@ impl<'a> Section<'a> {
     pub(crate) fn required(&mut self, key: &'static str, expected: impl Display) -> Value<'a> {
         let value = self.value(key, expected, REQUIRED);
         if !value.is_given() && !self.excused {
-            self.report.error(self.at, format!("{} lacks \"{key}\": {}", self.place, value.expected));
+            self.missing.push((key, value.expected.clone()));
         }
         Value { excused: true, ..value }
     }
@@ -160,10 +159,8 @@ impl<'a> Section<'a> {
         let mut entries = self.entries;
         for key in path {
             let Some(entry) = entries.iter().find(|entry| entry.key == key) else { break };
-            (at, entries) = match &entry.value.kind {
-                Kind::Map(inner) => (entry.at, inner.as_slice()),
-                _ => (entry.value.at, [].as_slice()),
-            };
+            at = entry.shown_at();
+            entries = if let Kind::Map(inner) = &entry.value.kind { inner } else { &[] };
         }
         at
     }
@@ -182,22 +179,34 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// Reports the keys that nobody asked for.
-    pub(super) fn finish(self) {
+    /// Reports the keys that nobody asked for, and those that are missing, unless they are only misspelt.
+    pub(super) fn finish(mut self) {
         for entry in self.entries {
             if self.known.contains(&entry.key.as_str()) {
                 continue;
             }
             let advice = match self.report.nearest(&entry.key, self.known.iter().copied()) {
-                Some(nearest) => format!("did you mean \"{nearest}\"?"),
-                None => match keys::homes_of(&entry.key).as_slice() {
-                    [] if self.known.is_empty() => "nothing is expected here".to_owned(),
-                    [] => format!("expected one of {}", self.known.join(", ")),
-                    homes => format!("it belongs in {}", homes.join(" or ")),
-                },
+                Some(nearest) => {
+                    self.missing.retain(|(key, _)| *key != nearest);
+                    format!("did you mean \"{nearest}\"?")
+                }
+                None => self.advice(&entry.key),
             };
             self.report
                 .error(entry.at, format!("unknown key {} in {}; {advice}", quoted(&entry.key), self.place));
+        }
+        for (key, expected) in self.missing {
+            self.report.error(self.at, format!("{} lacks \"{key}\", {expected}", self.place));
+        }
+    }
+
+    /// What to do about a key that is not even near a known one.
+    fn advice(&self, key: &str) -> String {
+        match (keys::homes_of(key).as_slice(), self.known.as_slice()) {
+            ([], []) => "nothing is expected here".to_owned(),
+            ([], [only]) => format!("expected \"{only}\""),
+            ([], known) => format!("expected one of {}", known.join(", ")),
+            (homes, _) => format!("it belongs in {}", homes.join(" or ")),
         }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Value<'a> {
     pub(super) node: Option<&'a Node>,
     /// Where it is, or where it would belong.
     pub(super) at: Mark,
+    /// Where its key is, or where it would belong.
+    pub(super) key_at: Mark,
     pub(super) place: Place,
     /// What is expected, with its article: `a number from 1 to 10`.
     pub(super) expected: String,
@@ -25,8 +27,9 @@ impl<'a> Value<'a> {
             report,
             node: Some(node),
             at: node.at,
+            key_at: node.at,
             place: Place::default(),
-            expected: "a mapping".to_owned(),
+            expected: "a mapping with frontends and backends".to_owned(),
             excused: false,
         }
     }
@@ -34,6 +37,11 @@ impl<'a> Value<'a> {
     /// Where it is, or where it would belong.
     pub(crate) fn at(&self) -> Mark {
         self.at
+    }
+
+    /// Where its key is, or where it would belong.
+    pub(crate) fn key_at(&self) -> Mark {
+        self.key_at
     }
 
     /// What messages call it.
@@ -94,7 +102,7 @@ impl<'a> Value<'a> {
                 (&[], true)
             }
         };
-        let mut section = Section::new(self.report, entries, self.at, self.place.clone(), excused);
+        let mut section = Section::new(self.report, entries, self.key_at, self.place.clone(), excused);
         let result = read(&mut section);
         section.finish();
         result
@@ -115,7 +123,8 @@ impl<'a> Value<'a> {
                     let value = Value {
                         report: self.report,
                         node: Some(&entry.value),
-                        at: entry.at,
+                        at: entry.shown_at(),
+                        key_at: entry.at,
                         place: self.place.named(kind, &entry.key),
                         expected: expected.to_owned(),
                         excused: false,
@@ -153,11 +162,17 @@ impl<'a> Value<'a> {
         self.report.error(self.at, format!("{} {problem}", self.place));
     }
 
+    /// Reports what is wrong with its key.
+    pub(crate) fn key_error(&self, problem: impl std::fmt::Display) {
+        self.report.error(self.key_at, format!("{} {problem}", self.place));
+    }
+
     fn element(&self, node: &'a Node) -> Self {
         Self {
             report: self.report,
             node: Some(node),
             at: node.at,
+            key_at: node.at,
             place: self.place.element(),
             expected: self.expected.clone(),
             excused: false,

@@ -3,15 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Problem;
+use crate::read::quoted;
 use crate::{Host, ServerAddress};
 
 /// `192.0.2.1:80` or `[2001:db8::1]:80`: an address of this machine, never a name.
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Problem> {
     match split(text)? {
         (None, port) => Problem::because(missing_port_advice(text, port)),
-        (Some("" | "*"), port) => Problem::because(format!(
-            "for all IPv4 addresses write \"0.0.0.0:{port}\", for all IPv6 addresses \"[::]:{port}\""
-        )),
+        (Some("" | "*"), port) => {
+            let port = self::port(port)?;
+            Problem::because(format!(
+                "for all IPv4 addresses write \"0.0.0.0:{port}\", for all IPv6 addresses \"[::]:{port}\""
+            ))
+        }
         (Some(name), port) if name.eq_ignore_ascii_case("localhost") => {
             Problem::meant(format_args!("127.0.0.1:{port}"))
         }
@@ -64,8 +68,12 @@ pub(crate) fn name_server(text: &str) -> Result<SocketAddr, Problem> {
 /// The host and the port of a text; no host, if there is only one of the two.
 fn split(text: &str) -> Result<(Option<&str>, &str), Problem> {
     if text.parse::<Ipv6Addr>().is_ok() {
+        let with_port = text
+            .rsplit_once(':')
+            .filter(|(ip, port)| ip.parse::<Ipv6Addr>().is_ok() && self::port(port).is_ok());
+        let (ip, port) = with_port.unwrap_or((text, "80"));
         return Problem::because(format!(
-            "an IPv6 address goes into brackets, and a port follows: \"[{text}]:80\""
+            "an IPv6 address goes into brackets: did you mean \"[{ip}]:{port}\"?"
         ));
     }
     if let Some(rest) = text.strip_prefix('[') {
@@ -86,7 +94,7 @@ fn missing_port_advice(text: &str, only: &str) -> String {
     if !only.is_empty() && only.bytes().all(|byte| byte.is_ascii_digit()) {
         "the address is missing before the port".to_owned()
     } else {
-        format!("the port is missing: did you mean \"{text}:80\"?")
+        format!("the port is missing: did you mean {}?", quoted(&format!("{text}:80")))
     }
 }
 
@@ -158,7 +166,8 @@ mod tests {
             ("[::1]", "the port is missing: did you mean \"[::1]:80\"?"),
             ("80", "the address is missing before the port"),
             (":80", "the host is missing before the \":\""),
-            ("::1", "an IPv6 address goes into brackets, and a port follows: \"[::1]:80\""),
+            ("::1", "an IPv6 address goes into brackets: did you mean \"[::1]:80\"?"),
+            ("fe80::1:8080", "an IPv6 address goes into brackets: did you mean \"[fe80::1]:8080\"?"),
             ("http://nginx1/", "did you mean \"nginx1:80\"?"),
             ("http://nginx1:8080/x", "did you mean \"nginx1:8080\"?"),
             ("nginx1:0", "a port is a number from 1 to 65535"),

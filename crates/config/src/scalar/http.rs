@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::Problem;
+use crate::read::quoted;
 
 /// A method: a token (RFC 9110 9.1) in capitals.
 pub(crate) fn method(text: &str) -> Result<String, Problem> {
@@ -28,7 +29,7 @@ pub(crate) fn path(text: &str) -> Result<String, Problem> {
         let better = if text.contains("://") {
             String::new()
         } else {
-            format!(": did you mean \"/{}\"?", text.escape_debug())
+            format!(": did you mean {}?", quoted(&format!("/{text}")))
         };
         return Problem::because(format!("a path starts with \"/\"{better}"));
     }
@@ -104,15 +105,6 @@ pub(crate) fn expected_status(text: &str) -> Result<RangeInclusive<u16>, Problem
 
 fn status(text: &str) -> Option<u16> {
     super::number(text, &(100..=599)).ok()
-}
-
-/// A range of statuses as it is read.
-pub(crate) fn show_status(range: &RangeInclusive<u16>) -> String {
-    if range.start() == range.end() {
-        range.start().to_string()
-    } else {
-        format!("{}-{}", range.start(), range.end())
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@ mod name;
 mod quantity;
 
 pub(crate) use address::{listen_address, name_server, server_address};
-pub(crate) use http::{expected_status, field_name, field_value, host, method, path, show_status};
+pub(crate) use http::{expected_status, field_name, field_value, host, method, path};
 pub(crate) use name::name;
 pub(crate) use quantity::{duration, number, percentage, show_duration, show_size, size};
+
+use crate::read::quoted;
 
 /// Why a text is not the value that was expected.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +36,6 @@ impl Problem {
 
     /// The text that was probably meant.
     fn meant<T>(better: impl std::fmt::Display) -> Result<T, Self> {
-        Err(Self::Because(format!("did you mean \"{better}\"?")))
+        Err(Self::Because(format!("did you mean {}?", quoted(&better.to_string()))))
     }
 }

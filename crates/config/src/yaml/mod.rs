@@ -62,6 +62,13 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
+impl Entry {
+    /// Where the entry is best shown: at the value, or at the name of a mapping, whose first line may be far away.
+    pub(crate) fn shown_at(&self) -> Mark {
+        if matches!(self.value.kind, Kind::Map(_)) { self.at } else { self.value.at }
+    }
+}
+
 impl Node {
     /// Memory in bytes, roughly: what an alias costs each time it is expanded.
     fn cost(&self) -> usize {
@@ -92,7 +99,7 @@ pub(crate) fn tree(text: &str, report: &Report) -> Option<Node> {
     for event in Parser::new_from_str(text) {
         let step = match event {
             Err(error) => {
-                let (mark, message) = syntax::explain(&error, text);
+                let (mark, message) = syntax::explain(&error, text, builder.open.last().map(|open| open.at));
                 Err(Stop { at: mark, message })
             }
             Ok((Event::DocumentStart(_), span)) if documents == 1 => Err(Stop {
@@ -113,7 +120,7 @@ pub(crate) fn tree(text: &str, report: &Report) -> Option<Node> {
     }
     match builder.root {
         Some(Node { kind: Kind::Null, .. }) | None => {
-            report.error(Mark { line: 1, column: 1 }, "the file is empty");
+            report.error(Mark { line: 1, column: 1 }, "the file is empty; it needs frontends and backends");
             None
         }
         root => root,

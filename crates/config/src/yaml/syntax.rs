@@ -4,8 +4,8 @@ use saphyr_parser::ScanError;
 
 use super::Mark;
 
-/// Where the text stops being YAML, and why, in plain words.
-pub(super) fn explain(error: &ScanError, text: &str) -> (Mark, String) {
+/// Where the text stops being YAML, and why, in plain words. `open` is the start of the innermost list or mapping.
+pub(super) fn explain(error: &ScanError, text: &str, open: Option<Mark>) -> (Mark, String) {
     let at = Mark::from(*error.marker());
     if let Some(column) = indenting_tab(text, at.line) {
         return (
@@ -14,10 +14,13 @@ pub(super) fn explain(error: &ScanError, text: &str) -> (Mark, String) {
         );
     }
     let info = error.info();
-    let message = PLAIN
+    let mut message = PLAIN
         .iter()
         .find(|(part, _)| info.contains(part))
         .map_or_else(|| format!("not valid YAML: {info}"), |(_, plain)| (*plain).to_owned());
+    if let Some(Mark { line, column }) = open.filter(|_| info.contains("flow")) {
+        message = format!("{message}; the opening one is on line {line}, column {column}");
+    }
     (at, message)
 }
 
@@ -32,7 +35,7 @@ fn indenting_tab(text: &str, line: usize) -> Option<usize> {
 const PLAIN: &[(&str, &str)] = &[
     (
         "mapping values are not allowed",
-        "a \":\" is not expected here; quote a text that contains \": \", and check the indentation",
+        "a \":\" is not expected here; check the lines before for a missing \":\" or a wrong indentation, and quote a text that contains \": \"",
     ),
     ("tab", "a tab is not allowed here; use spaces"),
     ("unexpected end of stream", "a quoted text is never closed"),
@@ -47,8 +50,8 @@ const PLAIN: &[(&str, &str)] = &[
     ),
     ("hexadecimal", "an escape in double quotes lacks its hexadecimal digits"),
     ("Unicode character escape", "an escape in double quotes is no character"),
-    ("flow mapping, did not find expected", "expected a \",\" or the closing \"}\" here"),
-    ("flow sequence, expected", "expected a \",\" or the closing \"]\" here"),
+    ("flow mapping, did not find expected", "expected a \",\" or a closing \"}\""),
+    ("flow sequence, expected", "expected a \",\" or a closing \"]\""),
     ("misplaced bracket", "a closing bracket without an opening one"),
     (
         "block mapping, did not find expected key",
@@ -68,7 +71,10 @@ const PLAIN: &[(&str, &str)] = &[
         "did not find expected <document",
         "expected the end of the file here; check the indentation and the brackets",
     ),
-    ("unknown anchor", "this alias stands for nothing: no anchor of that name comes before it"),
+    (
+        "unknown anchor",
+        "this alias stands for nothing, as no anchor of that name comes before it; quote a text that starts with \"*\"",
+    ),
     ("anchor or alias", "a name is missing after the \"&\" or \"*\"; quote a text that starts with it"),
     ("unexpected character", "a text cannot start with this character; quote it"),
     ("plain scalar cannot start", "a text cannot start with \"-\" before a bracket or comma; quote it"),

@@ -1,0 +1,70 @@
+//! Reading files as they are found on real disks.
+#![expect(clippy::expect_used, reason = "in a test, a panic is the failure message")]
+
+use std::fs;
+use std::path::Path;
+
+fn refused(path: &Path) -> String {
+    let invalid = config::load(path).expect_err("it cannot be used");
+    invalid.to_string().replace(&path.display().to_string(), "FILE")
+}
+
+#[test]
+fn a_good_file_is_loaded_with_its_defaults() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lb.yaml");
+    fs::write(
+        &path,
+        "frontends: { web: { bind: 127.0.0.1:80, backend: b } }\nbackends: { b: { servers: { a: a:80 } } }\n",
+    )
+    .unwrap();
+    let config::Loaded { config, warnings } = config::load(&path).unwrap();
+    assert_eq!(warnings, []);
+    let backend = config.backend("b").unwrap();
+    assert_eq!(backend.check.as_ref().map(|check| check.timing), Some(health::Timing::default()));
+    assert_eq!(backend.servers[0].address.to_string(), "a:80");
+    assert_eq!(config.lbd.admin.to_string(), "127.0.0.1:8404");
+    assert_eq!(config.healthd.admin.to_string(), "127.0.0.1:8406");
+}
+
+#[test]
+fn what_is_no_readable_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lb.yaml");
+    assert_eq!(refused(&path), "FILE: error: there is no such file");
+    assert_eq!(refused(directory.path()), "FILE: error: this is a directory, not a file");
+    assert_eq!(refused(&path.join("below")), "FILE: error: there is no such file");
+
+    fs::write(&path, b"frontends:\n  w\xe9b: {}\n").unwrap();
+    assert_eq!(refused(&path), "FILE:2:4: error: not UTF-8 from here on; save the file as UTF-8");
+
+    fs::write(&path, "# long\n".repeat(200_000)).unwrap();
+    assert_eq!(refused(&path), "FILE: error: larger than 1 MiB; this is hardly a configuration");
+    // A device that never ends is cut off as well.
+    assert_eq!(
+        refused(Path::new("/dev/zero")),
+        "FILE: error: larger than 1 MiB; this is hardly a configuration"
+    );
+    assert_eq!(
+        refused(Path::new("/dev/null")),
+        "FILE:1:1: error: the file is empty; it needs frontends and backends"
+    );
+}
+
+#[test]
+fn the_largest_file_is_no_burden() {
+    let mut text =
+        "frontends: { web: { bind: 127.0.0.1:80, backend: b } }\nbackends:\n  b:\n    servers:\n".to_owned();
+    for number in 0.. {
+        let line = format!("      s{number}: s{number}:80\n");
+        if text.len() + line.len() > 1024 * 1024 {
+            break;
+        }
+        text += &line;
+    }
+    let loaded = config::parse("lb.yaml", &text).unwrap();
+    assert!(loaded.config.backends[0].servers.len() > 30_000);
+    // The same with a mistake on every line: the first fifty are told.
+    let invalid = config::parse("lb.yaml", &text.replace(":80\n", "\n")).unwrap_err();
+    assert_eq!(invalid.diagnostics.len(), 51);
+}

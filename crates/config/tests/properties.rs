@@ -1,0 +1,314 @@
+//! What holds for every text and for every configuration.
+#![expect(clippy::expect_used, reason = "in a test, a panic is the failure message")]
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use balance::{AdminState, Algorithm, Weight};
+use config::{
+    AccessLog, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd, HttpProbe,
+    LbConfig, Lbd, Probe, RequestLimits, Resolvers, Server, ServerAddress, ServerTimeouts,
+};
+use health::Timing;
+use proptest::collection::vec;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
+use proptest::sample::{Index, select};
+use proptest::{option, prop_oneof};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_written_out_is_read_back_equal(config in configs()) {
+        let yaml = config::effective_yaml(&config);
+        let loaded = config::parse("effective.yaml", &yaml);
+        prop_assert_eq!(loaded.map(|loaded| loaded.config).map_err(|invalid| format!("{invalid}\n{yaml}")), Ok(config));
+    }
+
+    #[test]
+    fn any_text_is_answered(text in ".{0,200}") {
+        answered(&text)?;
+    }
+
+    #[test]
+    fn any_yaml_like_text_is_answered(tokens in vec(select(TOKENS), 0..60)) {
+        answered(&tokens.concat())?;
+    }
+
+    #[test]
+    fn a_damaged_file_is_answered(config in configs(), damage in vec((any::<Index>(), select(TOKENS), 0..8_usize), 1..6)) {
+        let mut text: Vec<char> = config::effective_yaml(&config).chars().collect();
+        for (place, insert, removed) in damage {
+            let start = place.index(text.len());
+            let end = (start + removed).min(text.len());
+            text.splice(start..end, insert.chars());
+        }
+        answered(&text.into_iter().collect::<String>())?;
+    }
+}
+
+const TOKENS: &[&str] = &[
+    "frontends",
+    "backends",
+    "servers",
+    "check",
+    "http",
+    "expect",
+    "bind",
+    "nginx1:80",
+    "[::1]:80",
+    ":",
+    ": ",
+    "\n",
+    "\n  ",
+    "\n    ",
+    " ",
+    "\t",
+    "- ",
+    "-",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&a ",
+    "*a",
+    "!!str ",
+    "|",
+    ">",
+    "\"",
+    "'",
+    "#",
+    " # ",
+    "%",
+    "@",
+    "?",
+    "? ",
+    "<<",
+    "---\n",
+    "...\n",
+    "~",
+    "\\",
+    "\u{feff}",
+    "\r\n",
+    "\0",
+    "é",
+    "\u{1f600}",
+    "0",
+    "2s",
+    "200-299",
+    "off",
+    "x",
+];
+
+/// Every answer is a configuration or at least one error, and every remark has its place in the text.
+fn answered(text: &str) -> Result<(), proptest::test_runner::TestCaseError> {
+    let diagnostics = match config::parse("lb.yaml", text) {
+        Ok(loaded) => {
+            prop_assert!(loaded.warnings.iter().all(|warning| warning.severity == config::Severity::Warning));
+            loaded.warnings
+        }
+        Err(invalid) => {
+            prop_assert!(
+                invalid.diagnostics.iter().any(|diagnostic| diagnostic.severity == config::Severity::Error)
+            );
+            invalid.diagnostics
+        }
+    };
+    let lines = text.split(['\n', '\r']).count() + 1;
+    for diagnostic in diagnostics {
+        let summary = diagnostic.line == 0 && diagnostic.message.starts_with("and ");
+        prop_assert!(summary || (1..=lines).contains(&diagnostic.line), "{diagnostic:?}");
+        prop_assert!(summary || diagnostic.column >= 1, "{diagnostic:?}");
+        prop_assert!(!diagnostic.message.chars().any(char::is_control), "{diagnostic:?}");
+    }
+    Ok(())
+}
+
+fn configs() -> impl Strategy<Value = LbConfig> {
+    let backends = vec(backend(), 1..4).prop_map(|mut backends| {
+        for (index, backend) in backends.iter_mut().enumerate() {
+            backend.name = unique(&backend.name, index);
+        }
+        backends
+    });
+    let frontends = vec((frontend(), any::<Index>()), 1..4);
+    (backends, frontends, resolvers(), (1..=256_usize, wait(), wait()), 1..=10_000_u16).prop_map(
+        |(backends, frontends, resolvers, (workers, stop_timeout, verdict_wait), port)| {
+            let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
+                frontend.name = unique(&frontend.name, index);
+                frontend.backend.clone_from(&backends[backend.index(backends.len())].name);
+                for (number, bind) in frontend.bind.iter_mut().enumerate() {
+                    bind.set_port(u16::try_from(10_001 + 10 * index + number).expect("few addresses"));
+                }
+                frontend
+            });
+            LbConfig {
+                frontends: frontends.collect(),
+                resolvers,
+                lbd: Lbd {
+                    admin: SocketAddr::new([127, 0, 0, 1].into(), port),
+                    workers,
+                    stop_timeout,
+                    verdict_wait,
+                },
+                healthd: Healthd { admin: SocketAddr::new([127, 0, 0, 2].into(), port) },
+                backends,
+            }
+        },
+    )
+}
+
+/// Names may look like numbers or words of YAML.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[A-Za-z0-9_.-]{1,20}",
+        select(vec!["on", "no", "null", "1", "1e3", "0x10", "-", ".", "true"]).prop_map(str::to_owned)
+    ]
+}
+
+fn unique(name: &str, index: usize) -> String {
+    if index == 0 { name.to_owned() } else { format!("{name}.{index}") }
+}
+
+fn milliseconds(range: RangeInclusive<u64>) -> impl Strategy<Value = Duration> {
+    prop_oneof![range.clone(), range.prop_map(|ms| (ms / 1000).max(1) * 1000)].prop_map(Duration::from_millis)
+}
+
+fn timeout() -> impl Strategy<Value = Duration> {
+    milliseconds(10..=24 * 60 * 60 * 1000)
+}
+
+fn wait() -> impl Strategy<Value = Duration> {
+    milliseconds(0..=60 * 60 * 1000)
+}
+
+fn frontend() -> impl Strategy<Value = Frontend> {
+    let timeouts = (timeout(), timeout(), timeout(), timeout()).prop_map(
+        |(request_head, keep_alive, client, tunnel)| ClientTimeouts {
+            request_head,
+            keep_alive,
+            client,
+            tunnel,
+        },
+    );
+    let limits = (1024..=32_768_usize, any::<Index>(), 16..=256_usize, option::of(1024..=1_u64 << 40))
+        .prop_map(|(head, line, fields, body)| RequestLimits {
+            request_line: 256 + line.index(head - 255),
+            head,
+            fields,
+            body,
+        });
+    let forwarded_for = select(vec![ForwardedFor::Append, ForwardedFor::Replace, ForwardedFor::Off]);
+    let access_log = select(vec![AccessLog::Httplog, AccessLog::Json, AccessLog::Off]);
+    (name(), vec(any::<SocketAddr>().prop_map(plain), 1..4), timeouts, limits, forwarded_for, access_log)
+        .prop_map(|(name, bind, timeouts, limits, forwarded_for, access_log)| Frontend {
+            name,
+            bind,
+            backend: String::new(),
+            timeouts,
+            limits,
+            forwarded_for,
+            access_log,
+        })
+}
+
+/// Without a flow label and a scope, which no file can give.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port().max(1))
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    let timeouts = (timeout(), timeout(), timeout())
+        .prop_map(|(connect, server, keep_alive)| ServerTimeouts { connect, server, keep_alive });
+    let balance =
+        select(vec![Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random]);
+    let servers = vec(server(), 1..5).prop_map(|mut servers| {
+        for (index, server) in servers.iter_mut().enumerate() {
+            server.name = unique(&server.name, index);
+        }
+        servers
+    });
+    (name(), balance, option::of(check()), servers, 0..=10_u32, 0..=100_u32, timeouts).prop_map(
+        |(name, balance, check, servers, retries, retry_budget, timeouts)| Backend {
+            name,
+            balance,
+            check,
+            servers,
+            retries,
+            retry_budget,
+            timeouts,
+        },
+    )
+}
+
+fn server() -> impl Strategy<Value = Server> {
+    let ip = any::<SocketAddr>()
+        .prop_filter("a server has an address of its own", |a| {
+            !a.ip().is_unspecified() && !a.ip().is_multicast()
+        })
+        .prop_map(|address| ServerAddress {
+            host: config::Host::Ip(address.ip()),
+            port: address.port().max(1),
+        });
+    let named = ("[a-z_][a-z0-9_-]{0,10}(\\.[a-z]{1,10}){0,2}\\.?", 1..=u16::MAX)
+        .prop_map(|(host, port)| ServerAddress { host: config::Host::Name(host), port });
+    let weight = (0..=256_u16).prop_map(|weight| Weight::new(weight).expect("in range"));
+    let state = select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maint]);
+    (name(), prop_oneof![ip, named], weight, state).prop_map(|(name, address, weight, state)| Server {
+        name,
+        address,
+        weight,
+        state,
+    })
+}
+
+fn check() -> impl Strategy<Value = Check> {
+    let interval = || milliseconds(10..=60 * 60 * 1000);
+    let timing =
+        (interval(), interval(), interval(), milliseconds(10..=10 * 60 * 1000), 1..=100_u32, 1..=100_u32)
+            .prop_map(|(interval, fast_interval, down_interval, timeout, rise, fall)| Timing {
+                interval,
+                fast_interval,
+                down_interval,
+                timeout,
+                rise,
+                fall,
+            });
+    let probe = prop_oneof![Just(Probe::Tcp), http_probe().prop_map(Probe::Http)];
+    (probe, timing, option::of(1..=u16::MAX)).prop_map(|(probe, timing, port)| Check { probe, timing, port })
+}
+
+fn http_probe() -> impl Strategy<Value = HttpProbe> {
+    let headers =
+        vec(("[A-Za-z0-9!#$%&'*+.^_`|~-]{1,10}", "([!-~]([ -~]{0,40}[!-~])?)?"), 0..4).prop_map(|headers| {
+            let numbered = headers
+                .into_iter()
+                .enumerate()
+                .map(|(index, (name, value))| (format!("{name}-x{index}"), value));
+            numbered.collect()
+        });
+    let status = (100..=599_u16, 100..=599_u16).prop_map(|(a, b)| a.min(b)..=a.max(b));
+    ("[A-Z]{1,10}", "/[!-\"$-~]{0,20}", option::of("[a-z0-9.:\\[\\]-]{1,20}"), headers, vec(status, 1..4))
+        .prop_filter("CONNECT is refused", |(method, ..)| method != "CONNECT")
+        .prop_map(|(method, path, host, headers, expect)| HttpProbe {
+            method,
+            path,
+            host,
+            headers,
+            expect: ExpectedStatus(expect),
+        })
+}
+
+fn resolvers() -> impl Strategy<Value = Resolvers> {
+    let ttl = || milliseconds(1000..=24 * 60 * 60 * 1000);
+    (vec(any::<SocketAddr>().prop_map(plain), 0..4), milliseconds(10..=60_000), ttl(), ttl()).prop_map(
+        |(nameservers, timeout, a, b)| Resolvers {
+            nameservers,
+            timeout,
+            min_ttl: a.min(b),
+            max_ttl: a.max(b),
+        },
+    )
+}
