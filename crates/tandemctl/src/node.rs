@@ -4,8 +4,10 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{Gid, Group, Uid, User};
+use tokio::time::timeout;
 use wire::client::{Client, ClientError};
 use wire::{Answer, RefusalCode, Request};
 
@@ -13,6 +15,11 @@ use crate::failure::Failure;
 
 /// The daemons, in the order in which they are shown.
 pub(crate) const DAEMONS: [&str; 2] = ["lbd", "healthd"];
+
+/// How long a daemon may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a daemon may take to read its configuration and put it in force.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the daemons' sockets are.
 #[derive(Clone, Debug)]
@@ -56,9 +63,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Asks, and waits at most two seconds for each line of the answer.
+    /// Asks, and waits for the answer for a bounded time.
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Answer, Failure> {
-        self.client.request(request).await.map_err(|cause| match cause {
+        let patience = if request == Request::Reload { RELOAD_PATIENCE } else { PATIENCE };
+        let answer =
+            timeout(patience, self.client.request(request)).await.unwrap_or(Err(ClientError::TimedOut));
+        answer.map_err(|cause| match cause {
             ClientError::Refused(refusal) => {
                 let mut message = format!("{}: {}", self.daemon, refusal.message);
                 if refusal.code == RefusalCode::Forbidden {

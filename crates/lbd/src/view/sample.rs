@@ -104,7 +104,7 @@ pub(crate) fn rows() -> Vec<StatRow> {
                 "500 Internal Server Error, expected 200",
                 310,
             )),
-            ..server.clone()
+            ..server
         },
         StatRow {
             kind: RowKind::Backend,

@@ -150,7 +150,7 @@ fn frontends(rows: &[StatRow]) -> Table {
 /// All backends in one table, so that their columns stand in line: each backend, then its servers.
 fn servers(rows: &[StatRow]) -> Table {
     let mut table = Table::new(&[
-        left("BACKEND/SERVER", ALWAYS),
+        left("SERVER", ALWAYS),
         left("STATUS", ALWAYS),
         right("SINCE", 5),
         left("CHECK", 11),

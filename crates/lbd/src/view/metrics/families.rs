@@ -13,7 +13,7 @@ use crate::view::HealthdLink;
 pub struct Family {
     /// Its name.
     pub name: &'static str,
-    /// What it says, in one sentence without a full stop.
+    /// What it says, in one sentence.
     pub help: &'static str,
     source: Source,
 }
@@ -38,8 +38,6 @@ enum Source {
     ProcessGauge(fn(&Sample) -> Option<f64>),
     /// 1 for the state that the process is in, 0 for the others.
     ProcessState,
-    /// 1, with the version as a label.
-    Build,
     /// Refused requests by reason.
     Refusals,
 }
@@ -55,317 +53,311 @@ const fn family(name: &'static str, help: &'static str, source: Source) -> Famil
 pub const FAMILIES: &[Family] = &[
     family(
         "tandem_frontend_status",
-        "1 for the state that the frontend is in",
+        "1 for the state that the frontend is in.",
         Source::State(Frontend, &["UP", "DOWN"]),
     ),
-    family("tandem_frontend_current_sessions", "Client connections now", Shows(Frontend, |r| n(r.sessions))),
+    family("tandem_frontend_current_sessions", "Client connections now.", Shows(Frontend, |r| n(r.sessions))),
     family(
         "tandem_frontend_max_sessions",
-        "The most client connections at once",
+        "The most client connections at once.",
         Shows(Frontend, |r| n(r.sessions_max)),
     ),
     family(
         "tandem_frontend_connections_total",
-        "Client connections accepted",
+        "Client connections accepted.",
         Counts(Frontend, |r| n(r.sessions_total)),
     ),
     family(
         "tandem_frontend_connections_rate_max",
-        "The most client connections accepted in a second",
+        "The most client connections accepted in a second.",
         Shows(Frontend, |r| n(r.rate_max)),
     ),
-    family("tandem_frontend_http_requests_total", "Requests received", Counts(Frontend, |r| n(r.requests))),
+    family("tandem_frontend_http_requests_total", "Requests received.", Counts(Frontend, |r| n(r.requests))),
     family(
         "tandem_frontend_http_requests_rate_max",
-        "The most requests received in a second",
+        "The most requests received in a second.",
         Shows(Frontend, |r| n(r.request_rate_max)),
     ),
     family(
         "tandem_frontend_http_responses_total",
-        "Responses sent to clients, by class, those of lbd itself included",
+        "Responses sent to clients, by class, those of lbd itself included.",
         Source::Responses(Frontend),
     ),
     family(
         "tandem_frontend_request_errors_total",
-        "Requests refused as malformed, too large or too slow",
+        "Requests refused as malformed, too large or too slow.",
         Counts(Frontend, |r| n(r.request_errors)),
     ),
     family(
         "tandem_frontend_bytes_in_total",
-        "Bytes received from clients",
+        "Bytes received from clients.",
         Counts(Frontend, |r| n(r.bytes_in)),
     ),
-    family("tandem_frontend_bytes_out_total", "Bytes sent to clients", Counts(Frontend, |r| n(r.bytes_out))),
+    family("tandem_frontend_bytes_out_total", "Bytes sent to clients.", Counts(Frontend, |r| n(r.bytes_out))),
     //
     family(
         "tandem_backend_status",
-        "1 for the state that the backend is in",
+        "1 for the state that the backend is in.",
         Source::State(Backend, &["UP", "DOWN"]),
     ),
     family(
         "tandem_backend_active_servers",
-        "Servers that take new requests",
+        "Servers that take new requests.",
         Shows(Backend, |r| n(r.active)),
     ),
     family(
         "tandem_backend_weight",
-        "The sum of the usable servers' weights",
+        "The sum of the usable servers' weights.",
         Shows(Backend, |r| n(r.weight)),
     ),
-    family("tandem_backend_current_sessions", "Requests in flight", Shows(Backend, |r| n(r.sessions))),
+    family("tandem_backend_current_sessions", "Requests in flight.", Shows(Backend, |r| n(r.sessions))),
     family(
         "tandem_backend_max_sessions",
-        "The most requests in flight at once",
+        "The most requests in flight at once.",
         Shows(Backend, |r| n(r.sessions_max)),
     ),
     family(
         "tandem_backend_max_session_rate",
-        "The most requests in a second",
+        "The most requests in a second.",
         Shows(Backend, |r| n(r.rate_max)),
     ),
     family(
         "tandem_backend_http_requests_total",
-        "Requests for this backend",
+        "Requests for this backend.",
         Counts(Backend, |r| n(r.sessions_total)),
     ),
-    family("tandem_backend_http_responses_total", "Responses by class", Source::Responses(Backend)),
+    family("tandem_backend_http_responses_total", "Responses by class.", Source::Responses(Backend)),
     family(
         "tandem_backend_loadbalanced_total",
-        "Times that a server was chosen, retries included",
+        "Times that a server was chosen, retries included.",
         Counts(Backend, |r| n(r.chosen)),
     ),
     family(
         "tandem_backend_connection_errors_total",
-        "Connections to servers that failed",
+        "Connections to servers that failed.",
         Counts(Backend, |r| n(r.connect_errors)),
     ),
     family(
         "tandem_backend_response_errors_total",
-        "Responses that were malformed, late or broken off",
+        "Responses that were malformed, late or broken off.",
         Counts(Backend, |r| n(r.response_errors)),
     ),
     family(
         "tandem_backend_retry_warnings_total",
-        "Attempts that were repeated",
+        "Attempts that were repeated.",
         Counts(Backend, |r| n(r.retries)),
     ),
     family(
         "tandem_backend_redispatch_warnings_total",
-        "Requests that went to another server than the first chosen",
+        "Requests that went to another server than the first chosen.",
         Counts(Backend, |r| n(r.redispatches)),
     ),
     family(
         "tandem_backend_client_aborts_total",
-        "Transfers that the client broke off",
+        "Transfers that the client broke off.",
         Counts(Backend, |r| n(r.client_aborts)),
     ),
     family(
         "tandem_backend_server_aborts_total",
-        "Transfers that the server broke off",
+        "Transfers that the server broke off.",
         Counts(Backend, |r| n(r.server_aborts)),
     ),
-    family("tandem_backend_bytes_in_total", "Bytes sent to servers", Counts(Backend, |r| n(r.bytes_in))),
+    family("tandem_backend_bytes_in_total", "Bytes sent to servers.", Counts(Backend, |r| n(r.bytes_in))),
     family(
         "tandem_backend_bytes_out_total",
-        "Bytes received from servers",
+        "Bytes received from servers.",
         Counts(Backend, |r| n(r.bytes_out)),
     ),
     family(
         "tandem_backend_check_up_down_total",
-        "Times that the backend lost its last usable server",
+        "Times that the backend lost its last usable server.",
         Counts(Backend, |r| n(r.downs)),
     ),
     family(
         "tandem_backend_check_last_change_seconds",
-        "Since the last change of state",
+        "Since the last change of state.",
         Shows(Backend, |r| seconds(r.since_ms)),
     ),
     family(
         "tandem_backend_downtime_seconds_total",
-        "Time without a usable server",
+        "Time without a usable server.",
         Counts(Backend, |r| seconds(r.downtime_ms)),
     ),
     family(
         "tandem_backend_last_session_seconds",
-        "Since the last request",
+        "Since the last request.",
         Shows(Backend, |r| r.last_session_ms.and_then(seconds)),
     ),
     family(
         "tandem_backend_response_time_seconds",
-        "From the whole request head to the response head",
+        "From the whole request head to the response head.",
         Source::Latency,
     ),
     family(
         "tandem_backend_connect_time_average_seconds",
-        "Average time to connect, over about the last 1,024 requests",
+        "Average time to connect, over about the last 1,024 requests.",
         Shows(Backend, |r| seconds(r.times_ms[1])),
     ),
     family(
         "tandem_backend_response_time_average_seconds",
-        "Average time to the first byte of the response, over about the last 1,024 requests",
+        "Average time to the first byte of the response, over about the last 1,024 requests.",
         Shows(Backend, |r| seconds(r.times_ms[2])),
     ),
     family(
         "tandem_backend_total_time_average_seconds",
-        "Average time of a whole request, over about the last 1,024 requests",
+        "Average time of a whole request, over about the last 1,024 requests.",
         Shows(Backend, |r| seconds(r.times_ms[3])),
     ),
     //
     family(
         "tandem_server_status",
-        "1 for the state that the server is in",
+        "1 for the state that the server is in.",
         Source::State(Server, &["UP", "DOWN", "DRAIN", "MAINT", "NOLB", "no check"]),
     ),
-    family("tandem_server_weight", "Effective weight", Shows(Server, |r| n(r.weight))),
-    family("tandem_server_current_sessions", "Requests in flight", Shows(Server, |r| n(r.sessions))),
+    family("tandem_server_weight", "Effective weight.", Shows(Server, |r| n(r.weight))),
+    family("tandem_server_current_sessions", "Requests in flight.", Shows(Server, |r| n(r.sessions))),
     family(
         "tandem_server_max_sessions",
-        "The most requests in flight at once",
+        "The most requests in flight at once.",
         Shows(Server, |r| n(r.sessions_max)),
     ),
     family(
         "tandem_server_max_session_rate",
-        "The most requests in a second",
+        "The most requests in a second.",
         Shows(Server, |r| n(r.rate_max)),
     ),
     family(
         "tandem_server_sessions_total",
-        "Requests sent to this server",
+        "Requests sent to this server.",
         Counts(Server, |r| n(r.sessions_total)),
     ),
-    family("tandem_server_http_responses_total", "Responses by class", Source::Responses(Server)),
+    family("tandem_server_http_responses_total", "Responses by class.", Source::Responses(Server)),
     family(
         "tandem_server_loadbalanced_total",
-        "Times that this server was chosen, retries included",
+        "Times that this server was chosen, retries included.",
         Counts(Server, |r| n(r.chosen)),
     ),
     family(
         "tandem_server_connection_errors_total",
-        "Connections that failed",
+        "Connections that failed.",
         Counts(Server, |r| n(r.connect_errors)),
     ),
     family(
         "tandem_server_response_errors_total",
-        "Responses that were malformed, late or broken off",
+        "Responses that were malformed, late or broken off.",
         Counts(Server, |r| n(r.response_errors)),
     ),
     family(
         "tandem_server_retry_warnings_total",
-        "Attempts that were repeated",
+        "Attempts that were repeated.",
         Counts(Server, |r| n(r.retries)),
     ),
     family(
         "tandem_server_redispatch_warnings_total",
-        "Requests that were first meant for this server and went to another",
+        "Requests that were first meant for this server and went to another.",
         Counts(Server, |r| n(r.redispatches)),
     ),
     family(
         "tandem_server_client_aborts_total",
-        "Transfers that the client broke off",
+        "Transfers that the client broke off.",
         Counts(Server, |r| n(r.client_aborts)),
     ),
     family(
         "tandem_server_server_aborts_total",
-        "Transfers that the server broke off",
+        "Transfers that the server broke off.",
         Counts(Server, |r| n(r.server_aborts)),
     ),
-    family("tandem_server_bytes_in_total", "Bytes sent to the server", Counts(Server, |r| n(r.bytes_in))),
+    family("tandem_server_bytes_in_total", "Bytes sent to the server.", Counts(Server, |r| n(r.bytes_in))),
     family(
         "tandem_server_bytes_out_total",
-        "Bytes received from the server",
+        "Bytes received from the server.",
         Counts(Server, |r| n(r.bytes_out)),
     ),
     family(
         "tandem_server_idle_connections_current",
-        "Idle connections kept for reuse",
+        "Idle connections kept for reuse.",
         Shows(Server, |r| n(r.idle)),
     ),
-    family("tandem_server_check_status", "1 for the code of the last check", Source::CheckCode),
+    family("tandem_server_check_status", "1 for the code of the last check.", Source::CheckCode),
     family(
         "tandem_server_check_code",
-        "The HTTP status of the last check's answer",
+        "The HTTP status of the last check's answer.",
         Shows(Server, |r| r.check.as_ref()?.http_status.map(f64::from)),
     ),
     family(
         "tandem_server_check_duration_seconds",
-        "How long the last check took",
+        "How long the last check took.",
         Shows(Server, |r| seconds(r.check.as_ref()?.duration_ms)),
     ),
     family(
         "tandem_server_check_age_seconds",
-        "Since the last check ended",
+        "Since the last check ended.",
         Shows(Server, |r| seconds(r.check.as_ref()?.age_ms)),
     ),
     family(
         "tandem_server_check_failures_total",
-        "Checks that failed while the server was up",
+        "Checks that failed while the server was up.",
         Counts(Server, |r| n(r.failed_checks)),
     ),
     family(
         "tandem_server_check_up_down_total",
-        "Times that the server went down",
+        "Times that the server went down.",
         Counts(Server, |r| n(r.downs)),
     ),
     family(
         "tandem_server_check_last_change_seconds",
-        "Since the last change of state",
+        "Since the last change of state.",
         Shows(Server, |r| seconds(r.since_ms)),
     ),
     family(
         "tandem_server_downtime_seconds_total",
-        "Time spent down",
+        "Time spent down.",
         Counts(Server, |r| seconds(r.downtime_ms)),
     ),
     family(
         "tandem_server_last_session_seconds",
-        "Since the last request",
+        "Since the last request.",
         Shows(Server, |r| r.last_session_ms.and_then(seconds)),
     ),
     family(
         "tandem_server_response_time_average_seconds",
-        "Average time to the first byte of the response, over about the last 1,024 requests",
+        "Average time to the first byte of the response, over about the last 1,024 requests.",
         Shows(Server, |r| seconds(r.times_ms[2])),
     ),
     //
-    family("tandem_lbd_build_info", "1, with lbd's version as a label", Source::Build),
-    family("tandem_lbd_state", "1 for the state that lbd is in", Source::ProcessState),
-    family(
-        "tandem_lbd_uptime_seconds",
-        "Since lbd's start",
-        Source::ProcessGauge(|s| seconds(s.info.uptime_ms)),
-    ),
+    family("tandem_lbd_state", "1 for the state that lbd is in.", Source::ProcessState),
     family(
         "tandem_lbd_config_generation",
-        "Successful loads of the configuration, the start included",
+        "Successful loads of the configuration, the start included.",
         Source::ProcessGauge(|s| n(s.info.generation)),
     ),
     family(
         "tandem_lbd_config_reload_ok",
-        "1 unless the last reload was refused",
+        "1 unless the last reload was refused.",
         Source::ProcessGauge(|s| flag(s.info.reload_error.is_none())),
     ),
     family(
         "tandem_lbd_healthd_connected",
-        "1 while lbd receives healthd's verdicts, 0 while it uses the last ones",
+        "1 while lbd receives healthd's verdicts, 0 while it uses the last ones.",
         Source::ProcessGauge(|s| flag(s.healthd == HealthdLink::Connected)),
     ),
     family(
         "tandem_lbd_verdict_age_seconds",
-        "Since healthd last said anything",
+        "Since healthd last said anything.",
         Source::ProcessGauge(|s| s.verdict_age.map(|age| age.as_secs_f64())),
     ),
-    family("tandem_lbd_workers", "Worker threads", Source::ProcessGauge(|s| n(s.workers))),
+    family("tandem_lbd_workers", "Worker threads.", Source::ProcessGauge(|s| n(s.workers))),
     family(
         "tandem_lbd_worker_tick_age_seconds",
-        "Since the slowest worker's last tick",
+        "Since the slowest worker's last tick.",
         Source::ProcessGauge(|s| Some(s.tick_age.as_secs_f64())),
     ),
     family(
         "tandem_lbd_access_log_dropped_total",
-        "Access log lines dropped because their reader was too slow",
+        "Access log lines dropped because their reader was too slow.",
         Source::ProcessCounter(|s| n(s.log_dropped)),
     ),
-    family("tandem_lbd_refused_requests_total", "Requests that lbd refused, by reason", Source::Refusals),
+    family("tandem_lbd_refused_requests_total", "Requests that lbd refused, by reason.", Source::Refusals),
 ];
 
 impl Family {
@@ -391,7 +383,6 @@ impl Family {
             Source::State(..) => &["proxy", "state"],
             Source::ProcessCounter(_) | Source::ProcessGauge(_) => &[],
             Source::ProcessState => &["state"],
-            Source::Build => &["version"],
             Source::Refusals => &["reason"],
         }
     }
@@ -442,7 +433,6 @@ impl Family {
                     [LifeState::Starting, LifeState::Ready, LifeState::Draining, LifeState::Stopping];
                 one_of(Vec::new(), states.into_iter().map(LifeState::word), sample.info.state.word())
             }
-            Source::Build => vec![gauge(vec![label("version", &sample.info.version)], 1.0)],
             Source::Refusals => sample
                 .refusals
                 .iter()

@@ -22,6 +22,7 @@ fn every_family_is_emitted() {
         gather(&sample::measured()).iter().map(|family| family.name().to_owned()).collect();
     let declared: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
     assert_eq!(emitted, declared);
+    assert_eq!(daemon::metrics::misnamed(&gather(&sample::measured())), [""; 0]);
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! `tandemctl check` on real files.
+
+mod support;
+
+use std::fs;
+
+use support::Node;
+
+const GOOD: &str = "\
+frontends:
+  web: { bind: [\"127.0.0.1:8080\"], backend: nginx }
+backends:
+  nginx:
+    servers:
+      nginx1: 127.0.0.1:8081
+      nginx2: { address: 127.0.0.1:8082, weight: 3 }
+";
+
+#[test]
+fn a_good_file_is_counted_out() {
+    let node = Node::new();
+    let file = node.run_dir().join("lb.yaml");
+    fs::write(&file, GOOD).unwrap();
+    let check = node.tandemctl(&["check", file.to_str().unwrap()]);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(
+        check.out.starts_with(&format!("{}: can be used: 1 frontend, 1 backend, 2 servers", file.display()))
+    );
+}
+
+#[test]
+fn the_effective_configuration_is_one_that_can_be_used() {
+    let node = Node::new();
+    let file = node.run_dir().join("lb.yaml");
+    fs::write(&file, GOOD).unwrap();
+    let effective = node.tandemctl(&["check", "--effective", file.to_str().unwrap()]);
+    assert_eq!(effective.code, 0, "{effective:?}");
+    assert!(effective.out.contains("fall: 3"), "defaults are filled in:\n{}", effective.out);
+    fs::write(&file, &effective.out).unwrap();
+    assert_eq!(node.tandemctl(&["check", file.to_str().unwrap()]).code, 0);
+}
+
+#[test]
+fn every_mistake_is_shown_where_it_is() {
+    let node = Node::new();
+    let file = node.run_dir().join("lb.yaml");
+    let bad =
+        GOOD.replace("    servers:", "    ballance: roundrobin\n    check: { intervall: 2s }\n    servers:");
+    fs::write(&file, bad).unwrap();
+    let check = node.tandemctl(&["check", file.to_str().unwrap()]);
+    assert_eq!((check.code, check.out.as_str()), (78, ""), "{check:?}");
+    for wanted in [
+        "lb.yaml:5:5: error:",
+        "  5 |     ballance: roundrobin\n    |     ^\n",
+        "did you mean \"balance\"?",
+        "lb.yaml:6:14: error:",
+    ] {
+        assert!(check.err.contains(wanted), "{wanted} is missing:\n{}", check.err);
+    }
+}
+
+#[test]
+fn one_bad_file_among_good_ones_is_enough() {
+    let node = Node::new();
+    let (good, absent) = (node.run_dir().join("good.yaml"), node.run_dir().join("absent.yaml"));
+    fs::write(&good, GOOD).unwrap();
+    let check = node.tandemctl(&["check", good.to_str().unwrap(), absent.to_str().unwrap()]);
+    assert_eq!(check.code, 78, "{check:?}");
+    assert!(check.out.contains("can be used"), "{check:?}");
+    assert!(check.err.contains("absent.yaml"), "{check:?}");
+}

@@ -1,0 +1,164 @@
+//! tandemctl against daemons that answer, refuse, hang or are not there.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use balance::{AdminState, Weight};
+use support::{Daemon, Node, Outcome};
+use wire::{RefusalCode, Request};
+
+fn set(state: Option<AdminState>, weight: Option<Weight>) -> Request {
+    Request::SetServer { backend: "nginx".into(), server: "nginx1".into(), state, weight }
+}
+
+#[test]
+fn status_of_a_whole_node() {
+    let node = Node::new();
+    node.start(Daemon::lbd(&["nginx/nginx1"]));
+    node.start(Daemon::new("healthd"));
+    let status = node.tandemctl(&["status"]);
+    assert_eq!((status.code, status.err.as_str()), (0, ""), "{status:?}");
+    for wanted in ["lbd      ready  0.1.0", "healthd  ready  0.1.0", "nginx/nginx1  UP"] {
+        assert!(status.out.contains(wanted), "{wanted} is missing:\n{}", status.out);
+    }
+    assert!(!status.out.contains('\x1b'), "no colours without a terminal");
+}
+
+#[test]
+fn status_as_json() {
+    let node = Node::new();
+    node.start(Daemon::lbd(&["nginx/nginx1"]));
+    let status = node.tandemctl(&["status", "--json"]);
+    assert_eq!(status.code, 69);
+    let json: serde_json::Value = serde_json::from_str(&status.out).unwrap();
+    assert_eq!(json["daemons"]["lbd"]["info"]["version"], "0.1.0");
+    assert!(json["daemons"]["healthd"]["error"].as_str().unwrap().contains("there is no socket"));
+    assert_eq!(json["rows"][0]["name"], "nginx1");
+    assert_eq!(json["verdicts"], serde_json::json!([]));
+}
+
+#[test]
+fn absent_daemons_are_told_apart_from_dead_ones() {
+    let node = Node::new();
+    // A listener that is dropped leaves its socket's name behind.
+    drop(UnixListener::bind(node.run_dir().join("healthd.sock")).unwrap());
+    let status = node.tandemctl(&["status"]);
+    assert_eq!(status.code, 69);
+    assert!(
+        status.out.contains(&format!("no socket {}", node.run_dir().join("lbd.sock").display())),
+        "{status:?}"
+    );
+    assert!(status.out.contains("nobody listens on"), "{status:?}");
+}
+
+#[test]
+fn a_daemon_that_hangs_is_not_waited_for() {
+    let node = Node::new();
+    let _hangs = UnixListener::bind(node.run_dir().join("lbd.sock")).unwrap();
+    node.start(Daemon::new("healthd"));
+    let status = node.tandemctl(&["status"]);
+    assert_eq!(status.code, 69);
+    assert!(status.out.contains("lbd does not answer"), "{status:?}");
+    assert!(status.out.contains("healthd  ready"), "{status:?}");
+}
+
+#[test]
+fn servers_are_drained_and_brought_back() {
+    let node = Node::new();
+    let changes = node.start(Daemon::lbd(&["nginx/nginx1", "nginx/nginx2", "other/nginx2"]));
+    let drain = node.tandemctl(&["drain", "nginx/nginx1"]);
+    assert_eq!((drain.code, drain.out.as_str()), (0, "nginx/nginx1: state drain; 2 requests in flight\n"));
+    for arguments in [["ready", "nginx1"], ["maint", "nginx1"]] {
+        assert_eq!(node.tandemctl(&arguments).code, 0);
+    }
+    assert_eq!(node.tandemctl(&["weight", "nginx/nginx1", "7"]).code, 0);
+    let wanted = [
+        set(Some(AdminState::Drain), None),
+        set(Some(AdminState::Ready), None),
+        set(Some(AdminState::Maint), None),
+        set(None, Weight::new(7)),
+    ];
+    assert_eq!(*changes.lock().unwrap(), wanted);
+
+    let ambiguous = node.tandemctl(&["drain", "nginx2"]);
+    assert_eq!(ambiguous.code, 1);
+    assert!(ambiguous.err.contains("say `nginx/nginx2` or `other/nginx2`"), "{ambiguous:?}");
+    let unknown = node.tandemctl(&["drain", "ngin1"]);
+    assert!(unknown.err.contains("did you mean `nginx1`?"), "{unknown:?}");
+    assert_eq!(changes.lock().unwrap().len(), wanted.len(), "neither reached lbd");
+}
+
+#[test]
+fn refusals_are_passed_on_with_what_to_do() {
+    let node = Node::new();
+    node.start(Daemon::lbd(&["nginx/nginx1"]).refusing(RefusalCode::Forbidden, "permission denied"));
+    let drain = node.tandemctl(&["drain", "nginx1"]);
+    assert_eq!((drain.code, drain.out.as_str()), (1, ""));
+    assert!(drain.err.starts_with("tandemctl: lbd: permission denied\nOnly root"), "{drain:?}");
+    assert!(drain.err.contains("sudo"), "{drain:?}");
+}
+
+#[test]
+fn reload_asks_every_daemon_whatever_the_others_say() {
+    let node = Node::new();
+    node.start(Daemon::new("lbd").refusing(RefusalCode::Failed, "lb.yaml:3:1: error: unknown key"));
+    let healthd = node.start(Daemon::new("healthd"));
+    let reload = node.tandemctl(&["reload"]);
+    assert_eq!(reload.code, 1);
+    assert_eq!(reload.out, "healthd: generation 2 is in force\n");
+    assert!(reload.err.contains("lbd: lb.yaml:3:1: error: unknown key"), "{reload:?}");
+    assert_eq!(*healthd.lock().unwrap(), [Request::Reload]);
+}
+
+#[test]
+fn reload_of_one_daemon_alone_says_that_the_other_is_absent() {
+    let node = Node::new();
+    node.start(Daemon::new("lbd"));
+    let reload = node.tandemctl(&["reload"]);
+    assert_eq!((reload.code, reload.out.as_str()), (69, "lbd: generation 2 is in force\n"));
+    assert!(reload.err.contains("Start healthd"), "{reload:?}");
+}
+
+#[test]
+fn without_permission_for_the_socket_it_says_who_has_it() {
+    let node = Node::new();
+    node.start(Daemon::new("lbd"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tandemctl"));
+    command.arg("--run-dir").arg(node.run_dir()).args(["drain", "nginx1"]);
+    let permissions = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    if nix::unistd::geteuid().is_root() {
+        // Root may do everything, so somebody else has to try.
+        permissions(node.run_dir(), 0o755);
+        command.uid(65_534).gid(65_534);
+    } else {
+        permissions(&node.run_dir().join("lbd.sock"), 0o000);
+    }
+    let drain = Outcome::of(command.output().unwrap());
+    assert_eq!(drain.code, 69, "{drain:?}");
+    assert!(drain.err.contains("no permission for") && drain.err.contains("sudo"), "{drain:?}");
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let node = Node::new();
+    for arguments in [&["drain"][..], &["weight", "a/b", "257"], &["weight", "a/b"], &["check"], &["stauts"]]
+    {
+        let outcome = node.tandemctl(arguments);
+        assert_eq!(outcome.code, 2, "{arguments:?}: {outcome:?}");
+    }
+    assert!(node.tandemctl(&["stauts"]).err.contains("status"));
+}
+
+#[test]
+fn completions_are_printed() {
+    let node = Node::new();
+    let bash = node.tandemctl(&["completions", "bash"]);
+    assert_eq!(bash.code, 0);
+    assert!(bash.out.contains("complete -F _tandemctl"), "{}", bash.out);
+}
