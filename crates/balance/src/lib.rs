@@ -1,18 +1,37 @@
 //! Which server gets the next request: pure, without sockets, clock or randomness of its own.
 //!
 //! A [`BackendView`] is an immutable picture of a backend, made whenever something changes and shared by all workers. Each
-//! worker has a [`Balancer`] of its own that picks from it; the two-way traffic is `pick`, `begin`, `end`, and what
-//! connecting told: `succeeded`, `failed`. A [`RetryBudget`] says whether a failed attempt may be repeated.
+//! worker has a [`Balancer`] of its own that picks from it: one [`Balancer::pick`] for each attempt, with the servers
+//! that were [`Tried`] before, then [`Balancer::begin`] and [`Balancer::end`] around the request, and what connecting told
+//! by [`Balancer::succeeded`] or [`Balancer::failed`]. A [`RetryBudget`] says whether a failed attempt may be repeated.
+//! The caller passes in time, as [`Tick`]s, and seeds.
+//!
+//! | algorithm | how | a pick among n servers |
+//! |---|---|---|
+//! | `roundrobin` | smooth weighted round robin: the earliest turn in virtual time (`turn`) | log n |
+//! | `leastconn` | the fewest requests in flight for its weight; equals take turns by weight | log n |
+//! | `source` | the client's address on a ring of points that the servers' names own (`ring`) | constant |
+//! | `random` | the less loaded of two servers drawn by weight (`shares`) | log n |
+//!
+//! Choices are made in two steps: among the servers that connections reach, and only if none of those is left among the
+//! ones suspected because connections to them failed (`suspicion`). So a server that has died is avoided a moment after its
+//! first failure, long before its checks say so, and a backend whose servers are all suspected is still tried.
 
 mod balancer;
 mod budget;
+mod pool;
 mod random;
 mod ring;
-mod tree;
+mod shares;
+mod slot;
+mod suspicion;
+mod tournament;
+mod turn;
 mod types;
 mod view;
 
-pub use balancer::{Balancer, ServerId, Tried};
+pub use balancer::Balancer;
 pub use budget::RetryBudget;
+pub use slot::{ServerId, Tried};
 pub use types::{AdminState, Algorithm, Tick, UnknownWord, Weight};
 pub use view::{BackendView, Health, ServerView};

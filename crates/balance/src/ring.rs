@@ -1,14 +1,18 @@
 //! Consistent hashing: each server owns points on a ring, and a client belongs to the first point after its own.
 //!
-//! Points depend on the server's name and weight alone. So a server that goes takes only its own clients with it, one that
-//! comes back gets exactly those back, and a restarted container keeps its clients at whatever address it has now.
+//! Where a server's points lie depends on its name alone, and how many it has on its weight. So a server that goes takes only
+//! its own clients with it, one that comes back gets exactly those back, and a restarted container keeps its clients
+//! at whatever address it has now. The hash is our own and never changes: two load balancers, and two versions of one,
+//! agree on where a client belongs.
 
 use std::net::IpAddr;
 
 use crate::ServerView;
 
-/// Points for each unit of weight, as long as the whole ring has no more than [`POINTS_MAX`].
-const POINTS: usize = 128;
+/// Points for each unit of weight: with so many, equal servers differ by a few per cent in the clients they get.
+const POINTS: usize = 512;
+/// Points on the whole ring, beyond which each unit of weight gets fewer, but always one. When servers are added, those there
+/// then lose the last of their points and keep the others.
 const POINTS_MAX: usize = 1 << 17;
 
 /// The points of all servers, by hash.
@@ -34,7 +38,8 @@ impl Ring {
 
     /// The servers in the order in which the client would go to them; each may come up many times.
     pub(crate) fn walk(&self, client: IpAddr) -> impl Iterator<Item = usize> {
-        let hash = match client {
+        // A listener for both families sees IPv4 clients in IPv6 notation.
+        let hash = match client.to_canonical() {
             IpAddr::V4(ip) => hash(&ip.octets()),
             IpAddr::V6(ip) => hash(&ip.octets()),
         };

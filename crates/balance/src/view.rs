@@ -1,8 +1,9 @@
-//! An immutable picture of a backend.
+//! An immutable picture of a backend, made by whoever knows of changes and shared by all workers.
 
 use std::net::SocketAddr;
 
 use crate::ring::Ring;
+use crate::turn::phases;
 use crate::{AdminState, Algorithm, Weight};
 
 /// A backend as it is now: its servers and what was computed from them once.
@@ -12,7 +13,10 @@ pub struct BackendView {
     pub algorithm: Algorithm,
     /// The servers, in the order of the configuration. Names are unique.
     pub servers: Vec<ServerView>,
+    /// Empty unless the algorithm is [`Algorithm::Source`].
     pub(crate) ring: Ring,
+    /// Where each server's turns lie.
+    pub(crate) phases: Vec<u32>,
 }
 
 /// A server as it is now.
@@ -42,10 +46,11 @@ pub enum Health {
 }
 
 impl BackendView {
-    /// A picture of these servers.
+    /// A picture of these servers. What their names, weights and order imply is computed here, once for all workers.
     pub fn new(algorithm: Algorithm, servers: Vec<ServerView>) -> Self {
         let ring = if algorithm == Algorithm::Source { Ring::new(&servers) } else { Ring::default() };
-        Self { algorithm, servers, ring }
+        let weights: Vec<u16> = servers.iter().map(|server| server.weight.get()).collect();
+        Self { algorithm, ring, phases: phases(&weights), servers }
     }
 
     /// How many servers take new requests.
@@ -55,7 +60,8 @@ impl BackendView {
 }
 
 impl ServerView {
-    /// Whether it takes new requests.
+    /// Whether it takes new requests: its address is known, its operator wants it, its weight is not zero, and nobody says
+    /// that it is down.
     pub fn is_usable(&self) -> bool {
         self.address.is_some()
             && self.admin == AdminState::Ready

@@ -1,0 +1,86 @@
+//! Drawing by weight: cumulated weights in a binary indexed tree (Fenwick), so that both drawing and changing one weight cost
+//! the logarithm of their number.
+
+use crate::random::Random;
+
+/// Weights by slot; one of zero is never drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Shares {
+    weights: Vec<u16>,
+    /// Entry `n` holds the sum of the `n & -n` weights that end with the n-th, counted from 1.
+    sums: Vec<u64>,
+    total: u64,
+}
+
+impl Shares {
+    /// That many weights of zero.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { weights: vec![0; slots], sums: vec![0; slots + 1], total: 0 }
+    }
+
+    /// Gives a slot another weight.
+    pub(crate) fn set(&mut self, slot: usize, weight: u16) {
+        let Some(held) = self.weights.get_mut(slot) else { return };
+        // Sums never fall below zero, so wrapping in between is right.
+        let change = u64::from(weight).wrapping_sub(u64::from(*held));
+        *held = weight;
+        self.total = self.total.wrapping_add(change);
+        let mut node = slot + 1;
+        while let Some(sum) = self.sums.get_mut(node) {
+            *sum = sum.wrapping_add(change);
+            node += node & node.wrapping_neg();
+        }
+    }
+
+    /// A slot, each with the probability of its weight.
+    pub(crate) fn draw(&self, random: &mut Random) -> Option<usize> {
+        if self.total == 0 {
+            return None;
+        }
+        Some(self.find(random.below(self.total)))
+    }
+
+    /// The slot in whose share `at` lies, the shares laid end to end.
+    fn find(&self, at: u64) -> usize {
+        let (mut slot, mut rest) = (0, at);
+        let mut step = self.weights.len().next_power_of_two();
+        while step > 0 {
+            if let Some(sum) = self.sums.get(slot + step)
+                && *sum <= rest
+            {
+                slot += step;
+                rest -= sum;
+            }
+            step /= 2;
+        }
+        slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_unit_of_weight_leads_to_its_slot(
+            slots in 1..40_usize,
+            changes in prop::collection::vec((0..40_usize, 0..=5_u16), 0..100),
+        ) {
+            let mut shares = Shares::new(slots);
+            let mut weights = vec![0; slots];
+            for (slot, weight) in changes {
+                shares.set(slot, weight);
+                if let Some(held) = weights.get_mut(slot) {
+                    *held = weight;
+                }
+            }
+            let expected: Vec<usize> =
+                weights.iter().enumerate().flat_map(|(slot, weight)| vec![slot; usize::from(*weight)]).collect();
+            let found: Vec<usize> = (0..shares.total).map(|at| shares.find(at)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
