@@ -64,6 +64,11 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
+    /// What is read from: a stream of both directions can be written to.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
     /// What arrived of a line that the end of the stream cut off.
     pub fn rest(&self) -> &[u8] {
         &self.buffer[self.used..]

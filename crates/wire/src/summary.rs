@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn the_worst_is_said_first() {
-        let cases: [(&[(&str, &[&str])], Tone, &str); 7] = [
+        type Backends = &'static [(&'static str, &'static [&'static str])];
+        let cases: [(Backends, Tone, &str); 7] = [
             (&[("a", &["UP", "UP"]), ("b", &["no check"])], Tone::Good, "3 of 3 servers usable"),
             (&[("a", &["UP", "DRAIN"])], Tone::Paused, "1 of 2 servers usable, 1 in drain or maint"),
             (&[("a", &["UP", "UP 2/3"])], Tone::Warning, "a: 1 of 2 servers fail checks"),

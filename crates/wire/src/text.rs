@@ -24,11 +24,15 @@ pub fn help(commands: &[Command]) -> String {
     )
 }
 
-/// The answer to a command that is not known: the usages that begin like it, or all of them.
+/// The answer to a command that is not known: the usages that begin like it or almost like it, or where to find all.
 pub fn unknown(command: &str, commands: &[Command]) -> String {
     let first = command.split_whitespace().next().unwrap_or_default();
-    let alike = |known: &&Command| known.usage.split_whitespace().next() == Some(first);
-    let usages: Vec<_> = commands.iter().filter(alike).map(|known| known.usage).collect();
+    let verb = |known: &Command| known.usage.split_whitespace().next().unwrap_or_default();
+    let meant = config::nearest(first, commands.iter().map(verb));
+    let usages: Vec<_> =
+        commands.iter().filter(|known| Some(verb(known)) == meant).map(|known| known.usage).collect();
+    // What came may be anything: a terminal must not take it for its own commands.
+    let command: String = command.chars().take(ECHOED_MAX).flat_map(char::escape_debug).collect();
     if usages.is_empty() {
         format!("Unknown command: '{command}'. Try 'help'.\n")
     } else {
@@ -38,6 +42,9 @@ pub fn unknown(command: &str, commands: &[Command]) -> String {
         )
     }
 }
+
+/// The most characters of an unknown command that the answer repeats.
+const ECHOED_MAX: usize = 80;
 
 /// The answer to somebody who may not change anything.
 pub const DENIED: &str =
@@ -60,7 +67,10 @@ mod tests {
     #[test]
     fn unknown_commands_are_answered_with_those_that_begin_alike() {
         assert!(unknown("show stats", &KNOWN).contains("show stat [json]"));
+        assert!(unknown("shwo stat", &KNOWN).contains("show stat [json]"));
         assert!(unknown("quit", &KNOWN).contains("Try 'help'"));
+        let strange = unknown(&format!("\u{1b}[2J{}", "x".repeat(10_000)), &KNOWN);
+        assert!(!strange.contains('\u{1b}') && strange.len() < 200, "{strange}");
         assert!(help(&KNOWN).contains("  show info         The daemon.\n"));
     }
 }
