@@ -1,6 +1,7 @@
 //! healthd as a whole: what it starts with, what it does when it is told to, and how it ends.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ const SOCKET_MODE: u32 = 0o666;
 pub struct Daemon {
     context: Context,
     started: Instant,
+    /// As configured at the start.
+    admin: SocketAddr,
     fleet: Fleet,
     status: Mutex<Status>,
 }
@@ -96,7 +99,7 @@ pub async fn run(
     let fleet = Fleet::new(&config, files, seats(), Arc::clone(&metrics));
     let mut first_round = fleet.apply(&config).context("the configuration cannot be used")?;
     let status = Mutex::new(Status { state: LifeState::Starting, file });
-    let daemon = Arc::new(Daemon { context, started: Instant::now(), fleet, status });
+    let daemon = Arc::new(Daemon { context, started: Instant::now(), admin: admin_address, fleet, status });
     let looked_at = Arc::clone(&daemon);
     metrics.register(&registry, move || looked_at.seen()).context("metrics")?;
 
@@ -200,6 +203,9 @@ impl Daemon {
         let mut status = self.status();
         match applied {
             Ok(config) => {
+                if config.healthd.admin != self.admin {
+                    warn!(running = %self.admin, "healthd.admin.bind has changed: it takes effect at the next start");
+                }
                 status.file.adopted();
                 Ok(done(&config, status.file.generation()))
             }

@@ -231,6 +231,10 @@ impl Monitor {
         let Some(mut address) = self.record.address else {
             return self.unresolved();
         };
+        if self.record.status() == Status::Down {
+            // Whoever comes back often does so elsewhere: the name is asked for while the check waits for the old address.
+            self.doubt_name();
+        }
         address.set_port(check.check.port.unwrap_or(address.port()));
         let shared = Arc::clone(&self.shared);
         let server = self.plan.server.clone();
@@ -289,10 +293,8 @@ impl Monitor {
     fn ended(&mut self, result: CheckResult) {
         let now = self.now();
         self.shared.metrics.checked(&self.record.key.0, &result);
-        if !result.code.is_good()
-            && let Some(name) = &self.name
-        {
-            name.doubt();
+        if !result.code.is_good() {
+            self.doubt_name();
         }
         let text = result.text.clone();
         if let Some(transition) = self.record.checked(result, now) {
@@ -300,6 +302,12 @@ impl Monitor {
         }
         self.first_round = None;
         self.publish();
+    }
+
+    fn doubt_name(&self) {
+        if let Some(name) = &self.name {
+            name.doubt();
+        }
     }
 
     /// The one log event of a transition.

@@ -225,11 +225,15 @@ fn a_bad_file_changes_nothing() {
     assert_eq!(healthd.verdict("s1").status, Status::Up);
     assert_eq!(healthd.log(&["reload refused"]).len(), 1);
 
-    // By signal, a good one again.
-    fs::write(healthd.daemon.config(), good).unwrap();
+    // By signal, a good one again; a listening address is the one thing that waits for the next start.
+    let moved = good
+        .replace(&healthd.config.healthd_admin.to_string(), &healthd.addresses.socket(2, 8406).to_string());
+    fs::write(healthd.daemon.config(), moved).unwrap();
     healthd.daemon.reload();
     wait_until("the good file is in force", || healthd.info().generation == 2);
     assert_eq!(healthd.info().reload_error, None);
+    assert_eq!(healthd.log(&["healthd.admin.bind has changed"]).len(), 1);
+    assert_eq!(get(healthd.config.healthd_admin, "/ready").status, 200);
 }
 
 #[test]
