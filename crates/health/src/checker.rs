@@ -7,13 +7,23 @@ use crate::{CheckCode, CheckResult, Status, Timing};
 
 /// The longest time after a start in which first checks are spread.
 const SPREAD_MAX: Duration = Duration::from_secs(1);
-/// Intervals vary by up to this share of themselves, so that checks of many servers do not fall into step.
-const JITTER_PER_MILLE: u64 = 50;
+/// Intervals are cut by up to this part of themselves, so that checks of many servers do not stay in step. They are never
+/// longer than configured: `fall` checks take at most `fall` intervals.
+const JITTER_PART: u32 = 20;
 
 /// A moment: the time since a start that the caller chose. It never goes back.
 pub type Moment = Duration;
 
 /// The state of one server's checks.
+///
+/// | status | good result | bad result |
+/// |---|---|---|
+/// | unknown | up at once: nothing speaks against it | down at once: nothing vouches for it |
+/// | up | what was counted is forgotten | down after `fall` in a row |
+/// | down | up after `rise` in a row | what was counted is forgotten |
+///
+/// Checks run `interval` apart, from start to start; `down_interval` apart while the server is down; and `fast_interval` apart
+/// while results that contradict the status are being counted. One that outlasts its interval is followed at once.
 ///
 /// The driver starts a check when [`Checker::next_deadline`] has come, says so with [`Checker::started`], and hands its result
 /// to [`Checker::handle`]. There is no deadline while a check runs: two never run at once.
@@ -29,8 +39,8 @@ pub struct Checker {
     last_start: Option<Moment>,
     running: bool,
     next: Moment,
-    /// When a check was last brought forward.
-    hurried: Option<Moment>,
+    /// Whether the next check is wanted soon, asked for while one was running.
+    hurried: bool,
     random: u64,
     failed_checks: u64,
     downs: u64,
@@ -74,13 +84,13 @@ impl Checker {
             last_start: None,
             running: false,
             next: now,
-            hurried: None,
+            hurried: false,
             random: seed,
             failed_checks: 0,
             downs: 0,
             downtime: Duration::ZERO,
         };
-        checker.next = now + checker.draw(timing.interval.min(SPREAD_MAX));
+        checker.next = now.saturating_add(checker.draw(timing.interval.min(SPREAD_MAX)));
         checker
     }
 
@@ -95,56 +105,34 @@ impl Checker {
         self.last_start = Some(now);
     }
 
-    /// A check has ended. The very first result decides at once, as in HAProxy: until then nothing vouches for a server, and
-    /// nothing speaks against it.
+    /// A check has ended. Returns the change of status, if this result decided one.
     pub fn handle(&mut self, result: &CheckResult, now: Moment) -> Option<Transition> {
+        // A result of a check that was never started, as of a name that does not resolve, counts as one that took no time.
+        let start = self.last_start.filter(|_| self.running).unwrap_or(now);
+        self.last_start = Some(start);
         self.running = false;
-        let good = result.code.is_good();
-        if self.status == Status::Up && !good {
-            self.failed_checks += 1;
-        }
-        let (to, needed) = match (self.status, good) {
-            (Status::Unknown | Status::Unchecked, true) => (Status::Up, 1),
-            (Status::Unknown | Status::Unchecked, false) => (Status::Down, 1),
-            (Status::Up, false) => (Status::Down, self.timing.fall),
-            (Status::Down, true) => (Status::Up, self.timing.rise),
-            (Status::Up, true) | (Status::Down, false) => (self.status, 0),
-        };
-        let mut transition = None;
-        if needed == 0 {
-            self.streak = 0;
-        } else {
-            self.streak = self.streak.saturating_add(1);
-            if self.streak >= needed {
-                transition = Some(Transition {
-                    from: self.status,
-                    to,
-                    code: result.code,
-                    streak: self.streak,
-                    needed,
-                });
-                self.turn(to, now);
-            }
-        }
+        let transition = self.count(result.code, now);
         let interval = self.interval();
-        let half = interval.saturating_mul(u32::try_from(JITTER_PER_MILLE).unwrap_or(0)) / 1000;
-        let jittered = interval.saturating_sub(half) + self.draw(half * 2);
-        self.next = self.last_start.unwrap_or(now).saturating_add(jittered).max(now);
+        let early = self.draw(interval / JITTER_PART);
+        self.next = start.saturating_add(interval.saturating_sub(early)).max(now);
+        if std::mem::take(&mut self.hurried) {
+            self.hurry(now);
+        }
         transition
     }
 
-    /// Somebody saw the server fail: the next check starts at once, but at most twice in a fast interval, so that no number of
-    /// observations can flood a server. Returns whether it was brought forward.
+    /// Somebody saw the server fail: the next check is brought forward. Checks that were brought forward start at least half a
+    /// fast interval after the one before, so that no number of observations can flood a server. An observation while a
+    /// check runs is remembered, because it may be newer than what the check finds. Returns whether anything changed.
     pub fn hurry(&mut self, now: Moment) -> bool {
-        let rest = self.timing.fast_interval / 2;
-        let recently =
-            |moment: Option<Moment>| moment.is_some_and(|moment| now.saturating_sub(moment) < rest);
-        if self.running || self.next <= now || recently(self.hurried) || recently(self.last_start) {
-            return false;
+        if self.running {
+            return !std::mem::replace(&mut self.hurried, true);
         }
-        self.hurried = Some(now);
-        self.next = now;
-        true
+        let rested = self.last_start.map(|start| start.saturating_add(self.timing.fast_interval / 2));
+        let soon = rested.map_or(now, |rested| rested.max(now));
+        let is_sooner = soon < self.next;
+        self.next = self.next.min(soon);
+        is_sooner
     }
 
     /// Goes on with another timing. Status, age and counts stay; what was counted towards a change begins anew.
@@ -180,7 +168,7 @@ impl Checker {
         self.failed_checks
     }
 
-    /// Times that the server went down.
+    /// Times that the server went down, a failed first check included.
     pub fn downs(&self) -> u64 {
         self.downs
     }
@@ -188,15 +176,39 @@ impl Checker {
     /// Time spent down, in all.
     pub fn downtime(&self, now: Moment) -> Duration {
         let current = if self.status == Status::Down { self.held_for(now) } else { Duration::ZERO };
-        self.downtime + current
+        self.downtime.saturating_add(current)
+    }
+
+    /// Counts a result towards a change of status, or against one.
+    fn count(&mut self, code: CheckCode, now: Moment) -> Option<Transition> {
+        let (to, needed) = match (self.status, code.is_good()) {
+            (Status::Unknown | Status::Unchecked, true) => (Status::Up, 1),
+            (Status::Unknown | Status::Unchecked, false) => (Status::Down, 1),
+            (Status::Up, false) => (Status::Down, self.timing.fall),
+            (Status::Down, true) => (Status::Up, self.timing.rise),
+            (Status::Up, true) | (Status::Down, false) => {
+                self.streak = 0;
+                return None;
+            }
+        };
+        if self.status == Status::Up {
+            self.failed_checks = self.failed_checks.saturating_add(1);
+        }
+        self.streak = self.streak.saturating_add(1);
+        if self.streak < needed {
+            return None;
+        }
+        let transition = Transition { from: self.status, to, code, streak: self.streak, needed };
+        self.turn(to, now);
+        Some(transition)
     }
 
     fn turn(&mut self, to: Status, now: Moment) {
         if self.status == Status::Down {
-            self.downtime += self.held_for(now);
+            self.downtime = self.downtime.saturating_add(self.held_for(now));
         }
         if to == Status::Down {
-            self.downs += 1;
+            self.downs = self.downs.saturating_add(1);
         }
         self.status = to;
         self.since = now;
@@ -221,168 +233,5 @@ impl Checker {
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         let high = (u128::from(value) * u128::from(nanos)) >> 64;
         Duration::from_nanos(u64::try_from(high).unwrap_or(u64::MAX))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn result(good: bool) -> CheckResult {
-        CheckResult {
-            code: if good { CheckCode::L7Ok } else { CheckCode::L4Con },
-            http_status: None,
-            duration: Duration::from_millis(1),
-            text: String::new(),
-        }
-    }
-
-    /// Runs one check at its deadline.
-    fn check(checker: &mut Checker, good: bool) -> (Moment, Option<Transition>) {
-        let at = checker.next_deadline().expect("no check runs");
-        checker.started(at);
-        assert_eq!(checker.next_deadline(), None, "two checks never run at once");
-        (at, checker.handle(&result(good), at + Duration::from_millis(1)))
-    }
-
-    #[test]
-    fn every_status_and_result() {
-        use Status::{Down, Unknown, Up};
-        // status before, results, the statuses after each
-        let table: [(Status, &[bool], &[Status]); 7] = [
-            (Unknown, &[true], &[Up]),
-            (Unknown, &[false], &[Down]),
-            (Up, &[true, true], &[Up, Up]),
-            (Up, &[false, false, false], &[Up, Up, Down]),
-            (Up, &[false, false, true, false, false, false], &[Up, Up, Up, Up, Up, Down]),
-            (Down, &[true, true], &[Down, Up]),
-            (Down, &[true, false, true, true], &[Down, Down, Down, Up]),
-        ];
-        for (before, results, expected) in table {
-            let mut checker = Checker::new(Timing::default(), 1, Duration::ZERO);
-            match before {
-                Up => drop(check(&mut checker, true)),
-                Down => drop(check(&mut checker, false)),
-                _ => {}
-            }
-            assert_eq!(checker.status(), before);
-            for (good, after) in results.iter().zip(expected) {
-                let from = checker.status();
-                let (_, transition) = check(&mut checker, *good);
-                assert_eq!(checker.status(), *after, "{before} {results:?}");
-                assert_eq!(
-                    transition.map(|transition| (transition.from, transition.to)),
-                    (from != *after).then_some((from, *after))
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn intervals_follow_the_state() {
-        let timing = Timing {
-            interval: Duration::from_secs(10),
-            fast_interval: Duration::from_secs(1),
-            down_interval: Duration::from_secs(5),
-            ..Timing::default()
-        };
-        let mut checker = Checker::new(timing, 7, Duration::ZERO);
-        let mut gap_after = |good: bool| {
-            let (at, _) = check(&mut checker, good);
-            (checker.next_deadline().unwrap() - at).as_millis()
-        };
-        for (good, expected) in [
-            (true, 10_000),
-            (true, 10_000),
-            (false, 1_000),
-            (false, 1_000),
-            (false, 5_000),
-            (false, 5_000),
-            (true, 1_000),
-            (true, 10_000),
-        ] {
-            let gap = gap_after(good);
-            assert!(
-                (expected * 95 / 100..=expected * 105 / 100).contains(&gap),
-                "{gap} is not about {expected}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_slow_check_is_followed_at_once() {
-        let mut checker = Checker::new(Timing::default(), 1, Duration::ZERO);
-        checker.started(Duration::ZERO);
-        let end = Duration::from_secs(7);
-        checker.handle(&result(true), end);
-        assert_eq!(checker.next_deadline(), Some(end));
-    }
-
-    #[test]
-    fn observations_hurry_a_check_but_cannot_flood() {
-        let mut checker = Checker::new(Timing::default(), 1, Duration::ZERO);
-        let (at, _) = check(&mut checker, true);
-        let mut hurried = 0;
-        for ms in 0..20_000_u64 {
-            let now = at + Duration::from_millis(ms);
-            if checker.hurry(now) {
-                hurried += 1;
-            }
-            if checker.next_deadline().is_some_and(|next| next <= now) {
-                checker.started(now);
-                checker.handle(&result(true), now);
-            }
-        }
-        assert!((10..=21).contains(&hurried), "{hurried}");
-    }
-
-    #[test]
-    fn downtime_is_the_time_spent_down() {
-        let mut checker = Checker::new(Timing::default(), 1, Duration::ZERO);
-        check(&mut checker, false);
-        let down_since = checker.since;
-        while checker.status() == Status::Down {
-            check(&mut checker, true);
-        }
-        let down = checker.since - down_since;
-        let later = checker.since + Duration::from_secs(60);
-        assert_eq!((checker.downtime(later), checker.downs()), (down, 1));
-    }
-
-    proptest! {
-        /// Against the shortest possible statement of the rules.
-        #[test]
-        fn the_status_is_what_the_last_results_say(results in prop::collection::vec(any::<bool>(), 1..200), rise in 1..5_u32, fall in 1..5_u32) {
-            let mut checker = Checker::new(Timing { rise, fall, ..Timing::default() }, 3, Duration::ZERO);
-            let mut up = results[0];
-            let mut against = 0;
-            let (mut failed, mut downs) = (0, u64::from(!up));
-            check(&mut checker, results[0]);
-            for good in &results[1..] {
-                if up && !good {
-                    failed += 1;
-                }
-                against = if *good == up { 0 } else { against + 1 };
-                if against == if up { fall } else { rise } {
-                    up = !up;
-                    against = 0;
-                    downs += u64::from(!up);
-                }
-                check(&mut checker, *good);
-                prop_assert_eq!(checker.status() == Status::Up, up);
-                prop_assert_eq!(checker.streak(), against);
-            }
-            prop_assert_eq!(checker.failed_checks(), failed);
-            prop_assert_eq!(checker.downs(), downs);
-        }
-
-        #[test]
-        fn first_checks_are_spread_within_a_second(seed in any::<u64>(), start in 0..1000_u64) {
-            let now = Duration::from_secs(start);
-            let next = Checker::new(Timing::default(), seed, now).next_deadline().unwrap();
-            prop_assert!(next >= now && next < now + SPREAD_MAX);
-        }
     }
 }

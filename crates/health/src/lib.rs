@@ -1,4 +1,8 @@
 //! When a server is checked and what the results decide: pure, without sockets, clock or randomness of its own.
+//!
+//! A [`Checker`] is the state of one server's checks. Its driver owns the sockets and the clock: it sleeps until
+//! [`Checker::next_deadline`], checks, hands over the [`CheckResult`], and tells the world of the [`Transition`] that may come
+//! back. Moments and seeds are passed in, so that every schedule can be replayed.
 
 mod checker;
 mod types;
