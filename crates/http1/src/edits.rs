@@ -40,6 +40,10 @@ pub(crate) struct Edits {
 impl Edits {
     const CAPACITY: usize = 24;
 
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Edit> {
         self.items.iter().take(self.len)
     }

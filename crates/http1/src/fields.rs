@@ -5,7 +5,7 @@ use crate::edits::{Edits, Kind};
 use crate::fault::HeadFault;
 use crate::framing::Framing;
 use crate::name::is_essential;
-use crate::{Span, Version};
+use crate::{Body, Span, Version};
 
 /// A head's lines, found as its bytes arrive.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,34 +60,47 @@ impl<'a> Field<'a> {
 }
 
 /// What a head's fields say about its connection, its body and its way on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
-    count: usize,
-    pub(crate) framing: Framing,
+    facts: Facts,
     pub(crate) edits: Edits,
-    pub(crate) close: bool,
-    pub(crate) keep_alive: bool,
+    nominated: Nominated,
+}
+
+/// What is known of the fields so far, besides tables.
+#[derive(Clone, Copy, Debug, Default)]
+struct Facts {
+    count: usize,
+    framing: Framing,
+    close: bool,
+    keep_alive: bool,
     /// Connection names Upgrade.
     connection_upgrade: bool,
     /// Upgrade names a protocol that may be switched to.
     upgrade_protocol: bool,
     /// Upgrade names HTTP/2, or is malformed.
     upgrade_refused: bool,
-    nominated: Nominated,
 }
 
 impl Fields {
+    /// Forgets the head. The tables' contents stay: zeroing them would cost as much as parsing a short head.
+    pub(crate) fn clear(&mut self) {
+        self.facts = Facts::default();
+        self.edits.clear();
+        self.nominated.len = 0;
+    }
+
     /// Splits the next line, of which there may be `limit`.
     #[inline]
     pub(crate) fn split<'a>(&mut self, line: &'a [u8], limit: usize) -> Result<Field<'a>, HeadFault> {
-        if self.count == limit {
+        if self.facts.count == limit {
             return Err(HeadFault::TooManyFields);
         }
         let field = Field::split(line).map_err(|fault| match fault {
-            HeadFault::ObsFold if self.count == 0 => HeadFault::LeadingWhitespace,
+            HeadFault::ObsFold if self.facts.count == 0 => HeadFault::LeadingWhitespace,
             other => other,
         });
-        self.count += 1;
+        self.facts.count += 1;
         field
     }
 
@@ -96,11 +109,11 @@ impl Fields {
         self.edits.push(whole(line), Kind::Drop)?;
         for option in list(value).filter(|option| !option.is_empty()) {
             if option.eq_ignore_ascii_case(b"close") {
-                self.close = true;
+                self.facts.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive = true;
+                self.facts.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
-                self.connection_upgrade = true;
+                self.facts.connection_upgrade = true;
             } else if !is_token(option) {
                 return Err(HeadFault::Connection);
             } else if !is_essential(option) {
@@ -118,33 +131,48 @@ impl Fields {
                 Some(slash) => (&protocol[..slash], &protocol[slash + 1..]),
                 None => (protocol, &b"1"[..]),
             };
-            self.upgrade_protocol = true;
-            self.upgrade_refused |= !is_token(name)
+            self.facts.upgrade_protocol = true;
+            self.facts.upgrade_refused |= !is_token(name)
                 || !is_token(version)
                 || [&b"h2c"[..], b"h2", b"http"].iter().any(|refused| name.eq_ignore_ascii_case(refused));
         }
         self.edits.push(whole(line), Kind::Upgrade)
     }
 
-    /// Content-Length.
-    pub(crate) fn content_length(&mut self, line: Span, value: &[u8]) -> Result<(), HeadFault> {
-        if !self.framing.content_length(value)? {
+    /// Content-Length, which goes if it is a repetition, or has no place in the message.
+    pub(crate) fn content_length(
+        &mut self,
+        line: Span,
+        value: &[u8],
+        misplaced: bool,
+    ) -> Result<(), HeadFault> {
+        if !self.facts.framing.content_length(value)? || misplaced {
             self.edits.push(whole(line), Kind::Drop)?;
         }
         Ok(())
     }
 
+    /// Transfer-Encoding.
+    pub(crate) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadFault> {
+        self.facts.framing.transfer_encoding(value)
+    }
+
+    /// The body, if any field tells of one.
+    pub(crate) fn body(&self, version: Version) -> Result<Option<Body>, HeadFault> {
+        self.facts.framing.body(version)
+    }
+
     /// Whether the message asks for, or agrees to, another protocol.
     pub(crate) fn wants_upgrade(&self, version: Version) -> bool {
         version == Version::Http11
-            && self.connection_upgrade
-            && self.upgrade_protocol
-            && !self.upgrade_refused
+            && self.facts.connection_upgrade
+            && self.facts.upgrade_protocol
+            && !self.facts.upgrade_refused
     }
 
     /// Whether the connection stays open (RFC 9112 section 9.3).
     pub(crate) fn wants_persistence(&self, version: Version) -> bool {
-        !self.close && (version == Version::Http11 || self.keep_alive)
+        !self.facts.close && (version == Version::Http11 || self.facts.keep_alive)
     }
 
     /// Drops the fields that Connection named. `lines` are all field lines of the head, without the empty one.

@@ -4,7 +4,8 @@
 mod support;
 
 use http1::{
-    Body, BodyReader, ClientSide, Forward, ForwardedFor, Method, RequestHead, ResponseHead, Version,
+    Body, BodyReader, ClientSide, Forward, ForwardedFor, Method, RequestFault, RequestHead, RequestParser,
+    ResponseHead, ResponseParser, Version,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,6 +142,12 @@ fn written_response(head: &ResponseHead, buf: &[u8], version: Version, persisten
     out
 }
 
+/// What a driver reads from a head.
+fn facts(head: &RequestHead) -> impl PartialEq + std::fmt::Debug + use<> {
+    let flags = (head.persistent, head.expects_continue, head.upgrade);
+    (head.len, head.method, head.method_span, head.target, head.version, head.host, head.body, flags)
+}
+
 /// The fields of a head as another parser sees them.
 fn fields_of(head: &[u8], request: bool) -> Vec<(String, Vec<u8>)> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
@@ -164,9 +171,11 @@ proptest! {
 
     #[test]
     fn any_bytes_as_a_request_have_one_outcome(bytes in prop_oneof![noise(), request_head()], at: [prop::sample::Index; 8]) {
-        let whole = support::request(LIMITS, &bytes, &[bytes.len()]);
-        let pieces = support::request(LIMITS, &bytes, &cuts(bytes.len(), &at));
-        prop_assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
+        let outcome = |ends: &[usize]| {
+            let head = support::request(LIMITS, &bytes, ends)?;
+            Ok::<_, RequestFault>(head.map(|head| (facts(&head), written_request(&head, &bytes, ForwardedFor::Append))))
+        };
+        prop_assert_eq!(outcome(&[bytes.len()]), outcome(&cuts(bytes.len(), &at)));
     }
 
     #[test]
@@ -183,6 +192,47 @@ proptest! {
             let whole = support::body(reader.clone(), &bytes, &[bytes.len()], false);
             let pieces = support::body(reader, &bytes, &cuts(bytes.len(), &at), false);
             prop_assert_eq!(whole, pieces);
+        }
+    }
+
+    #[test]
+    fn a_parser_keeps_nothing_of_the_request_before(heads in vec(request_head(), 2..4)) {
+        let mut parser = RequestParser::new(LIMITS);
+        for bytes in heads {
+            let alone = support::request(LIMITS, &bytes, &[bytes.len()]);
+            let after = parser.parse(&bytes);
+            prop_assert_eq!(alone.is_ok(), after.is_ok());
+            match (alone, after) {
+                (Ok(Some(alone)), Ok(Some(after))) => {
+                    prop_assert_eq!(facts(&alone), facts(&after));
+                    for mode in FORWARDS {
+                        prop_assert_eq!(written_request(&alone, &bytes, mode), written_request(&after, &bytes, mode));
+                    }
+                }
+                (alone, after) => {
+                    prop_assert_eq!(alone.err(), after.err());
+                    parser.reset();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_parser_keeps_nothing_of_the_response_before(heads in vec(response_head(), 2..4)) {
+        let mut parser = ResponseParser::new(RESPONSE_LIMITS);
+        for bytes in heads {
+            let alone = support::response(RESPONSE_LIMITS, Method::Get, &bytes, &[bytes.len()]);
+            match (alone, parser.parse(&bytes, Method::Get)) {
+                (Ok(Some(alone)), Ok(Some(after))) => {
+                    prop_assert_eq!((alone.status, alone.body, alone.persistent), (after.status, after.body, after.persistent));
+                    let [alone, after] = [&alone, &after].map(|head| written_response(head, &bytes, Version::Http11, true));
+                    prop_assert_eq!(alone, after);
+                }
+                (alone, after) => {
+                    prop_assert_eq!(alone.map(|head| head.is_some()), after.map(|head| head.is_some()));
+                    parser.reset();
+                }
+            }
         }
     }
 

@@ -50,7 +50,7 @@ impl RequestParser {
 
     /// Forgets a head that began, as if the connection were new.
     pub fn reset(&mut self) {
-        self.progress = Progress::default();
+        self.progress.clear();
     }
 
     /// Looks for a whole head at the start of `buf`, which must begin with the bytes of the previous call, if that
@@ -67,8 +67,9 @@ impl RequestParser {
         };
         while let Some(span) = self.progress.lines.next(head)? {
             if span.is_empty() {
-                let progress = std::mem::take(&mut self.progress);
-                return progress.finish(buf, &line).map(Some);
+                let head = self.progress.finish(buf, &line)?;
+                self.reset();
+                return Ok(Some(head));
             }
             let field = self.progress.fields.split(span.of(head), limits.fields)?;
             self.progress.field(head, &line, span, field)?;
@@ -78,6 +79,15 @@ impl RequestParser {
 }
 
 impl Progress {
+    fn clear(&mut self) {
+        self.lines = Lines::default();
+        self.line = None;
+        self.fields.clear();
+        self.host = None;
+        self.expects_continue = false;
+        self.accepts_trailers = false;
+    }
+
     fn request_line(&mut self, head: &[u8], limits: Limits) -> Result<Option<RequestLine>, RequestFault> {
         loop {
             let limit =
@@ -102,10 +112,8 @@ impl Progress {
         match Name::of(name) {
             Name::Other => Ok(()),
             Name::Connection => self.fields.connection(buf, span, value).map_err(RequestFault::from),
-            Name::ContentLength => self.fields.content_length(span, value).map_err(RequestFault::from),
-            Name::TransferEncoding => {
-                self.fields.framing.transfer_encoding(value).map_err(RequestFault::from)
-            }
+            Name::ContentLength => self.fields.content_length(span, value, false).map_err(RequestFault::from),
+            Name::TransferEncoding => self.fields.transfer_encoding(value).map_err(RequestFault::from),
             Name::Upgrade => self.fields.upgrade(span, value).map_err(RequestFault::from),
             Name::Host => self.host(buf, line, span, trim(value)),
             Name::Expect => self.expect(line, span, trim(value)),
@@ -154,9 +162,9 @@ impl Progress {
     }
 
     /// The head, now that its empty line is there.
-    fn finish(mut self, buf: &[u8], line: &RequestLine) -> Result<RequestHead, RequestFault> {
+    fn finish(&mut self, buf: &[u8], line: &RequestLine) -> Result<RequestHead, RequestFault> {
         let len = self.lines.start;
-        let body = self.fields.framing.body(line.version)?.unwrap_or(Body::Empty);
+        let body = self.fields.body(line.version)?.unwrap_or(Body::Empty);
         if self.host.is_none() && line.version == Version::Http11 {
             return Err(RequestFault::HostMissing);
         }

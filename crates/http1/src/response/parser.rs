@@ -47,7 +47,9 @@ impl ResponseParser {
 
     /// Forgets a head that began, as if the connection were new.
     pub fn reset(&mut self) {
-        self.progress = Progress::default();
+        self.progress.lines = Lines::default();
+        self.progress.line = None;
+        self.progress.fields.clear();
     }
 
     /// Looks for a whole head at the start of `buf`, which must begin with the bytes of the previous call, if that
@@ -60,8 +62,9 @@ impl ResponseParser {
             match self.progress.line {
                 None => self.progress.line = Some(StatusLine::parse(head, span)?),
                 Some(line) if span.is_empty() => {
-                    let progress = std::mem::take(&mut self.progress);
-                    return progress.finish(head, line, request).map(Some);
+                    let head = self.progress.finish(head, line, request)?;
+                    self.reset();
+                    return Ok(Some(head));
                 }
                 Some(line) => {
                     let field = self.progress.fields.split(span.of(head), limits.fields)?;
@@ -120,13 +123,9 @@ impl Progress {
             Name::Connection => self.fields.connection(buf, span, value)?,
             Name::Upgrade => self.fields.upgrade(span, value)?,
             Name::HopByHop | Name::Te => self.fields.edits.push(whole(span), Kind::Drop)?,
-            Name::ContentLength if line.forbids_framing() => {
-                self.fields.framing.content_length(value)?;
-                self.fields.edits.push(whole(span), Kind::Drop)?;
-            }
-            Name::ContentLength => self.fields.content_length(span, value)?,
+            Name::ContentLength => self.fields.content_length(span, value, line.forbids_framing())?,
             Name::TransferEncoding => {
-                self.fields.framing.transfer_encoding(value)?;
+                self.fields.transfer_encoding(value)?;
                 let kind = if line.forbids_framing() { Kind::Drop } else { Kind::Coding };
                 self.fields.edits.push(whole(span), kind)?;
             }
@@ -137,13 +136,13 @@ impl Progress {
 
     /// The head, now that its empty line is there.
     fn finish(
-        mut self,
+        &mut self,
         buf: &[u8],
         line: StatusLine,
         request: Method,
     ) -> Result<ResponseHead, ResponseFault> {
         let len = self.lines.start;
-        let framed = self.fields.framing.body(line.version)?;
+        let framed = self.fields.body(line.version)?;
         self.fields.drop_nominated(buf, Span { start: line.end + 2, end: Span::new(0..len - 2).end })?;
         let body = if line.status < 200 || matches!(line.status, 204 | 304) || request == Method::Head {
             Body::Empty
