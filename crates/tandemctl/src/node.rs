@@ -113,7 +113,7 @@ impl fmt::Display for Unreachable {
             Some(ErrorKind::ConnectionRefused) => write!(
                 f,
                 "{daemon} cannot be reached: nobody listens on {path}\n\
-                 {daemon} has ended without removing its socket; start it again, and look into its log for the reason."
+                 {daemon} is not running. Start it; if it ended by itself, its log says why."
             ),
             Some(ErrorKind::PermissionDenied) => {
                 write!(f, "{daemon} cannot be reached: no permission for {path}\n{}", who_may(socket))

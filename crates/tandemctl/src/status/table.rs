@@ -4,6 +4,8 @@ use wire::Tone;
 
 /// Between two columns.
 const GAP: usize = 2;
+/// Before remarks.
+const INDENT: &str = "    ";
 /// A column is not cut below this.
 const NARROWEST: usize = 8;
 
@@ -84,8 +86,10 @@ impl Table {
             match line {
                 Line::Row(cells) => text.push_str(&self.line(cells, &widths, colour)),
                 Line::Note(note, tone) => {
-                    let note = cut(&format!("    {}", printable(note)), width);
-                    text.push_str(&paint(&note, code(*tone), colour));
+                    let lines = wrap(&printable(note), width.saturating_sub(INDENT.len()));
+                    let painted =
+                        lines.iter().map(|line| format!("{INDENT}{}", paint(line, code(*tone), colour)));
+                    text.push_str(&painted.collect::<Vec<_>>().join("\n"));
                 }
             }
             text.push('\n');
@@ -179,6 +183,22 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Lines of at most `width` columns, broken between words; a word that is longer has a longer line.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +229,7 @@ mod tests {
             table().render(30, false),
             "NAME                COUNT\na-rather-long-name      7\n    why\n    and why else\n"
         );
-        assert_eq!(table().render(12, false), "NAME\na-rather-lo…\n    why\n    and why…\n");
+        assert_eq!(table().render(12, false), "NAME\na-rather-lo…\n    why\n    and why\n    else\n");
         assert!(table().render(0, false).starts_with("NAME"));
     }
 
