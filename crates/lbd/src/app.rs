@@ -171,7 +171,7 @@ impl App {
         loop {
             self.tell_liveness();
             let starting = lock(&self.state).life() == LifeState::Starting;
-            if starting && lock(&self.state).verdicts().is_complete() {
+            if starting && lock(&self.state).is_informed() {
                 self.open_for_business().await?;
             }
             tokio::select! {

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use balance::AdminState;
 use config::{LbConfig, ServerAddress};
+use health::Status;
 use tokio::sync::watch;
 use wire::{LifeState, Liveness, Verdict};
 
@@ -152,6 +154,23 @@ impl State {
         let saved = self.operator.set(backend, server, wish);
         self.reroute(now);
         Some(saved)
+    }
+
+    /// Whether routing has all it waits for at the start: a verdict on every server that is checked, and an address of
+    /// every other.
+    pub fn is_informed(&self) -> bool {
+        self.config.backends.iter().all(|backend| {
+            backend.servers.iter().all(|server| {
+                let held = self.verdicts.get(&backend.name, &server.name);
+                match held.map(|held| held.status()) {
+                    Some(Status::Up | Status::Down) => true,
+                    Some(Status::Unknown | Status::Unchecked) | None => {
+                        backend.check.is_none() && server.address.literal().is_some()
+                            || server.state == AdminState::Maint
+                    }
+                }
+            })
+        })
     }
 
     /// Servers whose name leads nowhere yet.

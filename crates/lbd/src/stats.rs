@@ -90,7 +90,8 @@ fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>,
         AdminState::Maint => Condition::Maint,
         AdminState::Drain => Condition::Drain,
         AdminState::Ready if view.address.is_none() => Condition::Down,
-        AdminState::Ready if view.weight.get() == 0 && !health.is_down() => Condition::NoLb,
+        // Without weight a server finishes what it has, as in HAProxy.
+        AdminState::Ready if view.weight.get() == 0 && !health.is_down() => Condition::Drain,
         AdminState::Ready => health,
     };
     let reason = match &held {

@@ -86,11 +86,6 @@ impl Verdicts {
         self.held.get(&(backend.to_owned(), server.to_owned()))
     }
 
-    /// Whether every verdict of the last snapshot is decided.
-    pub fn is_complete(&self) -> bool {
-        self.snapshots > 0 && self.held.values().all(|held| held.status() != Status::Unknown)
-    }
-
     /// Notes that the connection to healthd came or went.
     pub fn set_connected(&mut self, up: bool, now: Instant) {
         if self.connected.is_none_or(|connection| connection.up != up) {
@@ -174,7 +169,6 @@ mod tests {
         assert_eq!(held.status(), Status::Down);
         assert_eq!(held.address(), Some("192.0.2.1:80".parse().unwrap()));
         assert_eq!(held.at(later).downtime_ms, 10_000);
-        assert!(verdicts.is_complete());
 
         verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later);
         assert_eq!(verdicts.get("nginx", "nginx1").unwrap().status(), Status::Up);

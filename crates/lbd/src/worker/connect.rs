@@ -26,7 +26,7 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// Notes that a request has to go out again: its server closed the reused connection.
+    /// Notes that a request has to go out again: its server closed the connection without an answer.
     pub(crate) fn repeat(&mut self, backend: &Backend, seat: &Seat) {
         self.count(backend, seat);
     }

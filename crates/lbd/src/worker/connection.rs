@@ -272,7 +272,6 @@ impl Connection {
                 method: head.method,
                 version: head.version,
                 persistent: head.persistent && !self.worker.is_stopping() && !self.frontend.is_retired(),
-                reused,
                 body_allowance: allowance,
                 meter: &account.meter,
             };
@@ -281,7 +280,9 @@ impl Connection {
             let ended = exchange.run(&mut self.client, &mut server.stream, upload).await;
             account.seat = Some(seat);
             match ended {
-                Err(Failure::Stale) if repeatable && !repeated => {
+                // A server that stops closes idle connections and those just made alike. Repeating is safe for what is
+                // idempotent (RFC 9110 9.2.2); where the server may be at fault, the budget bounds it.
+                Err(Failure::Unanswered) if repeatable && !repeated && (reused || backend.spend_retry()) => {
                     repeated = true;
                     account.repeat(backend);
                 }
@@ -485,7 +486,7 @@ impl Connection {
 }
 
 impl Account {
-    /// A request goes out again, to another server, because its connection turned out to be closed.
+    /// A request goes out again, to another server, because its connection was closed without an answer.
     fn repeat(&mut self, backend: &Backend) {
         if let Some(seat) = self.seat.take() {
             self.attempts.repeat(backend, &seat);

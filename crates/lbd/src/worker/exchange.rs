@@ -30,8 +30,6 @@ pub(crate) struct Exchange<'a> {
     pub(crate) version: Version,
     /// Whether the client's connection may serve another request.
     pub(crate) persistent: bool,
-    /// Whether the server's connection has served a request before.
-    pub(crate) reused: bool,
     /// Bytes that the request's body may still have.
     pub(crate) body_allowance: u64,
     pub(crate) meter: &'a Meter,
@@ -275,7 +273,7 @@ impl Exchange<'_> {
 
     /// The server closed before its response's head was complete.
     fn closed_early(&self) -> Failure {
-        if self.reused && !self.meter.heard.get() { Failure::Stale } else { Failure::ServerClosed }
+        if self.meter.heard.get() { Failure::ServerClosed } else { Failure::Unanswered }
     }
 
     fn pass_head(&self, head: &ResponseHead, persistent: bool, buffer: &Buffer, out: &mut Vec<u8>) {

@@ -27,8 +27,8 @@ pub(crate) enum Failure {
     Connect,
     /// Connecting took too long.
     ConnectTimeout,
-    /// A reused connection closed before the response's first byte: the server may never have seen the request.
-    Stale,
+    /// The server closed before the response's first byte: it may never have seen the request.
+    Unanswered,
     /// The server closed before its response's head was complete.
     ServerClosed,
     /// The response's head did not come in time.
@@ -51,7 +51,7 @@ impl Failure {
             Self::RequestTimeout | Self::ClientStalled => Some(408),
             Self::ClientClosed | Self::ClientReset => None,
             Self::NoServer | Self::Connect | Self::ConnectTimeout => Some(503),
-            Self::Stale | Self::ServerClosed | Self::Response(_) | Self::ServerBroke => Some(502),
+            Self::Unanswered | Self::ServerClosed | Self::Response(_) | Self::ServerBroke => Some(502),
             Self::ServerTimeout | Self::ServerStalled => Some(504),
         }
     }
@@ -66,7 +66,7 @@ impl Failure {
             Self::ClientReset => Termination::CLIENT_IN_DATA,
             Self::NoServer | Self::Connect => Termination::SERVER_IN_CONNECT,
             Self::ConnectTimeout => Termination::SERVER_TIMEOUT_IN_CONNECT,
-            Self::Stale | Self::ServerClosed => Termination::SERVER_IN_HEAD,
+            Self::Unanswered | Self::ServerClosed => Termination::SERVER_IN_HEAD,
             Self::ServerTimeout => Termination::SERVER_TIMEOUT_IN_HEAD,
             Self::Response(_) => Termination::REFUSED_RESPONSE,
             Self::ServerBroke => Termination::SERVER_IN_DATA,
@@ -89,7 +89,8 @@ impl Failure {
     pub(crate) fn is_bad_response(self) -> bool {
         matches!(
             self,
-            Self::ServerClosed
+            Self::Unanswered
+                | Self::ServerClosed
                 | Self::ServerTimeout
                 | Self::Response(_)
                 | Self::ServerBroke
