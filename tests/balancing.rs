@@ -124,7 +124,8 @@ fn source_sticks_to_a_server_and_moves_only_the_clients_of_a_dead_one() {
 
 #[test]
 fn a_drained_server_gets_no_new_request_and_finishes_the_old() {
-    let stack = Stack::start();
+    // One worker: each of several would begin its own round.
+    let stack = Stack::builder().config(|config, _| config.lbd = "workers: 1".to_owned()).start();
     for nginx in &stack.nginx {
         nginx.file("slow", 40 << 10);
     }

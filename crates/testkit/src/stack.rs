@@ -270,7 +270,11 @@ impl StackBuilder {
         }
         if healthd && start_lbd {
             for number in 1..=servers {
-                stack.wait_for_status(&format!("s{number}"), "UP");
+                // Not its status: a server may be up and yet take nothing, by its weight or its state.
+                let name = format!("s{number}");
+                wait_until(&format!("server {name} has passed a check"), || {
+                    stack.stat("app", &name).text("check_status").ends_with("OK")
+                });
             }
         }
         stack
