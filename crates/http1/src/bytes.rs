@@ -88,6 +88,12 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// Without the blanks around it; `None` if it holds a tab. A tab is white space too, but in the fields that decide where a
+/// message ends or goes servers disagree about it, and only who wants to fool them sends one.
+pub(crate) fn trim_blanks(value: &[u8]) -> Option<&[u8]> {
+    (!value.contains(&b'\t')).then(|| trim(value))
+}
+
 /// The elements of a comma-separated list, trimmed, the empty ones too.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim)

@@ -1,6 +1,6 @@
 //! Where a body ends, as its head's fields say it (RFC 9112 section 6).
 
-use crate::bytes::{is_token, list, trim};
+use crate::bytes::{is_token, list, trim_blanks};
 use crate::fault::HeadFault;
 use crate::{Body, Version};
 
@@ -23,7 +23,7 @@ struct Coding {
 impl Framing {
     /// Takes a Content-Length. Returns false if it only repeats an earlier one, and is not to be sent on.
     pub(crate) fn content_length(&mut self, value: &[u8]) -> Result<bool, HeadFault> {
-        let value = parse_length(without_tabs(value).ok_or(HeadFault::ContentLength)?)?;
+        let value = parse_length(trim_blanks(value).ok_or(HeadFault::ContentLength)?)?;
         match self.length.replace(value) {
             None => Ok(true),
             Some(earlier) if earlier == value => Ok(false),
@@ -33,7 +33,7 @@ impl Framing {
 
     /// Takes a Transfer-Encoding. Parameters are no codings that we know, and chunked has none.
     pub(crate) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadFault> {
-        let value = without_tabs(value).ok_or(HeadFault::TransferEncoding)?;
+        let value = trim_blanks(value).ok_or(HeadFault::TransferEncoding)?;
         let coding = self.coding.get_or_insert_default();
         for element in list(value) {
             if coding.chunked || !is_token(element) {
@@ -58,11 +58,6 @@ impl Framing {
             (Some(_), None) => Ok(Some(Body::Chunked)),
         }
     }
-}
-
-/// The value, unless it holds a tab: allowed as white space, but only ever seen where a proxy is to be fooled.
-fn without_tabs(value: &[u8]) -> Option<&[u8]> {
-    (!value.contains(&b'\t')).then(|| trim(value))
 }
 
 /// Decimal digits alone, at most `i64::MAX`, which any server can hold.

@@ -9,7 +9,6 @@ mod case;
 mod support;
 
 use std::fs;
-use std::path::Path;
 
 use case::Case;
 use http1::{
@@ -30,13 +29,9 @@ fn arrivals(len: usize) -> Vec<Vec<usize>> {
 /// Runs every case of the files whose name begins with `prefix`.
 fn run(prefix: &str, least: usize, outcome: impl Fn(&Case, &[u8], &[usize]) -> String) {
     let bless = std::env::var_os("HTTP1_BLESS").is_some();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix));
     let mut count = 0;
     let mut wrong = Vec::new();
-    for path in paths {
-        let mut cases = case::parse(&fs::read_to_string(&path).unwrap());
+    for (path, mut cases) in case::files(prefix) {
         for case in &mut cases {
             count += 1;
             let input = case.input();

@@ -2,7 +2,7 @@
 
 use super::RequestHead;
 use super::line::{Form, RequestLine};
-use crate::bytes::{list, trim};
+use crate::bytes::{list, trim, trim_blanks};
 use crate::edits::Kind;
 use crate::fields::{Field, Fields, Lines, span_of, whole};
 use crate::name::Name;
@@ -115,7 +115,7 @@ impl Progress {
             Name::ContentLength => self.fields.content_length(span, value, false).map_err(RequestFault::from),
             Name::TransferEncoding => self.fields.transfer_encoding(value).map_err(RequestFault::from),
             Name::Upgrade => self.fields.upgrade(span, value).map_err(RequestFault::from),
-            Name::Host => self.host(buf, line, span, trim(value)),
+            Name::Host => self.host(buf, line, span, value),
             Name::Expect => self.expect(line, span, trim(value)),
             Name::Te => {
                 // Parameters, as in `trailers;q=0.5`, do not exist for trailers (RFC 9110 section 10.1.4).
@@ -136,12 +136,11 @@ impl Progress {
 
     /// Host is checked even where an absolute-form target replaces it (RFC 9112 section 3.2.2).
     fn host(&mut self, buf: &[u8], line: &RequestLine, span: Span, value: &[u8]) -> Result<(), RequestFault> {
-        if self.host.replace(span_of(buf, value)).is_some() {
+        if self.host.is_some() {
             return Err(RequestFault::HostRepeated);
         }
-        if !host::is_valid(value) {
-            return Err(RequestFault::Host);
-        }
+        let value = trim_blanks(value).filter(|value| host::is_valid(value)).ok_or(RequestFault::Host)?;
+        self.host = Some(span_of(buf, value));
         match line.form {
             Form::Origin => Ok(()),
             Form::Absolute(_) => self.edit(span, Kind::Drop),
@@ -157,7 +156,10 @@ impl Progress {
         if !value.eq_ignore_ascii_case(b"100-continue") {
             return Err(RequestFault::Expectation);
         }
-        self.expects_continue = true;
+        if std::mem::replace(&mut self.expects_continue, true) {
+            // Servers refuse a repetition.
+            return self.edit(span, Kind::Drop);
+        }
         Ok(())
     }
 

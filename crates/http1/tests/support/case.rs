@@ -1,6 +1,8 @@
 //! The text format of the corpus; its rules are in `corpus/README.md`.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// A case: an input and what is expected of it.
 #[derive(Clone, Debug)]
@@ -29,8 +31,17 @@ impl Case {
     }
 }
 
+/// The files of the corpus whose name begins with `prefix`, with their cases.
+pub(crate) fn files(prefix: &str) -> Vec<(PathBuf, Vec<Case>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix));
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), parse(&fs::read_to_string(path).unwrap()))).collect()
+}
+
 /// The cases of a file.
-pub(crate) fn parse(text: &str) -> Vec<Case> {
+fn parse(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut comments = Vec::new();
     let mut expecting = false;
