@@ -1,0 +1,71 @@
+# Everything is a script in scripts/; this file gives them names. `make` alone lists them.
+
+# Where rustup puts cargo, also in a shell that was started before it did.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+export ENGINE ?= auto
+PREFIX ?= /usr/local
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+SCRIPTS := $(shell grep -lrE '^\#!/(usr/bin/env bash|bin/sh)' scripts deploy tests .ci)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo-1 demo-1-down demo-1-status reload-1 images build test check fmt lint shellcheck deny docs doc-tests \
+    nextest install
+
+help: ## this list
+	@echo 'Tandem: high availability for the stateless layer. Targets:'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@echo 'ENGINE=docker|podman|netns chooses what the demo runs in; without it, what is there.'
+
+demo-1: ## build and start demo 1: lbd and healthd before three nginx
+	@scripts/demo up 1
+
+demo-1-status: ## what demo 1 is doing
+	@scripts/demo status
+
+reload-1: ## take the edited compose/lb.yaml into use
+	@scripts/demo reload
+
+demo-1-down: ## stop demo 1 and remove everything that it made
+	@scripts/demo down 1
+
+build: ## the programs as they ship, in target/release
+	@scripts/prerequisites build
+	@scripts/build
+
+images: build ## the demos' images (ENGINE=docker or podman)
+	@scripts/images $(if $(filter auto,$(ENGINE)),docker,$(ENGINE))
+
+test: ## everything that has to hold, from formatting to demos under attack
+	@scripts/prerequisites test
+	@$(MAKE) --no-print-directory lint deny docs build doc-tests nextest
+
+check: ## a quick look while working: does it compile, do the quick lints hold
+	cargo check --workspace --all-targets --locked
+	cargo fmt --all --check
+
+fmt: ## format the sources
+	cargo fmt --all
+
+lint: shellcheck ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+shellcheck:
+	shellcheck --external-sources $(SCRIPTS)
+
+deny: ## the policy for dependencies: licences, sources, duplicates, advisories
+	@scripts/deny
+
+docs: ## the API documentation, without a warning
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+doc-tests:
+	cargo test --workspace --doc --locked --quiet
+
+# The end-to-end tests attack the programs that ship.
+nextest:
+	TANDEM_BIN_DIR=$(abspath $(RELEASE)) cargo nextest run --workspace --locked
+
+install: build ## programs, systemd units and an example configuration (PREFIX, DESTDIR)
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/healthd $(RELEASE)/lbd $(RELEASE)/tandemctl
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-units

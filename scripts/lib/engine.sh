@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# What a demo runs in, and which one runs now. Needs say.sh.
+
+# on_engine ENGINE COMMAND...: the engines understand the same commands.
+on_engine() {
+    case $1 in
+        netns) scripts/engines/netns "${@:2}" ;;
+        docker | podman) ENGINE=$1 scripts/engines/compose "${@:2}" ;;
+    esac
+}
+
+answers() { have "$1" && timeout 20 "$1" info >/dev/null 2>&1; }
+
+# Sets `engine` from ENGINE, and says why when it had to be chosen.
+choose_engine() {
+    engine=${ENGINE:-auto}
+    case $engine in
+        docker | podman | netns) ;;
+        auto)
+            if answers docker; then
+                engine=docker reason="its daemon answers"
+            elif answers podman; then
+                engine=podman reason="it is here, and no Docker daemon answers"
+            else
+                engine=netns reason="neither Docker nor Podman answers"
+            fi
+            say "Engine: $engine ($reason). ENGINE=docker|podman|netns forces one."
+            ;;
+        *) die "there is no engine \"$engine\"" "ENGINE may be auto, docker, podman or netns." ;;
+    esac
+}
+
+# Sets `running_engine` and `running_demo`, empty when no demo runs.
+find_running() {
+    local candidate
+    running_engine='' running_demo=''
+    for candidate in netns docker podman; do
+        case $candidate in
+            netns) running_demo=$(cat /run/tandem-demo/demo 2>/dev/null || true) ;;
+            *) answers "$candidate" && running_demo=$(on_engine "$candidate" running | head -n 1) ;;
+        esac
+        if [ -n "$running_demo" ]; then
+            running_engine=$candidate
+            return
+        fi
+    done
+}
+
+# Removes whatever is there of a demo, in every engine, also what was left half started.
+down() { # DEMO
+    local candidate found=no
+    for candidate in docker podman; do
+        answers "$candidate" || continue
+        on_engine "$candidate" down "$1"
+    done
+    [ ! -d /run/tandem-demo ] || on_engine netns down "$1"
+    step "Demo $1 is gone."
+}

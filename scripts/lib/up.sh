@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# Starting a demo, from the sources to a healthy stack. Needs say.sh, engine.sh, ports.sh and health.sh.
+
+up() { # DEMO
+    local demo=$1
+    [ -e "compose/demo-$demo.yml" ] || die "there is no demo $demo"
+    step "Demo $demo"
+    find_running
+    if [ -z "$running_engine" ]; then
+        choose_engine
+        refuse_taken_ports
+    else
+        join_running "$demo"
+    fi
+    refuse_unreadable_configuration
+    [ -n "${TANDEM_BIN_DIR:-}" ] || scripts/prerequisites build
+    scripts/prerequisites "$engine"
+    scripts/build
+    [ "$engine" = netns ] || scripts/images "$engine"
+    step "Starting in $engine"
+    on_engine "$engine" up "$demo"
+    wait_until_healthy || {
+        explain_failure "$engine"
+        die "demo $demo does not work; above is what its parts said" "Remove it: make demo-$demo-down"
+    }
+    guide "$demo"
+}
+
+# A demo that runs is brought up to date where it runs.
+join_running() { # DEMO
+    [ "$running_demo" = "$1" ] || die "demo $running_demo runs, and the two never run together" \
+        "First: make demo-$running_demo-down"
+    engine=$running_engine
+    case ${ENGINE:-auto} in
+        auto | "$engine") say "It runs in $engine already; bringing it up to date." ;;
+        *) die "demo $1 runs in $engine already" "First: make demo-$1-down" ;;
+    esac
+}
+
+# The daemons read the configuration as a user of their own.
+refuse_unreadable_configuration() {
+    local unreadable
+    unreadable=$(find compose ! -perm -o=r -o -type d ! -perm -o=x)
+    [ -z "$unreadable" ] || die "the daemons run as a user that may not read ${unreadable//$'\n'/, }" \
+        "chmod -R a+rX compose"
+}
+
+guide() { # DEMO
+    cat <<GUIDE
+
+${BOLD}Demo $1 runs in $engine and is healthy.${PLAIN}
+
+Look at
+    http://localhost:$WEB_PORT         three nginx in turn: refresh the page
+    http://localhost:$STATS_PORT         what lbd does: servers, sessions, errors
+    http://localhost:$HEALTHD_PORT         what healthd sees: checks and verdicts
+    http://localhost:$PROMETHEUS_PORT/alerts  Prometheus, and its alerts
+
+Try
+    ./scripts/load-test.sh http://localhost:$WEB_PORT 300 0.02     about a third each, and no failure
+    ./scripts/demo stop nginx1      while the load test runs: still no failure
+    ./scripts/demo start nginx1     and it is back within 4 s
+    ./scripts/demo kill lb lbd      the load balancer itself: back in under a second
+    make demo-$1-status               the same picture in the terminal
+    edit compose/lb.yaml; make reload-$1     a change without a restart; a mistake is refused and explained
+
+docs/workshop.md continues from here. make demo-$1-down removes everything.
+GUIDE
+}

@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# The boxes' addresses, and their name server: dnsmasq in the switch's namespace. Needs box.sh.
+
+names_up() {
+    [ ! -e "$boxes/names.pid" ] || return 0
+    mkdir -p "$boxes/names"
+    # A second to keep an answer, and no such name for everything unknown, without asking anybody else.
+    ip netns exec "$switch" dnsmasq --conf-file=/dev/null --pid-file="$boxes/names.pid" --user=nobody \
+        --listen-address="$subnet.2" --bind-interfaces --no-hosts --addn-hosts="$boxes/names" --local-ttl=1 \
+        --no-resolv --local=/#/
+}
+
+names_down() {
+    [ ! -e "$boxes/names.pid" ] || kill "$(cat "$boxes/names.pid")" 2>/dev/null || true
+}
+
+name_is() { # NAME ADDRESS
+    printf '%s %s\n' "$2" "$1" >"$boxes/names/$1"
+    names_reload
+}
+
+name_is_gone() { # NAME
+    rm -f "$boxes/names/$1"
+    names_reload
+}
+
+names_reload() { kill -HUP "$(cat "$boxes/names.pid")"; }
+
+# The load balancer and Prometheus have addresses for good, since ports of the machine lead to them. An nginx gets
+# another one at each start, from .10 to .249 in turn, as containers may.
+address_for() { # NAME
+    local last=9
+    case $1 in
+        lb) echo "$subnet.3" ;;
+        prometheus) echo "$subnet.4" ;;
+        *)
+            [ ! -e "$boxes/last-address" ] || last=$(cat "$boxes/last-address")
+            last=$((last >= 249 ? 10 : last + 1))
+            echo "$last" >"$boxes/last-address"
+            echo "$subnet.$last"
+            ;;
+    esac
+}

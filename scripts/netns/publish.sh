@@ -1,0 +1,16 @@
+# shellcheck shell=bash
+# Ports of the machine that lead to a box, as `-p` does for containers: one socat each. Needs box.sh.
+
+publish() { # PORT ADDRESS ADDRESS-PORT
+    [ ! -e "$boxes/port-$1.pid" ] || return 0
+    setsid socat -T 3600 "TCP-LISTEN:$1,bind=${PUBLISH:-127.0.0.1},fork,reuseaddr,backlog=1024,max-children=512" \
+        "TCP:$2:$3" </dev/null >/dev/null 2>&1 &
+    echo $! >"$boxes/port-$1.pid"
+}
+
+unpublish() {
+    local pid
+    for pid in "$boxes"/port-*.pid; do
+        [ ! -e "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true
+    done
+}
