@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use http1::{BodyReader, Forward, RequestHead, RequestParser};
+use http1::{Body, BodyReader, Forward, RequestHead, RequestParser};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -224,6 +224,9 @@ impl Connection {
     ) -> Result<bool, Failure> {
         let rules = self.frontend.rules();
         let head = &request.head;
+        if matches!(head.body, Body::Length(length) if length > rules.body_max) {
+            return Err(Failure::RequestTooLong);
+        }
         let Some(input) = self.input.as_mut() else { return Err(Failure::ClientClosed) };
         let mut head_out = self.worker.heads.lend();
         let forward = Forward {
