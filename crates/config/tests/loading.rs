@@ -68,3 +68,30 @@ fn the_largest_file_is_no_burden() {
     let invalid = config::parse("lb.yaml", &text.replace(":80\n", "\n")).unwrap_err();
     assert_eq!(invalid.diagnostics.len(), 51);
 }
+
+#[test]
+fn hostile_files_are_refused_and_do_not_blow_up() {
+    const LARGE: usize = 1024 * 1024;
+    let aliases = format!("a: &a {}\nb: [{}*a]", "x".repeat(LARGE / 10), "*a, ".repeat(LARGE / 5));
+    let anchors =
+        (0..30).map(|n| format!("&a{n} [")).collect::<String>() + &"x,".repeat(LARGE / 3) + &"]".repeat(30);
+    let keys = (0..LARGE / 12).map(|n| format!("k{n}: v\n")).collect::<String>();
+    let frontends = (0..LARGE / 60).map(|n| format!("  f{n}: {{ bind: 127.0.0.1:80, backend: c{n} }}\n"));
+    let frontends = format!(
+        "backends: {{ b: {{ servers: {{ a: a:80 }} }} }}\nfrontends:\n{}",
+        frontends.collect::<String>()
+    );
+    let mut texts = vec![aliases, anchors, keys, frontends];
+    for piece in [
+        "[", "{a: ", "- ", "? ", "a: b\n", "- &a x\n", ": ", ":", "'", "\"", "!", "&", "*", "%a b\n",
+        "---\n", "\t", "|\n", ",",
+    ] {
+        texts.push(piece.repeat(LARGE / piece.len()));
+    }
+    for text in texts {
+        let invalid = config::parse("lb.yaml", &text).expect_err("it is no configuration");
+        assert!((1..=51).contains(&invalid.diagnostics.len()));
+        let longest = invalid.diagnostics.iter().map(|diagnostic| diagnostic.message.len()).max();
+        assert!(longest < Some(400), "{longest:?}");
+    }
+}

@@ -20,12 +20,12 @@ pub(crate) fn method(text: &str) -> Result<String, Problem> {
     Err(Problem::Unexpected)
 }
 
-/// A path, perhaps with a query: visible ASCII without a fragment (RFC 9112 3.2.1). `*` asks about the whole server.
+/// A path, perhaps with a query: visible ASCII without a fragment (RFC 9112 3.2.1).
 pub(crate) fn path(text: &str) -> Result<String, Problem> {
     if text.len() > 2048 {
         return Problem::because("a path has at most 2048 bytes");
     }
-    if !text.starts_with('/') && text != "*" {
+    if !text.starts_with('/') {
         let better = if text.contains("://") {
             String::new()
         } else {

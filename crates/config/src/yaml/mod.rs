@@ -241,7 +241,7 @@ impl Builder<'_> {
         if self.cost.saturating_add(cost) <= MAX_COST {
             return Ok(());
         }
-        Err(Stop { at, message: "too much content, with its aliases expanded".to_owned() })
+        Err(Stop { at, message: "too much content, counting what aliases stand for".to_owned() })
     }
 
     /// Puts a node where it belongs: into the innermost list or mapping, as a key or as a value.

@@ -76,6 +76,7 @@ const PLAIN: &[(&str, &str)] = &[
         "this alias stands for nothing, as no anchor of that name comes before it; quote a text that starts with \"*\"",
     ),
     ("anchor or alias", "a name is missing after the \"&\" or \"*\"; quote a text that starts with it"),
+    ("a tag", "a \"!\" starts a tag, which means nothing here; quote a text that starts with it"),
     ("unexpected character", "a text cannot start with this character; quote it"),
     ("plain scalar cannot start", "a text cannot start with \"-\" before a bracket or comma; quote it"),
     ("unprintable character", "an unprintable character"),

@@ -1,0 +1,141 @@
+//! `docs/configuration.md` says what the readers do: the same keys, what they take and their defaults; its examples work.
+#![expect(clippy::expect_used, clippy::panic, reason = "in a test, a panic is the failure message")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
+
+/// The cells of a table's row, if the line is one.
+fn cells(line: &str) -> Option<Vec<String>> {
+    let inner = line.strip_prefix("| ")?.strip_suffix('|')?;
+    Some(inner.split(" |").map(|cell| cell.trim().to_owned()).collect())
+}
+
+fn plain(cell: &str) -> String {
+    cell.replace('`', "")
+}
+
+/// The key tables of the document: each key with what it takes and its default.
+fn documented() -> BTreeMap<String, (String, String)> {
+    let mut found = BTreeMap::new();
+    let mut section = "";
+    let mut in_key_table = false;
+    for line in DOCUMENT.lines() {
+        if let Some(heading) = line.strip_prefix("##") {
+            section = heading.trim_start_matches('#').trim().trim_matches('`');
+        }
+        let Some(cells) = cells(line) else {
+            in_key_table &= line.starts_with("|---");
+            continue;
+        };
+        if cells == ["key", "takes", "default", "effect"] {
+            in_key_table = true;
+        } else if in_key_table {
+            let [key, takes, default, effect] = cells.as_slice() else { panic!("four cells: {line}") };
+            let key = plain(key);
+            let path = if section == "The file" { key } else { format!("{section}.{key}") };
+            assert!(effect.len() > 10, "{path} has no effect");
+            let before = found.insert(path.clone(), (plain(takes), plain(default)));
+            assert_eq!(before, None, "{path} is documented twice");
+        }
+    }
+    found
+}
+
+#[test]
+fn every_key_is_documented_as_it_is_read() {
+    let mut documented = documented();
+    for key in config::keys() {
+        let found = documented.remove(&key.path);
+        assert_eq!(found, Some((key.takes.clone(), key.default.clone())), "{}", key.path);
+    }
+    assert!(documented.is_empty(), "documented, but unknown: {documented:?}");
+}
+
+/// The keys that the readers name are those that they accept and write: a key cannot be left out of the list.
+#[test]
+fn every_key_that_can_be_written_is_in_the_list() {
+    let known: BTreeSet<&str> = config::keys().iter().map(|key| key.path.as_str()).collect();
+    let full = "
+frontends: { NAME: { bind: 127.0.0.1:80, backend: NAME } }
+backends:
+  NAME: { check: { http: { host: a, headers: { A: b } }, port: 1 }, servers: { NAME: a:80 } }
+";
+    let config = config::parse("lb.yaml", full).expect("it is right").config;
+    let effective: serde_yaml::Value =
+        serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
+    let mut written = BTreeSet::new();
+    collect(&effective, "", &mut written);
+    written.remove("backends.NAME.check.http.headers.A");
+    written.retain(|path| !path.ends_with(".NAME"));
+    written.insert("backends.NAME.check.tcp".to_owned());
+    assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
+}
+
+fn collect(value: &serde_yaml::Value, path: &str, paths: &mut BTreeSet<String>) {
+    for (key, value) in value.as_mapping().into_iter().flatten() {
+        let key = key.as_str().expect("keys are texts");
+        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        collect(value, &path, paths);
+        paths.insert(path);
+    }
+}
+
+#[test]
+fn every_example_works() {
+    let mut examples = 0;
+    let mut text: Option<(bool, String)> = None;
+    for line in DOCUMENT.lines() {
+        match (line, &mut text) {
+            ("```yaml", None) => text = Some((false, String::new())),
+            ("```yaml fragment", None) => text = Some((true, String::new())),
+            ("```", Some((fragment, example))) => {
+                works(*fragment, example);
+                examples += 1;
+                text = None;
+            }
+            (line, Some((_, example))) => {
+                example.push_str(line);
+                example.push('\n');
+            }
+            _ => {}
+        }
+    }
+    assert!(examples >= 8, "{examples} examples");
+}
+
+/// A fragment lacks what the others show: the required sections, and frontends for its backends.
+fn works(fragment: bool, example: &str) {
+    let mut whole = example.to_owned();
+    let has = |section: &str| example.lines().any(|line| line.starts_with(section));
+    if fragment && !has("backends:") {
+        whole += "backends: { nginx: { servers: { nginx1: nginx1:80 } } }\n";
+    }
+    if fragment && !has("frontends:") {
+        let backends: serde_yaml::Value = serde_yaml::from_str(&whole).expect("it is YAML");
+        let names = backends["backends"].as_mapping().expect("it has backends").keys();
+        whole += "frontends:\n";
+        for (index, name) in names.enumerate() {
+            let name = name.as_str().expect("a name is a text");
+            whole += &format!("  f{index}: {{ bind: 127.0.0.1:{}, backend: {name} }}\n", 9000 + index);
+        }
+    }
+    let loaded = config::parse("example", &whole).unwrap_or_else(|invalid| panic!("{invalid}\n{whole}"));
+    assert_eq!(loaded.warnings, [], "{whole}");
+}
+
+#[test]
+fn what_haproxy_users_are_told_to_use_exists() {
+    let table = DOCUMENT.split("## For those who know HAProxy").nth(1).expect("the table is there");
+    let mut rows = 0;
+    for row in table.lines().filter_map(cells).skip(1) {
+        let keys = row[1].split('`').skip(1).step_by(2).filter(|word| !word.starts_with("tandemctl"));
+        for word in keys {
+            let known =
+                config::keys().iter().any(|key| key.path == word || key.path.ends_with(&format!(".{word}")));
+            assert!(known, "{word} is no key");
+        }
+        rows += 1;
+    }
+    assert!(rows > 30, "{rows} rows");
+}
