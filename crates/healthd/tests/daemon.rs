@@ -253,17 +253,14 @@ fn what_lbd_saw_brings_the_next_check_forward() {
         connect_failures: 2,
         bad_responses: 1,
     };
-    // One observation is enough: after the first failed check the others follow in the fast interval. The engine may
-    // ignore one that comes right after a check.
-    wait_until("the server is down within its hour", || {
-        healthd
-            .request(Request::Observe { observations: vec![observation("s1"), observation("nobody")] })
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(100));
-        healthd.verdict("s1").status == Status::Down
-    });
-    let counted = healthd.metric("tandem_health_observations_total{kind=\"connect_failure\"}").unwrap();
-    assert!(counted >= 2.0 && counted % 2.0 == 0.0, "{counted}");
+    // One observation is enough: after the first failed check the others follow in the fast interval.
+    healthd
+        .request(Request::Observe { observations: vec![observation("s1"), observation("nobody")] })
+        .unwrap();
+    let down = healthd.wait_for_status("s1", Status::Down);
+    assert_eq!((down.failed_checks, last_code(&down)), (3, Some(CheckCode::L4Con)));
+    let counted = |kind| healthd.metric(&format!("tandem_health_observations_total{{kind=\"{kind}\"}}"));
+    assert_eq!((counted("connect_failure"), counted("bad_response")), (Some(2.0), Some(1.0)));
 }
 
 #[test]
