@@ -1,6 +1,6 @@
 //! lbd's control thread: it starts the workers, keeps their routing up to date, and answers operators.
 //!
-//! Its loop in [`App::run`] waits for signals, healthd, reload requests, addresses, and its own ticks; the admin server and
+//! Its loop, `App::run`, waits for signals, healthd, reload requests, addresses, and its own ticks; the admin server and
 //! the control socket are tasks beside it. Nothing here is on the path of a request.
 
 use std::collections::{BTreeMap, HashMap};
@@ -442,6 +442,8 @@ impl App {
             () = tokio::time::sleep(patience) => tracing::warn!("stop_timeout is over; lbd breaks off what is left"),
             _ = signals.next() => tracing::warn!("told again to stop; lbd breaks off what is left"),
         }
+        // Its absence tells at once that nobody is there; a killed lbd leaves it, and the next one replaces it.
+        let _ = std::fs::remove_file(self.context.socket("lbd"));
         // Workers that ended have handed over their last lines; the writer ends behind them.
         self.workers.clear();
         let writer = tokio::task::spawn_blocking(move || self.log_writer.join());

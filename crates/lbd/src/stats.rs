@@ -25,6 +25,7 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
             name: "FRONTEND".into(),
             status: status.to_string(),
             active: u64::from(state.accepts()),
+            address: frontend.config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             ..count_frontend(&frontend.counters)
         };
         rows.push(state.rates().fill(row));
@@ -56,6 +57,7 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
             status: if usable.clone().count() > 0 { Condition::Up } else { Condition::Down }.to_string(),
             weight: usable.clone().map(|row| row.weight).sum(),
             active: usable.count() as u64,
+            chosen: servers.iter().map(|row| row.chosen).sum(),
             retries: servers.iter().map(|row| row.retries).sum(),
             redispatches: servers.iter().map(|row| row.redispatches).sum(),
             failed_checks: servers.iter().map(|row| row.failed_checks).sum(),

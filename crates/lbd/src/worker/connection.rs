@@ -274,6 +274,7 @@ impl Connection {
                 heads: &self.worker.heads,
                 method: head.method,
                 version: head.version,
+                upgrade: head.upgrade,
                 persistent: head.persistent && !self.worker.is_stopping() && !self.frontend.is_retired(),
                 body_allowance: allowance,
                 meter: &account.meter,

@@ -28,6 +28,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) heads: &'a Pool<Vec<u8>>,
     pub(crate) method: Method,
     pub(crate) version: Version,
+    /// Whether the request asks to switch to another protocol.
+    pub(crate) upgrade: bool,
     /// Whether the client's connection may serve another request.
     pub(crate) persistent: bool,
     /// Bytes that the request's body may still have.
@@ -203,10 +205,13 @@ impl Exchange<'_> {
             }
             buffer.consume(head.len);
         };
-        let now = Instant::now();
-        self.meter.answered.set(Some(now));
+        if head.is_switching() && !self.upgrade {
+            // Nobody asked: what follows would mean one thing to the server and another to the client (RFC 9110 7.8).
+            return Err(Failure::ServerClosed);
+        }
+        self.meter.answered.set(Some(Instant::now()));
         self.meter.status.set(head.status);
-        if head.status == 101 {
+        if head.is_switching() {
             self.pass_head(&head, false, &buffer, &mut head_out);
             self.send(&mut to, &mut head_out, &[]).await?;
             buffer.consume(head.len);

@@ -2,9 +2,9 @@
 //! of a request.
 //!
 //! Tasks of a worker, all on its one thread:
-//! - the loop in [`run`]: takes new routing and commands from the control thread, and ticks;
+//! - the loop of [`run`]: takes new routing and commands from the control thread, and ticks;
 //! - one a listener: accepts connections;
-//! - one a client connection: see [`connection`].
+//! - one a client connection: see `connection.rs`.
 
 mod buffer;
 mod clock;
