@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::metrics::CONTENT_TYPE;
 
@@ -24,8 +26,10 @@ use crate::metrics::CONTENT_TYPE;
 const CONNECTIONS_MAX: usize = 128;
 /// How long a client may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may last, whatever it does.
+/// How long a connection may be used for further requests.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the request that is then being answered may still take.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the admin address.
 ///
@@ -72,11 +76,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
             Ok((stream, _)) => {
                 let service = TowerToHyperService::new(router.clone());
                 connections.spawn(async move {
-                    let mut http = http1::Builder::new();
-                    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                    let connection = http.serve_connection(TokioIo::new(stream), service);
-                    // Clients that break off or take too long are no news.
-                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+                    serve_connection(stream, service).await;
                     drop(seat);
                 });
             }
@@ -88,10 +88,20 @@ pub async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
+/// Clients that break off or take too long are no news.
+async fn serve_connection(stream: TcpStream, service: TowerToHyperService<Router>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -120,5 +130,41 @@ mod tests {
         );
         assert!(get(address, "/metric").await.contains("Try one of: / /metrics /health /ready"));
         server.abort();
+    }
+
+    async fn start() -> SocketAddr {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, router(String::new, || Ok(()), &[])));
+        address
+    }
+
+    /// Slow clients hold all seats, and lose them.
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_never_end_their_heads_make_room_for_others() {
+        let address = start().await;
+        let mut slow = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /health HTTP/1.1\r\nHost: ").await.unwrap();
+            slow.push(stream);
+        }
+        assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+        for mut stream in slow {
+            let mut rest = Vec::new();
+            // The daemon has closed it, properly or by a reset.
+            let _ = stream.read_to_end(&mut rest).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_can_be_changed_here() {
+        let address = start().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = "POST /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
     }
 }

@@ -48,7 +48,10 @@ impl ConfigFile {
 
     /// What was loaded, or could not be, is not: the old configuration stays in force, for this reason.
     pub fn refused(&mut self, reason: &str) {
-        tracing::error!(config = %self.path.display(), "reload refused, the old configuration stays in force");
+        let why = reason.lines().next().unwrap_or_default();
+        tracing::error!(
+            config = %self.path.display(), why, "reload refused, the old configuration stays in force"
+        );
         self.error = Some(reason.to_owned());
     }
 
@@ -83,9 +86,11 @@ fn load(path: &Path) -> Result<LbConfig, Invalid> {
 
 fn log(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
+        // An event is one line; the help is on a line of its own.
+        let text = diagnostic.to_string().replace("\n  ", "; ");
         match diagnostic.severity {
-            Severity::Error => tracing::error!("{diagnostic}"),
-            Severity::Warning => tracing::warn!("{diagnostic}"),
+            Severity::Error => tracing::error!("{text}"),
+            Severity::Warning => tracing::warn!("{text}"),
         }
     }
 }

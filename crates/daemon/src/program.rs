@@ -110,10 +110,14 @@ impl Program {
         if args.check {
             return self.check(&config);
         }
-        if let Err(error) = log::start(args.log_format, &args.log_level, std::io::stderr().is_terminal()) {
-            eprintln!("{}: --log-level or TANDEM_LOG: {error:#}", self.name);
-            return ExitCode::from(2);
-        }
+        // Held to the end, so that the last events are written.
+        let _log = match log::start(args.log_format, &args.log_level, std::io::stderr().is_terminal()) {
+            Ok(log) => log,
+            Err(error) => {
+                eprintln!("{}: --log-level or TANDEM_LOG: {error:#}", self.name);
+                return ExitCode::from(2);
+            }
+        };
         let context = Context {
             name: self.name,
             config,

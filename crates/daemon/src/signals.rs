@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 pub enum Signal {
     /// Finish and stop; the second time, stop at once.
     Stop,
-    /// Read the configuration again.
+    /// Read the configuration again. Never comes after [`Signal::Stop`].
     Reload,
 }
 
@@ -19,6 +19,7 @@ pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hangup: Stream,
+    stopping: bool,
 }
 
 impl Signals {
@@ -31,15 +32,19 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            stopping: false,
         })
     }
 
     /// The next signal. Cancel safe.
     pub async fn next(&mut self) -> Signal {
-        tokio::select! {
+        let signal = tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.hangup.recv() => Signal::Reload,
-        }
+            // There is nothing to reload while stopping, and a reload is no reason to stop at once.
+            _ = self.hangup.recv(), if !self.stopping => Signal::Reload,
+        };
+        self.stopping |= signal == Signal::Stop;
+        signal
     }
 }
