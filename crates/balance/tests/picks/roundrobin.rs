@@ -1,6 +1,6 @@
 //! In turn, in proportion to weight, and smoothly.
 
-use balance::{Algorithm, Balancer, Health, ServerView, Tick, Tried};
+use balance::{AdminState, Algorithm, Balancer, Health, ServerView, Tick, Tried};
 use proptest::prelude::*;
 
 use crate::{Bench, CLIENT, START, count, server, servers};
@@ -59,15 +59,20 @@ fn a_server_that_was_skipped_does_not_catch_up() {
 }
 
 #[test]
-fn a_server_that_was_down_does_not_catch_up() {
-    let up = servers(&[3, 1, 1]);
-    let down = [ServerView { health: Health::Down, ..up[0].clone() }, up[1].clone(), up[2].clone()];
-    let mut bench = Bench::new(ROUNDROBIN, up.clone());
-    bench.adopt(down.to_vec());
-    assert!(!bench.picks(300).contains(&"s0".to_owned()));
-    bench.adopt(up);
-    let names = bench.picks(50);
-    assert_eq!(count(&names), [("s0", 30), ("s1", 10), ("s2", 10)].into());
+fn a_server_that_was_unusable_does_not_catch_up() {
+    let all = servers(&[3, 1, 1]);
+    let unusable = [
+        ServerView { health: Health::Down, ..all[0].clone() },
+        ServerView { admin: AdminState::Drain, ..all[0].clone() },
+    ];
+    for unusable in unusable {
+        let mut bench = Bench::new(ROUNDROBIN, all.clone());
+        bench.adopt(vec![unusable, all[1].clone(), all[2].clone()]);
+        assert!(!bench.picks(300).contains(&"s0".to_owned()));
+        bench.adopt(all.clone());
+        let names = bench.picks(50);
+        assert_eq!(count(&names), [("s0", 30), ("s1", 10), ("s2", 10)].into());
+    }
 }
 
 #[test]
