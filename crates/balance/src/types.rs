@@ -150,4 +150,9 @@ impl Tick {
     pub const fn after(self, millis: u64) -> Self {
         Self(self.0.saturating_add(millis))
     }
+
+    /// Milliseconds since an earlier moment; zero for a later one.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
 }

@@ -156,8 +156,7 @@ impl Worker {
                 Some(known) => known.adopt(backend),
                 None => {
                     // Workers start at different points of the rotation.
-                    let seed = (self.id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                    let new = Backend::new(backend, self.id, self.clock, seed);
+                    let new = Backend::new(backend, self.id, self.clock, self.id as u64);
                     backends.insert(backend.name.clone(), Rc::new(new));
                 }
             }

@@ -73,7 +73,7 @@ impl Backend {
             name: routing.name.as_str().into(),
             rules: Cell::new(routing.rules),
             balancer: RefCell::new(Balancer::new(routing.view.clone(), seed)),
-            budget: RefCell::new(RetryBudget::new(routing.rules.retry_budget)),
+            budget: RefCell::new(RetryBudget::new(routing.rules.retry_budget, clock.tick())),
             servers: RefCell::default(),
             counters: counted(&routing.counters),
             clock,
@@ -85,7 +85,7 @@ impl Backend {
     /// Takes the backend as it is now. Requests in flight keep what they hold.
     pub(crate) fn adopt(&self, routing: &routing::Backend) {
         if self.rules.get().retry_budget != routing.rules.retry_budget {
-            *self.budget.borrow_mut() = RetryBudget::new(routing.rules.retry_budget);
+            *self.budget.borrow_mut() = RetryBudget::new(routing.rules.retry_budget, self.clock.tick());
         }
         self.rules.set(routing.rules);
         self.balancer.borrow_mut().adopt(routing.view.clone());
@@ -132,7 +132,7 @@ impl Backend {
 
     /// Whether another retry is within the budget.
     pub(crate) fn spend_retry(&self) -> bool {
-        self.budget.borrow_mut().spend()
+        self.budget.borrow_mut().spend(self.clock.tick())
     }
 
     /// The server for a client's request, and its seat there.
