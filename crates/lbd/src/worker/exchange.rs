@@ -114,7 +114,7 @@ impl Exchange<'_> {
             let Upload { head, body, input } = upload;
             let up = self.upload(from_client, to_server, head, body, input, &uploaded);
             let down = self.download(from_server, to_client, &uploaded);
-            both(up, down, &uploaded).await
+            both(up, down).await
         };
         match self.deadline.guard(work).await {
             Ok(result) => result,
@@ -300,7 +300,6 @@ impl Exchange<'_> {
 async fn both(
     up: impl Future<Output = Result<(), Failure>>,
     down: impl Future<Output = Result<Ended, Failure>>,
-    uploaded: &Cell<bool>,
 ) -> Result<Ended, Failure> {
     let mut up = pin!(up);
     let mut down = pin!(down);
@@ -312,8 +311,7 @@ async fn both(
                 return Poll::Ready(Err(failure));
             }
         }
-        // Nothing can be answered before anything was asked; so the usual request is written before it is waited for.
-        if up_ended || !uploaded.get() { down.as_mut().poll(cx) } else { Poll::Pending }
+        down.as_mut().poll(cx)
     })
     .await
 }
