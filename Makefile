@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 export ENGINE ?= auto
 PREFIX ?= /usr/local
-RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+PROGRAMS := $(or $(TANDEM_BIN_DIR),$(or $(CARGO_TARGET_DIR),target)/release)
 SCRIPTS := $(shell grep -lrE '^\#!/(usr/bin/env bash|bin/sh)' scripts deploy tests .ci)
 
 .DEFAULT_GOAL := help
@@ -13,7 +13,7 @@ SCRIPTS := $(shell grep -lrE '^\#!/(usr/bin/env bash|bin/sh)' scripts deploy tes
 
 help: ## this list
 	@echo 'Tandem: high availability for the stateless layer. Targets:'
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s%s\n", $$1, $$2 }' Makefile
 	@echo 'ENGINE=docker|podman|netns chooses what the demo runs in; without it, what is there.'
 
 demo-1: ## build and start demo 1: lbd and healthd before three nginx
@@ -46,7 +46,9 @@ check: ## a quick look while working: does it compile, do the quick lints hold
 fmt: ## format the sources
 	cargo fmt --all
 
-lint: shellcheck ## formatting and lints
+lint: ## formatting and lints
+	@scripts/prerequisites lint
+	@$(MAKE) --no-print-directory shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
@@ -54,6 +56,7 @@ shellcheck:
 	shellcheck --external-sources $(SCRIPTS)
 
 deny: ## the policy for dependencies: licences, sources, duplicates, advisories
+	@scripts/prerequisites lint
 	@scripts/deny
 
 docs: ## the API documentation, without a warning
@@ -64,8 +67,8 @@ doc-tests:
 
 # The end-to-end tests attack the programs that ship.
 nextest:
-	TANDEM_BIN_DIR=$(abspath $(RELEASE)) cargo nextest run --workspace --locked
+	TANDEM_BIN_DIR=$(abspath $(PROGRAMS)) cargo nextest run --workspace --locked
 
 install: build ## programs, systemd units and an example configuration (PREFIX, DESTDIR)
-	install -D -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/healthd $(RELEASE)/lbd $(RELEASE)/tandemctl
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)/healthd $(PROGRAMS)/lbd $(PROGRAMS)/tandemctl
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-units
