@@ -203,11 +203,11 @@ fn a_transition_is_one_event_in_the_log() {
     let mut stack = Stack::start();
     stack.nginx[0].stop();
     stack.wait_for_status("s1", "DOWN");
-    assert_eq!(transitions(&stack, "s1", "DOWN"), 1, "{}", stack.healthd.stderr());
+    assert_eq!(transitions(&stack, "s1", "is DOWN"), 1, "{}", stack.healthd.stderr());
     stack.nginx[0].restart();
     stack.wait_for_status("s1", "UP");
-    wait_for("the event of the return", || (transitions(&stack, "s1", " UP") >= 1).then_some(()));
-    assert_eq!(transitions(&stack, "s1", "DOWN"), 1, "{}", stack.healthd.stderr());
+    wait_for("the event of the return", || (transitions(&stack, "s1", "is UP") == 2).then_some(()));
+    assert_eq!(transitions(&stack, "s1", "is DOWN"), 1, "{}", stack.healthd.stderr());
 }
 
 #[test]

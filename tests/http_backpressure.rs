@@ -41,7 +41,6 @@ fn a_client_that_does_not_read_holds_up_the_server() {
     });
     let before = stack.lbd.memory_kib();
     let mut client = stack.client();
-    client.shrink_receive_buffer();
     client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
 
     let held = wait_for_standstill("the server is held up", &sent);

@@ -4,7 +4,7 @@ use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::wait::PATIENCE;
 
@@ -98,11 +98,6 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, buffer: Vec::new() })
-    }
-
-    /// Makes the kernel hold little on the way, so that the other side feels it when this one does not read.
-    pub fn shrink_receive_buffer(&self) {
-        SockRef::from(&self.stream).set_recv_buffer_size(4096).expect("a socket option of an own socket");
     }
 
     /// Sends bytes as they are.
