@@ -30,6 +30,13 @@ choose_engine() {
     esac
 }
 
+# A chosen engine that does not answer is better explained than tried.
+refuse_silent_engine() { # ENGINE
+    [ "$1" = netns ] || answers "$1" || die "$1 does not answer to $(id -un); \`$1 info\` says why" \
+        "Is its daemon running (systemctl start $1), and may you use it (usermod -aG $1 $(id -un), then log in again)?" \
+        "Without it: ENGINE=netns make demo-1"
+}
+
 # Sets `running_engine` and `running_demo`, empty when no demo runs.
 find_running() {
     local candidate

@@ -30,7 +30,7 @@ install_wanted() {
     can_be_root || die "missing packages, and no right to install them. As root, run:" \
         "apt-get update && apt-get install --no-install-recommends ${packages[*]}"
 
-    step "Installing from the distribution: ${packages[*]}"
+    step "Installing from the distribution (may take a minute): ${packages[*]}"
     apt update || warn "apt-get update failed; trying with the lists that are here"
     for package in "${optional[@]}"; do
         apt-cache show "$package" >/dev/null 2>&1 && packages+=("$package")
@@ -46,8 +46,14 @@ install_wanted() {
     if [[ " ${packages[*]} " == *" docker.io "* ]]; then start_docker; fi
 }
 
+# What apt-get says matters only when it fails.
 apt() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 "$@"
+    local output
+    output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+        -o Acquire::Retries=2 "$@" 2>&1) || {
+        printf '%s\n' "$output" | tail -n 20 >&2
+        return 1
+    }
 }
 
 install_once() { apt install -y --no-install-recommends "$@"; }
@@ -71,7 +77,7 @@ hold_services() {
     as_root tee $policy >/dev/null <<POLICY
 #!/bin/sh
 # Written by Tandem's scripts/prerequisites for the length of one installation.
-case "\$1" in $(printf '%s|%s.service|' "${held_services[@]}" "${held_services[@]}")none) exit 101 ;; esac
+case "\${1%.service}" in $(printf '%s|' "${held_services[@]}")docker) exit 101 ;; esac
 exit 0
 POLICY
     as_root chmod 755 $policy
@@ -84,20 +90,25 @@ release_services() {
     local service
     for service in "${held_services[@]}"; do
         [ -e "/lib/systemd/system/$service.service" ] || continue
-        as_root systemctl --quiet disable "$service.service" 2>/dev/null || true
-        say "$service is installed and stays off: \`systemctl enable --now $service\` would start it."
+        if have systemctl; then
+            as_root systemctl --quiet disable "$service.service" 2>/dev/null
+        else
+            as_root update-rc.d "$service" disable
+        fi || warn "$service is installed now, and could not be kept from starting at the next boot"
     done
     held_services=()
 }
 
+# Docker is wanted running. It is started apart, so that its trouble is told apart from the installation's.
 start_docker() {
     docker info >/dev/null 2>&1 && return
     step "Starting Docker's daemon"
-    as_root service docker start || true
     local _
-    for _ in {1..30}; do
-        docker info >/dev/null 2>&1 && return
-        sleep 1
-    done
-    warn "Docker is installed, but its daemon does not answer to $(id -un); see \`docker info\`"
+    if as_root service docker start; then
+        for _ in {1..30}; do
+            as_root docker info >/dev/null 2>&1 && return
+            sleep 1
+        done
+    fi
+    warn "Docker is installed, but its daemon does not start; its log says why"
 }

@@ -15,6 +15,7 @@ up() { # DEMO
     refuse_unreadable_configuration
     [ -n "${TANDEM_BIN_DIR:-}" ] || scripts/prerequisites build
     scripts/prerequisites "$engine"
+    refuse_silent_engine "$engine"
     scripts/build
     [ "$engine" = netns ] || scripts/images "$engine"
     step "Starting in $engine"
