@@ -106,6 +106,8 @@ fn a_reload_with_a_bad_file_changes_nothing() {
 fn servers_come_and_go_by_reload_and_nothing_is_lost() {
     let mut stack = Stack::start();
     let load = Load::default().start(stack.web());
+    // New connections have to find somebody at every moment, too.
+    let visitors = Load { keep_alive: false, ..Load::default() }.start(stack.web());
     load.wait_for_requests(50);
 
     let name = stack.add_nginx();
@@ -121,6 +123,7 @@ fn servers_come_and_go_by_reload_and_nothing_is_lost() {
     // From now on nobody asks it, so it can go.
     stack.nginx[0].stop();
     load.wait_for_requests(100);
+    visitors.stop().assert_nothing_lost();
     let report = load.stop();
     report.assert_nothing_lost();
     assert!(report.by_instance.contains_key(&4), "{report:?}");

@@ -275,6 +275,11 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).expect("the connection is open");
     }
 
+    /// The same, on a connection that may have ended meanwhile.
+    pub fn finish_sending_if_open(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// The other end's view of this connection: its own address.
     ///
     /// # Panics

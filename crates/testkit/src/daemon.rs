@@ -71,6 +71,7 @@ pub struct Daemon {
     dir: PathBuf,
     namespace: Option<String>,
     args: Vec<String>,
+    open_files: Option<u32>,
     process: Option<Process>,
 }
 
@@ -78,7 +79,14 @@ impl Daemon {
     /// A daemon that will read `DIR/lb.yaml`, put its socket into `DIR`, and its output into `DIR/NAME.out` and
     /// `DIR/NAME.err`.
     pub fn new(program: Program, dir: &Path) -> Self {
-        Self { program, dir: dir.to_owned(), namespace: None, args: Vec::new(), process: None }
+        Self {
+            program,
+            dir: dir.to_owned(),
+            namespace: None,
+            args: Vec::new(),
+            open_files: None,
+            process: None,
+        }
     }
 
     /// The same, to be run inside a network namespace.
@@ -90,6 +98,11 @@ impl Daemon {
     /// Further arguments for the next start.
     pub fn args(&mut self, args: &[&str]) {
         self.args = args.iter().map(|&arg| arg.to_owned()).collect();
+    }
+
+    /// The limit of open files for the next start.
+    pub fn open_files(&mut self, limit: u32) {
+        self.open_files = Some(limit);
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -120,13 +133,14 @@ impl Daemon {
         assert!(!self.is_running(), "{} runs already", self.program.name());
         let (reader, writer) = std::io::pipe().expect("a pipe");
         // The shell moves the pipe from descriptor 0, where Rust can put it, to descriptor 3, and becomes the daemon.
-        let script = r#"exec "$@" --ready-fd 3 3>&0 0</dev/null"#;
+        let limit = self.open_files.map(|limit| format!("ulimit -n {limit}; ")).unwrap_or_default();
+        let script = format!(r#"{limit}exec "$@" --ready-fd 3 3>&0 0</dev/null"#);
         let mut command = match &self.namespace {
             Some(name) => Netns::command_in(name, "sh"),
             None => Command::new("sh"),
         };
         command
-            .args(["-c", script, "sh"])
+            .args(["-c", &script, "sh"])
             .arg(binary(self.program))
             .arg("--config")
             .arg(self.config())
