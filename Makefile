@@ -69,6 +69,8 @@ doc-tests:
 nextest:
 	TANDEM_BIN_DIR=$(abspath $(PROGRAMS)) cargo nextest run --workspace --locked
 
-install: build ## programs, systemd units and an example configuration (PREFIX, DESTDIR)
+# As root, who need not have a Rust toolchain: `make build && sudo make install`.
+install: ## programs, systemd units and an example configuration, after `make build` (PREFIX, DESTDIR)
+	@test -x $(PROGRAMS)/lbd || { echo 'error: nothing is built yet: run make build first, as yourself' >&2; exit 1; }
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)/healthd $(PROGRAMS)/lbd $(PROGRAMS)/tandemctl
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-units

@@ -52,18 +52,18 @@ guide() { # DEMO
 ${BOLD}Demo $1 runs in $engine and is healthy.${PLAIN}
 
 Look at
-    http://localhost:$WEB_PORT         three nginx in turn: refresh the page
-    http://localhost:$STATS_PORT         what lbd does: servers, sessions, errors
-    http://localhost:$HEALTHD_PORT         what healthd sees: checks and verdicts
-    http://localhost:$PROMETHEUS_PORT/alerts  Prometheus, and its alerts
+    http://localhost:$WEB_PORT    three nginx in turn: refresh the page
+    http://localhost:$STATS_PORT    what lbd does: servers, requests, errors
+    http://localhost:$HEALTHD_PORT    what healthd sees: checks and verdicts
+    http://localhost:$PROMETHEUS_PORT    Prometheus, with alerts for a server or a daemon that is down
 
 Try
-    ./scripts/load-test.sh http://localhost:$WEB_PORT 300 0.02     about a third each, and no failure
-    ./scripts/demo stop nginx1      while the load test runs: still no failure
-    ./scripts/demo start nginx1     and it is back within 4 s
-    ./scripts/demo kill lb lbd      the load balancer itself: back in under a second
-    make demo-$1-status               the same picture in the terminal
-    edit compose/lb.yaml; make reload-$1     a change without a restart; a mistake is refused and explained
+    ./scripts/load-test.sh http://localhost:$WEB_PORT 300 0.02    a third each, and no failure
+    ./scripts/demo stop nginx1     during a load test: still no failure
+    ./scripts/demo start nginx1    and it takes its share again within 5 s
+    ./scripts/demo kill lb lbd     the load balancer itself: back in under a second
+    make demo-$1-status             the state of everything in the terminal
+    edit compose/lb.yaml, then make reload-$1: no restart, and a mistake is refused and explained
 
 docs/workshop.md continues from here. make demo-$1-down removes everything.
 GUIDE
