@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use testkit::{Load, Process, SERVER_PORT, Stack, skip, wait_until};
+use testkit::{Load, Process, SERVER_PORT, Stack, skip, text_command, wait_until};
 
 /// dnsmasq with a table of names that tests change.
 struct NameServer {
@@ -112,6 +112,10 @@ fn a_name_that_is_gone_does_not_come_up_on_somebody_elses_address() {
     for server in ["s1", "s2"] {
         stack.wait_for_status(server, "DOWN");
     }
+    wait_until("the names are known to be gone", || {
+        let resolvers = text_command(&stack.healthd.socket(), "show resolvers");
+        resolvers.matches("NXDOMAIN").count() == 2
+    });
     // The second server comes back on the address that was the first one's; the first has not come back.
     stack.nginx[1].restart_on(old);
     names.change(&[("two.test", old)]);

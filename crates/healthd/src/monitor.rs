@@ -232,6 +232,10 @@ impl Monitor {
             return self.unresolved();
         };
         if self.record.status() == Status::Down {
+            if self.name.as_mut().is_some_and(|name| name.resolved().gone) {
+                // Addresses are given to others: what answers there now is not this server.
+                return self.unresolved();
+            }
             // Whoever comes back often does so elsewhere: the name is asked for while the check waits for the old address.
             self.doubt_name();
         }

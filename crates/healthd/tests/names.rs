@@ -65,7 +65,7 @@ async fn an_address_that_changes_vanishes_and_returns() {
     let queries = counter();
     let names = Names::new(&config(&[dns.address]), files(&dir), queries.clone());
     let mut watch = names.watch("nginx1", 0);
-    assert_eq!(watch.resolved(), Resolved { address: None, error: None, asked: false });
+    assert_eq!(watch.resolved(), Resolved { address: None, error: None, gone: false, asked: false });
     until_address(&mut watch, "10.9.0.1").await;
 
     dns.change("10.9.0.2 nginx1\n");

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use testkit::{Addresses, Client, Load, Network, Nginx, RawServer, get, is_root, skip};
+use testkit::{Addresses, Client, Load, Network, Nginx, RawServer, get, is_root, skip, wait_until};
 
 #[test]
 fn nginx_serves_stops_and_comes_back() {
@@ -21,12 +21,14 @@ fn nginx_serves_stops_and_comes_back() {
     client.send("PUT /upload/some HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!(client.response().status, 201);
     assert_eq!(nginx.uploaded("some").as_deref(), Some(b"hello".as_slice()));
+    // nginx logs a request when it has answered it.
+    let logged = || nginx.requests().iter().any(|line| line == "PUT /upload/some 201");
+    wait_until("the upload is in nginx's log", logged);
 
     nginx.stop();
     assert!(Client::try_connect(nginx.address(), None).is_err());
     nginx.restart_on(addresses.socket(12, 7081));
     assert_eq!(get(addresses.socket(12, 7081), "/").instance(), Some(7));
-    assert!(nginx.requests().iter().any(|line| line == "PUT /upload/some 201"), "{:?}", nginx.requests());
 }
 
 #[test]

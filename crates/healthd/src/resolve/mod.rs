@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::Resolution;
 
-use lookup::{Answer, Failure, Lookup};
+use lookup::{Answer, Failure, FailureKind, Lookup};
 use slots::Slots;
 
 pub use lookup::SystemFiles;
@@ -70,6 +70,8 @@ struct State {
     addresses: Vec<IpAddr>,
     slots: Slots,
     error: Option<Arc<str>>,
+    /// Whether the last answer was that there is no such name, or no address of it.
+    gone: bool,
     /// When the name is asked for next; none before the first question has ended.
     next: Option<Instant>,
     resolved: u64,
@@ -90,6 +92,8 @@ pub struct Resolved {
     pub address: Option<IpAddr>,
     /// Why there is no address, or why the one given is the last known.
     pub error: Option<Arc<str>>,
+    /// Whether the name servers say that it has no address: then the one given may be somebody else's by now.
+    pub gone: bool,
     /// Whether the first question has ended.
     pub asked: bool,
 }
@@ -156,6 +160,7 @@ impl NameWatch {
         Resolved {
             address: state.slots.get(self.slot),
             error: state.error.clone(),
+            gone: state.gone,
             asked: state.next.is_some(),
         }
     }
@@ -263,6 +268,7 @@ impl State {
     fn resolved(&mut self, name: &str, mut answer: Answer) -> bool {
         self.resolved += 1;
         let recovered = self.error.take().is_some();
+        self.gone = false;
         if !answer.complete {
             // One address family was not answered: what was known of it still holds.
             answer.addresses.extend(&self.addresses);
@@ -284,6 +290,7 @@ impl State {
         if self.error.is_none() {
             warn!(%name, reason = failure.text, last_known = %list(&self.addresses), "name does not resolve");
         }
+        self.gone = matches!(failure.kind, FailureKind::NxDomain | FailureKind::NoData);
         let text = Some(Arc::from(failure.text));
         let changed = self.error != text;
         self.error = text;
