@@ -158,8 +158,8 @@ fn a_reused_connection_that_dies_costs_an_idempotent_request_nothing() {
     // Every connection answers once, reads a second request, and dies.
     let (stack, server) = Stack::builder().start_before(move |peer| {
         peer.read_request()?;
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
         count.fetch_add(1, SeqCst);
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
         peer.read_request().map(drop)
     });
     let mut client = stack.client();

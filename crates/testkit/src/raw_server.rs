@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -25,6 +26,7 @@ use crate::wait::PATIENCE;
 pub struct RawServer {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,20 +50,20 @@ impl RawServer {
         let listener =
             TcpListener::bind(address).unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"));
         let shared = Arc::new(Shared::default());
-        let (script, accepting) = (Arc::new(script), Arc::clone(&shared));
-        std::thread::spawn(move || {
+        let (script, state) = (Arc::new(script), Arc::clone(&shared));
+        let accepting = std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if accepting.stop.load(SeqCst) {
+                if state.stop.load(SeqCst) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let mut peer = Peer::new(stream, Arc::clone(&accepting));
+                let mut peer = Peer::new(stream, Arc::clone(&state));
                 let script = Arc::clone(&script);
                 // A script that fails only lost its peer, which is what some scripts are about.
                 std::thread::spawn(move || script(&mut peer));
             }
         });
-        Self { address, shared }
+        Self { address, shared, accepting: Some(accepting) }
     }
 
     /// Where it listens.
@@ -87,8 +89,11 @@ impl Drop for RawServer {
             // One that is closed already is what we want.
             let _ = connection.shutdown(Shutdown::Both);
         }
-        // Wakes the accepting thread, which then gives the address back.
-        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        // Wakes the accepting thread, which then gives the address back: the next server may want it.
+        let woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok();
+        if let Some(accepting) = self.accepting.take().filter(|_| woken) {
+            let _ = accepting.join();
+        }
     }
 }
 
