@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use testkit::{Process, Stack, get, wait_for, wait_until};
+use testkit::{Process, Stack, get, needs, wait_for, wait_until};
 
 /// halog expects the five fields that syslog puts before a line: have it start with the line's own first.
 const SKIP: &str = "-4";
@@ -42,6 +42,7 @@ fn access_log(stack: &Stack, lines: usize) -> String {
 
 #[test]
 fn halog_reads_the_access_log() {
+    needs!("halog");
     let stack = Stack::start();
     let mut client = stack.client();
     for _ in 0..6 {
@@ -90,6 +91,7 @@ fn a_line_of_the_access_log_has_haproxys_fields() {
 
 #[test]
 fn what_went_wrong_is_in_the_access_log() {
+    needs!("halog");
     let stack = Stack::builder()
         .servers(0)
         .unchecked()
@@ -173,6 +175,7 @@ fn events_can_be_json() {
 
 #[test]
 fn promtool_accepts_the_metrics_of_both_daemons() {
+    needs!("promtool");
     let mut stack = Stack::start();
     testkit::Load::default().run(stack.web(), 30).assert_nothing_lost();
     stack.nginx[0].stop();
@@ -192,6 +195,7 @@ fn promtool_accepts_the_metrics_of_both_daemons() {
 
 #[test]
 fn a_real_prometheus_scrapes_both_daemons_and_answers() {
+    needs!("prometheus");
     let mut stack = Stack::start();
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("prometheus.yml");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use testkit::{Load, Process, SERVER_PORT, Stack, skip, text_command, wait_until};
+use testkit::{Load, Process, SERVER_PORT, Stack, needs, text_command, wait_until};
 
 /// dnsmasq with a table of names that tests change.
 struct NameServer {
@@ -30,10 +30,14 @@ impl NameServer {
                 "--no-resolv",
                 "--local=/#/",
             ])
-            .args(["--bind-interfaces", "--local-ttl=1", "--user=root", "--pid-file="])
+            .args(["--bind-interfaces", "--local-ttl=1", "--pid-file="])
             .arg(format!("--listen-address={}", address.ip()))
             .arg(format!("--port={}", address.port()))
             .arg(format!("--addn-hosts={}", table.display()));
+        if testkit::is_root() {
+            // Otherwise it would become a user who may not read the table.
+            command.arg("--user=root");
+        }
         let dnsmasq = Process::spawn("dnsmasq", command, dir.path());
         wait_until("dnsmasq listens", || std::net::TcpStream::connect(address).is_ok());
         Self { dnsmasq, table, _dir: dir }
@@ -52,10 +56,7 @@ fn write_table(table: &PathBuf, names: &[(&str, SocketAddr)]) {
 }
 
 /// Two servers, known by the names `one.test` and `two.test`.
-fn start() -> Option<(Stack, NameServer)> {
-    if !testkit::is_root() || Command::new("dnsmasq").arg("--version").output().is_err() {
-        return None;
-    }
+fn start() -> (Stack, NameServer) {
     let mut names = None;
     let stack = Stack::builder()
         .servers(2)
@@ -68,12 +69,13 @@ fn start() -> Option<(Stack, NameServer)> {
             config.more = format!("resolvers: {{ nameservers: [\"{server}\"], max_ttl: 1s }}");
         })
         .start();
-    Some((stack, names?))
+    (stack, names.expect("the configuration was made"))
 }
 
 #[test]
 fn a_server_that_returns_with_another_address_is_found() {
-    let Some((mut stack, names)) = start() else { skip!("dnsmasq needs to be installed, and root") };
+    needs!("dnsmasq");
+    let (mut stack, names) = start();
     let load = Load::default().start(stack.web());
     load.wait_for_requests(20);
     stack.nginx[0].stop();
@@ -90,8 +92,8 @@ fn a_server_that_returns_with_another_address_is_found() {
 
 #[test]
 fn a_name_that_appears_late_joins() {
-    let Some((stack, names)) = start() else { skip!("dnsmasq needs to be installed, and root") };
-    let mut stack = stack;
+    needs!("dnsmasq");
+    let (mut stack, names) = start();
     stack.config.server("s3", format!("three.test:{SERVER_PORT}"));
     stack.add_nginx();
     stack.reload();
@@ -103,7 +105,8 @@ fn a_name_that_appears_late_joins() {
 
 #[test]
 fn a_name_that_is_gone_does_not_come_up_on_somebody_elses_address() {
-    let Some((mut stack, names)) = start() else { skip!("dnsmasq needs to be installed, and root") };
+    needs!("dnsmasq");
+    let (mut stack, names) = start();
     let old = stack.server_address(1);
     for number in [0, 1] {
         stack.nginx[number].stop();
@@ -126,7 +129,8 @@ fn a_name_that_is_gone_does_not_come_up_on_somebody_elses_address() {
 
 #[test]
 fn a_name_server_that_is_silent_changes_nothing() {
-    let Some((stack, mut names)) = start() else { skip!("dnsmasq needs to be installed, and root") };
+    needs!("dnsmasq");
+    let (stack, mut names) = start();
     let load = Load::default().start(stack.web());
     names.dnsmasq.kill();
     // Long enough for every answer to have expired.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use testkit::{PATIENCE, Process, Stack, get, wait_for, wait_until};
+use testkit::{PATIENCE, Process, Stack, get, needs, wait_for, wait_until};
 
 /// What people type: `echo COMMAND | socat stdio SOCKET`.
 fn socat(socket: &Path, command: &str) -> String {
@@ -27,6 +27,7 @@ fn socat(socket: &Path, command: &str) -> String {
 
 #[test]
 fn text_commands_tell_about_lbd() {
+    needs!("socat");
     let stack = Stack::start();
     let ask = |command: &str| socat(&stack.lbd.socket(), command);
 
@@ -53,6 +54,7 @@ fn text_commands_tell_about_lbd() {
 
 #[test]
 fn text_commands_change_servers() {
+    needs!("socat");
     let stack = Stack::start();
     let ask = |command: &str| socat(&stack.lbd.socket(), command);
     for (command, status) in [
@@ -76,6 +78,7 @@ fn text_commands_change_servers() {
 
 #[test]
 fn text_commands_tell_about_healthd() {
+    needs!("socat");
     let stack = Stack::builder().config(|config, _| config.server("named", "localhost:1")).start();
     let ask = |command: &str| socat(&stack.healthd.socket(), command);
     assert!(ask("help").contains("show resolvers"), "{}", ask("help"));
@@ -171,6 +174,7 @@ fn verdicts_can_be_subscribed_to() {
 
 #[test]
 fn the_csv_has_the_columns_of_a_real_haproxy() {
+    needs!("socat", "haproxy");
     let stack = Stack::start();
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("haproxy.sock");

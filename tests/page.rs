@@ -7,7 +7,7 @@ use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use testkit::{PATIENCE, Process, Stack, wait_until};
+use testkit::{PATIENCE, Process, Stack, needs, wait_until};
 
 /// A headless chromium behind its driver, both gone with the test.
 struct Browser {
@@ -91,6 +91,7 @@ fn free_port() -> u16 {
 
 #[tokio::test]
 async fn the_page_shows_servers_and_follows_them_by_itself() {
+    needs!("chromium", "chromedriver");
     let mut stack = Stack::start();
     let browser = Browser::start(&stack).await;
     let text = browser.text().await;
@@ -113,6 +114,7 @@ async fn the_page_shows_servers_and_follows_them_by_itself() {
 
 #[tokio::test]
 async fn the_page_fits_a_narrow_window() {
+    needs!("chromium", "chromedriver");
     let stack = Stack::start();
     let browser = Browser::start_narrow(&stack, 360).await;
     assert_eq!(
@@ -130,6 +132,7 @@ async fn the_page_fits_a_narrow_window() {
 
 #[tokio::test]
 async fn the_page_needs_nobody_else() {
+    needs!("chromium", "chromedriver");
     let stack = Stack::start();
     let browser = Browser::start(&stack).await;
     let script = "return performance.getEntriesByType('resource')

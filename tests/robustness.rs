@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use testkit::{Client, Load, Program, Stack, binary, get, is_root, pattern, skip, wait_until};
+use testkit::{Client, Load, Program, Stack, binary, get, is_root, needs, pattern, skip, wait_until};
 
 /// A load that nobody waits for.
 fn busy(clients: usize, requests: u64, stack: &Stack) -> testkit::Report {
@@ -164,6 +164,7 @@ fn a_graceful_stop_does_not_wait_for_ever() {
 
 #[test]
 fn strangers_may_not_change_anything() {
+    needs!("socat", "setpriv");
     if !is_root() {
         skip!("becoming another user needs root");
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use testkit::{Load, Process, Stack, is_root, skip, wait_until};
+use testkit::{Load, Process, Stack, is_root, needs, skip, wait_until};
 
 const REQUESTS: u64 = 4000;
 
@@ -19,9 +19,7 @@ fn a_kept_alive_request_takes_four_io_calls() {
     if !is_root() {
         skip!("strace of another process needs root");
     }
-    if Command::new("strace").arg("-V").output().is_err() {
-        skip!("strace is not installed");
-    }
+    needs!("strace");
     let stack = Stack::builder()
         .unchecked()
         .frontend("access_log: off")

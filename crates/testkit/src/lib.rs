@@ -34,7 +34,7 @@ pub use netns::{Netns, Network};
 pub use nginx::Nginx;
 pub use process::Process;
 pub use raw_server::{Peer, RawServer};
-pub use skip::{is_root, record_skip};
+pub use skip::{is_installed, is_root, record_skip};
 pub use stack::{SERVER_PORT, Stack, StackBuilder, text_command};
 pub use stats::{Row, read_csv};
 pub use wait::{PATIENCE, wait_for, wait_until};

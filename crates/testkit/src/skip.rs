@@ -14,6 +14,23 @@ macro_rules! skip {
     }};
 }
 
+/// Skips the test unless these programs are installed: `needs!("socat", "haproxy")`.
+#[macro_export]
+macro_rules! needs {
+    ($($program:literal),+) => {
+        $(if !$crate::is_installed($program) {
+            $crate::skip!("{} is not installed", $program);
+        })+
+    };
+}
+
+/// Whether a program is where programs are, root's own included.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    dirs.map(|dir| dir.join(program)).any(|file| file.is_file())
+}
+
 /// What [`skip!`] does before it leaves the test.
 ///
 /// # Panics
