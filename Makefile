@@ -67,7 +67,7 @@ doc-tests:
 
 # The end-to-end tests attack the programs that ship.
 nextest:
-	TANDEM_BIN_DIR=$(abspath $(PROGRAMS)) cargo nextest run --workspace --locked
+	@TANDEM_BIN_DIR=$(abspath $(PROGRAMS)) scripts/nextest
 
 # As root, who need not have a Rust toolchain: `make build && sudo make install`.
 install: ## programs, systemd units and an example configuration, after `make build` (PREFIX, DESTDIR)
