@@ -1,0 +1,353 @@
+//! The state machine. [`Instance::handle`] is the table of RFC 9568 section 6.4: one line for each state and input.
+
+use std::net::IpAddr;
+
+use super::trackers::{Standing, Trackers};
+use super::types::{Action, Cause, Input, Preemption, Settings, State, Transition};
+use crate::units::{AdvertInterval, Moment, Priority, Version};
+
+/// A master answers at most so many adverts in an interval at once: a flood of them must not become a flood of answers.
+const ANSWERS_IN_AN_INTERVAL: u32 = 8;
+
+/// One virtual router as this router takes part in it.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    settings: Settings,
+    trackers: Trackers,
+    /// The configured priority as the trackers leave it.
+    priority: Priority,
+    state: State,
+    /// Whether the virtual addresses are on the interface.
+    holding: bool,
+    /// When to act if nothing is heard; meaningless in Init and Fault.
+    deadline: Moment,
+    backup: Backup,
+    /// As master: before this moment no more adverts are answered.
+    quiet_until: Moment,
+}
+
+/// What a backup knows.
+#[derive(Clone, Debug)]
+struct Backup {
+    /// The interval of the master: RFC 9568 calls it Active_Adver_Interval.
+    interval: AdvertInterval,
+    /// Why this router is master if the deadline passes.
+    expecting: Cause,
+    /// From when on a master of lower priority may be preempted.
+    preempt_from: Option<Moment>,
+    /// The loop woke up late and the deadline was put off for it, which is done once.
+    put_off: bool,
+}
+
+impl Instance {
+    /// An instance that has not started.
+    pub fn new(settings: Settings) -> Self {
+        let backup = Backup::new(settings.interval, Cause::MasterSilent);
+        Self {
+            trackers: Trackers::new(settings.trackers.clone()),
+            priority: settings.priority,
+            state: State::Init,
+            holding: false,
+            deadline: Moment::ZERO,
+            backup,
+            quiet_until: Moment::ZERO,
+            settings,
+        }
+    }
+
+    /// The state.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// The priority of the election: the configured one as the trackers leave it.
+    pub const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// When to hand in [`Input::Woken`], if nothing happens before.
+    pub const fn next_deadline(&self) -> Option<Moment> {
+        match self.state {
+            State::Backup | State::Master => Some(self.deadline),
+            State::Init | State::Fault => None,
+        }
+    }
+
+    /// Takes one input at `now`, and says what to do in which order.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match (self.state, input) {
+            // Trackers and configuration are kept in every state; `reassess` has their part of the table.
+            (_, Input::Tracker { name, good }) => {
+                self.trackers.report(&name, good);
+                self.reassess(now, &mut actions);
+            }
+            (_, Input::Reload(settings)) => self.reload(settings, now, &mut actions),
+
+            // 6.4.1 Initialize.
+            (State::Init, Input::Start { holding }) => {
+                self.holding = holding;
+                self.join(Cause::Started, now, &mut actions);
+            }
+            (State::Init, Input::Stop | Input::Advert { .. } | Input::Woken) => {}
+
+            // 6.4.2 Backup. An advert is not compared by address here.
+            (State::Backup, Input::Advert { source, priority, interval }) => {
+                self.backup_hears(source, priority, interval, now, &mut actions);
+            }
+            (State::Backup, Input::Woken) => self.backup_wakes(now, &mut actions),
+            (State::Backup, Input::Stop) => {
+                self.drop_addresses(&mut actions);
+                self.go(State::Init, Cause::Stopped, &mut actions);
+            }
+
+            // 6.4.3 Active.
+            (State::Master, Input::Advert { source, priority, interval }) => {
+                self.master_hears(source, priority, interval, now, &mut actions);
+            }
+            (State::Master, Input::Woken) if now >= self.deadline => self.advertise(now, &mut actions),
+            (State::Master, Input::Woken) => {}
+            (State::Master, Input::Stop) => {
+                self.release(&mut actions);
+                self.go(State::Init, Cause::Stopped, &mut actions);
+            }
+
+            // Not of the RFC: deaf until the trackers recover.
+            (State::Fault, Input::Stop) => self.go(State::Init, Cause::Stopped, &mut actions),
+            (State::Fault, Input::Advert { .. } | Input::Woken) => {}
+
+            // Started already.
+            (State::Backup | State::Master | State::Fault, Input::Start { .. }) => {}
+        }
+        actions
+    }
+
+    /// Enters the election, or Fault.
+    fn join(&mut self, cause: Cause, now: Moment, actions: &mut Vec<Action>) {
+        match self.trackers.standing(self.settings.priority) {
+            Standing::Fault(tracker) => {
+                self.drop_addresses(actions);
+                self.go(State::Fault, Cause::TrackerFailed(tracker), actions);
+            }
+            // 6.4.1: the owner does not wait.
+            Standing::Fit(priority) if priority == Priority::OWNER => {
+                self.priority = priority;
+                self.become_master(cause, now, actions);
+            }
+            Standing::Fit(priority) => {
+                self.priority = priority;
+                let interval = self.settings.interval;
+                let (expecting, wait) = if self.holding {
+                    // A living master is heard within an interval. Waiting less than master-down, this router is back before a
+                    // backup takes over.
+                    let skew = self.settings.version.skew(priority, interval);
+                    (Cause::Resumed, interval.duration().saturating_add(skew))
+                } else {
+                    (Cause::MasterSilent, self.settings.version.master_down(priority, interval))
+                };
+                self.backup = Backup::new(interval, expecting);
+                self.deadline = now.saturating_add(wait);
+                self.go(State::Backup, cause, actions);
+            }
+        }
+    }
+
+    fn backup_hears(
+        &mut self,
+        source: IpAddr,
+        priority: Priority,
+        interval: AdvertInterval,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        if source == self.settings.own_address {
+            return;
+        }
+        if priority == Priority::RELEASE {
+            // The second of two such adverts changes nothing: the wait has begun.
+            if self.backup.expecting != Cause::MasterReleased {
+                let Settings { version, strict, .. } = self.settings;
+                let wait = version.release_skew(self.priority, self.backup.interval, strict);
+                self.deadline = now.saturating_add(wait);
+                self.backup.expecting = Cause::MasterReleased;
+                self.backup.put_off = false;
+            }
+            return;
+        }
+        // Somebody else is master now: addresses that a crash left here would be there twice.
+        self.drop_addresses(actions);
+        if priority < self.priority && self.may_preempt(now) {
+            self.backup.expecting = Cause::Preempted { master: source, priority };
+            return;
+        }
+        if priority >= self.priority {
+            self.backup.preempt_from = None;
+        }
+        self.follow(interval, now);
+    }
+
+    /// Whether a master of lower priority, heard now, may be preempted.
+    fn may_preempt(&mut self, now: Moment) -> bool {
+        if self.priority == Priority::OWNER {
+            return true;
+        }
+        match self.settings.preemption {
+            Preemption::Off => false,
+            Preemption::After(delay) => {
+                now >= *self.backup.preempt_from.get_or_insert(now.saturating_add(delay))
+            }
+        }
+    }
+
+    /// Waits for the silence of a master that was heard just now, in its interval.
+    fn follow(&mut self, interval: AdvertInterval, now: Moment) {
+        self.backup.interval = interval;
+        self.backup.expecting = Cause::MasterSilent;
+        self.backup.put_off = false;
+        self.deadline = now.saturating_add(self.settings.version.master_down(self.priority, interval));
+    }
+
+    fn backup_wakes(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let Some(late) = now.checked_sub(self.deadline) else { return };
+        let interval = self.backup.interval;
+        // A loop that slept through an interval has also not listened. It listens first, once.
+        if late > interval.duration() && !self.backup.put_off {
+            self.backup.put_off = true;
+            self.deadline = now.saturating_add(self.settings.version.master_down(self.priority, interval));
+            return;
+        }
+        self.become_master(self.backup.expecting.clone(), now, actions);
+    }
+
+    fn master_hears(
+        &mut self,
+        source: IpAddr,
+        priority: Priority,
+        interval: AdvertInterval,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        let own = self.settings.own_address;
+        if source == own {
+            return;
+        }
+        // Section 7.1 would discard adverts that an owner hears. Between two owners, a mistake, that would leave two masters.
+        if priority > self.priority || priority == self.priority && source > own {
+            self.drop_addresses(actions);
+            self.backup = Backup::new(interval, Cause::MasterSilent);
+            self.follow(interval, now);
+            self.go(State::Backup, Cause::Outranked { by: source, priority }, actions);
+        } else if now >= self.quiet_until {
+            self.quiet_until = now.saturating_add(self.settings.interval.duration() / ANSWERS_IN_AN_INTERVAL);
+            self.advertise(now, actions);
+            // Another master has told the network that the addresses are elsewhere.
+            if priority != Priority::RELEASE {
+                actions.push(Action::SendGratuitous);
+            }
+        }
+    }
+
+    /// Becomes master. The advert comes first: it stops other backups, while the addresses are being added.
+    fn become_master(&mut self, cause: Cause, now: Moment, actions: &mut Vec<Action>) {
+        self.quiet_until = now;
+        self.advertise(now, actions);
+        self.add_addresses(actions);
+        self.go(State::Master, cause, actions);
+    }
+
+    fn advertise(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        actions.push(Action::SendAdvert(self.priority));
+        self.deadline = now.saturating_add(self.settings.interval.duration());
+    }
+
+    fn add_addresses(&mut self, actions: &mut Vec<Action>) {
+        self.holding = true;
+        actions.extend([Action::AddAddresses, Action::SendGratuitous]);
+    }
+
+    fn drop_addresses(&mut self, actions: &mut Vec<Action>) {
+        if self.holding {
+            self.holding = false;
+            actions.push(Action::RemoveAddresses);
+        }
+    }
+
+    /// Leaves mastership. Twice, because a lost advert would cost the others a whole master-down time.
+    fn release(&mut self, actions: &mut Vec<Action>) {
+        actions.push(Action::SendAdvert(Priority::RELEASE));
+        self.drop_addresses(actions);
+        actions.push(Action::SendAdvert(Priority::RELEASE));
+    }
+
+    fn go(&mut self, to: State, cause: Cause, actions: &mut Vec<Action>) {
+        let from = self.state;
+        self.state = to;
+        actions.push(Action::Transition(Transition { from, to, cause }));
+    }
+
+    /// What the trackers and the configured priority mean now.
+    fn reassess(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match (self.state, self.trackers.standing(self.settings.priority)) {
+            (State::Init, _) | (State::Fault, Standing::Fault(_)) => {}
+            (State::Fault, Standing::Fit(_)) => self.join(Cause::TrackersRecovered, now, actions),
+            (State::Backup, Standing::Fault(tracker)) => {
+                self.drop_addresses(actions);
+                self.go(State::Fault, Cause::TrackerFailed(tracker), actions);
+            }
+            (State::Master, Standing::Fault(tracker)) => {
+                self.release(actions);
+                self.go(State::Fault, Cause::TrackerFailed(tracker), actions);
+            }
+            (State::Backup, Standing::Fit(priority)) => {
+                // The wait that runs keeps its three intervals and takes the new skew.
+                let skew = |priority| self.settings.version.skew(priority, self.backup.interval);
+                if self.backup.expecting != Cause::MasterReleased {
+                    let (old, new) = (skew(self.priority), skew(priority));
+                    self.deadline = self.deadline.saturating_sub(old).saturating_add(new);
+                }
+                self.priority = priority;
+            }
+            (State::Master, Standing::Fit(priority)) => {
+                // Others learn of it now, not in an interval.
+                if self.priority != priority {
+                    self.priority = priority;
+                    self.advertise(now, actions);
+                }
+            }
+        }
+    }
+
+    /// Goes on in the same state wherever the new settings let it: a reload is no reason to flap.
+    fn reload(&mut self, settings: Settings, now: Moment, actions: &mut Vec<Action>) {
+        let before = self.state;
+        self.trackers.reload(settings.trackers.clone());
+        self.settings = settings;
+        self.reassess(now, actions);
+        if self.state != before {
+            return;
+        }
+        match self.state {
+            State::Init | State::Fault => {}
+            State::Backup => {
+                // VRRPv2 has one interval for all; with VRRPv3 the master's counts.
+                if self.settings.version == Version::V2 {
+                    self.backup.interval = self.settings.interval;
+                }
+                let wait = self.settings.version.master_down(self.priority, self.backup.interval);
+                self.deadline = self.deadline.min(now.saturating_add(wait));
+            }
+            State::Master => {
+                if actions.is_empty() {
+                    self.advertise(now, actions);
+                }
+                self.add_addresses(actions);
+            }
+        }
+    }
+}
+
+impl Backup {
+    const fn new(interval: AdvertInterval, expecting: Cause) -> Self {
+        Self { interval, expecting, preempt_from: None, put_off: false }
+    }
+}

@@ -1,0 +1,163 @@
+//! Trackers: what else the right to be master depends on, by keepalived's rules.
+
+use crate::units::Priority;
+
+/// What a tracker does to the priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weight {
+    /// While it fails the router takes no part at all. keepalived's weight 0, and the default.
+    #[default]
+    Fault,
+    /// Added while it is good.
+    WhileGood(u8),
+    /// Subtracted while it fails.
+    WhileFailing(u8),
+}
+
+impl Weight {
+    /// keepalived's number: 0 is a fault, above is added while good, below is subtracted while failing.
+    pub const fn from_number(weight: i16) -> Self {
+        match weight {
+            0 => Self::Fault,
+            1.. => Self::WhileGood(saturate(weight.unsigned_abs())),
+            _ => Self::WhileFailing(saturate(weight.unsigned_abs())),
+        }
+    }
+}
+
+/// More than the whole range of priorities makes no difference.
+const fn saturate(weight: u16) -> u8 {
+    if weight > 255 { 255 } else { weight.to_le_bytes()[0] }
+}
+
+/// One tracker as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerRule {
+    /// Its name, unique in the instance.
+    pub name: String,
+    /// What it does.
+    pub weight: Weight,
+}
+
+/// Where the trackers leave the router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes part, with this priority.
+    Fit(Priority),
+    /// It takes no part, because of this tracker.
+    Fault(String),
+}
+
+/// The trackers of an instance and how they are. A tracker that has not reported yet fails: nobody becomes master on
+/// a guess.
+#[derive(Clone, Debug, Default)]
+pub struct Trackers {
+    entries: Vec<(TrackerRule, bool)>,
+}
+
+impl Trackers {
+    /// Trackers that have not reported yet.
+    pub fn new(rules: Vec<TrackerRule>) -> Self {
+        Self { entries: rules.into_iter().map(|rule| (rule, false)).collect() }
+    }
+
+    /// Takes new rules. Trackers that keep their names keep their reports.
+    pub fn reload(&mut self, rules: Vec<TrackerRule>) {
+        let entries = rules.into_iter().map(|rule| {
+            let good = self.entries.iter().any(|(known, good)| *good && known.name == rule.name);
+            (rule, good)
+        });
+        self.entries = entries.collect();
+    }
+
+    /// Notes a report. One of an unknown tracker, which a reload has removed, changes nothing.
+    pub fn report(&mut self, name: &str, good: bool) {
+        for (rule, state) in &mut self.entries {
+            if rule.name == name {
+                *state = good;
+            }
+        }
+    }
+
+    /// What the reports make of a configured priority. Weights add up, and the sum is brought into 1 to 254. The address
+    /// owner's priority never moves, but a fault takes it out like any other.
+    pub fn standing(&self, configured: Priority) -> Standing {
+        let failing = |(rule, good): &&(TrackerRule, bool)| rule.weight == Weight::Fault && !good;
+        if let Some((rule, _)) = self.entries.iter().find(failing) {
+            return Standing::Fault(rule.name.clone());
+        }
+        if configured == Priority::OWNER {
+            return Standing::Fit(configured);
+        }
+        let shifts = self.entries.iter().map(|(rule, good)| match (rule.weight, good) {
+            (Weight::WhileGood(weight), true) => i64::from(weight),
+            (Weight::WhileFailing(weight), false) => -i64::from(weight),
+            _ => 0,
+        });
+        let sum = i64::from(configured.get()) + shifts.sum::<i64>();
+        let (min, max) = (Priority::MIN.get(), Priority::MAX.get());
+        let clamped = u8::try_from(sum.clamp(i64::from(min), i64::from(max))).unwrap_or(min);
+        Standing::Fit(Priority::from_wire(clamped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trackers(weights: &[(i16, bool)]) -> Trackers {
+        let name = |index: usize| format!("tracker {index}");
+        let rules = weights.iter().enumerate().map(|(index, (weight, _))| TrackerRule {
+            name: name(index),
+            weight: Weight::from_number(*weight),
+        });
+        let mut trackers = Trackers::new(rules.collect());
+        for (index, (_, good)) in weights.iter().enumerate() {
+            trackers.report(&name(index), *good);
+        }
+        trackers
+    }
+
+    #[test]
+    fn weights_follow_the_rules_of_keepalived() {
+        for (configured, weights, expected) in [
+            (100, &[][..], 100),
+            (100, &[(0, true)], 100),
+            (100, &[(20, true)], 120),
+            (100, &[(20, false)], 100),
+            (100, &[(-20, true)], 100),
+            (100, &[(-20, false)], 80),
+            (100, &[(20, true), (-5, false), (0, true)], 115),
+            (100, &[(253, true)], 254),
+            (100, &[(-253, false)], 1),
+            (1, &[(i16::MIN, false)], 1),
+            (254, &[(i16::MAX, true), (i16::MAX, true)], 254),
+            (255, &[(-253, false)], 255),
+        ] {
+            let standing = trackers(weights).standing(Priority::from_wire(configured));
+            assert_eq!(standing, Standing::Fit(Priority::from_wire(expected)), "{configured} {weights:?}");
+        }
+    }
+
+    #[test]
+    fn a_failing_tracker_without_weight_is_a_fault_even_for_the_owner() {
+        for configured in [Priority::DEFAULT, Priority::OWNER] {
+            let standing = trackers(&[(20, true), (0, false)]).standing(configured);
+            assert_eq!(standing, Standing::Fault("tracker 1".to_owned()));
+        }
+    }
+
+    #[test]
+    fn reports_survive_a_reload_and_silence_is_a_failure() {
+        let rule =
+            |name: &str, number| TrackerRule { name: name.to_owned(), weight: Weight::from_number(number) };
+        let mut trackers = Trackers::new(vec![rule("lbd", 0)]);
+        assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fault("lbd".to_owned()));
+        trackers.report("lbd", true);
+        trackers.report("unknown", false);
+        trackers.reload(vec![rule("lbd", 10), rule("uplink", 0)]);
+        assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fault("uplink".to_owned()));
+        trackers.report("uplink", true);
+        assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fit(Priority::from_wire(110)));
+    }
+}
