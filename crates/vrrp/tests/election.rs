@@ -1,0 +1,334 @@
+//! The state machine by table: every input in every state, with the section of RFC 9568 that decides it.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the failure message")]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vrrp::{
+    Action, AdvertInterval, Cause, Input, Instance, Moment, Preemption, Priority, Settings, State,
+    TrackerRule, Transition, Version, Weight,
+};
+
+const OWN: &str = "192.0.2.200";
+const LOWER: &str = "192.0.2.99";
+const HIGHER: &str = "192.0.2.201";
+/// The tests begin late, so that a mistaken zero would show.
+const START: Moment = Duration::from_secs(1000);
+const INTERVAL: Duration = Duration::from_secs(1);
+
+fn settings() -> Settings {
+    Settings {
+        version: Version::V3,
+        own_address: OWN.parse().unwrap(),
+        priority: Priority::DEFAULT,
+        interval: AdvertInterval::new(Version::V3, INTERVAL).unwrap(),
+        preemption: Preemption::default(),
+        strict: false,
+        trackers: vec![TrackerRule { name: "lbd".to_owned(), weight: Weight::Fault }],
+    }
+}
+
+fn advert(source: &str, priority: u8) -> Input {
+    advert_every(source, priority, INTERVAL)
+}
+
+fn advert_every(source: &str, priority: u8, interval: Duration) -> Input {
+    Input::Advert {
+        source: source.parse().unwrap(),
+        priority: Priority::from_wire(priority),
+        interval: AdvertInterval::new(Version::V3, interval).unwrap(),
+    }
+}
+
+fn tracker(good: bool) -> Input {
+    Input::Tracker { name: "lbd".to_owned(), good }
+}
+
+fn start() -> Input {
+    Input::Start { holding: false }
+}
+
+/// An instance with these settings in a state, brought there at [`START`].
+fn instance(settings: Settings, state: State) -> Instance {
+    let mut instance = Instance::new(settings);
+    instance.handle(tracker(state != State::Fault), START);
+    if state != State::Init {
+        instance.handle(start(), START);
+    }
+    if state == State::Master && instance.state() == State::Backup {
+        // As if started long ago, so that the mastership begins at START too.
+        instance.handle(advert(HIGHER, 0), START - INTERVAL * 2);
+        instance.handle(Input::Woken, instance.next_deadline().unwrap());
+        instance.handle(Input::Woken, START);
+    }
+    assert_eq!(instance.state(), state);
+    instance
+}
+
+fn words(actions: &[Action]) -> String {
+    let word = |action: &Action| match action {
+        Action::SendAdvert(priority) => format!("advert {priority}"),
+        Action::AddAddresses => "add".to_owned(),
+        Action::RemoveAddresses => "remove".to_owned(),
+        Action::SendGratuitous => "gratuitous".to_owned(),
+        Action::Transition(Transition { from, to, cause }) => format!("{from}>{to} {}", cause.label()),
+    };
+    actions.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// Microseconds of a moment after [`START`].
+fn since_start(moment: Option<Moment>) -> Option<u128> {
+    moment.map(|moment| (moment - START).as_micros())
+}
+
+const DOWN: Option<u128> = Some(3_609_375);
+const NEXT: Option<u128> = Some(1_000_000);
+
+/// What a state makes of an input at [`START`]: the actions, and the deadline in microseconds from then.
+#[track_caller]
+fn row(state: State, input: Input, actions: &str, deadline: Option<u128>) {
+    let mut instance = instance(settings(), state);
+    let done = instance.handle(input.clone(), START);
+    assert_eq!(words(&done), actions, "{state} {input:?}");
+    assert_eq!(since_start(instance.next_deadline()), deadline, "{state} {input:?}");
+}
+
+#[test]
+fn every_input_in_every_state() {
+    let mut raised = settings();
+    raised.priority = Priority::from_wire(150);
+    let reload = || Input::Reload(raised.clone());
+    let release = "advert 0, remove, advert 0";
+
+    // 6.4.1 Initialize.
+    row(State::Init, start(), "init>backup started", DOWN);
+    row(State::Init, Input::Stop, "", None);
+    row(State::Init, advert(HIGHER, 200), "", None);
+    row(State::Init, Input::Woken, "", None);
+    row(State::Init, tracker(false), "", None);
+    row(State::Init, reload(), "", None);
+
+    // 6.4.2 Backup. Priority 0 leaves the skew, here of 80 ms; better and equal adverts re-arm whatever their address.
+    row(State::Backup, start(), "", DOWN);
+    row(State::Backup, Input::Stop, "backup>init stopped", None);
+    row(State::Backup, advert(HIGHER, 0), "", Some(48_750));
+    row(State::Backup, advert(LOWER, 100), "", DOWN);
+    row(State::Backup, advert(HIGHER, 200), "", DOWN);
+    row(State::Backup, advert_every(HIGHER, 200, INTERVAL * 2), "", Some(7_218_750));
+    row(State::Backup, advert_every(HIGHER, 99, INTERVAL * 2), "", DOWN);
+    row(State::Backup, advert(OWN, 200), "", DOWN);
+    row(State::Backup, Input::Woken, "", DOWN);
+    row(State::Backup, tracker(true), "", DOWN);
+    row(State::Backup, tracker(false), "backup>fault tracker_failed", None);
+    row(State::Backup, reload(), "", Some(3_414_062));
+
+    // 6.4.3 Active. A losing advert is answered at once, an equal one is decided by address.
+    row(State::Master, start(), "", NEXT);
+    row(State::Master, Input::Stop, &format!("{release}, master>init stopped"), None);
+    row(State::Master, advert(HIGHER, 0), "advert 100", NEXT);
+    row(State::Master, advert(HIGHER, 99), "advert 100, gratuitous", NEXT);
+    row(State::Master, advert(LOWER, 100), "advert 100, gratuitous", NEXT);
+    row(State::Master, advert(HIGHER, 100), "remove, master>backup outranked", DOWN);
+    row(State::Master, advert(LOWER, 101), "remove, master>backup outranked", DOWN);
+    row(
+        State::Master,
+        advert_every(LOWER, 101, INTERVAL * 2),
+        "remove, master>backup outranked",
+        Some(7_218_750),
+    );
+    row(State::Master, advert(OWN, 100), "", NEXT);
+    row(State::Master, Input::Woken, "", NEXT);
+    row(State::Master, tracker(true), "", NEXT);
+    row(State::Master, tracker(false), &format!("{release}, master>fault tracker_failed"), None);
+    row(State::Master, reload(), "advert 150, add, gratuitous", NEXT);
+
+    // Fault, which the RFC does not know.
+    row(State::Fault, start(), "", None);
+    row(State::Fault, Input::Stop, "fault>init stopped", None);
+    row(State::Fault, advert(HIGHER, 0), "", None);
+    row(State::Fault, advert(LOWER, 1), "", None);
+    row(State::Fault, Input::Woken, "", None);
+    row(State::Fault, tracker(true), "fault>backup trackers_recovered", DOWN);
+    row(State::Fault, tracker(false), "", None);
+    row(State::Fault, reload(), "", None);
+}
+
+#[test]
+fn silence_makes_a_master_and_the_clock_its_adverts() {
+    let mut instance = instance(settings(), State::Backup);
+    let deadline = instance.next_deadline().unwrap();
+    assert_eq!(words(&instance.handle(Input::Woken, deadline - Duration::from_nanos(1))), "");
+    let done = instance.handle(Input::Woken, deadline);
+    assert_eq!(words(&done), "advert 100, add, gratuitous, backup>master master_silent");
+    assert_eq!(instance.next_deadline(), Some(deadline + INTERVAL));
+    assert_eq!(words(&instance.handle(Input::Woken, deadline + INTERVAL * 9)), "advert 100", "late, but one");
+    assert_eq!(instance.next_deadline(), Some(deadline + INTERVAL * 10));
+}
+
+#[test]
+fn the_owner_does_not_wait_and_always_preempts() {
+    let mut settings = settings();
+    settings.priority = Priority::OWNER;
+    settings.preemption = Preemption::Off;
+    let mut owner = instance(settings.clone(), State::Init);
+    assert_eq!(words(&owner.handle(start(), START)), "advert 255, add, gratuitous, init>master started");
+    assert_eq!(words(&owner.handle(advert(HIGHER, 254), START)), "advert 255, gratuitous");
+
+    let mut reloaded = instance(self::settings(), State::Backup);
+    reloaded.handle(Input::Reload(settings), START);
+    let deadline = reloaded.next_deadline();
+    reloaded.handle(advert(HIGHER, 254), START + INTERVAL);
+    assert_eq!(reloaded.next_deadline(), deadline, "the timer keeps running");
+    let done = reloaded.handle(Input::Woken, deadline.unwrap());
+    assert_eq!(words(&done), "advert 255, add, gratuitous, backup>master preempted");
+}
+
+#[test]
+fn a_lower_master_is_preempted_when_asked_for_and_not_before() {
+    let with = |preemption| instance(Settings { preemption, ..settings() }, State::Backup);
+    let hear = |instance: &mut Instance, after: Duration| {
+        assert_eq!(instance.handle(advert(LOWER, 50), START + after), []);
+        since_start(instance.next_deadline()).unwrap()
+    };
+    let seconds = Duration::from_secs;
+
+    let mut off = with(Preemption::Off);
+    assert_eq!(hear(&mut off, seconds(60)), 63_609_375, "followed like any other");
+
+    let mut delayed = with(Preemption::After(seconds(5)));
+    assert_eq!(hear(&mut delayed, seconds(1)), 4_609_375);
+    assert_eq!(hear(&mut delayed, seconds(4)), 7_609_375);
+    assert_eq!(hear(&mut delayed, seconds(6)), 7_609_375, "five seconds after the first");
+    let done = delayed.handle(Input::Woken, delayed.next_deadline().unwrap());
+    assert_eq!(words(&done), "advert 100, add, gratuitous, backup>master preempted");
+
+    let mut interrupted = with(Preemption::After(seconds(5)));
+    assert_eq!(hear(&mut interrupted, seconds(1)), 4_609_375);
+    interrupted.handle(advert(LOWER, 100), START + seconds(2));
+    assert_eq!(hear(&mut interrupted, seconds(6)), 9_609_375, "a better master starts the delay anew");
+}
+
+#[test]
+fn a_leaving_master_is_replaced_after_a_skew() {
+    for (strict, expected) in [(false, 48_750), (true, 609_375)] {
+        let mut instance = instance(Settings { strict, ..settings() }, State::Backup);
+        instance.handle(advert(HIGHER, 0), START);
+        instance.handle(advert(HIGHER, 0), START + Duration::from_millis(20));
+        assert_eq!(since_start(instance.next_deadline()), Some(expected), "the second changes nothing");
+        let done = instance.handle(Input::Woken, instance.next_deadline().unwrap());
+        assert_eq!(words(&done), "advert 100, add, gratuitous, backup>master master_released");
+    }
+    let mut outrun = instance(settings(), State::Backup);
+    outrun.handle(advert(HIGHER, 0), START);
+    outrun.handle(advert(LOWER, 150), START + Duration::from_millis(20));
+    assert_eq!(since_start(outrun.next_deadline()), Some(3_629_375), "another backup was quicker");
+}
+
+#[test]
+fn a_late_loop_listens_before_it_takes_over() {
+    let mut instance = instance(settings(), State::Backup);
+    let deadline = instance.next_deadline().unwrap();
+    let late = deadline + INTERVAL + Duration::from_nanos(1);
+    assert_eq!(instance.handle(Input::Woken, late), []);
+    assert_eq!(instance.next_deadline(), Some(late + Duration::from_micros(3_609_375)));
+    let mut heard = instance.clone();
+
+    // Once only: a loop that is always late must not leave the addresses without a master.
+    let later = instance.next_deadline().unwrap() + INTERVAL * 5;
+    let done = instance.handle(Input::Woken, later);
+    assert_eq!(words(&done), "advert 100, add, gratuitous, backup>master master_silent");
+
+    // An advert in between gives a new chance.
+    heard.handle(advert(HIGHER, 200), late + INTERVAL);
+    assert_eq!(heard.handle(Input::Woken, late + INTERVAL * 9), []);
+    assert_eq!(heard.state(), State::Backup);
+}
+
+#[test]
+fn a_flood_of_losing_adverts_is_no_flood_of_answers() {
+    let mut instance = instance(settings(), State::Master);
+    let millisecond = Duration::from_millis(1);
+    let answers = (0..1000).filter(|step| {
+        let source = if step % 2 == 0 { LOWER } else { HIGHER };
+        !instance.handle(advert(source, u8::from(step % 4 == 0)), START + millisecond * *step).is_empty()
+    });
+    assert_eq!(answers.count(), 8);
+}
+
+#[test]
+fn addresses_left_by_a_crash_stay_until_somebody_else_is_heard() {
+    let holding = || Input::Start { holding: true };
+    let resumed = || {
+        let mut instance = instance(settings(), State::Init);
+        assert_eq!(words(&instance.handle(holding(), START)), "init>backup started");
+        assert_eq!(since_start(instance.next_deadline()), Some(1_609_375), "sooner than any backup");
+        instance
+    };
+    let mut alone = resumed();
+    let done = alone.handle(Input::Woken, alone.next_deadline().unwrap());
+    assert_eq!(words(&done), "advert 100, add, gratuitous, backup>master resumed");
+
+    for priority in [50, 100, 200] {
+        let mut replaced = resumed();
+        assert_eq!(words(&replaced.handle(advert(LOWER, priority), START)), "remove");
+        assert_eq!(words(&replaced.handle(advert(LOWER, priority), START)), "", "once");
+    }
+    assert_eq!(words(&resumed().handle(Input::Stop, START)), "remove, backup>init stopped");
+    assert_eq!(words(&resumed().handle(tracker(false), START)), "remove, backup>fault tracker_failed");
+    let mut unfit = instance(settings(), State::Init);
+    unfit.handle(tracker(false), START);
+    assert_eq!(words(&unfit.handle(holding(), START)), "remove, init>fault tracker_failed");
+}
+
+#[test]
+fn weights_move_the_priority_and_say_so_at_once() {
+    let mut settings = settings();
+    settings.trackers[0].weight = Weight::WhileGood(20);
+    let mut master = instance(settings.clone(), State::Master);
+    assert_eq!(master.priority(), Priority::from_wire(120));
+    assert_eq!(words(&master.handle(tracker(false), START)), "advert 100");
+    assert_eq!(words(&master.handle(advert(LOWER, 110), START)), "remove, master>backup outranked");
+
+    let mut backup = instance(settings, State::Backup);
+    assert_eq!(since_start(backup.next_deadline()), Some(3_531_250));
+    backup.handle(tracker(false), START);
+    assert_eq!(since_start(backup.next_deadline()), DOWN, "the wait takes the new skew");
+}
+
+#[test]
+fn a_reload_flaps_only_when_it_must() {
+    let mut faster = settings();
+    faster.interval = AdvertInterval::new(Version::V3, INTERVAL / 10).unwrap();
+    let mut master = instance(settings(), State::Master);
+    assert_eq!(words(&master.handle(Input::Reload(faster), START)), "advert 100, add, gratuitous");
+    assert_eq!(since_start(master.next_deadline()), Some(100_000));
+
+    let mut demanding = settings();
+    demanding.trackers.push(TrackerRule { name: "uplink".to_owned(), weight: Weight::Fault });
+    let done = master.handle(Input::Reload(demanding), START);
+    let expected = Transition {
+        from: State::Master,
+        to: State::Fault,
+        cause: Cause::TrackerFailed("uplink".to_owned()),
+    };
+    assert_eq!(expected.to_string(), "master -> fault: tracker uplink fails");
+    assert_eq!(done.last(), Some(&Action::Transition(expected)));
+    let done = master.handle(Input::Reload(settings()), START);
+    assert_eq!(words(&done), "fault>backup trackers_recovered");
+}
+
+#[test]
+fn addresses_compare_unsigned_and_ipv6_too() {
+    for (own, other, yields) in [
+        ("10.0.0.1", "192.0.2.1", true),
+        ("192.0.2.1", "127.0.0.1", false),
+        ("fe80::1", "fe80::ff", true),
+        ("fe80::ffff", "fe80::fff", false),
+    ] {
+        let own_address: IpAddr = own.parse().unwrap();
+        let mut instance = instance(Settings { own_address, ..settings() }, State::Master);
+        instance.handle(advert(other, 100), START);
+        assert_eq!(instance.state() == State::Backup, yields, "{own} and {other}");
+    }
+}
