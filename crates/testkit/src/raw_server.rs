@@ -33,6 +33,7 @@ pub struct RawServer {
 struct Shared {
     stop: AtomicBool,
     accepted: AtomicUsize,
+    ended: AtomicUsize,
     /// Second handles to the open connections, by their number: to end them with the server.
     open: Mutex<BTreeMap<usize, TcpStream>>,
     requests: Mutex<Vec<String>>,
@@ -80,6 +81,11 @@ impl RawServer {
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(SeqCst)
     }
+
+    /// How many of them have ended on this side, their close sent.
+    pub fn ended(&self) -> usize {
+        self.shared.ended.load(SeqCst)
+    }
 }
 
 impl Drop for RawServer {
@@ -104,6 +110,17 @@ pub struct Peer {
     stream: TcpStream,
     buffer: Vec<u8>,
     shared: Arc<Shared>,
+    /// Dropped after the stream, and so after its close.
+    _ended: Ended,
+}
+
+#[derive(Debug)]
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, SeqCst);
+    }
 }
 
 impl Peer {
@@ -114,7 +131,8 @@ impl Peer {
         let number = shared.accepted.fetch_add(1, SeqCst);
         let second = stream.try_clone().expect("a descriptor for a second handle");
         lock(&shared.open).insert(number, second);
-        Self { number, stream, buffer: Vec::new(), shared }
+        let ended = Ended(Arc::clone(&shared));
+        Self { number, stream, buffer: Vec::new(), shared, _ended: ended }
     }
 
     /// The next request's head, with its final empty line. It is also kept for [`RawServer::requests`].
