@@ -1,5 +1,7 @@
 //! The configuration file of a daemon that reads `lb.yaml`: loaded at the start, and again when asked to.
 
+use std::fs::FileType;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use config::{Diagnostic, Invalid, LbConfig, Loaded, Severity};
@@ -71,8 +73,23 @@ impl ConfigFile {
     }
 }
 
-fn load(path: &Path) -> Result<LbConfig, Invalid> {
-    match config::load(path) {
+/// Loads a file, and logs every diagnostic.
+///
+/// # Errors
+/// When it cannot be used. A daemon takes only what can be read without waiting for somebody: no pipe, and no socket.
+pub fn load(path: &Path) -> Result<LbConfig, Invalid> {
+    let waits = |kind: FileType| kind.is_fifo() || kind.is_socket();
+    let loaded = match std::fs::metadata(path) {
+        Ok(metadata) if waits(metadata.file_type()) => {
+            let message = "is a pipe or a socket; the configuration must be a file".to_owned();
+            let file = path.display().to_string();
+            let error =
+                Diagnostic { file, line: 0, column: 0, severity: Severity::Error, message, help: None };
+            Err(Invalid { diagnostics: vec![error] })
+        }
+        _ => config::load(path),
+    };
+    match loaded {
         Ok(Loaded { config, warnings }) => {
             log(&warnings);
             Ok(config)

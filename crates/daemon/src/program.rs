@@ -129,7 +129,12 @@ impl Program {
             .enable_all()
             .build()
             .map_err(|error| Failure::System(error.into()))
-            .and_then(|runtime| runtime.block_on(app(context)));
+            .and_then(|runtime| {
+                let result = runtime.block_on(app(context));
+                // A thread that still writes to a pipe nobody reads, or looks up a name, must not hold up the end.
+                runtime.shutdown_background();
+                result
+            });
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {

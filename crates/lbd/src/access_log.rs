@@ -108,6 +108,8 @@ impl Termination {
     pub const REFUSED_REQUEST: Self = Self(*b"PR");
     /// No server to connect to, or none that could be connected to.
     pub const SERVER_IN_CONNECT: Self = Self(*b"SC");
+    /// This host lacked what it takes to connect to a server.
+    pub const SHORTAGE_IN_CONNECT: Self = Self(*b"RC");
     /// Connecting took too long.
     pub const SERVER_TIMEOUT_IN_CONNECT: Self = Self(*b"sC");
     /// The server closed before its response's head was complete.

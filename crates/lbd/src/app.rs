@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use config::{LbConfig, ServerAddress};
-use daemon::config_file::ConfigFile;
+use daemon::config_file::{self, ConfigFile};
 use daemon::signals::{Signal, Signals};
 use daemon::{Context, Failure, admin, limits, ready};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,6 +42,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 const COMMANDS: usize = 64;
 /// How long a worker may take to take a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long reading the configuration file may take.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Descriptors kept for what is not a client or server connection.
 const DESCRIPTORS_RESERVED: u64 = 128;
 
@@ -82,7 +84,7 @@ struct App {
     /// Which frontend is listened for at which address.
     bound: BTreeMap<SocketAddr, String>,
     /// Listeners that wait for the first verdicts; clients wait in their backlogs.
-    waiting: Vec<(String, Vec<TcpListener>)>,
+    waiting: BTreeMap<SocketAddr, Vec<TcpListener>>,
     reloads: mpsc::Receiver<ReloadRequest>,
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     resolving: bool,
@@ -111,10 +113,10 @@ impl App {
             .with_context(|| format!("admin.bind: cannot listen on {admin_address}"))
             .map_err(Failure::System)?;
         let wanted = binds(lock(&state).config());
-        let mut waiting = Vec::new();
+        let mut waiting = BTreeMap::new();
         for (address, frontend) in &wanted {
             let listeners = open_all(*address, frontend, count).map_err(Failure::System)?;
-            waiting.push((frontend.clone(), listeners));
+            waiting.insert(*address, listeners);
         }
 
         let (sink, log_writer) = access_log::start_writer().context("cannot start the access log")?;
@@ -170,10 +172,10 @@ impl App {
 
         loop {
             self.tell_liveness();
-            let starting = lock(&self.state).life() == LifeState::Starting;
-            if starting && lock(&self.state).is_informed() {
+            if self.is_starting() && lock(&self.state).is_informed() {
                 self.open_for_business().await?;
             }
+            let starting = self.is_starting();
             tokio::select! {
                 news = healthd.next() => self.take_news(news),
                 signal = signals.next() => match signal {
@@ -246,13 +248,20 @@ impl App {
         }
     }
 
+    fn is_starting(&self) -> bool {
+        lock(&self.state).life() == LifeState::Starting
+    }
+
     /// Lets the workers accept, and says that lbd is ready.
-    async fn open_for_business(&mut self) -> Result<(), Failure> {
-        for (frontend, listeners) in std::mem::take(&mut self.waiting) {
-            self.listen(&frontend, listeners).await?;
+    async fn open_for_business(&mut self) -> anyhow::Result<()> {
+        for (address, listeners) in std::mem::take(&mut self.waiting) {
+            self.listen(address, listeners).await?;
         }
         lock(&self.state).set_life(LifeState::Ready);
-        ready::ready(&self.context)?;
+        if let Err(error) = ready::ready(&self.context) {
+            // Clients are being served: a supervisor that cannot be told is no reason to stop.
+            tracing::error!("cannot tell the supervisor that lbd is ready: {error:#}");
+        }
         let usable: Vec<String> = {
             let state = lock(&self.state);
             let backends = state.routing().backends.iter();
@@ -266,9 +275,11 @@ impl App {
         Ok(())
     }
 
-    async fn listen(&self, frontend: &str, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
+    /// Has the workers accept at an address, for the frontend that is bound to it.
+    async fn listen(&self, address: SocketAddr, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
+        let Some(frontend) = self.bound.get(&address) else { return Ok(()) };
         for (worker, listener) in self.workers.iter().zip(listeners) {
-            worker.tell(Command::Listen { frontend: frontend.to_owned(), listener }).await?;
+            worker.tell(Command::Listen { frontend: frontend.clone(), listener }).await?;
         }
         Ok(())
     }
@@ -276,7 +287,7 @@ impl App {
     /// Takes the configuration file into force as it is now, or says why not and changes nothing.
     async fn reload(&mut self) -> Result<String, String> {
         let outcome = self.try_reload().await;
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock_file(&self.file);
         match outcome {
             Ok(()) => {
                 file.adopted();
@@ -290,46 +301,67 @@ impl App {
     }
 
     async fn try_reload(&mut self) -> Result<(), String> {
-        let config = self
-            .file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .load()
-            .map_err(|invalid| invalid.to_string())?;
+        let path = lock_file(&self.file).path().to_owned();
+        // Reading may hang, on a network's file system for example, and must not take this thread with it.
+        let loading = tokio::task::spawn_blocking(move || config_file::load(&path));
+        let config = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
+            Ok(Ok(loaded)) => loaded.map_err(|invalid| invalid.to_string())?,
+            Ok(Err(_)) | Err(_) => return Err("the configuration file could not be read in time".into()),
+        };
         let wanted = binds(&config);
         // Every new address is opened before anything changes: if one cannot be, nothing has.
-        let mut opened = Vec::new();
+        let mut opened = BTreeMap::new();
         for (address, frontend) in wanted.iter().filter(|(address, _)| !self.bound.contains_key(address)) {
             let listeners =
                 open_all(*address, frontend, self.workers.len()).map_err(|error| format!("{error:#}"))?;
-            opened.push((frontend.clone(), listeners));
+            opened.insert(*address, listeners);
         }
         self.warn_of_restart(&config);
         lock(&self.state).adopt(config, Instant::now());
-        if lock(&self.state).life() == LifeState::Starting {
-            self.waiting.retain(|(_, listeners)| {
-                let address = listeners.first().and_then(|listener| listener.local_addr().ok());
-                address.is_some_and(|address| wanted.contains_key(&address))
-            });
+        let before = std::mem::replace(&mut self.bound, wanted);
+        if self.is_starting() {
+            let bound = &self.bound;
+            self.waiting.retain(|address, _| bound.contains_key(address));
             self.waiting.extend(opened);
-            self.bound = wanted;
             return Ok(());
         }
-        let before = std::mem::replace(&mut self.bound, wanted);
-        let failed = |error: anyhow::Error| format!("{error:#}");
-        for (frontend, listeners) in opened {
-            self.listen(&frontend, listeners).await.map_err(failed)?;
+        if let Err(error) = self.rebind(before, opened).await {
+            // The new configuration is in force; a worker that cannot be told of it ends, or hangs, and shows that itself.
+            tracing::error!("a worker does not follow the reload: {error:#}");
         }
+        Ok(())
+    }
+
+    /// Tells the workers what has changed between the addresses of `before` and those bound now.
+    async fn rebind(
+        &self,
+        before: BTreeMap<SocketAddr, String>,
+        opened: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    ) -> anyhow::Result<()> {
+        for (address, listeners) in opened {
+            self.listen(address, listeners).await?;
+        }
+        let mut closing = Vec::new();
         for (address, frontend) in before {
-            let command = match self.bound.get(&address) {
-                Some(same) if *same == frontend => continue,
-                Some(other) => Command::Reassign { address, frontend: other.clone() },
-                None => Command::Unlisten { address },
-            };
-            for worker in &self.workers {
-                let Some(command) = command.duplicate() else { continue };
-                worker.tell(command).await.map_err(failed)?;
+            let now = self.bound.get(&address);
+            if now == Some(&frontend) {
+                continue;
             }
+            for worker in &self.workers {
+                let command = match now {
+                    Some(frontend) => Command::Reassign { address, frontend: frontend.clone() },
+                    None => {
+                        let (done, closed) = oneshot::channel();
+                        closing.push(closed);
+                        Command::Unlisten { address, done }
+                    }
+                };
+                worker.tell(command).await?;
+            }
+        }
+        for closed in closing {
+            // So the next reload may bind the address again.
+            tokio::time::timeout(COMMAND_TIMEOUT, closed).await??;
         }
         Ok(())
     }
@@ -351,6 +383,7 @@ impl App {
     /// Tells healthd of failures on the data path, so that it looks at once.
     fn report(&mut self) {
         let mut observations = Vec::new();
+        let mut before = std::mem::take(&mut self.observed);
         {
             let state = lock(&self.state);
             for backend in &state.routing().backends {
@@ -363,9 +396,10 @@ impl App {
                         continue;
                     }
                     let key = (backend.name.clone(), server.name.clone());
-                    let before = self.observed.insert(key, total).unwrap_or((0, 0));
-                    let connect_failures = total.0.saturating_sub(before.0);
-                    let bad_responses = total.1.saturating_sub(before.1);
+                    let told = before.remove(&key).unwrap_or((0, 0));
+                    self.observed.insert(key, total);
+                    let connect_failures = total.0.saturating_sub(told.0);
+                    let bad_responses = total.1.saturating_sub(told.1);
                     if connect_failures + bad_responses > 0 {
                         observations.push(Observation {
                             backend: backend.name.clone(),
@@ -416,6 +450,7 @@ impl App {
 
     /// Takes no new connections, finishes what is in flight, and ends; a second signal ends at once.
     async fn stop(mut self, signals: &mut Signals) {
+        self.reloads.close();
         let patience = lock(&self.state).config().lbd.stop_timeout;
         tracing::info!(at_most = ?patience, "lbd stops: it takes no new connections and finishes those in flight");
         lock(&self.state).set_life(LifeState::Draining);
@@ -459,6 +494,10 @@ impl Worker {
             Err(_) => Err(anyhow!("a worker hangs")),
         }
     }
+}
+
+fn lock_file(file: &Mutex<ConfigFile>) -> MutexGuard<'_, ConfigFile> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_operator(context: &Context) -> Operator {

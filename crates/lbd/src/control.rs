@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use daemon::Context;
 use daemon::config_file::ConfigFile;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use wire::server::Handler;
 use wire::text::{self, Command, DENIED};
@@ -219,9 +220,10 @@ impl Control {
     async fn reload(&self) -> Result<String, String> {
         let (answer, outcome) = oneshot::channel();
         let gone = |_| "lbd is stopping".to_owned();
-        self.reload
-            .try_send(ReloadRequest { answer })
-            .map_err(|_| "other reloads are waiting already".to_owned())?;
+        self.reload.try_send(ReloadRequest { answer }).map_err(|error| match error {
+            TrySendError::Full(_) => "other reloads are waiting already".to_owned(),
+            TrySendError::Closed(_) => "lbd is stopping".to_owned(),
+        })?;
         outcome.await.map_err(gone)?
     }
 }
@@ -304,7 +306,7 @@ fn healthd_link(state: &crate::state::State, now: Instant) -> HealthdLink {
 fn no_such(kind: &str, name: &str, known: &[&str]) -> String {
     let hint = match config::nearest(name, known.iter().copied()) {
         Some(near) => format!("; did you mean `{near}`?"),
-        None => String::new(),
+        None => String::from("."),
     };
     format!("no {kind} `{name}`{hint} There are: {}", known.join(", "))
 }

@@ -18,6 +18,9 @@ pub fn open(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     (0..count).map(|_| socket(address, true)).collect()
 }
 
+/// Bytes that the kernel takes for a connection beyond what is on its way.
+const UNSENT: u32 = 256 * 1024;
+
 fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -27,6 +30,8 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_reuse_port(shared)?;
     // Accepted sockets inherit this one: no system call for each connection.
     socket.set_tcp_nodelay(true)?;
+    // Writable again after a few seconds of a slow client's reading, not after megabytes: so its progress can be seen.
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,5 +1,6 @@
 //! The picture that workers route by: configuration, verdicts and operators' wishes in one immutable value, swapped whole.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use balance::{BackendView, Health, ServerView};
@@ -56,13 +57,13 @@ pub struct BackendRules {
 }
 
 impl Routing {
-    /// Puts the picture together. `resolve` knows addresses of names that healthd has not told.
+    /// Puts the picture together. `address_of` says where a server of a backend is.
     pub fn new(
         config: &LbConfig,
         verdicts: &Verdicts,
         operator: &Operator,
         registry: &Registry,
-        resolve: impl Fn(&config::ServerAddress) -> Option<std::net::SocketAddr>,
+        address_of: impl Fn(&str, &config::Server) -> Option<SocketAddr>,
     ) -> Self {
         let frontends = config.frontends.iter().map(|frontend| Frontend {
             config: frontend.clone(),
@@ -74,11 +75,7 @@ impl Routing {
                 let (admin, weight) = operator.of(&backend.name, server);
                 ServerView {
                     name: server.name.clone(),
-                    address: server
-                        .address
-                        .literal()
-                        .or_else(|| held.and_then(|held| held.address()))
-                        .or_else(|| resolve(&server.address)),
+                    address: address_of(&backend.name, server),
                     weight,
                     admin,
                     health: match held.map(|held| held.status()) {

@@ -40,7 +40,9 @@ impl State {
         let mut registry = Registry::new(config.lbd.workers);
         registry.adopt(&config);
         let verdicts = Verdicts::default();
-        let routing = Arc::new(Routing::new(&config, &verdicts, &operator, &registry, |_| None));
+        let routing = Arc::new(Routing::new(&config, &verdicts, &operator, &registry, |_, server| {
+            server.address.literal()
+        }));
         let (publish, receiver) = watch::channel(routing.clone());
         let mut state = Self {
             start: now,
@@ -124,10 +126,13 @@ impl State {
 
     /// Takes changed verdicts.
     pub fn update_verdicts(&mut self, verdicts: Vec<Verdict>, now: Instant) {
+        let mut concerned = false;
         for verdict in verdicts {
-            self.verdicts.update(verdict, now);
+            concerned |= self.verdicts.update(verdict, now);
         }
-        self.reroute(now);
+        if concerned {
+            self.reroute(now);
+        }
     }
 
     /// Notes that healthd came or went.
@@ -165,12 +170,19 @@ impl State {
                 match held.map(|held| held.status()) {
                     Some(Status::Up | Status::Down) => true,
                     Some(Status::Unknown | Status::Unchecked) | None => {
-                        backend.check.is_none() && server.address.literal().is_some()
+                        backend.check.is_none() && self.address_of(&backend.name, server).is_some()
                             || server.state == AdminState::Maint
                     }
                 }
             })
         })
+    }
+
+    /// Where a server is: as configured, as healthd says, or as lbd found by itself.
+    fn address_of(&self, backend: &str, server: &config::Server) -> Option<SocketAddr> {
+        let held = || self.verdicts.get(backend, &server.name).and_then(|held| held.address());
+        let found = || self.resolved.get(&server.address).copied();
+        server.address.literal().or_else(held).or_else(found)
     }
 
     /// Servers whose name leads nowhere yet.
@@ -225,8 +237,10 @@ impl State {
             .flat_map(|backend| backend.servers.iter().map(|server| &server.address))
             .collect();
         self.resolved.retain(|name, _| known.contains(name));
-        let resolve = |name: &ServerAddress| self.resolved.get(name).copied();
-        let routing = Routing::new(&self.config, &self.verdicts, &self.operator, &self.registry, resolve);
+        let routing =
+            Routing::new(&self.config, &self.verdicts, &self.operator, &self.registry, |backend, server| {
+                self.address_of(backend, server)
+            });
         for (backend, usable) in self.ages.update(&routing, now) {
             if usable {
                 tracing::info!(backend, "backend has a usable server");

@@ -40,12 +40,12 @@ impl Held {
     pub fn at(&self, now: Instant) -> Verdict {
         let later = millis(now.saturating_duration_since(self.received));
         let mut verdict = self.verdict.clone();
-        verdict.since_ms += later;
+        verdict.since_ms = verdict.since_ms.saturating_add(later);
         if verdict.status == Status::Down {
-            verdict.downtime_ms += later;
+            verdict.downtime_ms = verdict.downtime_ms.saturating_add(later);
         }
         if let Some(check) = &mut verdict.check {
-            check.age_ms += later;
+            check.age_ms = check.age_ms.saturating_add(later);
         }
         verdict
     }
@@ -73,11 +73,15 @@ impl Verdicts {
         self.snapshots += 1;
     }
 
-    /// Takes one changed verdict.
-    pub fn update(&mut self, verdict: Verdict, now: Instant) {
+    /// Takes one changed verdict. Returns whether routing is concerned: most verdicts only tell of another good check.
+    pub fn update(&mut self, verdict: Verdict, now: Instant) -> bool {
         let key = (verdict.backend.clone(), verdict.server.clone());
         let old = self.held.remove(&key);
-        self.held.insert(key, merge(old, verdict, now));
+        let before = old.as_ref().map(|held| (held.status(), held.address()));
+        let new = merge(old, verdict, now);
+        let concerned = before != Some((new.status(), new.address()));
+        self.held.insert(key, new);
+        concerned
     }
 
     /// The verdict on a server.
@@ -170,7 +174,8 @@ mod tests {
         assert_eq!(held.address(), Some("192.0.2.1:80".parse().unwrap()));
         assert_eq!(held.at(later).downtime_ms, 10_000);
 
-        verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later);
+        assert!(verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later));
+        assert!(!verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later));
         assert_eq!(verdicts.get("nginx", "nginx1").unwrap().status(), Status::Up);
     }
 

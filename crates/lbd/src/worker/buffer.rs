@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -39,22 +40,31 @@ impl Buffer {
     ///
     /// A read that leaves space tells tokio that the socket is drained, so that no second read has to find it out.
     pub(crate) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx, from)).await
+    }
+
+    /// The same, for those that wait for something else as well.
+    pub(crate) fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+    ) -> Poll<io::Result<usize>> {
         if self.end == self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
         if self.end == self.bytes.len() {
-            return Err(io::Error::new(
+            return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 "more bytes than a buffer holds belong together",
-            ));
+            )));
         }
         let mut space = ReadBuf::new(&mut self.bytes[self.end..]);
-        poll_fn(|cx| Pin::new(&mut *from).poll_read(cx, &mut space)).await?;
+        ready!(Pin::new(from).poll_read(cx, &mut space))?;
         let n = space.filled().len();
         self.end += n;
-        Ok(n)
+        Poll::Ready(Ok(n))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Finding a server that takes a request: an idle connection, a new one, or a new one to another server.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,33 +9,44 @@ use balance::Tried;
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
+use super::Worker;
 use super::deadline::Deadline;
 use super::failure::Failure;
-use super::service::{Backend, Seat, ServerConnection};
+use super::service::{Backend, Seat, Server, ServerConnection};
 
 /// What it took to find a server.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     tried: Tried,
+    made: u32,
+    /// The server of the attempt that failed last.
+    last: Option<Rc<Server>>,
     /// Attempts beyond the first.
     pub(crate) retries: u32,
     /// Whether another server than the first one is used.
     pub(crate) redispatched: bool,
-    /// The time to a connection, all attempts together; zero for a reused one.
+    /// The time to a connection, all attempts together; next to nothing for a reused one.
     pub(crate) connect_time: Option<Duration>,
 }
 
 impl Attempts {
-    /// Notes that a request has to go out again: its server closed the connection without an answer.
-    pub(crate) fn repeat(&mut self, backend: &Backend, seat: &Seat) {
-        self.count(backend, seat);
-    }
-
-    fn count(&mut self, backend: &Backend, seat: &Seat) {
+    /// The attempt at this seat failed, and another one follows.
+    pub(crate) fn again(&mut self, backend: &Backend, seat: &Seat) {
         self.tried.insert(seat.id);
         self.retries += 1;
         seat.server.counters().retries.inc();
         backend.counters().retries.inc();
+        self.last = Some(seat.server.clone());
+    }
+
+    /// An attempt begins at this seat.
+    fn begin(&mut self, backend: &Backend, seat: &Seat) {
+        self.made += 1;
+        if let Some(last) = self.last.take().filter(|last| !Rc::ptr_eq(last, &seat.server)) {
+            self.redispatched = true;
+            last.counters().redispatches.inc();
+            backend.counters().redispatches.inc();
+        }
     }
 }
 
@@ -44,6 +55,7 @@ impl Attempts {
 /// When connecting fails, another server is tried, as often as `retries` says and the budget allows, within the backend's
 /// connect timeout: each attempt may take its equal share of what is left of it, so that one silent server cannot use it up.
 pub(crate) async fn acquire(
+    worker: &Worker,
     backend: &Rc<Backend>,
     client: IpAddr,
     reuse: bool,
@@ -52,44 +64,40 @@ pub(crate) async fn acquire(
 ) -> Result<(ServerConnection, Seat, bool), (Failure, Option<Seat>)> {
     let rules = backend.rules();
     let started = Instant::now();
+    let most = rules.retries.saturating_add(1).saturating_sub(attempts.made).max(1);
     let mut failed: Option<(Failure, Seat)> = None;
-    for left in (1..=rules.retries.saturating_add(1)).rev() {
-        if let Some((failure, seat)) = failed.take() {
+    for left in (1..=most).rev() {
+        if let Some((_, seat)) = &failed {
             if !backend.spend_retry() {
-                return Err((failure, Some(seat)));
+                break;
             }
-            attempts.count(backend, &seat);
-            failed = Some((failure, seat));
+            attempts.again(backend, seat);
         }
         let Some(seat) = backend.choose(client, &attempts.tried) else { break };
-        if let Some((_, before)) = &failed
-            && before.id != seat.id
-        {
-            attempts.redispatched = true;
-            before.server.counters().redispatches.inc();
-            backend.counters().redispatches.inc();
-        }
+        attempts.begin(backend, &seat);
         if reuse && let Some(connection) = seat.server.reuse() {
             attempts.connect_time = Some(started.elapsed());
             return Ok((connection, seat, true));
         }
+        if !reuse {
+            // Otherwise each request that may not be repeated would leave one connection more behind.
+            seat.server.displace();
+        }
         let share = rules.timeouts.connect.saturating_sub(started.elapsed()) / left;
         deadline.set(share);
-        match deadline.guard(connect(&seat)).await {
+        let failure = match deadline.guard(connect(worker, &seat)).await {
             Ok(Ok(connection)) => {
-                seat.connected();
+                seat.reached();
                 attempts.connect_time = Some(started.elapsed());
                 return Ok((connection, seat, false));
             }
-            Ok(Err(_)) => {
-                seat.failed();
-                failed = Some((Failure::Connect, seat));
-            }
-            Err(_) => {
-                seat.failed();
-                failed = Some((Failure::ConnectTimeout, seat));
-            }
-        }
+            // No server is to blame, and no other one would help.
+            Ok(Err(error)) if is_shortage(&error) => return Err((Failure::Shortage, Some(seat))),
+            Ok(Err(_)) => Failure::Connect,
+            Err(_) => Failure::ConnectTimeout,
+        };
+        seat.failed();
+        failed = Some((failure, seat));
     }
     match failed {
         Some((failure, seat)) => Err((failure, Some(seat))),
@@ -97,9 +105,26 @@ pub(crate) async fn acquire(
     }
 }
 
-async fn connect(seat: &Seat) -> io::Result<ServerConnection> {
-    let address = seat.server.address().ok_or(io::ErrorKind::AddrNotAvailable)?;
+async fn connect(worker: &Worker, seat: &Seat) -> io::Result<ServerConnection> {
+    let address = seat.server.address().ok_or(io::ErrorKind::NotFound)?;
+    match open(address).await {
+        // Idle connections are a luxury: they make room for one that is needed.
+        Err(error) if is_shortage(&error) => {
+            worker.forget_idle();
+            open(address).await
+        }
+        result => result,
+    }
+}
+
+async fn open(address: SocketAddr) -> io::Result<ServerConnection> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
     Ok(ServerConnection { stream: socket.connect(address).await?, address })
+}
+
+/// Whether this host lacks something, be it descriptors, memory or local ports.
+fn is_shortage(error: &io::Error) -> bool {
+    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM))
 }

@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use http1::{Body, BodyReader, Forward, RequestHead, RequestParser};
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -24,8 +25,8 @@ use super::service::{Backend, Seat};
 use super::{send, tunnel};
 use crate::access_log::{REQUEST_LINE_MAX, Record, Termination, Times};
 
-/// How long, and for how many bytes, a refused client is listened to after its answer: closing at once would reset the
-/// connection, and could destroy the answer on its way.
+/// How long, and for how many bytes, a client that may still be sending is listened to after its last response: closing at
+/// once would reset the connection, and could destroy the response on its way.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
@@ -76,6 +77,17 @@ struct Request {
     wall: SystemTime,
 }
 
+/// What becomes of the client's connection after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// It takes another request.
+    Reuse,
+    /// It is closed.
+    Close,
+    /// It is closed after listening for a moment, because the client may still be sending.
+    Linger,
+}
+
 /// What one request did, for the log and the counters.
 #[derive(Default)]
 struct Account {
@@ -110,20 +122,19 @@ impl Connection {
     /// Serves requests until the connection ends.
     pub(crate) async fn serve(mut self) {
         let mut first = true;
-        loop {
-            match self.next_request(first).await {
-                Ok(Some(request)) => {
-                    if !self.answer(request).await {
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                Err((failure, begun)) => {
-                    self.refuse_head(failure, begun).await;
-                    break;
-                }
+        let after = loop {
+            let after = match self.next_request(first).await {
+                Ok(Some(request)) => self.answer(request).await,
+                Ok(None) => After::Close,
+                Err((failure, begun)) => self.refuse_head(failure, begun).await,
+            };
+            if after != After::Reuse {
+                break after;
             }
             first = false;
+        };
+        if after == After::Linger {
+            self.linger().await;
         }
         if let Some(input) = self.input.take() {
             self.worker.requests.give(input);
@@ -136,7 +147,8 @@ impl Connection {
         if self.input.is_none() {
             let patience = if first { rules.timeouts.request_head } else { rules.timeouts.keep_alive };
             self.deadline.set(patience);
-            if !self.wait_for_bytes().await {
+            self.input = self.first_bytes().await;
+            if self.input.is_none() {
                 return Ok(None);
             }
         }
@@ -149,10 +161,7 @@ impl Connection {
             if !input.is_empty() {
                 match parser.parse(input.filled()) {
                     Ok(Some(head)) => {
-                        let line_end = input.filled().iter().position(|byte| *byte == b'\r').unwrap_or(0);
-                        self.request_line.clear();
-                        self.request_line
-                            .extend_from_slice(&input.filled()[..line_end.min(REQUEST_LINE_MAX)]);
+                        keep_line(input.filled(), &mut self.request_line);
                         let received = Instant::now();
                         return Ok(Some(Request { head, begun, received, wall: SystemTime::now() }));
                     }
@@ -169,26 +178,32 @@ impl Connection {
         }
     }
 
-    /// Waits while the connection is idle. False when it ended, was idle for too long, or the worker is stopping.
-    async fn wait_for_bytes(&self) -> bool {
-        let readable = poll_fn(|cx| {
-            if let Poll::Ready(result) = self.client.poll_read_ready(cx) {
-                return Poll::Ready(result.is_ok());
+    /// Waits while the connection is idle, and holds no buffer meanwhile. None when the connection ended, was idle for too
+    /// long, or the worker is stopping.
+    async fn first_bytes(&mut self) -> Option<Buffer> {
+        let Self { worker, frontend, presence, client, .. } = self;
+        let received = poll_fn(|cx| {
+            if client.poll_read_ready(cx).is_ready() {
+                // A connection just accepted counts as readable until a read has found it empty.
+                let mut buffer = worker.requests.lend();
+                if let Poll::Ready(result) = buffer.poll_fill(cx, client) {
+                    return Poll::Ready(result.is_ok_and(|n| n > 0).then(|| buffer.keep()));
+                }
             }
-            if self.worker.is_stopping() || self.frontend.is_retired() {
-                return Poll::Ready(false);
+            if worker.is_stopping() || frontend.is_retired() {
+                return Poll::Ready(None);
             }
-            match &mut *self.presence.idle.borrow_mut() {
+            match &mut *presence.idle.borrow_mut() {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
             }
             Poll::Pending
         });
-        self.deadline.guard(readable).await.unwrap_or(false)
+        self.deadline.guard(received).await.unwrap_or(None)
     }
 
-    /// Answers one request. Returns whether the connection can take another.
-    async fn answer(&mut self, request: Request) -> bool {
+    /// Answers one request.
+    async fn answer(&mut self, request: Request) -> After {
         let backend = self.frontend.backend();
         let mut account = Account::default();
         self.frontend.counters().requests.inc();
@@ -197,12 +212,9 @@ impl Connection {
         backend.earn_retries();
         let result = self.forward(&request, &backend, &mut account).await;
 
-        let (keep, failure) = match result {
-            Ok(keep) => (keep, None),
-            Err(failure) => {
-                self.answer_failure(failure, &request, &account).await;
-                (false, Some(failure))
-            }
+        let (after, failure) = match result {
+            Ok(after) => (after, None),
+            Err(failure) => (self.answer_failure(failure, &request, &account).await, Some(failure)),
         };
         self.settle(&request, &backend, &account, failure);
         backend.counters().in_flight.down();
@@ -212,7 +224,7 @@ impl Connection {
         {
             self.worker.requests.give(input);
         }
-        keep
+        after
     }
 
     /// Sends the request to a server, to another one if that fails early, and the response to the client.
@@ -221,7 +233,7 @@ impl Connection {
         request: &Request,
         backend: &Rc<Backend>,
         account: &mut Account,
-    ) -> Result<bool, Failure> {
+    ) -> Result<After, Failure> {
         let rules = self.frontend.rules();
         let head = &request.head;
         if matches!(head.body, Body::Length(length) if length > rules.body_max) {
@@ -257,8 +269,10 @@ impl Connection {
             // A reused connection may close while the request is on its way to it. Only what may be repeated takes the risk.
             let repeatable = complete && head.method.is_idempotent();
             let reuse = repeatable && !repeated;
+            let attempts = &mut account.attempts;
             let upstream =
-                connect::acquire(backend, self.peer.ip(), reuse, &mut account.attempts, &self.deadline).await;
+                connect::acquire(&self.worker, backend, self.peer.ip(), reuse, attempts, &self.deadline)
+                    .await;
             let (mut server, seat, reused) = match upstream {
                 Ok(upstream) => upstream,
                 Err((failure, seat)) => {
@@ -282,6 +296,10 @@ impl Connection {
             let input = if complete { None } else { self.input.as_mut() };
             let upload = Upload { head: &head_out, body: &mut body, input };
             let ended = exchange.run(&mut self.client, &mut server.stream, upload).await;
+            if reused && account.meter.answered.get().is_some() {
+                // An answer on an old connection shows as well as a new connection that the server lives.
+                seat.reached();
+            }
             account.seat = Some(seat);
             match ended {
                 // A server that stops closes idle connections and those just made alike. Repeating is safe for what is
@@ -291,18 +309,22 @@ impl Connection {
                     account.repeat(backend);
                 }
                 Err(failure) => return Err(failure),
-                Ok(Ended::Complete { client_reusable, server_reusable }) => {
+                Ok(Ended::Complete { client_reusable, server_reusable, uploaded }) => {
                     if server_reusable && let Some(seat) = &account.seat {
                         seat.server.keep(server, Instant::now());
                     }
-                    return Ok(client_reusable);
+                    return Ok(match client_reusable {
+                        true => After::Reuse,
+                        false if head.persistent || !uploaded => After::Linger,
+                        false => After::Close,
+                    });
                 }
                 Ok(Ended::Tunnel(early)) => {
-                    let pending = self.input.take().unwrap_or_default();
-                    let ends = (early, pending);
+                    let pending = self.input.take();
+                    let ends = (early, pending.as_ref().map_or(&[][..], Buffer::filled));
                     let idle = rules.timeouts.tunnel;
                     let (buffers, meter) = (&self.worker.responses, &account.meter);
-                    tunnel::run(
+                    let ended = tunnel::run(
                         &mut self.client,
                         &mut server.stream,
                         ends,
@@ -311,52 +333,56 @@ impl Connection {
                         idle,
                         meter,
                     )
-                    .await?;
-                    return Ok(false);
+                    .await;
+                    self.input = pending;
+                    return ended.map(|()| After::Close);
                 }
             }
         }
     }
 
     /// Gives the client the answer that a failure calls for, if it can still have one.
-    async fn answer_failure(&mut self, failure: Failure, request: &Request, account: &Account) {
+    async fn answer_failure(&mut self, failure: Failure, request: &Request, account: &Account) -> After {
         if account.meter.started.get() {
-            return;
+            if account.meter.unframed.get() {
+                // The end of this body is the end of the connection: only a reset tells that it is not whole.
+                let _ = SockRef::from(&self.client).set_linger(Some(Duration::ZERO));
+            }
+            return After::Close;
         }
         account.meter.status.set(failure.status().unwrap_or(0));
-        if let Some(status) = failure.status() {
-            let response = failure::response(status, request.head.method == http1::Method::Head);
-            account.meter.add_out(response.len());
-            self.send_and_linger(&response).await;
-        }
+        let Some(status) = failure.status() else { return After::Close };
+        let response = failure::response(status, request.head.method == http1::Method::Head);
+        account.meter.add_out(response.len());
+        self.send_last(&response).await
     }
 
     /// A head that was refused, or that never came: answered, counted and logged without ever reaching a server.
-    async fn refuse_head(&mut self, failure: Failure, begun: Instant) {
+    async fn refuse_head(&mut self, failure: Failure, begun: Instant) -> After {
+        let wall = SystemTime::now();
         let counters = self.frontend.counters();
         counters.requests.inc();
-        counters.refused.inc();
         let received = self.input.as_ref().map_or(&[][..], Buffer::filled);
         counters.bytes_in.add(received.len() as u64);
-        let line = received.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-        self.request_line.clear();
-        self.request_line.extend_from_slice(&line[..line.len().min(REQUEST_LINE_MAX)]);
+        keep_line(received, &mut self.request_line);
         let status = failure.status().unwrap_or(0);
         let mut bytes = 0;
         if let Some(reason) = failure.refusal() {
+            counters.refused.inc();
             self.worker.counters().refuse(reason);
         }
+        let mut after = After::Close;
         if status > 0 {
             let response = failure::response(status, false);
             bytes = response.len() as u64;
             counters.responses.record(status);
             counters.bytes_out.add(bytes);
-            self.send_and_linger(&response).await;
+            after = self.send_last(&response).await;
         }
         let total = begun.elapsed();
         self.log(&Record {
             client: self.peer,
-            received: SystemTime::now(),
+            received: wall,
             frontend: self.frontend.name(),
             backend: self.frontend.name(),
             server: None,
@@ -374,14 +400,23 @@ impl Connection {
             redispatched: false,
             request: &self.request_line,
         });
+        after
     }
 
-    /// Sends a last answer, ends our side, and listens for a moment, so that the answer arrives whole.
-    async fn send_and_linger(&mut self, response: &[u8]) {
+    /// Sends a last answer.
+    async fn send_last(&mut self, response: &[u8]) -> After {
+        self.deadline.set(LINGER);
+        match self.deadline.guard(send::all(&mut self.client, response, || {})).await {
+            Ok(Ok(())) => After::Linger,
+            Ok(Err(_)) | Err(_) => After::Close,
+        }
+    }
+
+    /// Ends our side and listens for a moment, so that what was sent arrives (RFC 9112 9.6).
+    async fn linger(&mut self) {
         self.deadline.set(LINGER);
         let worker = self.worker.clone();
         let work = async {
-            send::all(&mut self.client, response).await?;
             self.client.shutdown().await?;
             let mut sink = worker.requests.lend();
             let mut heard = 0;
@@ -493,7 +528,15 @@ impl Account {
     /// A request goes out again, to another server, because its connection was closed without an answer.
     fn repeat(&mut self, backend: &Backend) {
         if let Some(seat) = self.seat.take() {
-            self.attempts.repeat(backend, &seat);
+            self.attempts.again(backend, &seat);
         }
     }
+}
+
+/// Keeps the first line for the log; an empty one before it is none (RFC 9112 2.2).
+fn keep_line(received: &[u8], line: &mut Vec<u8>) {
+    let received = received.strip_prefix(b"\r\n").unwrap_or(received);
+    let end = received.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(received.len());
+    line.clear();
+    line.extend_from_slice(&received[..end.min(REQUEST_LINE_MAX)]);
 }

@@ -19,6 +19,9 @@ use super::deadline::Deadline;
 use super::failure::Failure;
 use super::send;
 
+/// Interim responses before a final one; a server that sends more is broken.
+const INTERIM_MAX: u32 = 32;
+
 /// What one exchange needs to know.
 pub(crate) struct Exchange<'a> {
     pub(crate) deadline: &'a Deadline,
@@ -54,6 +57,8 @@ pub(crate) struct Meter {
     heard: Cell<bool>,
     /// Whether anything of the final response has gone to the client.
     pub(crate) started: Cell<bool>,
+    /// Whether the end of the response's body is the end of the connection.
+    pub(crate) unframed: Cell<bool>,
     /// Whose turn it is: tells who stalled when the deadline passes.
     waiting: Cell<Side>,
 }
@@ -84,6 +89,8 @@ pub(crate) enum Ended {
         client_reusable: bool,
         /// Whether the server's connection can.
         server_reusable: bool,
+        /// Whether the request's body was read to its end.
+        uploaded: bool,
     },
     /// The server switched protocols; what it sent beyond its head is here.
     Tunnel(Buffer),
@@ -149,7 +156,7 @@ impl Exchange<'_> {
         input: Option<&mut Buffer>,
         uploaded: &Cell<bool>,
     ) -> Result<(), Failure> {
-        if send::all(&mut to, head).await.is_err() {
+        if send::all(&mut to, head, || self.expect(Side::Server)).await.is_err() {
             return Ok(());
         }
         let mut allowance = self.body_allowance;
@@ -159,7 +166,10 @@ impl Exchange<'_> {
                 allowance = allowance.checked_sub(step.forward as u64).ok_or(Failure::RequestTooLong)?;
                 if step.forward > 0 {
                     self.expect(Side::Server);
-                    if send::all(&mut to, &buffer.filled()[..step.forward]).await.is_err() {
+                    if send::all(&mut to, &buffer.filled()[..step.forward], || self.expect(Side::Server))
+                        .await
+                        .is_err()
+                    {
                         return Ok(());
                     }
                 }
@@ -193,20 +203,27 @@ impl Exchange<'_> {
         let mut head_out = self.heads.lend();
 
         let mut parser = ResponseParser::new(super::RESPONSE_LIMITS);
+        let mut interim = 0;
         let head = loop {
             let head = self.response_head(&mut parser, &mut buffer, &mut from).await?;
             if !head.is_interim() {
                 break head;
             }
+            interim += 1;
+            if interim > INTERIM_MAX {
+                return Err(Failure::ServerClosed);
+            }
             // A client of HTTP/1.0 knows no interim responses (RFC 9110 15.2).
             if self.version == Version::Http11 {
+                let awaited = self.meter.waiting.get();
                 self.pass_head(&head, true, &buffer, &mut head_out);
                 self.send(&mut to, &mut head_out, &[]).await?;
+                self.expect(awaited);
             }
             buffer.consume(head.len);
         };
-        if head.is_switching() && !self.upgrade {
-            // Nobody asked: what follows would mean one thing to the server and another to the client (RFC 9110 7.8).
+        if head.is_switching() && !(self.upgrade && uploaded.get()) {
+            // Nobody asked, or the request is not over: what follows would mean one thing to the server and another to the client (RFC 9110 7.8).
             return Err(Failure::ServerClosed);
         }
         self.meter.answered.set(Some(Instant::now()));
@@ -220,6 +237,7 @@ impl Exchange<'_> {
 
         let stripped = self.version == Version::Http10 && head.body == Body::Chunked;
         let mut body = if stripped { BodyReader::decoded(head.body) } else { BodyReader::new(head.body) };
+        self.meter.unframed.set(stripped || head.body == Body::UntilClose);
         // Without a length the end of the body is the end of the connection. A body that the client has not finished
         // sending leaves the connection in no state for another request.
         let client_reusable = self.persistent && uploaded.get() && !stripped && head.body != Body::UntilClose;
@@ -253,6 +271,7 @@ impl Exchange<'_> {
                 && uploaded.get()
                 && head.body != Body::UntilClose
                 && buffer.is_empty(),
+            uploaded: uploaded.get(),
         })
     }
 
@@ -290,7 +309,9 @@ impl Exchange<'_> {
         self.expect(Side::Client);
         self.meter.started.set(self.meter.answered.get().is_some());
         let n = head.len() + body.len();
-        send::head_and_body(to, head, body).await.map_err(|_| Failure::ClientReset)?;
+        send::head_and_body(to, head, body, || self.expect(Side::Client))
+            .await
+            .map_err(|_| Failure::ClientReset)?;
         self.meter.add_out(n);
         Ok(())
     }

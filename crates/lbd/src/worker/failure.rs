@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     ClientReset,
     /// No server is usable, or none is left to try.
     NoServer,
+    /// This host lacks descriptors, memory or local ports for a connection to a server.
+    Shortage,
     /// Every attempt to connect failed.
     Connect,
     /// Connecting took too long.
@@ -50,7 +52,7 @@ impl Failure {
             Self::RequestTooLong => Some(413),
             Self::RequestTimeout | Self::ClientStalled => Some(408),
             Self::ClientClosed | Self::ClientReset => None,
-            Self::NoServer | Self::Connect | Self::ConnectTimeout => Some(503),
+            Self::NoServer | Self::Shortage | Self::Connect | Self::ConnectTimeout => Some(503),
             Self::Unanswered | Self::ServerClosed | Self::Response(_) | Self::ServerBroke => Some(502),
             Self::ServerTimeout | Self::ServerStalled => Some(504),
         }
@@ -65,6 +67,7 @@ impl Failure {
             Self::ClientStalled => Termination::CLIENT_TIMEOUT_IN_DATA,
             Self::ClientReset => Termination::CLIENT_IN_DATA,
             Self::NoServer | Self::Connect => Termination::SERVER_IN_CONNECT,
+            Self::Shortage => Termination::SHORTAGE_IN_CONNECT,
             Self::ConnectTimeout => Termination::SERVER_TIMEOUT_IN_CONNECT,
             Self::Unanswered | Self::ServerClosed => Termination::SERVER_IN_HEAD,
             Self::ServerTimeout => Termination::SERVER_TIMEOUT_IN_HEAD,

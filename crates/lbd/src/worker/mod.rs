@@ -75,25 +75,14 @@ pub enum Command {
     Unlisten {
         /// The address.
         address: SocketAddr,
+        /// Answered when it is closed.
+        done: oneshot::Sender<()>,
     },
     /// Take no new connections, finish what is in flight, and answer when nothing is left.
     Stop {
         /// Answered when the last connection has ended.
         done: oneshot::Sender<()>,
     },
-}
-
-impl Command {
-    /// The same for another worker: only for commands that hold nothing of one worker's own.
-    pub(crate) fn duplicate(&self) -> Option<Self> {
-        match self {
-            Self::Reassign { address, frontend } => {
-                Some(Self::Reassign { address: *address, frontend: frontend.clone() })
-            }
-            Self::Unlisten { address } => Some(Self::Unlisten { address: *address }),
-            Self::Listen { .. } | Self::Stop { .. } => None,
-        }
-    }
 }
 
 /// What a worker is made with.
@@ -184,6 +173,13 @@ impl Worker {
         self.wake_idle();
     }
 
+    /// Closes idle connections to servers, all of them.
+    fn forget_idle(&self) {
+        for backend in self.backends.borrow().values() {
+            backend.forget_idle();
+        }
+    }
+
     /// Idle connections look around: whether they are still wanted.
     fn wake_idle(&self) {
         let retiring = self.stopping.get();
@@ -272,10 +268,12 @@ async fn work(setup: Setup) {
                         listener.reassign(frontend);
                     }
                 }
-                Some(Command::Unlisten { address }) => {
+                Some(Command::Unlisten { address, done }) => {
                     if let Some(listener) = listeners.remove(&address) {
                         listener.close().await;
                     }
+                    // The control thread may have lost its patience.
+                    let _ = done.send(());
                 }
                 Some(Command::Stop { done }) => break Some(done),
                 None => break None,
@@ -284,6 +282,7 @@ async fn work(setup: Setup) {
     };
 
     worker.stopping.set(true);
+    worker.wake_idle();
     for (_, listener) in listeners.drain() {
         listener.close().await;
     }

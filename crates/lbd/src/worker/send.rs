@@ -9,33 +9,37 @@ use tokio::io::AsyncWrite;
 /// Body bytes up to here are copied behind the head: cheaper than a second vector entry.
 const COPIED: usize = 4096;
 
-/// Writes `head` and then `body`, completely. `head` is left empty.
+/// Writes `head` and then `body`, completely. `head` is left empty. `moved` is called after each write: whoever takes bytes
+/// slowly is not stalled.
 pub(crate) async fn head_and_body<W: AsyncWrite + Unpin>(
     to: &mut W,
     head: &mut Vec<u8>,
     body: &[u8],
+    moved: impl Fn(),
 ) -> io::Result<()> {
     if body.len() <= COPIED {
         head.extend_from_slice(body);
-        all(to, head).await?;
+        all(to, head, moved).await?;
     } else {
         let mut written = 0;
         while written < head.len() {
             let parts = [IoSlice::new(&head[written..]), IoSlice::new(body)];
             written += some(poll_fn(|cx| Pin::new(&mut *to).poll_write_vectored(cx, &parts)).await?)?;
+            moved();
         }
-        all(to, &body[written - head.len()..]).await?;
+        all(to, &body[written - head.len()..], moved).await?;
     }
     head.clear();
     Ok(())
 }
 
-/// Writes `bytes`, completely.
-pub(crate) async fn all<W: AsyncWrite + Unpin>(to: &mut W, bytes: &[u8]) -> io::Result<()> {
+/// Writes `bytes`, completely. `moved` is called after each write.
+pub(crate) async fn all<W: AsyncWrite + Unpin>(to: &mut W, bytes: &[u8], moved: impl Fn()) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = some(poll_fn(|cx| Pin::new(&mut *to).poll_write(cx, rest)).await?)?;
         rest = &rest[written..];
+        moved();
     }
     Ok(())
 }
@@ -60,7 +64,7 @@ mod tests {
             let mut received = Vec::new();
             let (sent, read) = tokio::join!(
                 async move {
-                    let result = head_and_body(&mut near, &mut head, &body).await;
+                    let result = head_and_body(&mut near, &mut head, &body, || {}).await;
                     drop(near);
                     result
                 },

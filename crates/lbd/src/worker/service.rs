@@ -34,6 +34,8 @@ pub(crate) struct Backend {
 pub(crate) struct Server {
     pub(crate) name: Rc<str>,
     address: Cell<Option<SocketAddr>>,
+    /// Whether it takes new requests, and so connections to keep for them.
+    usable: Cell<bool>,
     idle: RefCell<Vec<Idle>>,
     counters: Counted,
 }
@@ -96,16 +98,20 @@ impl Backend {
         let mut servers = self.servers.borrow_mut();
         let before = std::mem::take(&mut *servers);
         for (view, all) in routing.view.servers.iter().zip(&routing.servers) {
-            let server =
-                before.iter().find(|server| *server.name == *view.name).cloned().unwrap_or_else(|| {
-                    Rc::new(Server {
-                        name: view.name.as_str().into(),
-                        address: Cell::new(view.address),
-                        idle: RefCell::default(),
-                        counters: Counted { all: all.clone(), worker: self.counters.worker },
-                    })
-                });
+            // A name that left and came back counts anew.
+            let same =
+                |server: &&Rc<Server>| *server.name == *view.name && Arc::ptr_eq(&server.counters.all, all);
+            let server = before.iter().find(same).cloned().unwrap_or_else(|| {
+                Rc::new(Server {
+                    name: view.name.as_str().into(),
+                    address: Cell::new(view.address),
+                    usable: Cell::new(view.is_usable()),
+                    idle: RefCell::default(),
+                    counters: Counted { all: all.clone(), worker: self.counters.worker },
+                })
+            });
             let moved = server.address.replace(view.address) != view.address;
+            server.usable.set(view.is_usable());
             if moved || !view.is_usable() {
                 server.forget_idle();
             }
@@ -113,6 +119,7 @@ impl Backend {
         }
         // Servers that are gone take their idle connections with them.
         for gone in before.iter().filter(|old| !servers.iter().any(|server| Rc::ptr_eq(old, server))) {
+            gone.usable.set(false);
             gone.forget_idle();
         }
     }
@@ -144,6 +151,13 @@ impl Backend {
         server.counters.chosen.inc();
         server.counters.in_flight.up();
         Some(Seat { backend: self.clone(), server, id })
+    }
+
+    /// Closes all idle connections.
+    pub(crate) fn forget_idle(&self) {
+        for server in self.servers.borrow().iter() {
+            server.forget_idle();
+        }
     }
 
     /// Closes connections that have been idle for too long.
@@ -179,10 +193,19 @@ impl Server {
         None
     }
 
-    /// Keeps a connection for the next request, if it leads to where the server is now.
+    /// Closes the idle connection that was used least recently: a new one, which will be kept, takes its place.
+    pub(crate) fn displace(&self) {
+        let mut idle = self.idle.borrow_mut();
+        if !idle.is_empty() {
+            idle.remove(0);
+            self.counters.idle.set(idle.len() as u64);
+        }
+    }
+
+    /// Keeps a connection for the next request, if the server takes any, and is where the connection leads.
     pub(crate) fn keep(&self, connection: ServerConnection, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX && Some(connection.address) == self.address.get() {
+        if self.usable.get() && idle.len() < IDLE_MAX && Some(connection.address) == self.address.get() {
             idle.push(Idle { connection, since: now });
             self.counters.idle.set(idle.len() as u64);
         }
@@ -214,8 +237,8 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// The server took the connection.
-    pub(crate) fn connected(&self) {
+    /// The server took a connection, or answered on an old one.
+    pub(crate) fn reached(&self) {
         self.backend.balancer.borrow_mut().succeeded(self.id);
     }
 

@@ -21,7 +21,7 @@ use super::send;
 pub(crate) async fn run(
     client: &mut TcpStream,
     server: &mut TcpStream,
-    (early, pending): (Buffer, Buffer),
+    (early, pending): (Buffer, &[u8]),
     buffers: &Pool<Buffer>,
     deadline: &Deadline,
     idle: Duration,
@@ -29,8 +29,11 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let up = carry(from_client, to_server, pending, buffers, || deadline.set(idle), |n| meter.add_in(n));
-    let down = carry(from_server, to_client, early, buffers, || deadline.set(idle), |n| meter.add_out(n));
+    let moved = || deadline.set(idle);
+    let up_ends = (Failure::ClientReset, Failure::ServerBroke);
+    let up = carry(from_client, to_server, pending, buffers, up_ends, moved, |n| meter.add_in(n));
+    let down_ends = (Failure::ServerBroke, Failure::ClientReset);
+    let down = carry(from_server, to_client, early.filled(), buffers, down_ends, moved, |n| meter.add_out(n));
     deadline.set(idle);
     let work = async {
         let (mut up, mut down) = (pin!(up), pin!(down));
@@ -38,13 +41,13 @@ pub(crate) async fn run(
         poll_fn(|cx| {
             if !up_ended && let Poll::Ready(result) = up.as_mut().poll(cx) {
                 if result.is_err() {
-                    return Poll::Ready(Err(Failure::ClientReset));
+                    return Poll::Ready(result);
                 }
                 up_ended = true;
             }
             if !down_ended && let Poll::Ready(result) = down.as_mut().poll(cx) {
                 if result.is_err() {
-                    return Poll::Ready(Err(Failure::ServerBroke));
+                    return Poll::Ready(result);
                 }
                 down_ended = true;
             }
@@ -52,33 +55,34 @@ pub(crate) async fn run(
         })
         .await
     };
-    deadline.guard(work).await.unwrap_or(Err(Failure::ClientStalled))
+    let ended = deadline.guard(work).await.unwrap_or(Err(Failure::ClientStalled));
+    buffers.give(early);
+    ended
 }
 
-/// Carries one direction to its end, and passes the end on.
+/// Carries one direction to its end, and passes the end on. `ends` says what it means when reading, or writing, fails.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    first: Buffer,
+    first: &[u8],
     buffers: &Pool<Buffer>,
+    ends: (Failure, Failure),
     moved: impl Fn(),
     count: impl Fn(usize),
-) -> std::io::Result<()> {
-    if !first.is_empty() {
-        send::all(&mut to, first.filled()).await?;
-        count(first.filled().len());
-    }
-    buffers.give(first);
+) -> Result<(), Failure> {
+    let (from_failed, to_failed) = ends;
+    send::all(&mut to, first, &moved).await.map_err(|_| to_failed)?;
+    count(first.len());
     loop {
         // An idle tunnel holds no buffer.
-        poll_fn(|cx| from.as_ref().poll_read_ready(cx)).await?;
+        poll_fn(|cx| from.as_ref().poll_read_ready(cx)).await.map_err(|_| from_failed)?;
         let mut buffer = buffers.lend();
-        let n = buffer.fill(&mut from).await?;
+        let n = buffer.fill(&mut from).await.map_err(|_| from_failed)?;
         moved();
         if n == 0 {
-            return poll_fn(|cx| Pin::new(&mut to).poll_shutdown(cx)).await;
+            return poll_fn(|cx| Pin::new(&mut to).poll_shutdown(cx)).await.map_err(|_| to_failed);
         }
-        send::all(&mut to, buffer.filled()).await?;
+        send::all(&mut to, buffer.filled(), &moved).await.map_err(|_| to_failed)?;
         count(n);
         moved();
     }
