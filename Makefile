@@ -8,6 +8,8 @@ PROGRAMS := $(or $(TANDEM_BIN_DIR),$(or $(CARGO_TARGET_DIR),target)/release)
 SCRIPTS := $(shell grep -lrE '^\#!/(usr/bin/env bash|bin/sh)' scripts deploy tests .ci)
 
 .DEFAULT_GOAL := help
+# Cargo uses all processors by itself, and what a target needs stands in its order.
+.NOTPARALLEL:
 .PHONY: help demo-1 demo-1-down demo-1-status reload-1 images build test check fmt lint shellcheck deny docs doc-tests \
     nextest install
 
