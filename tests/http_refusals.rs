@@ -159,6 +159,28 @@ fn heads_that_are_too_large() {
 }
 
 #[test]
+fn a_body_that_is_too_large() {
+    let (stack, server) = Stack::builder().frontend("limits: { body: 1KiB }").start_before(|peer| {
+        peer.read_request()?;
+        let body = peer.read_until(b"0\r\n\r\n")?;
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Got: {}\r\n\r\n", body.len()))
+    });
+    // Announced: it is refused before a server sees it.
+    let announced = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n";
+    assert_eq!(refusal(&stack, announced.as_bytes()).status, 413);
+    assert_eq!(server.requests().len(), 0);
+    // Chunked: it is found out on the way, and never passed on as whole.
+    let chunks = format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(2);
+    let chunked =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+    assert_eq!(refusal(&stack, chunked.as_bytes()).status, 413);
+    // Within the limit it passes.
+    let mut client = stack.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
 fn a_head_that_comes_too_slowly() {
     let (stack, server) =
         Stack::builder().frontend("timeouts: { request_head: 500ms }").start_before(answer_all);
