@@ -12,6 +12,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::{Gid, Uid};
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -23,7 +25,8 @@ use crate::codec::encode;
 use crate::topic::Feed;
 use crate::{Answer, DaemonHello, DaemonLine, Ping, Refusal, RefusalCode, Request, TopicName};
 
-/// Connections at once; one more gets an error and is closed.
+/// Connections at once of those who may change something, and again of all others; one more gets an error and is closed.
+/// So nobody can lock out operators, or another daemon.
 const CONNECTIONS_MAX: usize = 64;
 
 /// What a daemon answers with.
@@ -44,17 +47,18 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Serves connections for as long as it is polled; dropping it ends them all.
 pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let handler = handler.clone();
-                    match seats.clone().try_acquire_owned() {
+                    let privileged = stream.peer_cred().is_ok_and(|peer| may_change(&peer));
+                    match seats[usize::from(privileged)].clone().try_acquire_owned() {
                         Ok(seat) => {
                             connections.spawn(async move {
-                                Connection::serve(stream, handler).await;
+                                Connection::serve(stream, handler, privileged).await;
                                 drop(seat);
                             });
                         }
@@ -70,6 +74,11 @@ pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>) {
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// Root, the daemon's user, and its group.
+fn may_change(peer: &UCred) -> bool {
+    peer.uid() == 0 || peer.uid() == Uid::effective().as_raw() || peer.gid() == Gid::effective().as_raw()
 }
 
 fn refuse(stream: &UnixStream) {
