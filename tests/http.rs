@@ -1,6 +1,7 @@
 //! What a client and a server see of each other through lbd when both behave: everything, and nothing else.
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
 use testkit::{Client, Peer, SERVER_PORT, Stack, pattern};
 
@@ -278,6 +279,29 @@ fn an_early_response_reaches_a_client_that_is_still_sending() {
     client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\nonly the first bytes");
     let response = client.response();
     assert_eq!((response.status, response.text().as_str()), (403, "no"));
+}
+
+#[test]
+fn an_early_response_survives_a_client_that_goes_on_sending() {
+    const LENGTH: usize = 1_500_000;
+    let answer = Arc::new(vec![b'n'; LENGTH]);
+    let body = Arc::clone(&answer);
+    let (stack, _server) = Stack::builder().start_before(move |peer| {
+        peer.read_request()?;
+        peer.send(format!(
+            "HTTP/1.1 413 Content Too Large\r\nContent-Length: {LENGTH}\r\nConnection: close\r\n\r\n"
+        ))?;
+        peer.send(body.as_slice())?;
+        peer.stall()
+    });
+    let mut client = stack.client();
+    client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n");
+    // As much as fits on the way; a closed connection would answer it with a reset.
+    client.send(vec![b'x'; 60_000]);
+    let head = client.try_head().unwrap();
+    assert_eq!(head.status, 413);
+    client.send(vec![b'x'; 20_000]);
+    assert!(client.take(LENGTH).unwrap() == *answer);
 }
 
 #[test]

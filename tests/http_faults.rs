@@ -213,3 +213,38 @@ fn with_nobody_to_connect_to_the_answer_is_503() {
         assert_eq!(stack.get("/").status, 503);
     }
 }
+
+#[test]
+fn a_server_that_hangs_after_an_interim_response_is_504() {
+    let frontend = "timeouts: { client: 30s }";
+    let (stack, _server) =
+        Stack::builder().frontend(frontend).backend("timeouts: { server: 500ms }").start_before(|peer| {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+            peer.stall()
+        });
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.try_head().unwrap().status, 103);
+    assert_eq!(client.response().status, 504);
+    wait_until("the server is blamed", || stack.stat("app", "raw").number("eresp") == 1);
+}
+
+#[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_502() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n";
+    assert_answer("an unasked switch", &[502], answering(switch));
+}
+
+#[test]
+fn endless_interim_responses_are_502_or_a_broken_connection() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        loop {
+            peer.send("HTTP/1.1 102 Processing\r\n\r\n")?;
+        }
+    });
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("lbd gives up on the server", || server.ended() > 0);
+}
