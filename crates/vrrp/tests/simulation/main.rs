@@ -129,7 +129,7 @@ fn shortest(
 
 #[test]
 fn after_any_chaos_there_is_one_master_and_it_stays() {
-    for_seeds(2000, |world, interval| {
+    for_seeds(10_000, |world, interval| {
         world.duplication = 10;
         for _ in 0..30 {
             let node = world.random.below(world.nodes.len());
@@ -171,7 +171,7 @@ fn after_any_chaos_there_is_one_master_and_it_stays() {
 
 #[test]
 fn a_silent_master_is_replaced_within_the_master_down_time() {
-    for_seeds(1000, |world, interval| {
+    for_seeds(5000, |world, interval| {
         world.duplication = 10;
         let Some(&master) = converge(world, interval).first() else { return };
         let own = world.nodes[master].settings.interval;
@@ -193,7 +193,7 @@ fn a_silent_master_is_replaced_within_the_master_down_time() {
 
 #[test]
 fn a_leaving_master_is_replaced_within_a_skew() {
-    for_seeds(1000, |world, interval| {
+    for_seeds(5000, |world, interval| {
         let Some(&master) = converge(world, interval).first() else { return };
         between_adverts(world, master);
         let own = world.nodes[master].settings.interval;
@@ -214,7 +214,7 @@ fn a_leaving_master_is_replaced_within_a_skew() {
 
 #[test]
 fn both_sides_of_a_partition_have_a_master_and_healing_leaves_one() {
-    for_seeds(1000, |world, interval| {
+    for_seeds(5000, |world, interval| {
         converge(world, interval);
         for node in 0..world.nodes.len() {
             world.nodes[node].side = world.random.below(2);
@@ -231,7 +231,7 @@ fn both_sides_of_a_partition_have_a_master_and_healing_leaves_one() {
 
 #[test]
 fn a_backup_that_hangs_takes_nothing_over() {
-    for_seeds(1000, |world, interval| {
+    for_seeds(5000, |world, interval| {
         let Some(&master) = converge(world, interval).first() else { return };
         let Some(backup) = (0..world.nodes.len()).find(|node| *node != master) else { return };
         let transitions = world.transitions.len();
@@ -252,7 +252,7 @@ fn a_backup_that_hangs_takes_nothing_over() {
 
 #[test]
 fn a_killed_process_that_returns_soon_stays_the_owner() {
-    for_seeds(1000, |world, interval| {
+    for_seeds(5000, |world, interval| {
         let Some(&master) = converge(world, interval).first() else { return };
         let Settings { version, interval: own, .. } = world.nodes[master].settings;
         let skew = version.skew(world.nodes[master].instance.priority(), own);
