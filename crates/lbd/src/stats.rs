@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use balance::AdminState;
 use health::Status;
-use wire::{Condition, LastCheck, RowKind, StatRow, Verdict};
+use wire::{Condition, RowKind, StatRow, Verdict};
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
 use crate::routing::Routing;
@@ -76,9 +76,7 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
 /// How a server's health and its operator's wish read in one word.
 fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>, unchecked: bool) -> StatRow {
     let health = match &held {
-        _ if unchecked => Condition::NoCheck,
-        None => Condition::NoCheck,
-        Some(verdict) => match (verdict.status, verdict.streak) {
+        Some(verdict) if !unchecked => match (verdict.status, verdict.streak) {
             (Status::Unknown | Status::Unchecked, _) => Condition::NoCheck,
             (Status::Up, 0) => Condition::Up,
             (Status::Up, bad) => {
@@ -87,6 +85,7 @@ fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>,
             (Status::Down, 0) => Condition::Down,
             (Status::Down, good) => Condition::Rising { good, of: verdict.rise },
         },
+        Some(_) | None => Condition::NoCheck,
     };
     let condition = match view.admin {
         AdminState::Maint => Condition::Maint,
@@ -113,7 +112,7 @@ fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>,
         downtime_ms: verdict.downtime_ms,
         failed_checks: verdict.failed_checks,
         downs: verdict.downs,
-        check: verdict.check.map(|check| LastCheck { text: check.text, ..check }),
+        check: verdict.check,
         rise: verdict.rise,
         fall: verdict.fall,
         ..row
