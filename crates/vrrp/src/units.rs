@@ -73,6 +73,9 @@ fn fraction(unit: Duration, priority: Priority) -> Duration {
 pub struct VirtualRouterId(NonZeroU8);
 
 impl VirtualRouterId {
+    /// The lowest.
+    pub const FIRST: Self = Self(NonZeroU8::MIN);
+
     /// `None` for 0, which no virtual router has.
     pub const fn new(id: u8) -> Option<Self> {
         match NonZeroU8::new(id) {
@@ -154,6 +157,9 @@ const CENTISECOND: Duration = Duration::from_millis(10);
 const MAX_CENTISECONDS: u16 = 0xfff;
 
 impl AdvertInterval {
+    /// The default of the RFCs.
+    pub const SECOND: Self = Self(SECOND);
+
     /// An interval that `version` can say to others.
     ///
     /// # Errors

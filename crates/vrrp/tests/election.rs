@@ -104,6 +104,8 @@ fn every_input_in_every_state() {
     // 6.4.1 Initialize.
     row(State::Init, start(), "init>backup started", DOWN);
     row(State::Init, Input::Stop, "", None);
+    row(State::Init, Input::Release, "", None);
+    row(State::Init, Input::Claimed, "", None);
     row(State::Init, advert(HIGHER, 200), "", None);
     row(State::Init, Input::Woken, "", None);
     row(State::Init, tracker(false), "", None);
@@ -112,6 +114,8 @@ fn every_input_in_every_state() {
     // 6.4.2 Backup. Priority 0 leaves the skew, here of 80 ms; better and equal adverts re-arm whatever their address.
     row(State::Backup, start(), "", DOWN);
     row(State::Backup, Input::Stop, "backup>init stopped", None);
+    row(State::Backup, Input::Release, "", DOWN);
+    row(State::Backup, Input::Claimed, "", Some(4_609_375));
     row(State::Backup, advert(HIGHER, 0), "", Some(48_750));
     row(State::Backup, advert(LOWER, 100), "", DOWN);
     row(State::Backup, advert(HIGHER, 200), "", DOWN);
@@ -126,6 +130,9 @@ fn every_input_in_every_state() {
     // 6.4.3 Active. A losing advert is answered at once, an equal one is decided by address.
     row(State::Master, start(), "", NEXT);
     row(State::Master, Input::Stop, &format!("{release}, master>init stopped"), None);
+    // It waits for a successor as long as the slowest one does, and a little for the way.
+    row(State::Master, Input::Release, "advert 0, advert 0, master>backup released", Some(1_121_093));
+    row(State::Master, Input::Claimed, "advert 100, gratuitous", NEXT);
     row(State::Master, advert(HIGHER, 0), "advert 100", NEXT);
     row(State::Master, advert(HIGHER, 99), "advert 100, gratuitous", NEXT);
     row(State::Master, advert(LOWER, 100), "advert 100, gratuitous", NEXT);
@@ -146,6 +153,8 @@ fn every_input_in_every_state() {
     // Fault, which the RFC does not know.
     row(State::Fault, start(), "", None);
     row(State::Fault, Input::Stop, "fault>init stopped", None);
+    row(State::Fault, Input::Release, "", None);
+    row(State::Fault, Input::Claimed, "", None);
     row(State::Fault, advert(HIGHER, 0), "", None);
     row(State::Fault, advert(LOWER, 1), "", None);
     row(State::Fault, Input::Woken, "", None);
@@ -330,5 +339,68 @@ fn addresses_compare_unsigned_and_ipv6_too() {
         let mut instance = instance(Settings { own_address, ..settings() }, State::Master);
         instance.handle(advert(other, 100), START);
         assert_eq!(instance.state() == State::Backup, yields, "{own} and {other}");
+    }
+}
+
+#[test]
+fn a_handover_is_not_taken_back_but_for_want_of_a_successor() {
+    let released = || {
+        let mut instance = instance(settings(), State::Master);
+        instance.handle(Input::Release, START);
+        instance
+    };
+    let mut alone = released();
+    let done = alone.handle(Input::Woken, alone.next_deadline().unwrap());
+    assert_eq!(words(&done), "advert 100, add, gratuitous, backup>master unclaimed");
+
+    let mut followed = released();
+    let soon = Duration::from_millis(100);
+    let done = followed.handle(advert(LOWER, 50), START + soon);
+    assert_eq!(words(&done), "remove", "the addresses stay until a successor is heard");
+    assert_eq!(since_start(followed.next_deadline()), Some(3_709_375), "a lower successor is followed");
+    followed.handle(advert(LOWER, 50), START + INTERVAL);
+    assert_eq!(since_start(followed.next_deadline()), Some(4_609_375), "and not preempted later either");
+    let done = followed.handle(Input::Woken, followed.next_deadline().unwrap());
+    assert_eq!(words(&done), "advert 100, add, gratuitous, backup>master master_silent");
+    followed.handle(advert(HIGHER, 200), START + INTERVAL * 6);
+    let deadline = followed.next_deadline();
+    followed.handle(advert(LOWER, 50), START + INTERVAL * 7);
+    assert_eq!(followed.next_deadline(), deadline, "once it was master again it preempts as ever");
+
+    let mut better = released();
+    better.handle(advert(LOWER, 50), START + soon);
+    let mut raised = settings();
+    raised.priority = Priority::from_wire(101);
+    better.handle(Input::Reload(raised), START + soon);
+    let deadline = better.next_deadline();
+    better.handle(advert(LOWER, 50), START + INTERVAL);
+    assert_eq!(better.next_deadline(), deadline, "it preempts once its priority has risen");
+}
+
+#[test]
+fn who_answers_for_the_addresses_puts_a_silent_takeover_off_within_a_bound() {
+    let mut claimed = instance(settings(), State::Backup);
+    assert!(claimed.expects_silence());
+    for _ in 0..10 {
+        assert_eq!(claimed.handle(Input::Claimed, START), []);
+    }
+    assert_eq!(since_start(claimed.next_deadline()), Some(6_609_375), "three intervals at most");
+    claimed.handle(advert(HIGHER, 200), START + INTERVAL);
+    claimed.handle(Input::Claimed, START + INTERVAL);
+    assert_eq!(since_start(claimed.next_deadline()), Some(5_609_375), "an advert begins the count anew");
+
+    let mut released = claimed.clone();
+    released.handle(advert(HIGHER, 0), START + INTERVAL);
+    let mut preempting = instance(settings(), State::Backup);
+    preempting.handle(advert(LOWER, 50), START);
+    let mut resuming = instance(settings(), State::Init);
+    resuming.handle(Input::Start { holding: true }, START);
+    let mut handed_over = instance(settings(), State::Master);
+    handed_over.handle(Input::Release, START);
+    for mut unasked in [released, preempting, resuming, handed_over] {
+        assert!(!unasked.expects_silence());
+        let deadline = unasked.next_deadline();
+        assert_eq!(unasked.handle(Input::Claimed, START), []);
+        assert_eq!(unasked.next_deadline(), deadline, "there is no doubt that a claim could raise");
     }
 }

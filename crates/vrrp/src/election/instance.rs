@@ -4,10 +4,13 @@ use std::net::IpAddr;
 
 use super::trackers::{Standing, Trackers};
 use super::types::{Action, Cause, Input, Preemption, Settings, State, Transition};
-use crate::units::{AdvertInterval, Moment, Priority, Version};
+use crate::units::{AdvertInterval, Moment, Priority, RELEASE_INTERVAL, Version};
 
 /// A master answers at most so many adverts in an interval at once: a flood of them must not become a flood of answers.
 const ANSWERS_IN_AN_INTERVAL: u32 = 8;
+
+/// How often the silence of a master is not believed because somebody answers for its addresses. Each time is an interval.
+const CLAIMS: u8 = 3;
 
 /// One virtual router as this router takes part in it.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct Instance {
     /// When to act if nothing is heard; meaningless in Init and Fault.
     deadline: Moment,
     backup: Backup,
+    /// Mastership was given away on request, at this priority: with no higher one it is not taken back by preemption.
+    yielded: Option<Priority>,
     /// As master: before this moment no more adverts are answered.
     quiet_until: Moment,
 }
@@ -37,6 +42,8 @@ struct Backup {
     preempt_from: Option<Moment>,
     /// The loop woke up late and the deadline was put off for it, which is done once.
     put_off: bool,
+    /// How often the deadline was put off because somebody answers for the addresses.
+    claims: u8,
 }
 
 impl Instance {
@@ -50,6 +57,7 @@ impl Instance {
             holding: false,
             deadline: Moment::ZERO,
             backup,
+            yielded: None,
             quiet_until: Moment::ZERO,
             settings,
         }
@@ -73,6 +81,12 @@ impl Instance {
         }
     }
 
+    /// Whether the deadline means that a master has fallen silent. Then it is worth asking the network before it whether
+    /// somebody still has the addresses; an answer is [`Input::Claimed`].
+    pub fn expects_silence(&self) -> bool {
+        self.state == State::Backup && self.backup.expecting == Cause::MasterSilent
+    }
+
     /// Takes one input at `now`, and says what to do in which order.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -89,13 +103,18 @@ impl Instance {
                 self.holding = holding;
                 self.join(Cause::Started, now, &mut actions);
             }
-            (State::Init, Input::Stop | Input::Advert { .. } | Input::Woken) => {}
+            (
+                State::Init,
+                Input::Stop | Input::Release | Input::Claimed | Input::Advert { .. } | Input::Woken,
+            ) => {}
 
             // 6.4.2 Backup. An advert is not compared by address here.
             (State::Backup, Input::Advert { source, priority, interval }) => {
                 self.backup_hears(source, priority, interval, now, &mut actions);
             }
             (State::Backup, Input::Woken) => self.backup_wakes(now, &mut actions),
+            (State::Backup, Input::Claimed) => self.backup_hears_claim(),
+            (State::Backup, Input::Release) => {}
             (State::Backup, Input::Stop) => {
                 self.drop_addresses(&mut actions);
                 self.go(State::Init, Cause::Stopped, &mut actions);
@@ -107,6 +126,8 @@ impl Instance {
             }
             (State::Master, Input::Woken) if now >= self.deadline => self.advertise(now, &mut actions),
             (State::Master, Input::Woken) => {}
+            (State::Master, Input::Claimed) => self.contradict(now, &mut actions),
+            (State::Master, Input::Release) => self.hand_over(now, &mut actions),
             (State::Master, Input::Stop) => {
                 self.release(&mut actions);
                 self.go(State::Init, Cause::Stopped, &mut actions);
@@ -114,7 +135,7 @@ impl Instance {
 
             // Not of the RFC: deaf until the trackers recover.
             (State::Fault, Input::Stop) => self.go(State::Init, Cause::Stopped, &mut actions),
-            (State::Fault, Input::Advert { .. } | Input::Woken) => {}
+            (State::Fault, Input::Release | Input::Claimed | Input::Advert { .. } | Input::Woken) => {}
 
             // Started already.
             (State::Backup | State::Master | State::Fault, Input::Start { .. }) => {}
@@ -193,6 +214,7 @@ impl Instance {
         }
         match self.settings.preemption {
             Preemption::Off => false,
+            Preemption::After(_) if self.yielded.is_some_and(|given| self.priority <= given) => false,
             Preemption::After(delay) => {
                 now >= *self.backup.preempt_from.get_or_insert(now.saturating_add(delay))
             }
@@ -204,7 +226,16 @@ impl Instance {
         self.backup.interval = interval;
         self.backup.expecting = Cause::MasterSilent;
         self.backup.put_off = false;
+        self.backup.claims = 0;
         self.deadline = now.saturating_add(self.settings.version.master_down(self.priority, interval));
+    }
+
+    /// A master that answers for its addresses, but sends no adverts: only its VRRP daemon is gone, and may come back.
+    fn backup_hears_claim(&mut self) {
+        if self.expects_silence() && self.backup.claims < CLAIMS {
+            self.backup.claims += 1;
+            self.deadline = self.deadline.saturating_add(self.backup.interval.duration());
+        }
     }
 
     fn backup_wakes(&mut self, now: Moment, actions: &mut Vec<Action>) {
@@ -237,19 +268,49 @@ impl Instance {
             self.backup = Backup::new(interval, Cause::MasterSilent);
             self.follow(interval, now);
             self.go(State::Backup, Cause::Outranked { by: source, priority }, actions);
-        } else if now >= self.quiet_until {
-            self.quiet_until = now.saturating_add(self.settings.interval.duration() / ANSWERS_IN_AN_INTERVAL);
-            self.advertise(now, actions);
-            // Another master has told the network that the addresses are elsewhere.
-            if priority != Priority::RELEASE {
-                actions.push(Action::SendGratuitous);
+        } else if priority == Priority::RELEASE {
+            if self.may_answer(now) {
+                self.advertise(now, actions);
             }
+        } else {
+            // Another master has told the network that the addresses are elsewhere.
+            self.contradict(now, actions);
         }
+    }
+
+    /// Says that this router is master, and where the addresses are.
+    fn contradict(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if self.may_answer(now) {
+            self.advertise(now, actions);
+            actions.push(Action::SendGratuitous);
+        }
+    }
+
+    fn may_answer(&mut self, now: Moment) -> bool {
+        let may = now >= self.quiet_until;
+        if may {
+            self.quiet_until = now.saturating_add(self.settings.interval.duration() / ANSWERS_IN_AN_INTERVAL);
+        }
+        may
+    }
+
+    /// Leaves mastership to whoever is there. The slowest successor waits its skew; nobody having come by then, nobody will.
+    /// The addresses stay until a successor is heard: without one, they have never left.
+    fn hand_over(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        actions.extend([Action::SendAdvert(Priority::RELEASE), Action::SendAdvert(Priority::RELEASE)]);
+        self.yielded = Some(self.priority);
+        let Settings { version, interval, .. } = self.settings;
+        self.backup = Backup::new(interval, Cause::Unclaimed);
+        let travel = RELEASE_INTERVAL.max(interval.duration() / 8);
+        let patience = version.skew(Priority::MIN, interval).saturating_add(travel);
+        self.deadline = now.saturating_add(patience);
+        self.go(State::Backup, Cause::Released, actions);
     }
 
     /// Becomes master. The advert comes first: it stops other backups, while the addresses are being added.
     fn become_master(&mut self, cause: Cause, now: Moment, actions: &mut Vec<Action>) {
         self.quiet_until = now;
+        self.yielded = None;
         self.advertise(now, actions);
         self.add_addresses(actions);
         self.go(State::Master, cause, actions);
@@ -301,7 +362,7 @@ impl Instance {
             (State::Backup, Standing::Fit(priority)) => {
                 // The wait that runs keeps its three intervals and takes the new skew.
                 let skew = |priority| self.settings.version.skew(priority, self.backup.interval);
-                if self.backup.expecting != Cause::MasterReleased {
+                if !matches!(self.backup.expecting, Cause::MasterReleased | Cause::Unclaimed) {
                     let (old, new) = (skew(self.priority), skew(priority));
                     self.deadline = self.deadline.saturating_sub(old).saturating_add(new);
                 }
@@ -348,6 +409,6 @@ impl Instance {
 
 impl Backup {
     const fn new(interval: AdvertInterval, expecting: Cause) -> Self {
-        Self { interval, expecting, preempt_from: None, put_off: false }
+        Self { interval, expecting, preempt_from: None, put_off: false, claims: 0 }
     }
 }

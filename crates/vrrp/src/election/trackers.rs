@@ -1,5 +1,7 @@
 //! Trackers: what else the right to be master depends on, by keepalived's rules.
 
+use std::collections::BTreeMap;
+
 use crate::units::Priority;
 
 /// What a tracker does to the priority.
@@ -21,6 +23,15 @@ impl Weight {
             0 => Self::Fault,
             1.. => Self::WhileGood(saturate(weight.unsigned_abs())),
             _ => Self::WhileFailing(saturate(weight.unsigned_abs())),
+        }
+    }
+
+    /// keepalived's number.
+    pub fn number(self) -> i16 {
+        match self {
+            Self::Fault => 0,
+            Self::WhileGood(weight) => weight.into(),
+            Self::WhileFailing(weight) => -i16::from(weight),
         }
     }
 }
@@ -52,44 +63,42 @@ pub enum Standing {
 /// a guess.
 #[derive(Clone, Debug, Default)]
 pub struct Trackers {
-    entries: Vec<(TrackerRule, bool)>,
+    rules: Vec<TrackerRule>,
+    reports: BTreeMap<String, bool>,
 }
 
 impl Trackers {
     /// Trackers that have not reported yet.
     pub fn new(rules: Vec<TrackerRule>) -> Self {
-        Self { entries: rules.into_iter().map(|rule| (rule, false)).collect() }
+        Self { rules, reports: BTreeMap::new() }
     }
 
-    /// Takes new rules. Trackers that keep their names keep their reports.
+    /// Takes new rules. Reports of trackers that no rule names any more are forgotten.
     pub fn reload(&mut self, rules: Vec<TrackerRule>) {
-        let entries = rules.into_iter().map(|rule| {
-            let good = self.entries.iter().any(|(known, good)| *good && known.name == rule.name);
-            (rule, good)
-        });
-        self.entries = entries.collect();
+        self.reports.retain(|name, _| rules.iter().any(|rule| rule.name == *name));
+        self.rules = rules;
     }
 
-    /// Notes a report. One of an unknown tracker, which a reload has removed, changes nothing.
+    /// Notes a report. One of a tracker without a rule changes nothing until a reload brings the rule.
     pub fn report(&mut self, name: &str, good: bool) {
-        for (rule, state) in &mut self.entries {
-            if rule.name == name {
-                *state = good;
-            }
-        }
+        self.reports.insert(name.to_owned(), good);
+    }
+
+    fn is_good(&self, rule: &TrackerRule) -> bool {
+        self.reports.get(&rule.name).is_some_and(|good| *good)
     }
 
     /// What the reports make of a configured priority. Weights add up, and the sum is brought into 1 to 254. The address
     /// owner's priority never moves, but a fault takes it out like any other.
     pub fn standing(&self, configured: Priority) -> Standing {
-        let failing = |(rule, good): &&(TrackerRule, bool)| rule.weight == Weight::Fault && !good;
-        if let Some((rule, _)) = self.entries.iter().find(failing) {
+        let failing = |rule: &&TrackerRule| rule.weight == Weight::Fault && !self.is_good(rule);
+        if let Some(rule) = self.rules.iter().find(failing) {
             return Standing::Fault(rule.name.clone());
         }
         if configured == Priority::OWNER {
             return Standing::Fit(configured);
         }
-        let shifts = self.entries.iter().map(|(rule, good)| match (rule.weight, good) {
+        let shifts = self.rules.iter().map(|rule| match (rule.weight, self.is_good(rule)) {
             (Weight::WhileGood(weight), true) => i64::from(weight),
             (Weight::WhileFailing(weight), false) => -i64::from(weight),
             _ => 0,

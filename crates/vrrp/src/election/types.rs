@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::trackers::TrackerRule;
 use crate::receive::Received;
 use crate::units::{AdvertInterval, Priority, Version};
@@ -44,7 +46,8 @@ impl Default for Preemption {
 }
 
 /// Where an instance stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Not started, or stopped.
     Init,
@@ -57,6 +60,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Init, Self::Backup, Self::Master, Self::Fault];
+
     /// The word in messages and metrics.
     pub const fn word(self) -> &'static str {
         match self {
@@ -85,6 +91,11 @@ pub enum Input {
     },
     /// Leave in good order.
     Stop,
+    /// A master gives the addresses to another router and stays, as a backup. It does not preempt its successor, unless its
+    /// priority rises; if nobody takes over, it resumes.
+    Release,
+    /// Another station says that a virtual address is its own, by ARP or neighbour discovery.
+    Claimed,
     /// An advert that the receive checks believe.
     Advert {
         /// Who sent it.
@@ -167,6 +178,10 @@ pub enum Cause {
     },
     /// After a crash the addresses were still here, and nobody had taken over.
     Resumed,
+    /// The addresses were given to another router on request.
+    Released,
+    /// After that nobody took them.
+    Unclaimed,
     /// Another master has a better right.
     Outranked {
         /// Who.
@@ -190,6 +205,8 @@ impl Cause {
             Self::MasterReleased => "master_released",
             Self::Preempted { .. } => "preempted",
             Self::Resumed => "resumed",
+            Self::Released => "released",
+            Self::Unclaimed => "unclaimed",
             Self::Outranked { .. } => "outranked",
             Self::TrackerFailed(_) => "tracker_failed",
             Self::TrackersRecovered => "trackers_recovered",
@@ -208,6 +225,8 @@ impl fmt::Display for Cause {
                 write!(f, "the master {master} has a lower priority, {priority}")
             }
             Self::Resumed => f.write_str("the addresses were still here, and nobody had taken over"),
+            Self::Released => f.write_str("handed over on request"),
+            Self::Unclaimed => f.write_str("handed over, but nobody took over"),
             Self::Outranked { by, priority } => {
                 write!(f, "{by} is master with priority {priority}")
             }

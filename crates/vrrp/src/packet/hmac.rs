@@ -89,6 +89,11 @@ impl HmacKeys {
         }
     }
 
+    /// The id of the key that signs.
+    pub const fn active(&self) -> u8 {
+        self.active
+    }
+
     /// The key of an id.
     pub fn get(&self, id: u8) -> Option<&HmacKey> {
         self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key)

@@ -10,7 +10,9 @@ mod world;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vrrp::{AdvertInterval, Preemption, Priority, Settings, State, TrackerRule, Version, Weight};
+use vrrp::{
+    AdvertInterval, Preemption, Priority, RELEASE_INTERVAL, Settings, State, TrackerRule, Version, Weight,
+};
 
 use world::{Random, Stall, World};
 
@@ -87,7 +89,8 @@ fn check_one_master(world: &World) -> Vec<usize> {
         for backup in here().filter(|node| world.is(*node, State::Backup)) {
             let (backup, master) = (&world.nodes[backup], &world.nodes[masters[0]]);
             let better = backup.instance.priority() > master.instance.priority();
-            let preempts = backup.settings.preemption != Preemption::Off;
+            let yields = backup.yielded.is_some_and(|given| backup.instance.priority() <= given);
+            let preempts = backup.settings.preemption != Preemption::Off && !yields;
             world.check(!(better && preempts), "no better router waits that would preempt");
         }
     }
@@ -134,7 +137,7 @@ fn after_any_chaos_there_is_one_master_and_it_stays() {
         for _ in 0..30 {
             let node = world.random.below(world.nodes.len());
             let wait = world.random.duration(interval * 6);
-            match world.random.below(10) {
+            match world.random.below(11) {
                 0 => {
                     world.kill(node);
                     world.restart_after(node, wait);
@@ -158,6 +161,7 @@ fn after_any_chaos_there_is_one_master_and_it_stays() {
                 5 => world.nodes[node].side = world.random.below(3),
                 6 => world.nodes.iter_mut().for_each(|node| node.side = 0),
                 7 => world.loss = world.random.pick(&[0, 0, 5, 30, 70]),
+                8 => world.hand_over(node),
                 _ => {}
             }
             let pause = world.random.duration(interval * 3);
@@ -208,6 +212,45 @@ fn a_leaving_master_is_replaced_within_a_skew() {
         world.check(world.masters().is_empty(), "it leaves at once");
         world.run_for(wait + world.max_delay);
         world.check(!world.masters().is_empty(), "taken over within a skew");
+        converge(world, interval);
+    });
+}
+
+#[test]
+fn a_handover_moves_the_addresses_once_and_fails_only_alone() {
+    for_seeds(5000, |world, interval| {
+        let Some(&master) = converge(world, interval).first() else { return };
+        between_adverts(world, master);
+        let Settings { version, interval: own, .. } = world.nodes[master].settings;
+        let is_owner = world.nodes[master].instance.priority() == Priority::OWNER;
+        let alone = world.random.percent(30);
+        if alone {
+            (0..world.nodes.len()).filter(|node| *node != master).for_each(|node| world.kill(node));
+        }
+        let wait = |router: &Settings, priority| router.version.release_skew(priority, own, router.strict);
+        let successor = shortest(world, master, wait);
+        let transitions = world.transitions.len();
+        world.hand_over(master);
+        world.check(world.masters().is_empty(), "it leaves at once");
+        world.check(world.nodes[master].holding, "and keeps the addresses until somebody takes them");
+        match successor {
+            None => {
+                let travel = RELEASE_INTERVAL.max(own.duration() / 8);
+                world.run_for(version.skew(Priority::MIN, own) + travel);
+                world.check(world.masters() == [master], "with nobody to take over it is back in a moment");
+                world.check(world.nodes[master].holding, "and the addresses have never left");
+            }
+            Some(wait) => {
+                world.run_for(wait + world.max_delay);
+                world.check(!world.masters().is_empty(), "taken over within a skew");
+                world.run_for(world.max_delay);
+                world.check(is_owner || !world.nodes[master].holding, "and the addresses have left");
+                world.run_for(interval * CONVERGENCE);
+                let back = world.transitions[transitions..].iter().filter(|(_, node, _)| *node == master);
+                let expected = if is_owner { 2 } else { 1 };
+                world.check(back.count() == expected, "only an address owner takes its addresses back");
+            }
+        }
         converge(world, interval);
     });
 }

@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) alive: bool,
     pub(crate) holding: bool,
     pub(crate) trackers_good: bool,
+    /// It handed mastership over at this priority, and has not been master since.
+    pub(crate) yielded: Option<Priority>,
     /// Routers of the same side hear each other.
     pub(crate) side: usize,
     stall: Option<Stall>,
@@ -98,6 +100,7 @@ impl World {
             alive: false,
             holding: false,
             trackers_good: true,
+            yielded: None,
             side: 0,
             stall: None,
             behind: Duration::ZERO,
@@ -161,6 +164,7 @@ impl World {
             return;
         }
         router.alive = true;
+        router.yielded = None;
         router.instance = Instance::new(router.settings.clone());
         let (good, holding) = (router.trackers_good, router.holding);
         self.report(node, good);
@@ -192,6 +196,11 @@ impl World {
             self.check(!self.nodes[node].holding, "a stop leaves no address");
         }
         self.kill(node);
+    }
+
+    /// Somebody asks it to leave mastership to another router.
+    pub(crate) fn hand_over(&mut self, node: usize) {
+        self.input(node, Input::Release);
     }
 
     pub(crate) fn report(&mut self, node: usize, good: bool) {
@@ -310,12 +319,22 @@ impl World {
                 Cause::Started | Cause::TrackersRecovered => true,
                 Cause::Stopped => after == State::Init,
                 Cause::TrackerFailed(_) => after == State::Fault,
-                Cause::Outranked { .. } => before == State::Master && after == State::Backup,
-                Cause::MasterSilent | Cause::MasterReleased | Cause::Preempted { .. } | Cause::Resumed => {
-                    before == State::Backup && after == State::Master
+                Cause::Outranked { .. } | Cause::Released => {
+                    before == State::Master && after == State::Backup
                 }
+                Cause::MasterSilent
+                | Cause::MasterReleased
+                | Cause::Preempted { .. }
+                | Cause::Resumed
+                | Cause::Unclaimed => before == State::Backup && after == State::Master,
             };
             self.check(expected, &format!("{text} is no reason for {transition}"));
+            let router = &mut self.nodes[node];
+            if after == State::Master {
+                router.yielded = None;
+            } else if transition.cause == Cause::Released {
+                router.yielded = Some(router.instance.priority());
+            }
             self.transitions.push((self.now, node, transition.to_string()));
         }
         for action in actions {
