@@ -6,14 +6,15 @@ use std::time::Duration;
 use serde_yaml::{Mapping, Value};
 
 use crate::scalar::{show_duration, show_size};
-use crate::{AccessLog, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Probe, Server};
+use crate::{
+    AccessLog, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Probe, Server, WhenAllDown,
+};
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
 ///
 /// Durations are cut to milliseconds, the finest that a file can hold.
-#[expect(clippy::expect_used, reason = "writing plain values with text keys into a string cannot fail")]
 pub fn effective_yaml(config: &LbConfig) -> String {
-    let file = map([
+    written(&map([
         ("frontends", named(&config.frontends, |frontend| (&frontend.name, self::frontend(frontend)))),
         ("backends", named(&config.backends, |backend| (&backend.name, self::backend(backend)))),
         ("resolvers", resolvers(config)),
@@ -22,13 +23,22 @@ pub fn effective_yaml(config: &LbConfig) -> String {
             "lbd",
             map([
                 ("workers", config.lbd.workers.into()),
+                ("coalesce", text(if config.lbd.coalesce { "on" } else { "off" })),
                 ("stop_timeout", duration(config.lbd.stop_timeout)),
+                ("handover_timeout", duration(config.lbd.handover_timeout)),
                 ("verdict_wait", duration(config.lbd.verdict_wait)),
-            ]),
+            ]
+            .into_iter()
+            .chain(config.lbd.maxconn.map(|maxconn| ("maxconn", maxconn.into())))),
         ),
         ("healthd", map([("admin", map([("bind", text(config.healthd.admin))]))])),
-    ]);
-    serde_yaml::to_string(&file).expect("plain values can be written")
+    ]))
+}
+
+/// A tree of plain values as text.
+#[expect(clippy::expect_used, reason = "writing plain values with text keys into a string cannot fail")]
+pub(crate) fn written(file: &Value) -> String {
+    serde_yaml::to_string(file).expect("plain values can be written")
 }
 
 fn frontend(frontend: &Frontend) -> Value {
@@ -52,7 +62,7 @@ fn frontend(frontend: &Frontend) -> Value {
                 ("request_line", size(limits.request_line as u64)),
                 ("head", size(limits.head as u64)),
                 ("fields", limits.fields.into()),
-                ("body", limits.body.map_or_else(|| text("off"), size)),
+                ("body", or_off(limits.body, size)),
             ]),
         ),
         (
@@ -71,6 +81,7 @@ fn frontend(frontend: &Frontend) -> Value {
                 AccessLog::Off => "off",
             }),
         ),
+        ("maxconn", or_off(frontend.maxconn, Value::from)),
     ])
 }
 
@@ -89,6 +100,16 @@ fn backend(backend: &Backend) -> Value {
                 ("keep_alive", duration(backend.timeouts.keep_alive)),
             ]),
         ),
+        ("queue", map([("timeout", duration(backend.queue.timeout)), ("max", backend.queue.max.into())])),
+        ("slow_start", or_off(backend.slow_start, duration)),
+        (
+            "when_all_down",
+            text(match backend.when_all_down {
+                WhenAllDown::Reject => "reject",
+                WhenAllDown::Try => "try",
+            }),
+        ),
+        ("abort_on_close", text(if backend.abort_on_close { "on" } else { "off" })),
     ])
 }
 
@@ -97,6 +118,8 @@ fn server(server: &Server) -> Value {
         ("address", text(&server.address)),
         ("weight", server.weight.get().into()),
         ("state", text(server.state)),
+        ("maxconn", or_off(server.maxconn, Value::from)),
+        ("slow_start", or_off(server.slow_start, duration)),
     ])
 }
 
@@ -145,27 +168,31 @@ fn resolvers(config: &LbConfig) -> Value {
     ])
 }
 
-fn map<'k>(keys: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
+pub(crate) fn map<'k>(keys: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
     Value::Mapping(keys.into_iter().map(|(key, value)| (key.into(), value)).collect::<Mapping>())
 }
 
-fn named<'t, T>(things: &'t [T], entry: impl Fn(&'t T) -> (&'t String, Value)) -> Value {
+pub(crate) fn named<'t, T>(things: &'t [T], entry: impl Fn(&'t T) -> (&'t String, Value)) -> Value {
     map(things.iter().map(|thing| {
         let (name, value) = entry(thing);
         (name.as_str(), value)
     }))
 }
 
-fn list<T>(things: &[T], element: impl Fn(&T) -> Value) -> Value {
+pub(crate) fn list<T>(things: &[T], element: impl Fn(&T) -> Value) -> Value {
     things.iter().map(element).collect::<Vec<_>>().into()
 }
 
-fn text(value: impl std::fmt::Display) -> Value {
+pub(crate) fn text(value: impl std::fmt::Display) -> Value {
     Value::String(value.to_string())
 }
 
-fn duration(duration: Duration) -> Value {
+pub(crate) fn duration(duration: Duration) -> Value {
     text(show_duration(duration))
+}
+
+fn or_off<T>(value: Option<T>, write: impl FnOnce(T) -> Value) -> Value {
+    value.map_or_else(|| text("off"), write)
 }
 
 fn size(bytes: u64) -> Value {

@@ -2,73 +2,139 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::keys::Subject;
 use crate::read::{Report, Value};
-use crate::yaml::Mark;
-use crate::{Diagnostic, Invalid, LbConfig, Severity, lb, yaml};
+use crate::yaml::{Mark, Node};
+use crate::{Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, lb, router, yaml};
 
 /// The largest file, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
+/// The largest key file, in bytes: a key, and perhaps a line's end.
+const MAX_KEY: usize = 128;
 
 /// A file that can be used, and what is doubtful about it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
+pub struct Loaded<C = LbConfig> {
     /// The configuration, with every default filled in.
-    pub config: LbConfig,
+    pub config: C,
     /// Lints, in the order of the file.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads and parses a file of at most 1 MiB.
+/// Reads and parses an `lb.yaml` of at most 1 MiB.
 ///
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Invalid> {
+    parse(&path.display().to_string(), &text(path)?)
+}
+
+/// Reads and parses a `vrrp.yaml` of at most 1 MiB, and the key files that it names, by paths that start at its directory.
+///
+/// # Errors
+/// All that is wrong with it, or why it cannot be read.
+pub fn load_vrrp(path: &Path) -> Result<Loaded<VrrpConfig>, Invalid> {
+    parse_vrrp(&path.display().to_string(), &text(path)?, &|name| key_file(path, name))
+}
+
+/// The content of a key file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The key, and perhaps a line's end.
+    pub bytes: Vec<u8>,
+    /// Whether every user of the machine may read or replace it.
+    pub exposed: bool,
+}
+
+/// A key file that a configuration file names.
+pub(crate) fn key_file(config: &Path, name: &str) -> Result<KeyFile, String> {
+    /// Read or written by others, or written by the group.
+    const EXPOSED: u32 = 0o026;
+    let path = config.parent().unwrap_or(Path::new("")).join(name);
+    let (bytes, mode) = read(&path).map_err(|error| format!("{}: {}", path.display(), unreadable(&error)))?;
+    if bytes.len() > MAX_KEY {
+        Err(format!("{} is too long for a key", path.display()))
+    } else {
+        Ok(KeyFile { bytes, exposed: mode & EXPOSED != 0 })
+    }
+}
+
+/// The text of a configuration file.
+pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
     let name = path.display().to_string();
     let bytes = match read(path) {
-        Ok(bytes) => bytes,
+        Ok((bytes, _)) => bytes,
         Err(error) => return Err(refused(&name, Mark::default(), unreadable(&error))),
     };
     if bytes.len() > MAX_BYTES {
         return Err(refused(&name, Mark::default(), "larger than 1 MiB; this is hardly a configuration"));
     }
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(&name, text),
-        Err(error) => {
-            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            Err(refused(
-                &name,
-                end_of(&String::from_utf8_lossy(good)),
-                "not UTF-8 from here on; save the file as UTF-8",
-            ))
-        }
-    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let at = end_of(&String::from_utf8_lossy(good));
+        refused(&name, at, "not UTF-8 from here on; save the file as UTF-8")
+    })
 }
 
-/// Parses the text of a file; `file_name` is only for its messages.
+/// Parses the text of an `lb.yaml`; `file_name` is only for its messages.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Invalid> {
-    let report = Report::new(file_name);
-    let config = yaml::tree(text, &report).map(|node| lb::read(&Value::root(&node, &report)));
+    parse_with(file_name, text, Subject::Lb, lb::read)
+}
+
+/// Parses the text of a `vrrp.yaml`; `file_name` is only for its messages, and `key_file` reads the key files that it names.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse_vrrp(
+    file_name: &str,
+    text: &str,
+    key_file: &dyn Fn(&str) -> Result<KeyFile, String>,
+) -> Result<Loaded<VrrpConfig>, Invalid> {
+    parse_with(file_name, text, Subject::Vrrp, |root| router::read(root, key_file))
+}
+
+fn parse_with<C>(
+    file_name: &str,
+    text: &str,
+    subject: Subject,
+    read: impl FnOnce(&Value<'_>) -> C,
+) -> Result<Loaded<C>, Invalid> {
+    let report = Report::new(file_name, Some(subject));
+    let tree = yaml::tree(text, &report);
+    usable(report, tree, |node, report| read(&Value::root(node, report))).map(|(_, loaded)| loaded)
+}
+
+/// What is read of a tree, unless there is an error.
+pub(crate) fn usable<C>(
+    report: Report,
+    tree: Option<Node>,
+    read: impl FnOnce(&Node, &Report) -> C,
+) -> Result<(Node, Loaded<C>), Invalid> {
+    let config = tree.as_ref().map(|node| read(node, &report));
+    let file = report.file().to_owned();
     let warnings = report.finish()?;
-    match config {
-        Some(config) => Ok(Loaded { config, warnings }),
-        None => Err(refused(file_name, Mark::default(), "cannot be understood")),
+    match tree.zip(config) {
+        Some((tree, config)) => Ok((tree, Loaded { config, warnings })),
+        None => Err(refused(&file, Mark::default(), "cannot be understood")),
     }
 }
 
-/// At most one byte more than allowed: a device or a pipe may never end.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// At most one byte more than allowed, as a device or a pipe may never end; and who else may do that.
+fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok((bytes, metadata.permissions().mode()))
 }
 
 fn unreadable(error: &io::Error) -> String {

@@ -1,11 +1,60 @@
-//! The keys of `lb.yaml`, as its readers ask for them.
+//! The keys of the files, as their readers ask for them.
 
 use std::sync::LazyLock;
 
 use crate::read::{Report, Value};
-use crate::{lb, yaml};
+use crate::yaml::{Kind, Node};
+use crate::{lb, router, yaml};
 
-/// One key that the readers of `lb.yaml` ask for.
+/// What a file is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// `lb.yaml`
+    Lb,
+    /// `vrrp.yaml`
+    Vrrp,
+}
+
+impl Subject {
+    const ALL: [Self; 2] = [Self::Lb, Self::Vrrp];
+
+    /// What such a file has to have, in words.
+    pub(crate) const fn needs(self) -> &'static str {
+        match self {
+            Self::Lb => "frontends and backends",
+            Self::Vrrp => "instances",
+        }
+    }
+
+    /// Every key of such a file.
+    pub(crate) fn keys(self) -> &'static [Key] {
+        match self {
+            Self::Lb => keys(),
+            Self::Vrrp => vrrp_keys(),
+        }
+    }
+
+    fn sections(self) -> impl Iterator<Item = &'static str> {
+        self.keys().iter().map(|key| key.path.as_str()).filter(|path| !path.contains('.'))
+    }
+
+    /// What a file is about, by the sections that only one of the two has, or else by the nearest of them.
+    pub(crate) fn of(file: &Node) -> Option<Self> {
+        let Kind::Map(entries) = &file.kind else { return None };
+        let shared =
+            |section: &&str| Self::ALL.iter().all(|subject| subject.sections().any(|one| one == *section));
+        let owner = |wanted: &str| {
+            Self::ALL.into_iter().find(|subject| {
+                subject.sections().filter(|section| !shared(section)).any(|one| one == wanted)
+            })
+        };
+        let all = || Self::ALL.into_iter().flat_map(Self::sections);
+        let exact = entries.iter().find_map(|entry| owner(&entry.key));
+        exact.or_else(|| entries.iter().find_map(|entry| owner(crate::nearest(&entry.key, all())?)))
+    }
+}
+
+/// One key that the readers of a file ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The keys from the top, with `NAME` for every name that the user gives: `backends.NAME.balance`.
@@ -30,10 +79,22 @@ pub fn keys() -> &'static [Key] {
     &KEYS
 }
 
+/// Every key of `vrrp.yaml`, in the order in which the readers ask for them.
+pub fn vrrp_keys() -> &'static [Key] {
+    const EVERYTHING: &str = "{instances: {NAME: {}}}";
+    static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+        let report = Report::noting_keys();
+        if let Some(node) = yaml::tree(EVERYTHING, &report) {
+            router::read(&Value::root(&node, &report), &|_| Err(String::new()));
+        }
+        report.into_keys()
+    });
+    &KEYS
+}
+
 /// The sections that have a key of this name.
-pub(crate) fn homes_of(key: &str) -> Vec<&'static str> {
-    keys()
-        .iter()
+pub(crate) fn homes_of(keys: &'static [Key], key: &str) -> Vec<&'static str> {
+    keys.iter()
         .filter_map(|known| match known.path.rsplit_once('.') {
             Some((home, last)) if last == key => Some(home),
             None if known.path == key => Some("the top level"),

@@ -1,9 +1,10 @@
-//! `lb.yaml`: its model, defaults, validation and lints.
+//! `lb.yaml` and `vrrp.yaml`: their model, defaults, validation and lints, for each file and across the files of nodes.
 //!
 //! A text becomes a tree in which every key and value knows its line and column (`yaml`); typed readers (`read`) turn it
 //! into the model, section by section (`lb`), and report everything that is wrong instead of stopping at the first. A key
 //! is known because a reader asks for it, so that the list of keys, the unknown-key errors and the documentation agree.
 
+mod checked;
 mod diagnostic;
 mod effective;
 mod file;
@@ -12,12 +13,15 @@ mod lb;
 mod model;
 mod nearest;
 mod read;
+mod router;
 mod scalar;
 mod yaml;
 
+pub use checked::{Checked, Content};
 pub use diagnostic::{Diagnostic, Invalid, Severity};
 pub use effective::effective_yaml;
-pub use file::{Loaded, load, parse};
-pub use keys::{Key, keys};
+pub use file::{KeyFile, Loaded, load, load_vrrp, parse, parse_vrrp};
+pub use keys::{Key, keys, vrrp_keys};
 pub use model::*;
 pub use nearest::nearest;
+pub use router::*;

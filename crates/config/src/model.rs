@@ -46,6 +46,8 @@ pub struct Frontend {
     pub forwarded_for: ForwardedFor,
     /// Whether, and how, requests are logged.
     pub access_log: AccessLog,
+    /// Client connections at once; more wait in the backlog. Default: no limit but lbd's own.
+    pub maxconn: Option<u32>,
 }
 
 /// How long a client may take.
@@ -113,6 +115,32 @@ pub struct Backend {
     pub retry_budget: u32,
     /// How long servers may take.
     pub timeouts: ServerTimeouts,
+    /// Requests that wait because each server has as many as it may.
+    pub queue: Queue,
+    /// How long a server that has come up takes to get its full share, unless it has its own. Default: no time.
+    pub slow_start: Option<Duration>,
+    /// What becomes of requests while every server is down. Default reject.
+    pub when_all_down: WhenAllDown,
+    /// Whether a client that ends its side is taken as gone, and its request given up. Default no.
+    pub abort_on_close: bool,
+}
+
+/// Requests that wait because each server has as many as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How long a request waits, all its attempts together. Default 5 s.
+    pub timeout: Duration,
+    /// How many wait, beyond which the answer is 503 at once. Default 1,000.
+    pub max: u32,
+}
+
+/// What becomes of requests while checks say of every server that it is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAllDown {
+    /// 503 (`reject`, the default).
+    Reject,
+    /// They go to the servers all the same (`try`), but for those in drain or maint.
+    Try,
 }
 
 /// How long servers may take.
@@ -137,6 +165,10 @@ pub struct Server {
     pub weight: Weight,
     /// The state it starts in. Default ready.
     pub state: AdminState,
+    /// Requests at once, of all workers together; more wait in the queue. Default: no limit.
+    pub maxconn: Option<u32>,
+    /// How long it takes to get its full share after it has come up. Default: the backend's.
+    pub slow_start: Option<Duration>,
 }
 
 /// Where a server listens.
@@ -242,8 +274,14 @@ pub struct Lbd {
     pub admin: SocketAddr,
     /// Worker threads. Default: one a processor.
     pub workers: usize,
+    /// Client connections at once; more wait in the backlog. Default: as many as the descriptors are enough for.
+    pub maxconn: Option<u32>,
+    /// Whether a busy worker gathers events for some 50 us before it serves them. Default true.
+    pub coalesce: bool,
     /// How long a graceful stop waits for requests in flight. Default 30 s.
     pub stop_timeout: Duration,
+    /// How long a planned handover waits for requests in flight, and then for the virtual addresses to be gone. Default 1 s.
+    pub handover_timeout: Duration,
     /// How long a start waits for healthd's first verdicts. Default 3 s.
     pub verdict_wait: Duration,
 }

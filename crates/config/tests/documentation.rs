@@ -5,6 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
 
+/// The parts about `lb.yaml` and about `vrrp.yaml`.
+fn parts() -> (&'static str, &'static str) {
+    DOCUMENT.split_once("\n# `vrrp.yaml`\n").expect("both parts are there")
+}
+
 /// The cells of a table's row, if the line is one.
 fn cells(line: &str) -> Option<Vec<String>> {
     let inner = line.strip_prefix("| ")?.strip_suffix('|')?;
@@ -16,11 +21,11 @@ fn plain(cell: &str) -> String {
 }
 
 /// The key tables of the document: each key with what it takes and its default.
-fn documented() -> BTreeMap<String, (String, String)> {
+fn documented(part: &str) -> BTreeMap<String, (String, String)> {
     let mut found = BTreeMap::new();
     let mut section = "";
     let mut in_key_table = false;
-    for line in DOCUMENT.lines() {
+    for line in part.lines() {
         if let Some(heading) = line.strip_prefix("##") {
             section = heading.trim_start_matches('#').trim().trim_matches('`');
         }
@@ -44,12 +49,15 @@ fn documented() -> BTreeMap<String, (String, String)> {
 
 #[test]
 fn every_key_is_documented_as_it_is_read() {
-    let mut documented = documented();
-    for key in config::keys() {
-        let found = documented.remove(&key.path);
-        assert_eq!(found, Some((key.takes.clone(), key.default.clone())), "{}", key.path);
+    let (lb, vrrp) = parts();
+    for (keys, part) in [(config::keys(), lb), (config::vrrp_keys(), vrrp)] {
+        let mut documented = documented(part);
+        for key in keys {
+            let found = documented.remove(&key.path);
+            assert_eq!(found, Some((key.takes.clone(), key.default.clone())), "{}", key.path);
+        }
+        assert!(documented.is_empty(), "documented, but unknown: {documented:?}");
     }
-    assert!(documented.is_empty(), "documented, but unknown: {documented:?}");
 }
 
 /// The keys that the readers name are those that they accept and write: a key cannot be left out of the list.
@@ -60,6 +68,7 @@ fn every_key_that_can_be_written_is_in_the_list() {
 frontends: { NAME: { bind: 127.0.0.1:80, backend: NAME } }
 backends:
   NAME: { check: { http: { host: a, headers: { A: b } }, port: 1 }, servers: { NAME: a:80 } }
+lbd: { maxconn: 1 }
 ";
     let config = config::parse("lb.yaml", full).expect("it is right").config;
     let effective: serde_yaml::Value =
@@ -72,7 +81,47 @@ backends:
     assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
 }
 
+#[test]
+fn every_key_of_a_vrrp_yaml_that_can_be_written_is_in_the_list() {
+    let full = "
+instances:
+  NAME:
+    interface: eth0
+    virtual_router_id: 1
+    virtual_addresses: 192.0.2.1
+    excluded_addresses: 192.0.2.2
+    unicast: { peers: 192.0.2.3, source: 192.0.2.4 }
+    authentication: { hmac: { key_file: key, accept: { 2: key } } }
+    track:
+      - lbd
+      - { backend: b, name: n }
+      - { interface: i }
+      - { command: /bin/true }
+      - { gateway: default }
+    notify: { command: /bin/true }
+vrrpd: { realtime: 1 }
+";
+    let config = config::parse_vrrp("vrrp.yaml", full, &key_file).expect("it is right").config;
+    let effective: serde_yaml::Value =
+        serde_yaml::from_str(&config::effective_vrrp_yaml(&config)).expect("what we write is YAML");
+    let mut written = BTreeSet::new();
+    collect(&effective, "", &mut written);
+    written.remove("instances.NAME");
+    written.remove("instances.NAME.authentication.hmac.accept.2");
+    // Of the two the file gets the interval; of pass and hmac there is one.
+    written.extend(["instances.NAME.timing", "instances.NAME.authentication.pass"].map(str::to_owned));
+    let known: BTreeSet<&str> = config::vrrp_keys().iter().map(|key| key.path.as_str()).collect();
+    assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
+}
+
+fn key_file(_: &str) -> Result<config::KeyFile, String> {
+    Ok(config::KeyFile { bytes: vec![b'k'; 32], exposed: false })
+}
+
 fn collect(value: &serde_yaml::Value, path: &str, paths: &mut BTreeSet<String>) {
+    for item in value.as_sequence().into_iter().flatten() {
+        collect(item, path, paths);
+    }
     for (key, value) in value.as_mapping().into_iter().flatten() {
         let key = key.as_str().expect("keys are texts");
         let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
@@ -83,9 +132,21 @@ fn collect(value: &serde_yaml::Value, path: &str, paths: &mut BTreeSet<String>) 
 
 #[test]
 fn every_example_works() {
+    let (lb, vrrp) = parts();
+    assert!(examples(lb, works) >= 8);
+    let vrrp_examples = examples(vrrp, |_, example| {
+        let loaded = config::parse_vrrp("example", example, &key_file)
+            .unwrap_or_else(|invalid| panic!("{invalid}\n{example}"));
+        assert_eq!(loaded.warnings, [], "{example}");
+    });
+    assert!(vrrp_examples >= 8);
+}
+
+/// Tries every example, and counts them.
+fn examples(part: &str, works: impl Fn(bool, &str)) -> usize {
     let mut examples = 0;
     let mut text: Option<(bool, String)> = None;
-    for line in DOCUMENT.lines() {
+    for line in part.lines() {
         match (line, &mut text) {
             ("```yaml", None) => text = Some((false, String::new())),
             ("```yaml fragment", None) => text = Some((true, String::new())),
@@ -101,7 +162,7 @@ fn every_example_works() {
             _ => {}
         }
     }
-    assert!(examples >= 8, "{examples} examples");
+    examples
 }
 
 /// A fragment lacks what the others show: the required sections, and frontends for its backends.
@@ -126,7 +187,7 @@ fn works(fragment: bool, example: &str) {
 
 #[test]
 fn what_haproxy_users_are_told_to_use_exists() {
-    let table = DOCUMENT.split("## For those who know HAProxy").nth(1).expect("the table is there");
+    let table = parts().0.split("## For those who know HAProxy").nth(1).expect("the table is there");
     let mut rows = 0;
     for row in table.lines().filter_map(cells).skip(1) {
         let keys = row[1].split('`').skip(1).step_by(2).filter(|word| !word.starts_with("tandemctl"));

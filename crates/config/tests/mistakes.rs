@@ -1,10 +1,13 @@
-//! Each mistake has its message, word for word: `tests/data/mistakes.txt` holds both.
+//! Each mistake has its message, word for word: `tests/data/mistakes.txt` and `vrrp-mistakes.txt` hold both.
 //!
 //! A case is a title after `###`, the text of a file, a line `---->`, and what is said about it. With `BLESS=1` in the
 //! environment the file is written anew with what is said today; the difference is for the author to judge.
+#![expect(clippy::expect_used, reason = "in a test, a panic is the failure message")]
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+use config::KeyFile;
 
 const TITLE: &str = "### ";
 const ARROW: &str = "---->\n";
@@ -29,34 +32,58 @@ fn cases(text: &str) -> Vec<Case> {
     cases
 }
 
-fn said_about(file: &str) -> String {
+fn said_about(name: &str, file: &str) -> String {
     // Tabs, control characters and the like are written as escapes, so that the data stay plain text.
     let text = file.replace("<TAB>", "\t").replace("<CR>", "\r").replace("<BOM>", "\u{feff}");
-    match config::parse("lb.yaml", &text) {
+    let warnings = if name == "lb.yaml" {
+        config::parse(name, &text).map(|loaded| loaded.warnings)
+    } else {
+        config::parse_vrrp(name, &text, &key_file).map(|loaded| loaded.warnings)
+    };
+    match warnings {
         Err(invalid) => invalid.to_string(),
-        Ok(loaded) if loaded.warnings.is_empty() => "nothing".to_owned(),
-        Ok(loaded) => loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        Ok(warnings) if warnings.is_empty() => "nothing".to_owned(),
+        Ok(warnings) => warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+fn key_file(name: &str) -> Result<KeyFile, String> {
+    match name {
+        "key" => Ok(KeyFile { bytes: vec![b'k'; 32], exposed: false }),
+        "open-key" => Ok(KeyFile { bytes: vec![b'k'; 32], exposed: true }),
+        "short-key" => Ok(KeyFile { bytes: vec![b'k'; 8], exposed: false }),
+        _ => Err(format!("{name}: there is no such file")),
     }
 }
 
 #[test]
 fn every_mistake_is_told_in_its_words() {
-    let path = data("mistakes.txt");
+    every_case("lb.yaml", "mistakes.txt", 40);
+}
+
+#[test]
+fn every_mistake_in_a_vrrp_yaml_is_told_in_its_words() {
+    every_case("vrrp.yaml", "vrrp-mistakes.txt", 30);
+}
+
+fn every_case(name: &str, data_file: &str, least: usize) {
+    let path = data(data_file);
     let text = std::fs::read_to_string(&path).expect("the cases are there");
     let cases = cases(&text);
-    assert!(cases.len() >= 40, "{} cases", cases.len());
+    assert!(cases.len() >= least, "{} cases", cases.len());
 
     if std::env::var_os("BLESS").is_some() {
         let mut blessed = text.split(TITLE).next().unwrap_or_default().to_owned();
         for Case { title, file, .. } in &cases {
-            write!(blessed, "{TITLE}{title}\n{file}{ARROW}{}\n\n", said_about(file)).expect("a string grows");
+            write!(blessed, "{TITLE}{title}\n{file}{ARROW}{}\n\n", said_about(name, file))
+                .expect("a string grows");
         }
         std::fs::write(&path, blessed.trim_end().to_owned() + "\n").expect("the cases can be written");
         return;
     }
     let mut wrong = String::new();
     for Case { title, file, said } in &cases {
-        let now = said_about(file);
+        let now = said_about(name, file);
         if now != *said {
             write!(wrong, "\n{TITLE}{title}\nexpected:\n{said}\nfound:\n{now}\n").expect("a string grows");
         }

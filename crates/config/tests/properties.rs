@@ -8,7 +8,8 @@ use std::time::Duration;
 use balance::{AdminState, Algorithm, Weight};
 use config::{
     AccessLog, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd, HttpProbe,
-    LbConfig, Lbd, Probe, RequestLimits, Resolvers, Server, ServerAddress, ServerTimeouts,
+    LbConfig, Lbd, Probe, Queue, RequestLimits, Resolvers, Server, ServerAddress, ServerTimeouts,
+    WhenAllDown,
 };
 use health::Timing;
 use proptest::collection::vec;
@@ -134,30 +135,46 @@ fn configs() -> impl Strategy<Value = LbConfig> {
         backends
     });
     let frontends = vec((frontend(), any::<Index>()), 1..4);
-    (backends, frontends, resolvers(), (1..=256_usize, wait(), wait()), 1..=10_000_u16).prop_map(
-        |(backends, frontends, resolvers, (workers, stop_timeout, verdict_wait), port)| {
-            let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
-                frontend.name = unique(&frontend.name, index);
-                frontend.backend.clone_from(&backends[backend.index(backends.len())].name);
-                for (number, bind) in frontend.bind.iter_mut().enumerate() {
-                    bind.set_port(u16::try_from(10_001 + 10 * index + number).expect("few addresses"));
-                }
-                frontend
-            });
-            LbConfig {
-                frontends: frontends.collect(),
-                resolvers,
-                lbd: Lbd {
-                    admin: SocketAddr::new([127, 0, 0, 1].into(), port),
-                    workers,
-                    stop_timeout,
-                    verdict_wait,
-                },
-                healthd: Healthd { admin: SocketAddr::new([127, 0, 0, 2].into(), port) },
-                backends,
-            }
-        },
+    (
+        backends,
+        frontends,
+        resolvers(),
+        (1..=256_usize, option::of(maxconn()), any::<bool>(), wait(), handover_wait(), wait()),
+        1..=10_000_u16,
     )
+        .prop_map(
+            |(
+                backends,
+                frontends,
+                resolvers,
+                (workers, maxconn, coalesce, stop_timeout, handover_timeout, verdict_wait),
+                port,
+            )| {
+                let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
+                    frontend.name = unique(&frontend.name, index);
+                    frontend.backend.clone_from(&backends[backend.index(backends.len())].name);
+                    for (number, bind) in frontend.bind.iter_mut().enumerate() {
+                        bind.set_port(u16::try_from(10_001 + 10 * index + number).expect("few addresses"));
+                    }
+                    frontend
+                });
+                LbConfig {
+                    frontends: frontends.collect(),
+                    resolvers,
+                    lbd: Lbd {
+                        admin: SocketAddr::new([127, 0, 0, 1].into(), port),
+                        workers,
+                        maxconn,
+                        coalesce,
+                        stop_timeout,
+                        handover_timeout,
+                        verdict_wait,
+                    },
+                    healthd: Healthd { admin: SocketAddr::new([127, 0, 0, 2].into(), port) },
+                    backends,
+                }
+            },
+        )
 }
 
 /// Names may look like numbers or words of YAML.
@@ -184,6 +201,18 @@ fn wait() -> impl Strategy<Value = Duration> {
     milliseconds(0..=60 * 60 * 1000)
 }
 
+fn handover_wait() -> impl Strategy<Value = Duration> {
+    milliseconds(0..=5000)
+}
+
+fn slow_start() -> impl Strategy<Value = Duration> {
+    milliseconds(1000..=60 * 60 * 1000)
+}
+
+fn maxconn() -> impl Strategy<Value = u32> {
+    1..=1_000_000_000_u32
+}
+
 fn frontend() -> impl Strategy<Value = Frontend> {
     let timeouts = (timeout(), timeout(), timeout(), timeout()).prop_map(
         |(request_head, keep_alive, client, tunnel)| ClientTimeouts {
@@ -202,8 +231,9 @@ fn frontend() -> impl Strategy<Value = Frontend> {
         });
     let forwarded_for = select(vec![ForwardedFor::Append, ForwardedFor::Replace, ForwardedFor::Off]);
     let access_log = select(vec![AccessLog::Httplog, AccessLog::Json, AccessLog::Off]);
-    (name(), vec(any::<SocketAddr>().prop_map(plain), 1..4), timeouts, limits, forwarded_for, access_log)
-        .prop_map(|(name, bind, timeouts, limits, forwarded_for, access_log)| Frontend {
+    let bind = vec(any::<SocketAddr>().prop_map(plain), 1..4);
+    (name(), bind, timeouts, limits, forwarded_for, access_log, option::of(maxconn())).prop_map(
+        |(name, bind, timeouts, limits, forwarded_for, access_log, maxconn)| Frontend {
             name,
             bind,
             backend: String::new(),
@@ -211,7 +241,9 @@ fn frontend() -> impl Strategy<Value = Frontend> {
             limits,
             forwarded_for,
             access_log,
-        })
+            maxconn,
+        },
+    )
 }
 
 /// Without a flow label and a scope, which no file can give.
@@ -230,8 +262,11 @@ fn backend() -> impl Strategy<Value = Backend> {
         }
         servers
     });
-    (name(), balance, option::of(check()), servers, 0..=10_u32, 0..=100_u32, timeouts).prop_map(
-        |(name, balance, check, servers, retries, retry_budget, timeouts)| Backend {
+    let queue = (timeout(), 0..=1_000_000_u32).prop_map(|(timeout, max)| Queue { timeout, max });
+    let when_all_down = select(vec![WhenAllDown::Reject, WhenAllDown::Try]);
+    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>());
+    (name(), balance, option::of(check()), servers, 0..=10_u32, 0..=100_u32, timeouts, overload).prop_map(
+        |(
             name,
             balance,
             check,
@@ -239,6 +274,19 @@ fn backend() -> impl Strategy<Value = Backend> {
             retries,
             retry_budget,
             timeouts,
+            (queue, slow_start, when_all_down, abort_on_close),
+        )| Backend {
+            name,
+            balance,
+            check,
+            servers,
+            retries,
+            retry_budget,
+            timeouts,
+            queue,
+            slow_start,
+            when_all_down,
+            abort_on_close,
         },
     )
 }
@@ -256,12 +304,16 @@ fn server() -> impl Strategy<Value = Server> {
         .prop_map(|(host, port)| ServerAddress { host: config::Host::Name(host), port });
     let weight = (0..=256_u16).prop_map(|weight| Weight::new(weight).expect("in range"));
     let state = select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maint]);
-    (name(), prop_oneof![ip, named], weight, state).prop_map(|(name, address, weight, state)| Server {
-        name,
-        address,
-        weight,
-        state,
-    })
+    (name(), prop_oneof![ip, named], weight, state, option::of(maxconn()), option::of(slow_start())).prop_map(
+        |(name, address, weight, state, maxconn, slow_start)| Server {
+            name,
+            address,
+            weight,
+            state,
+            maxconn,
+            slow_start,
+        },
+    )
 }
 
 fn check() -> impl Strategy<Value = Check> {

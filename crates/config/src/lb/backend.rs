@@ -1,21 +1,28 @@
 //! `backends.NAME`
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use balance::{AdminState, Algorithm, Weight};
 
-use super::{TIMEOUT, check, check_name, lints};
+use super::{MAXCONN, TIMEOUT, check, check_name, lints};
 use crate::read::{Section, Value};
-use crate::{Backend, Server, ServerAddress, ServerTimeouts, scalar};
+use crate::{Backend, Queue, Server, ServerAddress, ServerTimeouts, WhenAllDown, scalar};
+
+/// What warming up may take.
+const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
+
+pub(super) const DEFAULT_QUEUE: Queue = Queue { timeout: Duration::from_secs(5), max: 1000 };
 
 const SERVER_ADDRESS: &str = "an address with a port such as nginx1:80";
 
 pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
     let errors = s.report.errors();
+    let slow_start = s.duration_or_off("slow_start", None, "off", SLOW_START);
     let servers = s.required("servers", "a mapping of names to servers").at_least_one(
         "server",
         "an address with a port such as nginx1:80, or a mapping with address",
-        |name, value| Some((value.key_at(), server(name, &value)?)),
+        |name, value| Some((value.key_at(), server(name, &value, slow_start)?)),
     );
     let (marks, servers) = servers.into_iter().unzip();
     let backend = Backend {
@@ -29,6 +36,14 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
             .scalar(scalar::percentage)
             .unwrap_or(20),
         timeouts: s.section("timeouts", timeouts),
+        queue: s.section("queue", queue),
+        slow_start,
+        when_all_down: s.word(
+            "when_all_down",
+            WhenAllDown::Reject,
+            &[("reject", WhenAllDown::Reject), ("try", WhenAllDown::Try)],
+        ),
+        abort_on_close: s.word("abort_on_close", false, &[("off", false), ("on", true)]),
     };
     if s.report.errors() == errors {
         lints::backend(s, &backend, marks);
@@ -55,18 +70,32 @@ fn timeouts(s: &mut Section<'_>) -> ServerTimeouts {
     }
 }
 
+fn queue(s: &mut Section<'_>) -> Queue {
+    Queue {
+        timeout: s.duration("timeout", DEFAULT_QUEUE.timeout, TIMEOUT),
+        max: s.number("max", DEFAULT_QUEUE.max, 0..=1_000_000),
+    }
+}
+
 /// `host:port` alone, or a mapping.
-fn server(name: &str, value: &Value<'_>) -> Option<Server> {
+fn server(name: &str, value: &Value<'_>, slow_start: Option<Duration>) -> Option<Server> {
     check_name(name, value);
     if matches!(name, "FRONTEND" | "BACKEND") {
         value.key_error("cannot have this name: in the statistics it stands for the sum of all servers");
     }
-    let (address, weight, state) = if value.is_scalar() {
-        (value.scalar(scalar::server_address), Weight::ONE, AdminState::Ready)
-    } else {
-        value.section(|s| (address(s), weight(s), state(s)))
-    };
-    Some(Server { name: name.to_owned(), address: address?, weight, state })
+    let name = name.to_owned();
+    if value.is_scalar() {
+        let address = value.scalar(scalar::server_address)?;
+        let (weight, state) = (Weight::ONE, AdminState::Ready);
+        return Some(Server { name, address, weight, state, maxconn: None, slow_start });
+    }
+    value.section(|s| {
+        let address = address(s);
+        let (weight, state) = (weight(s), state(s));
+        let maxconn = s.number_or_off("maxconn", "off", 1..=MAXCONN);
+        let slow_start = s.duration_or_off("slow_start", slow_start, "the backend's", SLOW_START);
+        Some(Server { name, address: address?, weight, state, maxconn, slow_start })
+    })
 }
 
 fn address(s: &mut Section<'_>) -> Option<ServerAddress> {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::TIMEOUT;
 use super::listeners::Listeners;
+use super::{MAXCONN, TIMEOUT};
 use crate::read::{Section, quoted};
 use crate::scalar::{self, Problem};
 use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, RequestLimits};
@@ -38,6 +38,7 @@ pub(super) fn read(
             AccessLog::Httplog,
             &[("httplog", AccessLog::Httplog), ("json", AccessLog::Json), ("off", AccessLog::Off)],
         ),
+        maxconn: s.number_or_off("maxconn", "off", 1..=MAXCONN),
     }
 }
 

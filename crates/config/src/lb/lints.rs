@@ -6,10 +6,11 @@ use std::time::Duration;
 use balance::{AdminState, Weight};
 use health::Timing;
 
+use super::backend::DEFAULT_QUEUE;
 use crate::read::{Report, Section, quoted};
 use crate::scalar::show_duration;
 use crate::yaml::Mark;
-use crate::{Backend, Frontend};
+use crate::{Backend, Frontend, WhenAllDown};
 
 /// Backends that no frontend leads to.
 pub(super) fn unused_backends(report: &Report, frontends: &[Frontend], backends: &[Backend], marks: &[Mark]) {
@@ -45,7 +46,40 @@ pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
             "a dead server is noticed only by the requests that fail on it; \"check: { tcp: {} }\" costs little",
         );
     }
+    overload(s, backend);
     servers(s, backend, marks);
+}
+
+fn overload(s: &Section<'_>, backend: &Backend) {
+    let limited = backend.servers.iter().filter(|server| server.maxconn.is_some()).count();
+    if limited == 0 && backend.queue != DEFAULT_QUEUE {
+        s.warning(
+            ["queue"],
+            "has a queue, but no server with a maxconn",
+            "nobody ever waits; give the servers a maxconn",
+        );
+    }
+    if (1..backend.servers.len()).contains(&limited) {
+        s.warning(
+            ["servers"],
+            "has servers with a maxconn and others without",
+            "those without get all that is too much for the others; give each server a maxconn",
+        );
+    }
+    if backend.when_all_down == WhenAllDown::Try && backend.check.is_none() {
+        s.warning(
+            ["when_all_down"],
+            "has a when_all_down, but does not check its servers",
+            "unchecked servers are never down; it has no effect",
+        );
+    }
+    if backend.slow_start.is_some() && backend.servers.len() == 1 {
+        s.warning(
+            ["slow_start"],
+            "has a slow_start, but a single server",
+            "there is nobody else to take the rest of the requests; it has no effect",
+        );
+    }
 }
 
 fn timing(s: &Section<'_>, timing: &Timing) {

@@ -18,6 +18,9 @@ use crate::{LbConfig, scalar};
 /// What a timeout may be: long enough to be met at all, short enough to be a limit.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
+/// The largest limit of connections or requests: more than a process can have descriptors.
+const MAXCONN: u32 = 1_000_000_000;
+
 /// Reads the whole file. What is wrong is reported, and then a default stands in the result.
 pub(crate) fn read(file: &Value<'_>) -> LbConfig {
     file.section(|s| {

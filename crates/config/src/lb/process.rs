@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::MAXCONN;
 use super::listeners::Listeners;
 use crate::read::Section;
 use crate::{Healthd, Lbd, Resolvers, scalar};
@@ -63,10 +64,15 @@ pub(super) fn admin(s: &mut Section<'_>, default: SocketAddr, listeners: &mut Li
 pub(super) fn lbd(s: &mut Section<'_>, admin: SocketAddr) -> Lbd {
     /// Not waiting at all is a choice.
     const WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60 * 60);
+    /// Whoever asks for a handover is answered within the protocol's patience.
+    const HANDOVER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(5);
     Lbd {
         admin,
         workers: s.number_or_none("workers", "one a processor", 1..=MAX_WORKERS).unwrap_or_else(processors),
+        maxconn: s.number_or_none("maxconn", "what the descriptors allow", 1..=MAXCONN),
+        coalesce: s.word("coalesce", true, &[("on", true), ("off", false)]),
         stop_timeout: s.duration("stop_timeout", Duration::from_secs(30), WAIT),
+        handover_timeout: s.duration("handover_timeout", Duration::from_secs(1), HANDOVER),
         verdict_wait: s.duration("verdict_wait", Duration::from_secs(3), WAIT),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::keys::Key;
+use crate::keys::{self, Key, Subject};
 use crate::yaml::Mark;
 use crate::{Diagnostic, Invalid, Severity};
 
@@ -14,6 +14,8 @@ const MAX_KEPT: usize = 50;
 pub(crate) struct Report {
     file: String,
     remarks: RefCell<Remarks>,
+    /// What the file is about; none until that is known.
+    subject: Option<Subject>,
     /// The keys that readers asked for, if somebody wants to know.
     keys: Option<RefCell<Vec<Key>>>,
 }
@@ -31,8 +33,33 @@ struct Kept {
 }
 
 impl Report {
-    pub(crate) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), ..Self::default() }
+    pub(crate) fn new(file: &str, subject: Option<Subject>) -> Self {
+        Self { file: file.to_owned(), subject, ..Self::default() }
+    }
+
+    /// Tells what the file is about.
+    pub(crate) fn is_about(&mut self, subject: Subject) {
+        self.subject = Some(subject);
+    }
+
+    /// The file's name.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// What the file has to have, in words.
+    pub(crate) fn needs(&self) -> String {
+        match self.subject {
+            Some(subject) => subject.needs().to_owned(),
+            None => {
+                format!("{} (lb.yaml), or {} (vrrp.yaml)", Subject::Lb.needs(), Subject::Vrrp.needs())
+            }
+        }
+    }
+
+    /// The sections of such a file that have a key of this name.
+    pub(crate) fn homes_of(&self, key: &str) -> Vec<&'static str> {
+        self.subject.map_or_else(Vec::new, |subject| keys::homes_of(subject.keys(), key))
     }
 
     /// A report that also notes which keys the readers ask for.

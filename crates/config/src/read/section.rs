@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::value::is_off;
 use super::{Place, Report, Value, quoted};
-use crate::keys::{self, Key};
+use crate::keys::Key;
 use crate::scalar::{self, Problem};
 use crate::yaml::{Entry, Kind, Mark};
 
@@ -135,6 +135,38 @@ impl<'a> Section<'a> {
             .scalar(|text| scalar::number(text, &allowed))
     }
 
+    /// A whole number, or none for `off` and where it is not given.
+    pub(crate) fn number_or_off<N>(
+        &mut self,
+        key: &'static str,
+        default: impl Display,
+        allowed: RangeInclusive<N>,
+    ) -> Option<N>
+    where
+        N: TryFrom<u64> + PartialOrd + Copy + Display,
+    {
+        let expected = format!("off, or a number from {} to {}", allowed.start(), allowed.end());
+        let value = self.value(key, expected, default);
+        if value.is_off() { None } else { value.scalar(|text| scalar::number(text, &allowed)) }
+    }
+
+    /// A span of time, or none for `off` and `default` where it is not given.
+    pub(crate) fn duration_or_off(
+        &mut self,
+        key: &'static str,
+        default: Option<Duration>,
+        default_in_words: impl Display,
+        allowed: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let (least, most) = (scalar::show_duration(*allowed.start()), scalar::show_duration(*allowed.end()));
+        let value =
+            self.value(key, format_args!("off, or a duration from {least} to {most}"), default_in_words);
+        match () {
+            () if value.is_off() => None,
+            () => value.scalar(|text| scalar::duration(text, &allowed)).or(default),
+        }
+    }
+
     /// One of some words; the first is the default. `off` can also be written as `no` or `false`.
     pub(crate) fn word<T: Copy>(
         &mut self,
@@ -202,7 +234,7 @@ impl<'a> Section<'a> {
 
     /// What to do about a key that is not even near a known one.
     fn advice(&self, key: &str) -> String {
-        match (keys::homes_of(key).as_slice(), self.known.as_slice()) {
+        match (self.report.homes_of(key).as_slice(), self.known.as_slice()) {
             ([], []) => "nothing is expected here".to_owned(),
             ([], [only]) => format!("expected \"{only}\""),
             ([], known) => format!("expected one of {}", known.join(", ")),

@@ -29,8 +29,17 @@ impl<'a> Value<'a> {
             at: node.at,
             key_at: node.at,
             place: Place::default(),
-            expected: "a mapping with frontends and backends".to_owned(),
+            expected: format!("a mapping with {}", report.needs()),
             excused: false,
+        }
+    }
+
+    /// Looks for what is doubtful in a whole in which nothing is wrong.
+    pub(crate) fn lint(&self, remark: impl FnOnce(&Report, &Node)) {
+        if let Some(node) = self.node
+            && self.report.errors() == 0
+        {
+            remark(self.report, node);
         }
     }
 
@@ -88,6 +97,19 @@ impl<'a> Value<'a> {
                 .filter_map(|item| Some((item.at, self.element(item).scalar(&mut parse)?)))
                 .collect(),
             _ => self.scalar(parse).map(|one| (self.at, one)).into_iter().collect(),
+        }
+    }
+
+    /// The elements of a list, of whatever kind.
+    pub(crate) fn items(&self) -> Vec<Self> {
+        match self.node {
+            Some(Node { kind: Kind::List(items), .. }) => {
+                items.iter().map(|item| self.element(item)).collect()
+            }
+            _ => {
+                self.wrong_kind();
+                Vec::new()
+            }
         }
     }
 
@@ -160,6 +182,11 @@ impl<'a> Value<'a> {
     /// Reports what is wrong with the value, whatever it is.
     pub(crate) fn error(&self, problem: impl std::fmt::Display) {
         self.report.error(self.at, format!("{} {problem}", self.place));
+    }
+
+    /// Remarks on something doubtful about the value.
+    pub(crate) fn warning(&self, doubt: impl std::fmt::Display, help: &str) {
+        self.report.warning(self.at, format!("{} {doubt}", self.place), help);
     }
 
     /// Reports what is wrong with its key.

@@ -70,6 +70,36 @@ impl Entry {
 }
 
 impl Node {
+    /// What stands at the end of a path of keys and, in lists, of indices; and where it is best shown.
+    fn find(&self, path: &[&str]) -> Result<(Mark, &Self), Mark> {
+        let mut found = (self.at, self);
+        for step in path {
+            found = match &found.1.kind {
+                Kind::Map(entries) => {
+                    let entry = entries.iter().find(|entry| entry.key == *step).ok_or(found.0)?;
+                    (entry.shown_at(), &entry.value)
+                }
+                Kind::List(items) => {
+                    let item =
+                        step.parse::<usize>().ok().and_then(|index| items.get(index)).ok_or(found.0)?;
+                    (item.at, item)
+                }
+                Kind::Null | Kind::Scalar(_) => return Err(found.0),
+            };
+        }
+        Ok(found)
+    }
+
+    /// Where that stands, as near as the file has it.
+    pub(crate) fn mark(&self, path: &[&str]) -> Mark {
+        self.find(path).map_or_else(|nearest| nearest, |(mark, _)| mark)
+    }
+
+    /// Whether it stands in the file.
+    pub(crate) fn has(&self, path: &[&str]) -> bool {
+        self.find(path).is_ok()
+    }
+
     /// Memory in bytes, roughly: what an alias costs each time it is expanded.
     fn cost(&self) -> usize {
         const NODE: usize = 32;
@@ -120,7 +150,10 @@ pub(crate) fn tree(text: &str, report: &Report) -> Option<Node> {
     }
     match builder.root {
         Some(Node { kind: Kind::Null, .. }) | None => {
-            report.error(Mark { line: 1, column: 1 }, "the file is empty; it needs frontends and backends");
+            report.error(
+                Mark { line: 1, column: 1 },
+                format!("the file is empty; it needs {}", report.needs()),
+            );
             None
         }
         root => root,

@@ -1,0 +1,134 @@
+//! A `vrrp.yaml` written out with every default.
+
+use serde_yaml::Value;
+use vrrp::packet::ChecksumForm;
+use vrrp::{AddressMismatch, Authentication, Preemption};
+
+use crate::effective::{duration, list, map, named, text, written};
+use crate::{TrackTarget, TrackTiming, Tracker, VirtualRouter, VrrpConfig};
+
+/// The configuration as a file with every default filled in: parsing it gives an equal configuration.
+///
+/// Durations are cut to milliseconds, the finest that a file can hold.
+pub fn effective_vrrp_yaml(config: &VrrpConfig) -> String {
+    let process = &config.vrrpd;
+    let mut vrrpd = vec![("lock_memory", process.lock_memory.into())];
+    vrrpd.extend(process.realtime.map(|priority| ("realtime", priority.into())));
+    written(&map([
+        ("instances", named(&config.instances, |router| (&router.name, instance(router)))),
+        ("admin", map([("bind", text(process.admin))])),
+        ("vrrpd", map(vrrpd)),
+    ]))
+}
+
+fn instance(router: &VirtualRouter) -> Value {
+    let mut keys = Vec::new();
+    keys.extend(router.interface.as_ref().map(|interface| ("interface", text(interface))));
+    keys.extend([
+        ("version", router.version.number().into()),
+        ("virtual_router_id", router.virtual_router.get().into()),
+        ("priority", router.priority.get().into()),
+        ("advert_interval", duration(router.interval.duration())),
+        ("virtual_addresses", list(&router.addresses, |address| text(address))),
+    ]);
+    if !router.excluded.is_empty() {
+        keys.push(("excluded_addresses", list(&router.excluded, |address| text(address))));
+    }
+    keys.push((
+        "preempt",
+        match router.preemption {
+            Preemption::Off => false.into(),
+            Preemption::After(delay) if delay.is_zero() => true.into(),
+            Preemption::After(delay) => duration(delay),
+        },
+    ));
+    keys.push(("strict", router.strict.into()));
+    keys.extend(router.unicast.as_ref().map(|unicast| {
+        let mut keys = vec![("peers", list(&unicast.peers, |peer| text(peer)))];
+        keys.extend(unicast.source.map(|source| ("source", text(source))));
+        keys.push(("min_ttl", unicast.min_ttl.into()));
+        ("unicast", map(keys))
+    }));
+    keys.push(("authentication", authentication(router)));
+    keys.push((
+        "checksum",
+        text(match router.checksum {
+            ChecksumForm::PseudoHeader => "pseudo_header",
+            ChecksumForm::MessageOnly => "message_only",
+        }),
+    ));
+    keys.push((
+        "address_mismatch",
+        text(match router.address_mismatch {
+            AddressMismatch::Warn => "warn",
+            AddressMismatch::Discard => "discard",
+        }),
+    ));
+    keys.push(("track", list(&router.track, tracker)));
+    let gratuitous = &router.gratuitous;
+    keys.push((
+        "gratuitous",
+        map([
+            ("repeat", gratuitous.repeat.into()),
+            ("interval", duration(gratuitous.interval)),
+            ("delay", gratuitous.delay.map_or_else(|| text("off"), duration)),
+            ("refresh", gratuitous.refresh.map_or_else(|| text("off"), duration)),
+        ]),
+    ));
+    keys.push(("probe", router.probe.map_or_else(|| text("off"), duration)));
+    keys.extend(router.notify.as_ref().map(|notify| {
+        let command = list(&notify.argv, |word| text(word));
+        ("notify", map([("command", command), ("timeout", duration(notify.timeout))]))
+    }));
+    map(keys)
+}
+
+fn authentication(router: &VirtualRouter) -> Value {
+    match &router.authentication {
+        Authentication::None => text("off"),
+        Authentication::Password(password) => {
+            let password = String::from_utf8_lossy(password);
+            map([("pass", text(password.trim_end_matches('\0')))])
+        }
+        Authentication::Hmac { window, .. } => {
+            let mut files = router.key_files.iter();
+            let mut keys = Vec::new();
+            if let Some((id, file)) = files.next() {
+                keys.extend([("key_file", text(file)), ("key_id", (*id).into())]);
+            }
+            let accepted: Vec<(String, &String)> = files.map(|(id, file)| (id.to_string(), file)).collect();
+            if !accepted.is_empty() {
+                keys.push(("accept", named(&accepted, |(id, file)| (id, text(file)))));
+            }
+            keys.push(("window", window.map_or_else(|| text("off"), duration)));
+            map([("hmac", map(keys))])
+        }
+    }
+}
+
+fn tracker(tracker: &Tracker) -> Value {
+    let mut keys = match &tracker.target {
+        TrackTarget::Lbd { hung_after } => vec![("lbd", map([("hung_after", duration(*hung_after))]))],
+        TrackTarget::Backend(backend) => vec![("backend", text(backend))],
+        TrackTarget::Interface(interface) => vec![("interface", text(interface))],
+        TrackTarget::Command { argv, timing } => timed(("command", list(argv, |word| text(word))), timing),
+        TrackTarget::Gateway { address, timing } => {
+            timed(("gateway", address.map_or_else(|| text("default"), text)), timing)
+        }
+    };
+    if tracker.name != tracker.target.usual_name() {
+        keys.push(("name", text(&tracker.name)));
+    }
+    keys.push(("weight", tracker.weight.number().into()));
+    map(keys)
+}
+
+fn timed(what: (&'static str, Value), timing: &TrackTiming) -> Vec<(&'static str, Value)> {
+    vec![
+        what,
+        ("interval", duration(timing.interval)),
+        ("timeout", duration(timing.timeout)),
+        ("rise", timing.rise.into()),
+        ("fall", timing.fall.into()),
+    ]
+}

@@ -1,0 +1,245 @@
+//! What is allowed in a `vrrp.yaml`, but probably not meant.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vrrp::{Authentication, Preemption, Priority, Version, Weight};
+
+use crate::read::{Report, quoted};
+use crate::scalar::show_duration;
+use crate::yaml::Node;
+use crate::{
+    Checked, Content, Diagnostic, Severity, TrackTarget, TrackTiming, Tracker, VirtualAddress, VirtualRouter,
+    VrrpConfig,
+};
+
+/// Remarks on a whole file in which nothing is wrong.
+pub(super) fn check(report: &Report, file: &Node, config: &VrrpConfig) {
+    for (index, router) in config.instances.iter().enumerate() {
+        let remarks = Remarks { report, file, router };
+        remarks.addresses();
+        remarks.priority();
+        remarks.timing(config.vrrpd.realtime.is_some());
+        remarks.ineffective_keys();
+        remarks.trackers();
+        for earlier in &config.instances[..index] {
+            remarks.compare(earlier);
+        }
+    }
+}
+
+impl Checked {
+    /// Virtual routers without an interface, by name or by subnet, on a machine that has these addresses on its interfaces.
+    /// Only the node itself can say so.
+    pub fn off_link(&self, own: &[VirtualAddress]) -> Vec<Diagnostic> {
+        let Content::Vrrp(config) = &self.content else { return Vec::new() };
+        let is_off = |router: &&VirtualRouter| {
+            let moves = |ip| router.addresses.iter().chain(&router.excluded).any(|address| address.ip == ip);
+            let has = |own: &VirtualAddress| router.addresses.iter().any(|one| own.has_in_subnet(one.ip));
+            let counts = |own: &&VirtualAddress| own.prefix != 0 && !moves(own.ip) && !is_link_local(own.ip);
+            router.interface.is_none() && !own.iter().filter(counts).any(has)
+        };
+        let remark = |router: &VirtualRouter| {
+            let path = ["instances", router.name.as_str(), "virtual_addresses"];
+            let doubt = format!(
+                "instance {} has virtual addresses outside every subnet of this machine",
+                quoted(&router.name)
+            );
+            self.remark(
+                Severity::Warning,
+                &path,
+                doubt,
+                "if this is its node: give an interface an address in that subnet, or name one with interface; until \
+                 then vrrpd waits in state fault",
+            )
+        };
+        config.instances.iter().filter(is_off).map(remark).collect()
+    }
+}
+
+struct Remarks<'a> {
+    report: &'a Report,
+    file: &'a Node,
+    router: &'a VirtualRouter,
+}
+
+impl Remarks<'_> {
+    fn warn(&self, path: &[&str], doubt: impl Display, help: &str) {
+        let name = &self.router.name;
+        let path = [&["instances", name], path].concat();
+        self.report.warning(self.file.mark(&path), format!("instance {} {doubt}", quoted(name)), help);
+    }
+
+    fn is_given(&self, key: &str) -> bool {
+        self.file.has(&["instances", &self.router.name, key])
+    }
+
+    fn is_ipv6(&self) -> bool {
+        self.router.addresses.first().is_some_and(|address| address.ip.is_ipv6())
+    }
+
+    fn addresses(&self) {
+        if let Some(IpAddr::V6(first)) = self.router.addresses.first().map(|address| address.ip)
+            && !first.is_unicast_link_local()
+        {
+            self.warn(
+                &["virtual_addresses"],
+                format_args!("has {first} as its first address"),
+                "of IPv6 addresses the first has to be link-local (RFC 9568 section 5.2.9); some routers ignore others",
+            );
+        }
+        let unicast = self.router.unicast.as_ref();
+        let own = |peer: &IpAddr| {
+            unicast.is_some_and(|unicast| unicast.source == Some(*peer))
+                || self.router.addresses.iter().any(|address| address.ip == *peer)
+        };
+        if let Some(own) = unicast.and_then(|unicast| unicast.peers.iter().find(|peer| own(peer))) {
+            self.warn(
+                &["unicast", "peers"],
+                format_args!("has {own} among its peers, which is no other router's address"),
+                "list the real addresses of the other routers, and only those",
+            );
+        }
+    }
+
+    fn priority(&self) {
+        let router = self.router;
+        if router.priority == Priority::OWNER && router.preemption == Preemption::Off {
+            self.warn(
+                &["preempt"],
+                "has preempt: false, but priority 255 always takes over",
+                "255 is for a router that has the address by itself; 254 keeps to preempt",
+            );
+        }
+        if router.version == Version::V2 && matches!(router.authentication, Authentication::Hmac { .. }) {
+            self.warn(
+                &["authentication"],
+                "has version 2 with hmac, which other implementations know with version 3 only",
+                "use version 3, unless all routers are vrrpd",
+            );
+        }
+    }
+
+    fn timing(&self, realtime: bool) {
+        /// What a busy machine may take to run a thread, thrice.
+        const SHORT: Duration = Duration::from_millis(50);
+        let interval = self.router.interval.duration();
+        if interval < SHORT && !realtime {
+            self.warn(
+                &["advert_interval"],
+                format_args!("sends adverts every {}", show_duration(interval)),
+                "a machine that stalls for three of them loses the address; set vrrpd.realtime, or use timing: fast",
+            );
+        }
+    }
+
+    fn ineffective_keys(&self) {
+        if self.is_given("checksum") && (self.router.version == Version::V2 || self.is_ipv6()) {
+            self.warn(
+                &["checksum"],
+                "has a checksum option, which only VRRPv3 over IPv4 has",
+                "leave it out: there is but one form here",
+            );
+        }
+    }
+
+    fn trackers(&self) {
+        let track = &self.router.track;
+        let is_lbd = |tracker: &Tracker| matches!(tracker.target, TrackTarget::Lbd { .. });
+        if self.is_given("track") && !track.is_empty() && !track.iter().any(is_lbd) {
+            self.warn(
+                &["track"],
+                "does not track lbd: a node without a load balancer keeps the addresses",
+                "the list replaces the default; add lbd to it",
+            );
+        }
+        for (index, tracker) in track.iter().enumerate() {
+            let index = index.to_string();
+            let weight = ["track", index.as_str(), "weight"];
+            let name = quoted(&tracker.name);
+            if tracker.weight != Weight::Fault {
+                let number = tracker.weight.number();
+                if self.router.priority == Priority::OWNER {
+                    self.warn(
+                        &weight,
+                        format_args!("tracks {name} with weight {number}, but nothing moves priority 255"),
+                        "leave the weight out, so that a failure gives the address up; or use a priority below 255",
+                    );
+                } else if matches!(tracker.weight, Weight::WhileGood(_))
+                    && self.router.priority == Priority::MAX
+                {
+                    self.warn(
+                        &weight,
+                        format_args!("tracks {name} with weight {number}, but 254 is the highest priority"),
+                        "a weight that is added has no effect here; use a negative one, or leave it out",
+                    );
+                } else if self.router.preemption == Preemption::Off {
+                    self.warn(
+                        &weight,
+                        format_args!("tracks {name} with weight {number}, and has preempt: false"),
+                        "a backup with preempt: false never takes over from a lower priority; leave the weight out, so \
+                         that a failure gives the address up",
+                    );
+                } else if is_lbd(tracker) {
+                    self.warn(
+                        &weight,
+                        format_args!("tracks lbd with weight {number}"),
+                        "the address stays here, with nobody listening, until the other node's patience ends; without a \
+                         weight it leaves in milliseconds",
+                    );
+                }
+            }
+            if let TrackTarget::Command { timing, .. } | TrackTarget::Gateway { timing, .. } = &tracker.target
+            {
+                self.counts(&index, &name, timing);
+            }
+        }
+    }
+
+    fn counts(&self, index: &str, name: &str, timing: &TrackTiming) {
+        for (key, count) in [("rise", timing.rise), ("fall", timing.fall)] {
+            if count == 1 {
+                self.warn(
+                    &["track", index, key],
+                    format_args!("tracks {name} with {key}: 1"),
+                    "one stray result moves the address; 2 is usual",
+                );
+            }
+        }
+    }
+
+    /// Two virtual routers of one node.
+    fn compare(&self, earlier: &VirtualRouter) {
+        let router = self.router;
+        let all = |router: &VirtualRouter| {
+            let addresses = router.addresses.iter().chain(&router.excluded);
+            addresses.map(|address| address.ip).collect::<Vec<_>>()
+        };
+        let theirs = all(earlier);
+        if let Some(shared) = all(router).into_iter().find(|ip| !is_link_local(*ip) && theirs.contains(ip)) {
+            self.warn(
+                &["virtual_addresses"],
+                format_args!("has {shared}, as instance {} has", quoted(&earlier.name)),
+                "when one of them is no longer master it takes the address from the other",
+            );
+        }
+        let same_id = router.virtual_router == earlier.virtual_router
+            && self.is_ipv6() == earlier.addresses.first().is_some_and(|address| address.ip.is_ipv6());
+        if same_id && router.interface.is_some() != earlier.interface.is_some() {
+            self.warn(
+                &["virtual_router_id"],
+                format_args!(
+                    "has the virtual_router_id {} of instance {}",
+                    router.virtual_router,
+                    quoted(&earlier.name)
+                ),
+                "on one interface each needs its own; name the interface of both",
+            );
+        }
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}

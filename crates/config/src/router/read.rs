@@ -1,0 +1,343 @@
+//! `vrrp.yaml`, section by section.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use vrrp::packet::ChecksumForm;
+use vrrp::{AddressMismatch, AdvertInterval, Preemption, Priority, Version, VirtualRouterId};
+
+use super::{authentication, lints, track};
+use crate::read::{Section, Value, quoted};
+use crate::scalar::{self, Problem};
+use crate::{Gratuitous, Notify, Unicast, VirtualAddress, VirtualRouter, VrrpConfig, Vrrpd};
+
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8407);
+/// One byte counts the addresses of an advert.
+const MAX_ADDRESSES: usize = 255;
+const MAX_PEERS: usize = 32;
+const MAX_WORDS: usize = 64;
+/// Long enough to be a time at all, short enough to be waited for.
+const TIME: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60 * 60);
+
+/// `timing: safe` and `timing: fast`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    Safe,
+    Fast,
+}
+
+impl Profile {
+    const fn interval(self) -> Duration {
+        match self {
+            Self::Safe => Duration::from_secs(1),
+            Self::Fast => Duration::from_millis(80),
+        }
+    }
+
+    /// When lbd counts as hung.
+    const fn hung_after(self) -> Duration {
+        match self {
+            Self::Safe => Duration::from_millis(750),
+            Self::Fast => Duration::from_millis(240),
+        }
+    }
+}
+
+/// Reads the whole file; key files come through `files`. What is wrong is reported, and then a default stands in the result.
+pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpConfig {
+    let config = file.section(|s| {
+        let mut taken: HashMap<(u8, bool, Option<String>), String> = HashMap::new();
+        let instances = s.required("instances", "a mapping of names to virtual routers").at_least_one(
+            "instance",
+            "a mapping with virtual_router_id and virtual_addresses",
+            |name, value| {
+                if let Err(problem) = scalar::name(name) {
+                    value.key_error(problem);
+                }
+                let router = value.section(|s| instance(name, s, files));
+                let ipv6 = router.addresses.first().is_some_and(|address| address.ip.is_ipv6());
+                let key = (router.virtual_router.get(), ipv6, router.interface.clone());
+                if let Some(other) = taken.insert(key, name.to_owned()) {
+                    value.key_error(format_args!(
+                        "has the virtual_router_id {} of instance {}; on one interface each needs its own",
+                        router.virtual_router,
+                        quoted(&other)
+                    ));
+                }
+                Some(router)
+            },
+        );
+        let admin = s.section("admin", |s| {
+            s.value("bind", "an address with a port such as 127.0.0.1:8407", ADMIN)
+                .scalar(scalar::listen_address)
+                .unwrap_or(ADMIN)
+        });
+        let vrrpd = s.section("vrrpd", |s| Vrrpd {
+            admin,
+            realtime: s.number_or_none("realtime", "not real-time", 1..=99),
+            lock_memory: yes_or_no(s, "lock_memory", false),
+        });
+        VrrpConfig { instances, vrrpd }
+    });
+    file.lint(|report, node| lints::check(report, node, &config));
+    config
+}
+
+fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -> VirtualRouter {
+    let version = s.word("version", Version::V3, &[("3", Version::V3), ("2", Version::V2)]);
+    let interface =
+        s.value("interface", "an interface's name", "found by the addresses' subnet").scalar(interface);
+    let virtual_router = s
+        .required("virtual_router_id", "a number from 1 to 255")
+        .scalar(|text| scalar::number(text, &(1..=255)).map(VirtualRouterId::new))
+        .flatten();
+    let priority = s.number("priority", Priority::DEFAULT.get(), 1..=255);
+    let (profile, interval) = timing(s, version);
+    let addresses =
+        addresses(s.required("virtual_addresses", "an address such as 192.0.2.100/24, or a list of them"));
+    let ipv6 = addresses.first().is_some_and(|address| address.ip.is_ipv6());
+    if addresses.iter().any(|address| address.ip.is_ipv6() != ipv6) {
+        s.error(
+            ["virtual_addresses"],
+            "has IPv4 and IPv6 addresses; adverts carry one family: make an instance of each, or name the others in \
+             excluded_addresses",
+        );
+    }
+    if ipv6 && version == Version::V2 {
+        s.error(["version"], "has IPv6 addresses, which VRRPv2 does not carry; use version 3");
+    }
+    let excluded = s.value("excluded_addresses", "an address, or a list of them", "none");
+    let excluded = if excluded.is_given() { self::addresses(excluded) } else { Vec::new() };
+    if let Some(twice) = excluded.iter().find(|excluded| addresses.iter().any(|own| own.ip == excluded.ip)) {
+        s.error(["excluded_addresses"], format_args!("has {} among virtual_addresses too", twice.ip));
+    }
+    let unicast = unicast(s, ipv6);
+    let (authentication, key_files) = authentication::read(s, version, files);
+    VirtualRouter {
+        name: name.to_owned(),
+        interface,
+        version,
+        // Zero has been reported, and a file with an error is not used.
+        virtual_router: virtual_router.unwrap_or(VirtualRouterId::FIRST),
+        priority: Priority::new(priority).unwrap_or(Priority::DEFAULT),
+        interval,
+        addresses,
+        excluded,
+        preemption: preemption(s),
+        strict: yes_or_no(s, "strict", false),
+        unicast,
+        authentication,
+        key_files,
+        checksum: s.word(
+            "checksum",
+            ChecksumForm::PseudoHeader,
+            &[("pseudo_header", ChecksumForm::PseudoHeader), ("message_only", ChecksumForm::MessageOnly)],
+        ),
+        address_mismatch: s.word(
+            "address_mismatch",
+            AddressMismatch::Warn,
+            &[("warn", AddressMismatch::Warn), ("discard", AddressMismatch::Discard)],
+        ),
+        track: track::read(s, profile.hung_after()),
+        gratuitous: s.section("gratuitous", gratuitous),
+        probe: optional_duration(s, "probe", Some(Duration::from_millis(25)), TIME),
+        notify: notify(s),
+    }
+}
+
+fn timing(s: &mut Section<'_>, version: Version) -> (Profile, AdvertInterval) {
+    let profile = s.word("timing", Profile::Safe, &[("safe", Profile::Safe), ("fast", Profile::Fast)]);
+    let default = profile.interval();
+    let value = s.value(
+        "advert_interval",
+        "a duration from 10ms to 40950ms, for version 2 whole seconds",
+        "of timing",
+    );
+    let wanted = value.scalar(|text| {
+        let wanted = scalar::duration(text, &(Duration::from_millis(10)..=Duration::from_secs(255)))?;
+        AdvertInterval::new(version, wanted).map_err(|error| Problem::Because(error.to_string()))
+    });
+    let interval = wanted.or_else(|| match AdvertInterval::new(version, default) {
+        Ok(interval) => Some(interval),
+        Err(error) => {
+            if !value.is_given() {
+                s.error(["timing"], format_args!("cannot have this timing: {error}"));
+            }
+            None
+        }
+    });
+    // Of whatever is wrong an error has been reported, and a file with an error is not used.
+    (profile, interval.unwrap_or(AdvertInterval::SECOND))
+}
+
+fn addresses(value: Value<'_>) -> Vec<VirtualAddress> {
+    if value.is_empty_list() {
+        value.error("is an empty list; without an address there is nothing to move");
+    }
+    let found = value.one_or_more(address);
+    if found.len() > MAX_ADDRESSES {
+        value.error(format_args!("has {} addresses; at most {MAX_ADDRESSES} fit", found.len()));
+    }
+    let addresses: Vec<_> = found.into_iter().map(|(_, address)| address).collect();
+    for (index, address) in addresses.iter().enumerate() {
+        if addresses[..index].iter().any(|earlier| earlier.ip == address.ip) {
+            value.error(format_args!("has {} twice", address.ip));
+        }
+    }
+    addresses
+}
+
+/// `192.0.2.100/24`; without a prefix length the address alone.
+fn address(text: &str) -> Result<VirtualAddress, Problem> {
+    let (ip, prefix) = match text.split_once('/') {
+        Some((ip, prefix)) => (ip, Some(prefix)),
+        None => (text, None),
+    };
+    let ip: IpAddr = ip.parse().map_err(|_| Problem::Unexpected)?;
+    if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() {
+        return Err(Problem::Because("this address cannot move between nodes".to_owned()));
+    }
+    let longest = if ip.is_ipv6() { 128 } else { 32 };
+    let prefix = match prefix {
+        Some(prefix) => scalar::number(prefix, &(1..=longest)).map_err(|_| {
+            Problem::Because(format!("the length of the prefix is a number from 1 to {longest}"))
+        })?,
+        None => longest,
+    };
+    Ok(VirtualAddress { ip, prefix })
+}
+
+pub(super) fn ip(text: &str) -> Result<IpAddr, Problem> {
+    text.parse().map_err(|_| Problem::Unexpected)
+}
+
+/// What the kernel takes for the name of an interface.
+pub(super) fn interface(text: &str) -> Result<String, Problem> {
+    let fits = (1..16).contains(&text.len()) && !text.contains(['/', ' ', '\t', '\n', '\0']);
+    if fits && !matches!(text, "." | "..") {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::Because(
+            "an interface's name has 1 to 15 characters, none of them a space or \"/\"".to_owned(),
+        ))
+    }
+}
+
+fn unicast(s: &mut Section<'_>, ipv6: bool) -> Option<Unicast> {
+    let value = s.value("unicast", "a mapping with peers", "multicast");
+    if !value.is_given() {
+        // Read all the same, for the list of keys.
+        value.section(|s| peers(s, ipv6, false));
+        return None;
+    }
+    Some(value.section(|s| peers(s, ipv6, true)))
+}
+
+fn peers(s: &mut Section<'_>, ipv6: bool, given: bool) -> Unicast {
+    const WHAT: &str = "an address of another router, or a list of them";
+    let value = if given { s.required("peers", WHAT) } else { s.value("peers", WHAT, "required") };
+    if value.is_empty_list() {
+        value.error(
+            "is an empty list; a router without peers would always be master, and so would the others",
+        );
+    }
+    let found = value.one_or_more(ip);
+    if found.len() > MAX_PEERS {
+        value.error(format_args!("has {} peers; at most {MAX_PEERS} are allowed", found.len()));
+    }
+    let source = s.value("source", "an address of this node", "the interface's first").scalar(ip);
+    let peers: Vec<IpAddr> = found.into_iter().map(|(_, ip)| ip).collect();
+    if let Some(other) = peers.iter().chain(&source).find(|ip| given && ip.is_ipv6() != ipv6) {
+        s.error(["peers"], format_args!("has {other}, which is not of the family of virtual_addresses"));
+    }
+    Unicast { peers, source, min_ttl: s.number("min_ttl", 255, 0..=255) }
+}
+
+fn preemption(s: &mut Section<'_>) -> Preemption {
+    s.value("preempt", "true, false, or a delay such as 30s", "true")
+        .scalar(|text| {
+            if let Some(yes) = boolean(text) {
+                return Ok(if yes { Preemption::After(Duration::ZERO) } else { Preemption::Off });
+            }
+            scalar::duration(text, &TIME).map(Preemption::After)
+        })
+        .unwrap_or_default()
+}
+
+fn gratuitous(s: &mut Section<'_>) -> Gratuitous {
+    Gratuitous {
+        repeat: s.number("repeat", 5, 1..=100),
+        interval: s.duration("interval", Duration::from_millis(100), TIME),
+        delay: optional_duration(s, "delay", Some(Duration::from_secs(5)), TIME),
+        refresh: optional_duration(s, "refresh", None, TIME),
+    }
+}
+
+fn notify(s: &mut Section<'_>) -> Option<Notify> {
+    let value = s.value("notify", "a mapping with command", "nobody is told");
+    if !value.is_given() {
+        value.section(|s| notification(s, false));
+        return None;
+    }
+    Some(value.section(|s| notification(s, true)))
+}
+
+fn notification(s: &mut Section<'_>, given: bool) -> Notify {
+    const WHAT: &str = "a program's absolute path, or a list of it and its arguments";
+    let command = if given { s.required("command", WHAT) } else { s.value("command", WHAT, "required") };
+    Notify { argv: argv(&command), timeout: s.duration("timeout", Duration::from_secs(30), TIME) }
+}
+
+/// A program and its arguments, as a list; a single word is a program without arguments.
+pub(super) fn argv(value: &Value<'_>) -> Vec<String> {
+    let words: Vec<String> =
+        value.one_or_more(|text| Ok(text.to_owned())).into_iter().map(|(_, word)| word).collect();
+    if words.len() > MAX_WORDS {
+        value.error(format_args!("has {} words; at most {MAX_WORDS} are allowed", words.len()));
+    }
+    match words.first() {
+        Some(program) if !program.starts_with('/') => value.error(format_args!(
+            "is {program:?}; give the absolute path of a program, and its arguments as further elements of a list: no \
+             shell reads it"
+        )),
+        None if value.is_empty_list() => value.error("is an empty list; expected a program"),
+        Some(_) | None => {}
+    }
+    words
+}
+
+/// A duration, or `off`.
+fn optional_duration(
+    s: &mut Section<'_>,
+    key: &'static str,
+    default: Option<Duration>,
+    allowed: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    let [least, most] = [*allowed.start(), *allowed.end()].map(scalar::show_duration);
+    let in_words = default.map_or_else(|| "off".to_owned(), scalar::show_duration);
+    let value = s.value(key, format_args!("off, or a duration from {least} to {most}"), in_words);
+    if !value.is_given() {
+        return default;
+    }
+    if value.is_off() { None } else { value.scalar(|text| scalar::duration(text, &allowed)).or(default) }
+}
+
+fn yes_or_no(s: &mut Section<'_>, key: &'static str, default: bool) -> bool {
+    s.value(key, "true or false", default)
+        .scalar(|text| boolean(text).ok_or(Problem::Unexpected))
+        .unwrap_or(default)
+}
+
+/// YAML's dialects have several words for the two.
+fn boolean(text: &str) -> Option<bool> {
+    let is_one_of = |words: [&str; 3]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is_one_of(["true", "yes", "on"]) {
+        Some(true)
+    } else if is_one_of(["false", "no", "off"]) {
+        Some(false)
+    } else {
+        None
+    }
+}

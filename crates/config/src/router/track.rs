@@ -1,0 +1,122 @@
+//! `instances.NAME.track`
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use vrrp::Weight;
+
+use super::read::{argv, interface, ip};
+use crate::read::{Section, Value, quoted};
+use crate::scalar::{self, Problem};
+use crate::{TrackTarget, TrackTiming, Tracker};
+
+const MAX_TRACKERS: usize = 32;
+
+/// The trackers of an instance; lbd, unless others are given.
+pub(super) fn read(s: &mut Section<'_>, hung_after: Duration) -> Vec<Tracker> {
+    let value = s.value("track", "a list of lbd, backend, interface, command and gateway", "[lbd]");
+    if !value.is_given() {
+        // Read all the same, for the list of keys.
+        value.section(|s| tracker(s, hung_after, false));
+        return vec![lbd(hung_after)];
+    }
+    let mut trackers: Vec<Tracker> = Vec::new();
+    for item in value.items() {
+        let Some(tracker) = one(&item, hung_after) else { continue };
+        if trackers.iter().any(|known| known.name == tracker.name) {
+            item.error(format_args!("is {} a second time", quoted(&tracker.name)));
+        }
+        trackers.push(tracker);
+    }
+    if trackers.len() > MAX_TRACKERS {
+        value.error(format_args!("has {} elements; at most {MAX_TRACKERS} are allowed", trackers.len()));
+    }
+    trackers
+}
+
+fn lbd(hung_after: Duration) -> Tracker {
+    Tracker { name: "lbd".to_owned(), weight: Weight::Fault, target: TrackTarget::Lbd { hung_after } }
+}
+
+fn one(item: &Value<'_>, hung_after: Duration) -> Option<Tracker> {
+    if item.is_scalar() {
+        return item.scalar(|text| match text {
+            "lbd" => Ok(lbd(hung_after)),
+            other => Err(Problem::NoneOf { word: other.to_owned(), words: vec!["lbd"] }),
+        });
+    }
+    item.section(|s| tracker(s, hung_after, true))
+}
+
+/// A tracker as a mapping: the key that says what is looked at, and options beside it.
+fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tracker> {
+    const NONE: &str = "none";
+    let lbd = s.value("lbd", "a mapping", NONE);
+    let hung_after = lbd.section(|s| {
+        const HUNG: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
+        s.duration_or("hung_after", hung_after, "750ms, with timing: fast 240ms", HUNG)
+    });
+    let backend = s.value("backend", "the name of a backend in lb.yaml", NONE);
+    let interface_key = s.value("interface", "an interface's name", NONE);
+    let command = s.value("command", "a program's absolute path, or a list of it and its arguments", NONE);
+    let gateway = s.value("gateway", "an address, or default for that of the default route", NONE);
+    let targets = [&lbd, &backend, &interface_key, &command, &gateway];
+    if targets.iter().filter(|value| value.is_given()).count() > 1 {
+        s.error([], "names several things; each element of the list is about one of them");
+    }
+    let weight = weight(s);
+    let name = s
+        .value("name", "a name for messages", "made of what is tracked")
+        .scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because));
+    let interval = if gateway.is_given() { Duration::from_secs(1) } else { Duration::from_secs(2) };
+    let timing = timing(s, interval);
+    let target = if lbd.is_given() {
+        TrackTarget::Lbd { hung_after }
+    } else if backend.is_given() {
+        TrackTarget::Backend(
+            backend.scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because))?,
+        )
+    } else if interface_key.is_given() {
+        TrackTarget::Interface(interface_key.scalar(interface)?)
+    } else if command.is_given() {
+        TrackTarget::Command { argv: argv(&command), timing }
+    } else if gateway.is_given() {
+        let address = gateway.scalar(|text| if text == "default" { Ok(None) } else { ip(text).map(Some) })?;
+        TrackTarget::Gateway { address, timing }
+    } else {
+        if given {
+            s.error([], "names none of lbd, backend, interface, command and gateway");
+        }
+        return None;
+    };
+    Some(Tracker { name: name.unwrap_or_else(|| target.usual_name()), weight, target })
+}
+
+/// keepalived's number, from -253 to 253.
+fn weight(s: &mut Section<'_>) -> Weight {
+    const MOST: i16 = 253;
+    s.value("weight", "a number from -253 to 253", "0: no mastership while it fails")
+        .scalar(|text| {
+            let number: i16 = text.parse().map_err(|_| Problem::Unexpected)?;
+            if (-MOST..=MOST).contains(&number) {
+                Ok(Weight::from_number(number))
+            } else {
+                Err(Problem::Unexpected)
+            }
+        })
+        .unwrap_or_default()
+}
+
+fn timing(s: &mut Section<'_>, interval: Duration) -> TrackTiming {
+    const TIME: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60 * 60);
+    let interval = s.duration_or("interval", interval, "2s, for a gateway 1s", TIME);
+    let timeout = s.duration_or("timeout", interval, "interval", TIME);
+    if timeout > interval {
+        let [timeout, interval] = [timeout, interval].map(scalar::show_duration);
+        s.error(
+            ["timeout"],
+            format_args!("has a timeout of {timeout}, longer than its interval of {interval}"),
+        );
+    }
+    TrackTiming { interval, timeout, rise: s.number("rise", 2, 1..=100), fall: s.number("fall", 2, 1..=100) }
+}
