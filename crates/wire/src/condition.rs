@@ -33,8 +33,6 @@ pub enum Condition {
     Maint,
     /// Taken as up, since it is not checked: `no check`.
     NoCheck,
-    /// Healthy, but takes nothing new: `NOLB`.
-    NoLb,
     /// A word that this version does not know.
     Other,
 }
@@ -71,7 +69,6 @@ impl Condition {
                 "DRAIN" => Self::Drain,
                 "MAINT" => Self::Maint,
                 "no check" => Self::NoCheck,
-                "NOLB" => Self::NoLb,
                 _ => Self::Other,
             },
         }
@@ -92,9 +89,7 @@ impl Condition {
         match self {
             Self::Open | Self::Up | Self::NoCheck => Tone::Good,
             Self::Drain | Self::Maint => Tone::Paused,
-            Self::Falling { .. } | Self::Rising { .. } | Self::NoLb | Self::Stopped | Self::Other => {
-                Tone::Warning
-            }
+            Self::Falling { .. } | Self::Rising { .. } | Self::Stopped | Self::Other => Tone::Warning,
             Self::Down => Tone::Bad,
         }
     }
@@ -109,7 +104,6 @@ impl Condition {
             Self::Drain => "DRAIN",
             Self::Maint => "MAINT",
             Self::NoCheck => "no check",
-            Self::NoLb => "NOLB",
             Self::Other => "?",
         }
     }
@@ -131,9 +125,7 @@ mod tests {
 
     #[test]
     fn every_word_is_read_as_it_is_written() {
-        for status in
-            ["OPEN", "STOP", "UP", "UP 2/3", "DOWN", "DOWN 1/2", "DRAIN", "MAINT", "no check", "NOLB"]
-        {
+        for status in ["OPEN", "STOP", "UP", "UP 2/3", "DOWN", "DOWN 1/2", "DRAIN", "MAINT", "no check"] {
             assert_ne!(Condition::of(status), Condition::Other, "{status}");
             assert_eq!(Condition::of(status).to_string(), status);
         }

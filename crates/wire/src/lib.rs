@@ -9,7 +9,9 @@
 pub mod client;
 pub mod codec;
 mod condition;
+mod document;
 pub mod human;
+mod instance;
 mod message;
 pub mod server;
 mod summary;
@@ -17,5 +19,7 @@ pub mod text;
 pub mod topic;
 
 pub use condition::{Condition, Tone};
+pub use document::Document;
+pub use instance::*;
 pub use message::*;
 pub use summary::{Tally, headline};

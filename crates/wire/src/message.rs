@@ -10,6 +10,8 @@ use balance::{AdminState, Weight};
 use health::{CheckCode, Status};
 use serde::{Deserialize, Serialize};
 
+use crate::InstanceStatus;
+
 /// The protocol's version, in every hello.
 pub const PROTOCOL: u32 = 1;
 
@@ -60,6 +62,21 @@ pub enum Request {
     Verdicts,
     /// healthd: what it knows of each name, as [`Resolution`]s, in parts.
     Resolvers,
+    /// vrrpd: its [`InstanceStatus`]es, in parts.
+    Instances,
+    /// vrrpd: give the virtual addresses to another router, without losing a request. Needs permission.
+    Handover {
+        /// Of this instance only; none: of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
+    },
+    /// vrrpd to lbd: hold new connections and finish requests in flight, because the virtual addresses are to leave this
+    /// node. Answered when no request is in flight any more, or `lbd.handover_timeout` is over. Needs permission.
+    Drain,
+    /// vrrpd to lbd: this node holds no virtual address any more; go on, or end. Needs permission.
+    Released,
+    /// vrrpd to lbd: the virtual addresses stay on this node, because nobody takes them; go on, or end. Needs permission.
+    Kept,
     /// lbd: the operator's wish for a server. Needs permission.
     SetServer {
         /// Its backend.
@@ -72,6 +89,9 @@ pub enum Request {
         /// The weight wanted, if it is to change.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weight: Option<Weight>,
+        /// The requests at once wanted, if they are to change; 0 for no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        maxconn: Option<u32>,
     },
     /// Read the configuration again. Needs permission.
     Reload,
@@ -86,8 +106,29 @@ impl Request {
     /// Whether only root, the daemon's user and its group may ask for it.
     pub const fn changes_something(&self) -> bool {
         match self {
-            Self::SetServer { .. } | Self::Reload | Self::Observe { .. } => true,
-            Self::Subscribe { .. } | Self::Info | Self::Stat | Self::Verdicts | Self::Resolvers => false,
+            Self::SetServer { .. }
+            | Self::Reload
+            | Self::Observe { .. }
+            | Self::Handover { .. }
+            | Self::Drain
+            | Self::Released
+            | Self::Kept => true,
+            Self::Subscribe { .. }
+            | Self::Info
+            | Self::Stat
+            | Self::Verdicts
+            | Self::Resolvers
+            | Self::Instances => false,
+        }
+    }
+
+    /// The daemons that know it.
+    const fn answered_by(&self) -> &'static str {
+        match self {
+            Self::Stat | Self::SetServer { .. } | Self::Drain | Self::Released | Self::Kept => "lbd",
+            Self::Verdicts | Self::Resolvers | Self::Observe { .. } => "healthd",
+            Self::Instances | Self::Handover { .. } => "vrrpd",
+            Self::Subscribe { .. } | Self::Info | Self::Reload => "every daemon",
         }
     }
 }
@@ -100,6 +141,8 @@ pub enum TopicName {
     Verdicts,
     /// lbd: one [`Liveness`].
     Liveness,
+    /// vrrpd: [`InstanceStatus`]es, at every transition.
+    Instances,
 }
 
 /// What a daemon may send.
@@ -173,6 +216,12 @@ impl Refusal {
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// A request that is not for `daemon`: who knows it instead.
+    pub fn not_for(daemon: &str, request: &Request) -> Self {
+        let message = format!("{daemon} does not know this request; ask {}", request.answered_by());
+        Self::new(RefusalCode::UnknownRequest, message)
+    }
 }
 
 /// Why a request was refused, for programs.
@@ -216,6 +265,8 @@ pub enum Answer {
     Verdicts(Vec<Verdict>),
     /// To [`Request::Resolvers`].
     Resolvers(Vec<Resolution>),
+    /// To [`Request::Instances`].
+    Instances(Vec<InstanceStatus>),
 }
 
 /// The whole state of a topic, or a part of it.
@@ -251,6 +302,8 @@ pub enum Item {
     Verdict(Verdict),
     /// Of [`TopicName::Liveness`].
     Liveness(Liveness),
+    /// Of [`TopicName::Instances`].
+    Instance(Box<InstanceStatus>),
 }
 
 impl Item {
@@ -259,6 +312,7 @@ impl Item {
         match self {
             Self::Verdict(verdict) => (&verdict.backend, &verdict.server),
             Self::Liveness(_) => ("", ""),
+            Self::Instance(status) => (&status.instance, ""),
         }
     }
 
@@ -266,7 +320,7 @@ impl Item {
     pub fn into_verdict(self) -> Option<Verdict> {
         match self {
             Self::Verdict(verdict) => Some(verdict),
-            Self::Liveness(_) => None,
+            Self::Liveness(_) | Self::Instance(_) => None,
         }
     }
 }
@@ -434,6 +488,19 @@ pub enum RowKind {
     Server,
 }
 
+/// Requests that wait for a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Waiting now.
+    pub now: u64,
+    /// The most that waited at once.
+    pub max: u64,
+    /// How many may wait.
+    pub limit: u64,
+    /// Requests that were answered 503 because too many waited, or they had waited for too long.
+    pub refused: u64,
+}
+
 /// The statistics of a frontend, a backend or a server: the source of the CSV, the page and `tandemctl status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatRow {
@@ -443,19 +510,31 @@ pub struct StatRow {
     pub proxy: String,
     /// `FRONTEND`, `BACKEND`, or the server.
     pub name: String,
-    /// HAProxy's status words: `OPEN`, `UP`, `DOWN`, `UP 1/3`, `DOWN 1/2`, `MAINT`, `DRAIN`, `no check`, `NOLB`.
+    /// HAProxy's status words: `OPEN`, `UP`, `DOWN`, `UP 1/3`, `DOWN 1/2`, `MAINT`, `DRAIN`, `no check`.
     pub status: String,
     /// Where a server listens; empty while its name does not resolve.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub address: String,
     /// Effective weight; a backend's is the sum over its usable servers.
     pub weight: u64,
+    /// How much of its configured weight that is, in per cent, while a server that has come up warms up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<u8>,
     /// Usable servers (a server: 1 or 0).
     pub active: u64,
     /// Sessions now: client connections of a frontend, requests in flight of a server or backend.
     pub sessions: u64,
     /// The most at once.
     pub sessions_max: u64,
+    /// How many there may be at once, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions_limit: Option<u64>,
+    /// Requests that wait for a server, of a backend that limits its servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+    /// Whether requests go to servers that are down, because no other is left; a backend's only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last_resort: bool,
     /// Idle connections kept for reuse, a server's or a backend's.
     #[serde(default)]
     pub idle: u64,
@@ -483,6 +562,9 @@ pub struct StatRow {
     pub response_errors: u64,
     /// Connection attempts repeated.
     pub retries: u64,
+    /// Attempts not repeated because the budget of retries was used up, a backend's only.
+    #[serde(default)]
+    pub retries_refused: u64,
     /// Requests that went to another server than the first chosen.
     pub redispatches: u64,
     /// Transfers that the client broke off.

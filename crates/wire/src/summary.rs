@@ -15,12 +15,16 @@ pub struct Tally {
     pub falling: usize,
     /// Those that their operator took out.
     pub paused: usize,
+    /// Whether requests go to those that are down, because no other is left.
+    pub last_resort: bool,
 }
 
 impl Tally {
     /// Counts the servers of a backend among `rows`.
     pub fn of(backend: &str, rows: &[StatRow]) -> Self {
         let mut tally = Self::default();
+        let mut backends = rows.iter().filter(|row| row.kind == RowKind::Backend && row.proxy == backend);
+        tally.last_resort = backends.any(|row| row.last_resort);
         for row in rows.iter().filter(|row| row.kind == RowKind::Server && row.proxy == backend) {
             let condition = Condition::of(&row.status);
             tally.servers += 1;
@@ -47,27 +51,31 @@ pub fn headline(rows: &[StatRow]) -> (Tone, String) {
             backends.iter().filter_map(|(name, tally)| Some(format!("{name}: {}", line(tally)?))).collect();
         (!lines.is_empty()).then(|| (tone, lines.join("; ")))
     };
-    named(Tone::Bad, |tally| (tally.usable == 0).then(|| "no usable server, clients get 503".into()))
-        .or_else(|| {
-            named(Tone::Warning, |tally| {
-                (tally.down > 0).then(|| format!("{} of {} servers DOWN", tally.down, tally.servers))
-            })
+    named(Tone::Bad, |tally| {
+        (tally.usable == 0).then(|| match tally.last_resort {
+            true => "every server is DOWN, and used all the same".into(),
+            false => "no usable server, clients get 503".into(),
         })
-        .or_else(|| {
-            named(Tone::Warning, |tally| {
-                (tally.falling > 0)
-                    .then(|| format!("{} of {} servers fail checks", tally.falling, tally.servers))
-            })
+    })
+    .or_else(|| {
+        named(Tone::Warning, |tally| {
+            (tally.down > 0).then(|| format!("{} of {} servers DOWN", tally.down, tally.servers))
         })
-        .unwrap_or_else(|| {
-            let sum = |of: fn(&Tally) -> usize| backends.iter().map(|(_, tally)| of(tally)).sum::<usize>();
-            let usable =
-                format!("{} of {} servers usable", sum(|tally| tally.usable), sum(|tally| tally.servers));
-            match sum(|tally| tally.paused) {
-                0 => (Tone::Good, usable),
-                paused => (Tone::Paused, format!("{usable}, {paused} in drain or maint")),
-            }
+    })
+    .or_else(|| {
+        named(Tone::Warning, |tally| {
+            (tally.falling > 0).then(|| format!("{} of {} servers fail checks", tally.falling, tally.servers))
         })
+    })
+    .unwrap_or_else(|| {
+        let sum = |of: fn(&Tally) -> usize| backends.iter().map(|(_, tally)| of(tally)).sum::<usize>();
+        let usable =
+            format!("{} of {} servers usable", sum(|tally| tally.usable), sum(|tally| tally.servers));
+        match sum(|tally| tally.paused) {
+            0 => (Tone::Good, usable),
+            paused => (Tone::Paused, format!("{usable}, {paused} in drain or maint")),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -103,5 +111,9 @@ mod tests {
         for (backends, tone, line) in cases {
             assert_eq!(headline(&site(backends)), (tone, line.to_owned()));
         }
+        let mut rows = site(&[("a", &["DOWN", "MAINT"])]);
+        rows.iter_mut().for_each(|row| row.last_resort = row.kind == RowKind::Backend);
+        let line = "a: every server is DOWN, and used all the same";
+        assert_eq!(headline(&rows), (Tone::Bad, line.to_owned()));
     }
 }

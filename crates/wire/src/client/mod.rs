@@ -29,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most lines of an answer or a snapshot.
 const PARTS_MAX: usize = 1024;
 /// Pings that may be missing before a daemon counts as dead.
-const PINGS_MISSED: u32 = 3;
+pub const PINGS_MISSED: u32 = 3;
 
 /// Why a daemon could not be asked.
 #[derive(Debug, Error)]
@@ -217,6 +217,10 @@ fn join(before: Answer, next: Answer) -> Result<Answer, ClientError> {
         (Answer::Resolvers(mut all), Answer::Resolvers(more)) => {
             all.extend(more);
             Answer::Resolvers(all)
+        }
+        (Answer::Instances(mut all), Answer::Instances(more)) => {
+            all.extend(more);
+            Answer::Instances(all)
         }
         _ => return Err(ClientError::Protocol("the parts of an answer do not fit together".into())),
     })

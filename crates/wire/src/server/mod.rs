@@ -6,7 +6,7 @@
 mod bind;
 mod connection;
 mod parts;
-mod request;
+pub mod request;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -33,6 +33,7 @@ pub(super) fn answers(answer: Answer) -> Vec<Answer> {
         Answer::Stat(rows) => parts(rows).into_iter().map(Answer::Stat).collect(),
         Answer::Verdicts(verdicts) => parts(verdicts).into_iter().map(Answer::Verdicts).collect(),
         Answer::Resolvers(names) => parts(names).into_iter().map(Answer::Resolvers).collect(),
+        Answer::Instances(all) => parts(all).into_iter().map(Answer::Instances).collect(),
         small @ (Answer::Done(_) | Answer::Subscribed(_) | Answer::Info(_)) => vec![small],
     }
 }

@@ -5,13 +5,32 @@ use serde_json::Value;
 use crate::{ClientHello, ClientLine, PROTOCOL, Refusal, RefusalCode, Request};
 
 /// Every request's word.
-const REQUESTS: [&str; 8] =
-    ["subscribe", "info", "stat", "verdicts", "resolvers", "set_server", "reload", "observe"];
+const REQUESTS: [&str; 13] = [
+    "subscribe",
+    "info",
+    "stat",
+    "verdicts",
+    "resolvers",
+    "instances",
+    "handover",
+    "drain",
+    "released",
+    "kept",
+    "set_server",
+    "reload",
+    "observe",
+];
 /// Every topic's word.
-const TOPICS: [&str; 2] = ["verdicts", "liveness"];
+const TOPICS: [&str; 3] = ["verdicts", "liveness", "instances"];
+
+/// The most characters of a refusal that repeats what a client said.
+const MESSAGE_MAX: usize = 1000;
 
 /// The first line of a connection.
-pub(super) fn hello(line: &[u8]) -> Result<ClientHello, Refusal> {
+///
+/// # Errors
+/// What the client is told, when it is no hello or not of this protocol.
+pub fn hello(line: &[u8]) -> Result<ClientHello, Refusal> {
     let Ok(ClientLine::Hello { hello }) = serde_json::from_slice(line) else {
         let hint = r#"the first line must be a hello: {"hello":{"protocol":1,"client":"NAME"}}"#;
         return Err(Refusal::new(RefusalCode::BadLine, hint));
@@ -23,8 +42,11 @@ pub(super) fn hello(line: &[u8]) -> Result<ClientHello, Refusal> {
     Ok(hello)
 }
 
-/// Every later line: its id and the request, or why not, without an id if the line as a whole makes no sense.
-pub(super) fn request(line: &[u8]) -> Result<(u64, Request), (Option<u64>, Refusal)> {
+/// Every later line: its id and the request.
+///
+/// # Errors
+/// What the client is told, without an id if the line as a whole makes no sense.
+pub fn request(line: &[u8]) -> Result<(u64, Request), (Option<u64>, Refusal)> {
     let value: Value = serde_json::from_slice(line)
         .map_err(|error| (None, Refusal::new(RefusalCode::BadLine, format!("not a JSON object: {error}"))))?;
     let Some(id) = value.get("id").and_then(Value::as_u64) else {
@@ -43,7 +65,7 @@ pub(super) fn request(line: &[u8]) -> Result<(u64, Request), (Option<u64>, Refus
     }
     match serde_json::from_value(value) {
         Ok(request) => Ok((id, request)),
-        Err(error) => refused(Refusal::new(RefusalCode::BadRequest, error.to_string())),
+        Err(error) => refused(refusal(RefusalCode::BadRequest, &error.to_string())),
     }
 }
 
@@ -51,13 +73,19 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> Refusal {
     let code = if what == "topic" { RefusalCode::NotFound } else { RefusalCode::UnknownRequest };
     let meant = config::nearest(name, known.iter().copied())
         .map_or_else(String::new, |word| format!(" (did you mean `{word}`?)"));
-    Refusal::new(code, format!("no {what} `{name}`{meant}; there are: {}", known.join(", ")))
+    refusal(code, &format!("no {what} `{name}`{meant}; there are: {}", known.join(", ")))
+}
+
+/// A refusal that fits into a line, however much of a client's line its message repeats.
+fn refusal(code: RefusalCode, message: &str) -> Refusal {
+    Refusal::new(code, message.chars().take(MESSAGE_MAX).collect::<String>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TopicName;
+    use crate::codec::{MAX_LINE, encode};
+    use crate::{DaemonLine, TopicName};
 
     #[test]
     fn mistakes_are_explained() {
@@ -86,6 +114,20 @@ mod tests {
         assert!(hello(b"{\"id\":1,\"request\":\"info\"}").unwrap_err().message.contains("must be a hello"));
         let other = hello(b"{\"hello\":{\"protocol\":2,\"client\":\"x\"}}").unwrap_err();
         assert_eq!(other.code, RefusalCode::BadProtocol);
+    }
+
+    #[test]
+    fn a_refusal_of_a_long_line_fits_into_a_line() {
+        let long = "\\u0001".repeat(MAX_LINE / 6 - 100);
+        for line in [
+            format!(r#"{{"id":1,"request":"{long}"}}"#),
+            format!(r#"{{"id":1,"request":"subscribe","topic":"{long}"}}"#),
+            format!(r#"{{"id":1,"request":"set_server","backend":"b","server":"s","state":"{long}"}}"#),
+        ] {
+            assert!(line.len() < MAX_LINE);
+            let (id, error) = request(line.as_bytes()).unwrap_err();
+            assert!(encode(&DaemonLine::Error { id, error }).unwrap().len() < MAX_LINE / 2);
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ use wire::server::{Handler, bind, serve};
 use wire::text::{self, Command};
 use wire::topic::{Feed, Topic};
 use wire::{
-    Answer, DaemonHello, Info, Item, LifeState, PROTOCOL, Ping, Refusal, RefusalCode, Request, Resolution,
-    TopicName, Verdict,
+    Answer, DaemonHello, Info, Item, LifeState, PROTOCOL, Ping, Refusal, Request, Resolution, TopicName,
+    Verdict,
 };
 
 /// More than enough for anything here.
@@ -98,14 +98,14 @@ impl Handler for Answers {
                 self.reloaded.notified().await;
                 Ok(Answer::Done("reloaded".into()))
             }
-            _ => Err(Refusal::new(RefusalCode::UnknownRequest, "not here")),
+            other => Err(Refusal::not_for("healthd", &other)),
         }
     }
 
     fn feed(&self, topic: TopicName) -> Option<Arc<dyn Feed>> {
         match topic {
             TopicName::Verdicts => Some(self.verdicts.clone()),
-            TopicName::Liveness => None,
+            TopicName::Liveness | TopicName::Instances => None,
         }
     }
 
