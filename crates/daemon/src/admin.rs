@@ -2,25 +2,29 @@
 //!
 //! It is not on the data path and serves few clients; what matters is that none of them can pile up.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use prometheus::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use wire::Document;
 
-use crate::metrics::CONTENT_TYPE;
+use crate::metrics::{self, encode};
+use crate::{Failure, page};
 
 /// Connections at once; more wait in the backlog.
 const CONNECTIONS_MAX: usize = 128;
@@ -35,33 +39,61 @@ const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the address is taken, or not ours.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on the admin address {address}"));
+    listener.map_err(Failure::System)
 }
 
-/// What every daemon answers: `/metrics`, `/health` (it lives), `/ready` (it does its work; otherwise 503 and why not), and
-/// for any other path what there is. `pages` are the paths that the daemon adds itself.
-pub fn router(
-    metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
-    ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
-    pages: &[&str],
-) -> Router {
-    let paths = pages.iter().copied().chain(["/metrics", "/health", "/ready"]).collect::<Vec<_>>().join(" ");
+/// What a daemon shows on its admin address.
+pub trait Shown: Send + Sync + 'static {
+    /// Whether it does its work.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn ready(&self) -> Result<(), String>;
+    /// The page for people.
+    fn page(&self) -> String;
+    /// All of it in one document.
+    fn document(&self) -> Document;
+}
+
+/// What every daemon answers: `/`, `/status.json`, `/metrics`, `/health` (it lives), `/ready` (it does its work; otherwise 503
+/// and why not), and for any other path what there is. `more` are the paths that the daemon adds itself.
+pub fn router(shown: &Arc<impl Shown>, registry: Registry, more: &[&str]) -> Router {
+    let paths = ["/", "/status.json", "/metrics", "/health", "/ready"].iter().chain(more);
+    let paths = paths.copied().collect::<Vec<_>>().join(" ");
+    let (page, status, ready) = (shown.clone(), shown.clone(), shown.clone());
     Router::new()
-        .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics()) }))
-        .route("/health", get(|| async { "OK\n" }))
+        .route("/", get(move || async move { html(page.page()) }))
+        .route("/status.json", get(move || async move { json(&status.document()) }))
         .route(
-            "/ready",
-            get(move || async move {
-                match ready() {
-                    Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
-                }
-            }),
+            "/metrics",
+            get(move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], encode(&registry)) }),
         )
+        .route("/health", get(|| async { "OK\n" }))
+        .route("/ready", get(move || async move { readiness(ready.ready()) }))
         .fallback(move || async move {
-            (StatusCode::NOT_FOUND, format!("There is nothing here. Try one of: {paths}\n")).into_response()
+            (StatusCode::NOT_FOUND, format!("There is nothing here. Try one of: {paths}\n"))
         })
+}
+
+fn html(page: String) -> impl IntoResponse {
+    ([(CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY)], Html(page))
+}
+
+fn json(document: &Document) -> Response {
+    match serde_json::to_string(document) {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+fn readiness(ready: Result<(), String>) -> (StatusCode, String) {
+    match ready {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
 }
 
 /// Serves for as long as it is polled; dropping it ends all connections.
@@ -101,7 +133,10 @@ async fn serve_connection(stream: TcpStream, service: TowerToHyperService<Router
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use wire::{Answer, Info, LifeState};
 
     use super::*;
 
@@ -114,29 +149,56 @@ mod tests {
         answer
     }
 
-    #[tokio::test]
-    async fn the_paths_of_every_daemon() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router =
-            router(|| "some_metric 1\n".into(), || Err("the first checks are running".into()), &["/"]);
-        let server = tokio::spawn(serve(listener, router));
-        assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
-        assert!(get(address, "/metrics").await.contains("some_metric 1"));
-        let ready = get(address, "/ready").await;
-        assert!(
-            ready.starts_with("HTTP/1.1 503") && ready.contains("the first checks are running"),
-            "{ready}"
-        );
-        assert!(get(address, "/metric").await.contains("Try one of: / /metrics /health /ready"));
-        server.abort();
+    struct Daemon;
+
+    impl Shown for Daemon {
+        fn ready(&self) -> Result<(), String> {
+            Err("the first checks are running".to_owned())
+        }
+
+        fn page(&self) -> String {
+            "<!DOCTYPE html>".to_owned()
+        }
+
+        fn document(&self) -> Document {
+            let info = Info {
+                daemon: "healthd".to_owned(),
+                version: "0.1.0".to_owned(),
+                pid: 7,
+                uptime_ms: 61_000,
+                state: LifeState::Starting,
+                config: "lb.yaml".to_owned(),
+                generation: 1,
+                reload_error: None,
+                details: BTreeMap::new(),
+            };
+            Document { info, about: Answer::Verdicts(Vec::new()) }
+        }
     }
 
     async fn start() -> SocketAddr {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, router(String::new, || Ok(()), &[])));
+        let registry = metrics::registry("healthd").unwrap();
+        tokio::spawn(serve(listener, router(&Arc::new(Daemon), registry, &["/;csv"])));
         address
+    }
+
+    #[tokio::test]
+    async fn the_paths_of_every_daemon() {
+        let address = start().await;
+        assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/metrics").await.contains("tandem_build_info"));
+        let page = get(address, "/").await;
+        assert!(page.contains("content-security-policy: ") && page.contains("<!DOCTYPE html>"), "{page}");
+        assert!(get(address, "/status.json").await.contains("\"daemon\":\"healthd\""));
+        let ready = get(address, "/ready").await;
+        assert!(
+            ready.starts_with("HTTP/1.1 503") && ready.contains("the first checks are running"),
+            "{ready}"
+        );
+        let unknown = get(address, "/metric").await;
+        assert!(unknown.contains("Try one of: / /status.json /metrics /health /ready /;csv"), "{unknown}");
     }
 
     /// Slow clients hold all seats, and lose them.

@@ -1,4 +1,4 @@
-//! The configuration file of a daemon that reads `lb.yaml`: loaded at the start, and again when asked to.
+//! The configuration file of a daemon: loaded at the start, and again when asked to.
 
 use std::fs::FileType;
 use std::os::unix::fs::FileTypeExt;
@@ -14,22 +14,36 @@ pub fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
     config::load(path).map(|loaded| loaded.warnings)
 }
 
+/// Reads and parses a file.
+pub type Parse<C> = fn(&Path) -> Result<Loaded<C>, Invalid>;
+
 /// A configuration file and how loading it went.
 #[derive(Debug)]
-pub struct ConfigFile {
+pub struct ConfigFile<C = LbConfig> {
     path: PathBuf,
+    parse: Parse<C>,
     generation: u64,
     error: Option<String>,
 }
 
 impl ConfigFile {
-    /// Loads a file for the first time, and logs every diagnostic.
+    /// Loads an `lb.yaml` for the first time, and logs every diagnostic.
     ///
     /// # Errors
     /// When it cannot be used.
     pub fn open(path: &Path) -> Result<(Self, LbConfig), Invalid> {
-        let config = load(path)?;
-        Ok((Self { path: path.to_owned(), generation: 1, error: None }, config))
+        Self::open_with(path, config::load)
+    }
+}
+
+impl<C> ConfigFile<C> {
+    /// Loads a file for the first time, and logs every diagnostic.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open_with(path: &Path, parse: Parse<C>) -> Result<(Self, C), Invalid> {
+        let config = load_with(path, parse)?;
+        Ok((Self { path: path.to_owned(), parse, generation: 1, error: None }, config))
     }
 
     /// Loads the file again, and logs every diagnostic. What is in force is not touched; tell the outcome with
@@ -37,8 +51,8 @@ impl ConfigFile {
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn load(&mut self) -> Result<LbConfig, Invalid> {
-        load(&self.path)
+    pub fn load(&mut self) -> Result<C, Invalid> {
+        load_with(&self.path, self.parse)
     }
 
     /// What was loaded is in force now.
@@ -73,11 +87,19 @@ impl ConfigFile {
     }
 }
 
+/// Loads an `lb.yaml`, and logs every diagnostic.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn load(path: &Path) -> Result<LbConfig, Invalid> {
+    load_with(path, config::load)
+}
+
 /// Loads a file, and logs every diagnostic.
 ///
 /// # Errors
 /// When it cannot be used. A daemon takes only what can be read without waiting for somebody: no pipe, and no socket.
-pub fn load(path: &Path) -> Result<LbConfig, Invalid> {
+pub fn load_with<C>(path: &Path, parse: Parse<C>) -> Result<C, Invalid> {
     let waits = |kind: FileType| kind.is_fifo() || kind.is_socket();
     let loaded = match std::fs::metadata(path) {
         Ok(metadata) if waits(metadata.file_type()) => {
@@ -87,7 +109,7 @@ pub fn load(path: &Path) -> Result<LbConfig, Invalid> {
                 Diagnostic { file, line: 0, column: 0, severity: Severity::Error, message, help: None };
             Err(Invalid { diagnostics: vec![error] })
         }
-        _ => config::load(path),
+        _ => parse(path),
     };
     match loaded {
         Ok(Loaded { config, warnings }) => {

@@ -7,11 +7,12 @@
 //! | [`log`] | events on standard error |
 //! | [`signals`] | stop and reload |
 //! | [`ready`] | telling the supervisor |
-//! | [`admin`], [`metrics`], [`page`] | the admin HTTP |
+//! | [`admin`], [`metrics`], [`families`], [`page`] | the admin HTTP |
 //! | [`limits`] | the limits that the system sets |
 
 pub mod admin;
 pub mod config_file;
+pub mod families;
 pub mod limits;
 pub mod log;
 pub mod metrics;

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Encoder, Gauge, Opts, Registry, TextEncoder};
 
 /// The type of the text that [`encode`] makes.
@@ -39,10 +39,20 @@ pub fn encode(registry: &Registry) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The names that break the rules every Tandem metric follows: the prefix, and a help text that is a sentence.
+/// Labels that Prometheus gives every target. It would rename ours to `exported_...`.
+const RESERVED: [&str; 2] = ["instance", "job"];
+
+/// The names that break the rules every Tandem metric follows: the prefix, a help text that is a sentence, and no label of
+/// Prometheus's own.
 pub fn misnamed(families: &[MetricFamily]) -> Vec<String> {
+    let labels = |family: &MetricFamily| -> Vec<String> {
+        family.get_metric().iter().flat_map(Metric::get_label).map(|label| label.name().to_owned()).collect()
+    };
     let good = |family: &&MetricFamily| {
-        family.name().starts_with("tandem_") && family.help().len() > 10 && family.help().ends_with('.')
+        family.name().starts_with("tandem_")
+            && family.help().len() > 10
+            && family.help().ends_with('.')
+            && labels(family).iter().all(|label| !RESERVED.contains(&label.as_str()))
     };
     families.iter().filter(|family| !good(family)).map(|family| family.name().to_owned()).collect()
 }
