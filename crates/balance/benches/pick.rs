@@ -58,6 +58,7 @@ fn server(number: u16) -> ServerView {
         name: format!("server{number}"),
         address: Some(([127, 0, 0, 1], 80).into()),
         weight: Weight::new(1 + number % 4).unwrap_or_default(),
+        throttle: balance::Throttle::NONE,
         admin: AdminState::Ready,
         health: Health::Up,
     }

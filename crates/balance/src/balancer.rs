@@ -10,7 +10,7 @@ use crate::slot::{ServerId, Slots};
 use crate::suspicion::Suspicion;
 use crate::tournament::Tournament;
 use crate::turn::Turn;
-use crate::{BackendView, ServerView, Tick, Tried};
+use crate::{BackendView, ServerView, Tick, Tried, Unpicked};
 
 /// Picks servers, and remembers what is in flight at each and which of them failed.
 ///
@@ -63,9 +63,9 @@ impl Balancer {
             before.servers.iter().map(|server| server.name.as_str()).zip(0..).collect();
         let names = self.view.servers.iter().map(|server| server.name.as_str());
         self.placed = self.slots.place(names);
-        for ((server, phase), slot) in self.view.servers.iter().zip(&self.view.phases).zip(&self.placed) {
+        for ((server, pace), slot) in self.view.servers.iter().zip(&self.view.paces).zip(&self.placed) {
             let held = &mut self.slots[*slot];
-            held.pace(server.weight.get(), *phase, self.turn);
+            held.pace(pace.share, pace.phase, self.turn);
             let old = known.get(server.name.as_str()).and_then(|place| before.servers.get(*place));
             let is_changed = |old: &ServerView| old.address != server.address || old.health != server.health;
             if old.is_none_or(is_changed) {
@@ -89,8 +89,29 @@ impl Balancer {
     /// or tried. The cost is logarithmic in the number of servers, but for `source`: there it is constant unless many
     /// servers are unusable or suspected, since the ring is walked to the first that is not.
     pub fn pick(&mut self, client: IpAddr, tried: &Tried, now: Tick) -> Option<ServerId> {
+        self.pick_below_limits(client, tried, &Tried::default(), now).ok()
+    }
+
+    /// The same, where some servers have as many requests as they may.
+    ///
+    /// A full server is passed over for another that would do as well, but never for a tried or suspected one: that would
+    /// turn a short wait into a failure.
+    ///
+    /// # Errors
+    /// When no server is usable, or all that would be picked from are full.
+    pub fn pick_below_limits(
+        &mut self,
+        client: IpAddr,
+        tried: &Tried,
+        full: &Tried,
+        now: Tick,
+    ) -> Result<ServerId, Unpicked> {
         self.end_periods(now);
-        let slot = self.choose(client, tried).or_else(|| self.choose(client, &Tried::default()))?;
+        let chosen = self
+            .choose(client, tried, full)
+            .or_else(|| self.choose(client, &Tried::default(), full))
+            .ok_or(Unpicked::NoneUsable)?;
+        let slot = chosen.ok_or(Unpicked::AllFull)?;
         self.turn = self.turn.max(self.slots[slot].next_turn());
         let turn = self.turn;
         let held = &mut self.slots[slot];
@@ -103,7 +124,7 @@ impl Balancer {
             }
             _ => self.update(slot),
         }
-        Some(self.slots.id(slot))
+        Ok(self.slots.id(slot))
     }
 
     /// A request went to the server.
@@ -123,7 +144,8 @@ impl Balancer {
     }
 
     /// Requests in flight at the server.
-    pub fn in_flight(&self, id: ServerId) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self, id: ServerId) -> u64 {
         self.slots.find(id).map_or(0, |slot| self.slots[slot].in_flight)
     }
 
@@ -150,7 +172,8 @@ impl Balancer {
     }
 
     /// Whether the server is skipped because connections to it failed.
-    pub fn suspected(&self, id: ServerId, now: Tick) -> bool {
+    #[cfg(test)]
+    pub(crate) fn suspected(&self, id: ServerId, now: Tick) -> bool {
         let held = self.slots.find(id).and_then(|slot| self.slots[slot].suspicion);
         held.is_some_and(|suspicion| !suspicion.is_over(now))
     }
@@ -160,8 +183,14 @@ impl Balancer {
         self.slots[self.slots.find(id)?].place
     }
 
-    /// Chooses among the servers that were not tried: trusted ones, or else suspected ones.
-    fn choose(&mut self, client: IpAddr, tried: &Tried) -> Option<usize> {
+    /// The server at a place of the view.
+    pub fn id_at(&self, place: usize) -> Option<ServerId> {
+        self.placed.get(place).map(|slot| self.slots.id(*slot))
+    }
+
+    /// Chooses among the servers that were not tried: trusted ones, or else suspected ones. None if there are none; none
+    /// within if all of them are full.
+    fn choose(&mut self, client: IpAddr, tried: &Tried, full: &Tried) -> Option<Option<usize>> {
         let Self { view, slots, placed, trusted, suspected, random, .. } = self;
         let load = |slot: usize| slots[slot].rank().load;
         let question = Question { client, ring: &view.ring, placed, load: &load };
@@ -169,11 +198,15 @@ impl Balancer {
             for slot in tried.iter().filter_map(|id| slots.find(id)) {
                 pool.hide(slot);
             }
+            let has_any = !pool.is_empty();
+            for slot in full.iter().filter_map(|id| slots.find(id)) {
+                pool.hide(slot);
+            }
             let chosen = pool.choose(&question, random);
-            for slot in tried.iter().filter_map(|id| slots.find(id)) {
+            for slot in tried.iter().chain(full.iter()).filter_map(|id| slots.find(id)) {
                 pool.show(slot, slots[slot].rank());
             }
-            chosen
+            has_any.then_some(chosen)
         })
     }
 

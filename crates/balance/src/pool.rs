@@ -133,9 +133,14 @@ impl Pool {
         }
     }
 
+    /// Whether no member is visible.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.visible == 0
+    }
+
     /// The visible member whose turn it is. None if there is none.
     pub(crate) fn choose(&mut self, question: &Question<'_>, random: &mut Random) -> Option<usize> {
-        if self.visible == 0 {
+        if self.is_empty() {
             return None;
         }
         match &mut self.order {

@@ -29,7 +29,10 @@ impl Ring {
         let mut points = Vec::with_capacity(total * per_weight);
         for (place, server) in (0_u32..).zip(servers) {
             let name = hash(server.name.as_bytes());
-            let count = usize::from(server.weight.get()) * per_weight;
+            // A throttled server has the first of its points: it takes its own clients back little by little, and nobody
+            // else's.
+            let whole = usize::from(server.weight.get()) * per_weight;
+            let count = (whole * usize::from(server.throttle.get())).div_ceil(100);
             points.extend((0_u64..).take(count).map(|point| (mix(name ^ mix(point + 1)), place)));
         }
         points.sort_unstable();

@@ -16,7 +16,7 @@ pub struct ServerId {
     generation: u32,
 }
 
-/// Servers that a request was already sent to in vain.
+/// A few servers: those that a request was already sent to in vain, or those that have as many requests as they may.
 #[derive(Clone, Debug, Default)]
 pub struct Tried(Vec<ServerId>);
 
@@ -81,9 +81,9 @@ impl Slot {
         self.turns.skip_to(now);
     }
 
-    pub(crate) fn pace(&mut self, weight: u16, phase: u32, now: Turn) {
-        self.weight = weight;
-        self.turns.pace(weight, phase, now);
+    pub(crate) fn pace(&mut self, share: u16, phase: u32, now: Turn) {
+        self.weight = share;
+        self.turns.pace(share, phase, now);
     }
 
     /// Whether it may be given to another server.

@@ -57,6 +57,38 @@ impl fmt::Display for Weight {
     }
 }
 
+/// How much of its weight counts of a server that has just come up, in per cent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Throttle(u8);
+
+impl Throttle {
+    /// All of it.
+    pub const NONE: Self = Self(100);
+
+    /// That many per cent, but at least one and at most all.
+    pub const fn per_cent(value: u8) -> Self {
+        match value {
+            0 => Self(1),
+            1..=100 => Self(value),
+            _ => Self::NONE,
+        }
+    }
+
+    /// The per cent.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// Why no server was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpicked {
+    /// No server is usable.
+    NoneUsable,
+    /// Each server that would do has as many requests as it may.
+    AllFull,
+}
+
 /// Defines an enum whose variants have one spelling, used in configuration, messages and text alike.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {

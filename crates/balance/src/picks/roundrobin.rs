@@ -1,9 +1,9 @@
 //! In turn, in proportion to weight, and smoothly.
 
-use balance::{AdminState, Algorithm, Balancer, Health, ServerView, Tick, Tried};
+use crate::{AdminState, Algorithm, Balancer, Health, ServerView, Tick, Tried};
 use proptest::prelude::*;
 
-use crate::{Bench, CLIENT, START, count, server, servers};
+use super::{Bench, CLIENT, START, count, server, servers};
 
 const ROUNDROBIN: Algorithm = Algorithm::Roundrobin;
 
@@ -31,7 +31,7 @@ fn a_heavy_server_is_picked_among_the_light_ones() {
 
 #[test]
 fn workers_numbered_from_zero_start_apart() {
-    let view = std::sync::Arc::new(balance::BackendView::new(ROUNDROBIN, servers(&[1; 4])));
+    let view = std::sync::Arc::new(crate::BackendView::new(ROUNDROBIN, servers(&[1; 4])));
     let firsts: std::collections::BTreeSet<_> = (0..8)
         .filter_map(|worker| {
             let mut balancer = Balancer::new(view.clone(), worker);

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use balance::{Algorithm, BackendView, Balancer, Health, ServerView, Tick, Tried};
+use crate::{Algorithm, BackendView, Balancer, Health, ServerView, Tick, Tried};
 use proptest::prelude::*;
 
-use crate::{START, server, servers};
+use super::{START, server, servers};
 
 /// Addresses as one finds them: neighbours, of a few networks.
 fn clients() -> impl Iterator<Item = IpAddr> {

@@ -1,8 +1,8 @@
 //! Servers that connections fail to are left alone for a while.
 
-use balance::{AdminState, Algorithm, Health, ServerView, Tick, Tried};
+use crate::{AdminState, Algorithm, Health, ServerView, Tick, Tried};
 
-use crate::{Bench, CLIENT, START, every_algorithm, servers};
+use super::{Bench, CLIENT, START, every_algorithm, servers};
 
 fn at(millis: u64) -> Tick {
     Tick::from_millis(millis)

@@ -1,25 +1,21 @@
-//! What a balancer picks, seen from outside: each algorithm by itself, passive detection, and a model of everything.
-
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "in a test's helpers, as in tests, a panic is the message"
-)]
+//! What a balancer picks: each algorithm by itself, passive detection, limits, and a model of everything.
 
 mod adopt;
 mod leastconn;
+mod limits;
 mod model;
 mod random;
 mod roundrobin;
 mod source;
 mod suspicion;
+mod throttle;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use balance::{
-    AdminState, Algorithm, BackendView, Balancer, Health, ServerId, ServerView, Tick, Tried, Weight,
+use crate::{
+    AdminState, Algorithm, BackendView, Balancer, Health, ServerId, ServerView, Throttle, Tick, Tried, Weight,
 };
 
 /// A client for algorithms that do not care.
@@ -36,6 +32,7 @@ fn server(name: &str, share: u16) -> ServerView {
         name: name.to_owned(),
         address: Some("127.0.0.1:80".parse().expect("an address")),
         weight: weight(share),
+        throttle: Throttle::NONE,
         admin: AdminState::Ready,
         health: Health::Up,
     }

@@ -1,8 +1,8 @@
 //! The less busy of two servers drawn by weight.
 
-use balance::{Algorithm, ServerId};
+use crate::{Algorithm, ServerId};
 
-use crate::{Bench, count};
+use super::{Bench, count};
 
 const RANDOM: Algorithm = Algorithm::Random;
 

@@ -1,8 +1,8 @@
 //! Servers keep what is known of them while views come and go.
 
-use balance::{Algorithm, Tried};
+use crate::{Algorithm, Tried};
 
-use crate::{Bench, CLIENT, START, every_algorithm, server, servers};
+use super::{Bench, CLIENT, START, every_algorithm, server, servers};
 
 #[test]
 fn an_old_id_never_means_another_server() {
@@ -49,7 +49,7 @@ fn the_algorithm_can_change() {
     let mut bench = Bench::of(Algorithm::Roundrobin, &[1, 2, 3]);
     let id = bench.begin_at("s1");
     for algorithm in every_algorithm() {
-        bench.view = std::sync::Arc::new(balance::BackendView::new(algorithm, servers(&[1, 2, 3])));
+        bench.view = std::sync::Arc::new(crate::BackendView::new(algorithm, servers(&[1, 2, 3])));
         bench.balancer.adopt(bench.view.clone());
         assert_eq!(bench.balancer.in_flight(id), 1);
         bench.picks(10);

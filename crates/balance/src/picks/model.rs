@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use balance::{AdminState, Algorithm, Health, ServerId, ServerView, Tick, Tried};
+use crate::{AdminState, Algorithm, Health, ServerId, ServerView, Tick, Tried};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::{Bench, server};
+use super::{Bench, server};
 
 #[derive(Clone, Debug)]
 enum Step {

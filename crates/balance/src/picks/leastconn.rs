@@ -1,9 +1,9 @@
 //! The fewest requests in flight for its weight.
 
-use balance::{Algorithm, ServerId};
+use crate::{Algorithm, ServerId};
 use proptest::prelude::*;
 
-use crate::{Bench, count, servers};
+use super::{Bench, count, servers};
 
 const LEASTCONN: Algorithm = Algorithm::Leastconn;
 
