@@ -34,14 +34,20 @@ pub(crate) struct Edit {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Edits {
     len: usize,
+    /// How many of them may stay, and are not replaced by one of ours.
+    staying: usize,
     items: [Edit; Self::CAPACITY],
 }
 
 impl Edits {
     const CAPACITY: usize = 24;
+    /// What a head that we write may have beside the lines that stayed: X-Forwarded-For, X-Forwarded-Proto, and Connection
+    /// with the TE before it. Others like us have room for them, and so a head is refused by the first of us or by none.
+    const ADDED: usize = 3;
 
     pub(crate) fn clear(&mut self) {
         self.len = 0;
+        self.staying = 0;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Edit> {
@@ -57,6 +63,12 @@ impl Edits {
         {
             last.lines.end = lines.end;
             return Ok(());
+        }
+        if matches!(kind, Kind::Upgrade | Kind::Forwarding | Kind::Coding) {
+            if self.staying == Self::CAPACITY - Self::ADDED {
+                return Err(HeadFault::TooManyHopFields);
+            }
+            self.staying += 1;
         }
         *self.items.get_mut(self.len).ok_or(HeadFault::TooManyHopFields)? = Edit { lines, kind };
         self.len += 1;

@@ -31,7 +31,7 @@ fn run(prefix: &str, least: usize, outcome: impl Fn(&Case, &[u8], &[usize]) -> S
     let bless = std::env::var_os("HTTP1_BLESS").is_some();
     let mut count = 0;
     let mut wrong = Vec::new();
-    for (path, mut cases) in case::files(prefix) {
+    for (path, mut cases) in case::files("tests/corpus", prefix) {
         for case in &mut cases {
             count += 1;
             let input = case.input();

@@ -96,7 +96,7 @@ fn nginx_finds_the_same_end_of_every_request() {
     let nginx = Nginx::start();
     let mut refused = BTreeSet::new();
     let mut asked = 0;
-    for case in case::files("request").into_iter().flat_map(|(_, cases)| cases) {
+    for case in case::files("tests/corpus", "request").into_iter().flat_map(|(_, cases)| cases) {
         let input = case.input();
         let Ok(Some(head)) = support::request(LIMITS, &input, &[input.len()]) else { continue };
         let forwarded_for = ForwardedFor::Append;
@@ -130,7 +130,7 @@ fn nginx_finds_the_same_end_of_every_request() {
 fn nginx_finds_the_same_end_of_every_chunked_body() {
     let nginx = Nginx::start();
     let mut asked = 0;
-    for case in case::files("body").into_iter().flat_map(|(_, cases)| cases) {
+    for case in case::files("tests/corpus", "body").into_iter().flat_map(|(_, cases)| cases) {
         let input = case.input();
         if case.setting("body").is_some() {
             continue;

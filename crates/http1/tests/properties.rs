@@ -87,6 +87,26 @@ fn response_head() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// So many lines that a proxy looks at that no head may have many more.
+fn proxy_fields() -> impl Strategy<Value = String> {
+    let line = prop::sample::select(
+        &[
+            "Connection: upgrade\r\n",
+            "Connection: x-a\r\nX-A: b\r\n",
+            "Upgrade: websocket\r\n",
+            "Keep-Alive: 5\r\n",
+            "TE: trailers\r\n",
+            "X-Forwarded-For: 198.51.100.7\r\n",
+            "X-Forwarded-Proto: https\r\n",
+            "X-Real-IP: 198.51.100.7\r\n",
+            "Accept: */*\r\n",
+        ][..],
+    );
+    // In runs, as a table is filled by many lines of one kind; and fewer in all than the limit, to which proxies add.
+    let run = (line, 1..25_usize).prop_map(|(line, times)| vec![line; times]);
+    vec(run, 1..12).prop_map(|runs| runs.concat().into_iter().take(40).collect())
+}
+
 /// A chunked body of these chunks, and what it is passed on as: without extensions.
 #[derive(Clone, Debug)]
 struct Chunked {
@@ -303,6 +323,26 @@ proptest! {
         if head.status >= 200 {
             prop_assert_eq!(again.persistent, persistent && again.body != Body::UntilClose);
             prop_assert_eq!(count(&fields, "upgrade"), 0);
+        }
+    }
+
+    #[test]
+    fn what_the_first_of_several_proxies_accepts_is_refused_by_none(fields in proxy_fields(), modes in vec(prop::sample::select(&FORWARDS[..]), 4)) {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
+        if let Ok(Some(mut head)) = support::request(LIMITS, &request, &[request.len()]) {
+            let mut bytes = request;
+            for mode in modes {
+                bytes = written_request(&head, &bytes, mode);
+                head = support::request(LIMITS, &bytes, &[bytes.len()]).unwrap().unwrap();
+            }
+        }
+        let response = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n").into_bytes();
+        if let Ok(Some(mut head)) = support::response(RESPONSE_LIMITS, Method::Get, &response, &[response.len()]) {
+            let mut bytes = response;
+            for _ in 0..3 {
+                bytes = written_response(&head, &bytes, Version::Http11, true);
+                head = support::response(RESPONSE_LIMITS, Method::Get, &bytes, &[bytes.len()]).unwrap().unwrap();
+            }
         }
     }
 

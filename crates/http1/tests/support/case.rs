@@ -31,9 +31,9 @@ impl Case {
     }
 }
 
-/// The files of the corpus whose name begins with `prefix`, with their cases.
-pub(crate) fn files(prefix: &str) -> Vec<(PathBuf, Vec<Case>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+/// The files of the corpus, in its folder, whose name begins with `prefix`, with their cases.
+pub(crate) fn files(folder: impl AsRef<Path>, prefix: &str) -> Vec<(PathBuf, Vec<Case>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix));
     paths.sort();
