@@ -6,18 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::routing::get;
 use config::LbConfig;
+use daemon::admin::{self, Shown};
 use daemon::config_file::ConfigFile;
-use daemon::page;
 use daemon::signals::{Signal, Signals};
-use daemon::{Context, Failure, admin, limits, metrics as shared, ready};
+use daemon::{Context, Failure, limits, metrics as shared, ready};
 use health::Status as Health;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
-use wire::{DaemonHello, Info, LifeState, PROTOCOL, server};
+use wire::{Answer, DaemonHello, Document, Info, LifeState, PROTOCOL, server};
 
 use crate::control::{Control, ReloadRequest};
 use crate::fleet::{FirstRound, Fleet};
@@ -89,10 +87,7 @@ pub async fn run(
     let socket = context.socket("healthd");
     let listener =
         server::bind(&socket, SOCKET_MODE, "healthd").map_err(|error| Failure::System(error.into()))?;
-    let admin_listener = admin::bind(admin_address)
-        .await
-        .with_context(|| format!("cannot listen on the admin address {admin_address}"))
-        .map_err(Failure::System)?;
+    let admin_listener = admin::bind(admin_address).await?;
 
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let registry = shared::registry("healthd").context("metrics")?;
@@ -106,7 +101,7 @@ pub async fn run(
     let (requests, mut reloads) = mpsc::channel::<ReloadRequest>(RELOADS);
     let control = Arc::new(Control::new(Arc::clone(&daemon), requests));
     let serve_control = server::serve(listener, control);
-    let serve_admin = admin::serve(admin_listener, router(&daemon, registry));
+    let serve_admin = admin::serve(admin_listener, admin::router(&daemon, registry, &[]));
     let supervise = async {
         daemon.become_ready(&mut first_round).await?;
         loop {
@@ -232,19 +227,20 @@ fn seats() -> usize {
     (descriptors / 2).clamp(SEATS.0, SEATS.1)
 }
 
-fn router(daemon: &Arc<Daemon>, registry: prometheus::Registry) -> axum::Router {
-    let (page_of, state_of) = (Arc::clone(daemon), Arc::clone(daemon));
-    let is_ready = move || match state_of.info().state {
-        LifeState::Starting => Err("the first checks are running".to_owned()),
-        LifeState::Stopping => Err("healthd is stopping".to_owned()),
-        LifeState::Ready | LifeState::Draining => Ok(()),
-    };
-    let page = move || async move {
-        let headers = [
-            (CONTENT_TYPE, "text/html; charset=utf-8"),
-            (CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY),
-        ];
-        (headers, view::page::render(&page_of.seen()))
-    };
-    admin::router(move || shared::encode(&registry), is_ready, &["/"]).route("/", get(page))
+impl Shown for Daemon {
+    fn ready(&self) -> Result<(), String> {
+        match self.status().state {
+            LifeState::Starting => Err("the first checks are running".to_owned()),
+            LifeState::Stopping => Err("healthd is stopping".to_owned()),
+            LifeState::Ready | LifeState::Draining => Ok(()),
+        }
+    }
+
+    fn page(&self) -> String {
+        view::page::render(&self.seen())
+    }
+
+    fn document(&self) -> Document {
+        Document { info: self.info(), about: Answer::Verdicts(self.fleet.verdicts()) }
+    }
 }

@@ -53,10 +53,7 @@ impl Handler for Control {
                 )))
             }
             Request::Reload => self.reload().await,
-            Request::Stat | Request::SetServer { .. } | Request::Subscribe { .. } => Err(Refusal {
-                code: RefusalCode::UnknownRequest,
-                message: "healthd does not have that; ask lbd".to_owned(),
-            }),
+            other => Err(Refusal::not_for("healthd", &other)),
         }
     }
 

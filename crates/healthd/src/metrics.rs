@@ -4,121 +4,111 @@
 //! Labels are those of lbd's metrics: `proxy` is the backend. `docs/metrics.md` documents all of them, and a test compares
 //! the two.
 
+use daemon::families::{Family, Samples, Scrape, counter, flag, gauge, life, number, one, one_of, seconds};
 use health::{CheckResult, Status};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{MetricFamily, MetricType};
-use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-};
-use wire::{LastCheck, LifeState, Observation};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use wire::{LastCheck, Observation};
 
 use crate::view::{Seen, ServerSeen};
 
-/// A metric family: name, help, labels.
-type Family = (&'static str, &'static str, &'static [&'static str]);
+/// What is counted as it happens: name, help, labels.
+type Counted = (&'static str, &'static str, &'static [&'static str]);
 
-const DURATION: Family = ("tandem_health_check_duration_seconds", "How long checks took.", &["proxy"]);
-const RUNNING: Family = ("tandem_health_checks_running", "Checks under way.", &[]);
-const STARVED: Family = (
+const DURATION: Counted = ("tandem_health_check_duration_seconds", "How long checks took.", &["proxy"]);
+const RUNNING: Counted = ("tandem_health_checks_running", "Checks under way.", &[]);
+const STARVED: Counted = (
     "tandem_health_checks_starved_total",
     "Checks for which this host lacked a descriptor, a port or memory; they decide nothing.",
     &[],
 );
-const OBSERVATIONS: Family =
+const OBSERVATIONS: Counted =
     ("tandem_health_observations_total", "Failures on the data path that lbd reported, by kind.", &["kind"]);
-const QUERIES: Family =
+const QUERIES: Counted =
     ("tandem_health_resolver_queries_total", "Questions about names, by outcome.", &["outcome"]);
-
-/// A family that is read at each scrape.
-struct Reading {
-    family: Family,
-    kind: MetricType,
-    samples: fn(&Seen) -> Samples<'_>,
-}
-
-/// Values and the labels of each.
-type Samples<'a> = Vec<(Vec<&'a str>, f64)>;
 
 const SERVER: &[&str] = &["proxy", "server"];
 
-const READINGS: &[Reading] = &[
+/// What is read at each scrape.
+const READINGS: &[Family<Seen>] = &[
     gauge(
-        (
-            "tandem_health_server_status",
-            "1 for the status that the server has.",
-            &["proxy", "server", "state"],
-        ),
+        "tandem_health_server_status",
+        "1 for the status that the server has.",
+        &["proxy", "server", "state"],
         |seen| by_server(seen, |server| one_of(STATUSES.map(Status::word), server.verdict.status.word())),
     ),
-    gauge(("tandem_health_server_last_change_seconds", "Since the last change of status.", SERVER), |seen| {
+    gauge("tandem_health_server_last_change_seconds", "Since the last change of status.", SERVER, |seen| {
         by_server(seen, |server| one(seconds(server.verdict.since_ms)))
     }),
-    counter(("tandem_health_server_downtime_seconds_total", "Time spent down.", SERVER), |seen| {
+    counter("tandem_health_server_downtime_seconds_total", "Time spent down.", SERVER, |seen| {
         by_server(seen, |server| one(seconds(server.verdict.downtime_ms)))
     }),
     counter(
-        (
-            "tandem_health_transitions_total",
-            "Times that the server came up or went down, its first verdict included.",
-            &["proxy", "server", "to"],
-        ),
+        "tandem_health_transitions_total",
+        "Times that the server came up or went down, its first verdict included.",
+        &["proxy", "server", "to"],
         |seen| {
             by_server(seen, |server| {
-                vec![(vec!["up"], number(server.ups)), (vec!["down"], number(server.verdict.downs))]
+                vec![
+                    (vec!["up".to_owned()], number(server.ups)),
+                    (vec!["down".to_owned()], number(server.verdict.downs)),
+                ]
             })
         },
     ),
     counter(
-        ("tandem_health_checks_total", "Checks that ended, by how.", &["proxy", "server", "code"]),
+        "tandem_health_checks_total",
+        "Checks that ended, by how.",
+        &["proxy", "server", "code"],
         |seen| {
             by_server(seen, |server| {
-                server.checks.iter().map(|(code, count)| (vec![code.word()], number(*count))).collect()
+                server
+                    .checks
+                    .iter()
+                    .map(|(code, count)| (vec![code.word().to_owned()], number(*count)))
+                    .collect()
             })
         },
     ),
     counter(
-        ("tandem_health_check_failures_total", "Checks that failed while the server was up.", SERVER),
+        "tandem_health_check_failures_total",
+        "Checks that failed while the server was up.",
+        SERVER,
         |seen| by_server(seen, |server| one(number(server.verdict.failed_checks))),
     ),
-    gauge(("tandem_health_last_check_duration_seconds", "How long the last check took.", SERVER), |seen| {
+    gauge("tandem_health_last_check_duration_seconds", "How long the last check took.", SERVER, |seen| {
         by_check(seen, |check| seconds(check.duration_ms))
     }),
-    gauge(("tandem_health_last_check_age_seconds", "Since the last check ended.", SERVER), |seen| {
+    gauge("tandem_health_last_check_age_seconds", "Since the last check ended.", SERVER, |seen| {
         by_check(seen, |check| seconds(check.age_ms))
     }),
     gauge(
-        ("tandem_health_names", "Names in use, by whether the last question had an answer.", &["state"]),
+        "tandem_health_names",
+        "Names in use, by whether the last question had an answer.",
+        &["state"],
         |seen| {
             let failing = seen.names.iter().filter(|name| name.error.is_some()).count();
-            vec![(vec!["resolved"], size(seen.names.len() - failing)), (vec!["failing"], size(failing))]
+            vec![
+                (vec!["resolved".to_owned()], size(seen.names.len() - failing)),
+                (vec!["failing".to_owned()], size(failing)),
+            ]
         },
     ),
-    gauge(("tandem_health_subscribers", "Connections that follow the verdicts.", &[]), |seen| {
+    gauge("tandem_health_subscribers", "Connections that follow the verdicts.", &[], |seen| {
         one(size(seen.subscribers))
     }),
-    gauge(("tandem_healthd_state", "1 for the state that healthd is in.", &["state"]), |seen| {
-        one_of(STATES.map(LifeState::word), seen.info.state.word())
+    gauge("tandem_healthd_state", "1 for the state that healthd is in.", &["state"], |seen| {
+        life(seen.info.state)
     }),
     gauge(
-        (
-            "tandem_healthd_config_generation",
-            "Successful loads of the configuration, the first included.",
-            &[],
-        ),
+        "tandem_healthd_config_generation",
+        "Successful loads of the configuration, the first included.",
+        &[],
         |seen| one(number(seen.info.generation)),
     ),
-    gauge(("tandem_healthd_config_reload_ok", "1 unless the last reload was refused.", &[]), |seen| {
-        one(f64::from(u8::from(seen.info.reload_error.is_none())))
+    gauge("tandem_healthd_config_reload_ok", "1 unless the last reload was refused.", &[], |seen| {
+        one(flag(seen.info.reload_error.is_none()))
     }),
 ];
-
-const fn gauge(family: Family, samples: fn(&Seen) -> Samples<'_>) -> Reading {
-    Reading { family, kind: MetricType::GAUGE, samples }
-}
-
-const fn counter(family: Family, samples: fn(&Seen) -> Samples<'_>) -> Reading {
-    Reading { family, kind: MetricType::COUNTER, samples }
-}
 
 /// Upper bounds of the durations' buckets, in seconds.
 const BUCKETS: &[f64] =
@@ -163,7 +153,7 @@ impl Metrics {
         registry.register(Box::new(self.starved.clone()))?;
         registry.register(Box::new(self.observations.clone()))?;
         registry.register(Box::new(self.queries.clone()))?;
-        registry.register(Box::new(SeenCollector::new(seen)?))
+        registry.register(Box::new(Scrape::new(READINGS, seen)?))
     }
 
     /// Counts questions about names, by `outcome`.
@@ -209,106 +199,29 @@ impl Drop for Running {
     }
 }
 
-/// Takes a look at each scrape.
-struct SeenCollector<F> {
-    seen: F,
-    descriptions: Vec<Desc>,
-}
-
-impl<F: Fn() -> Seen + Send + Sync> SeenCollector<F> {
-    fn new(seen: F) -> prometheus::Result<Self> {
-        let describe = |reading: &Reading| {
-            let (name, help, labels) = reading.family;
-            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())
-        };
-        Ok(Self { seen, descriptions: READINGS.iter().map(describe).collect::<prometheus::Result<_>>()? })
-    }
-}
-
-impl<F: Fn() -> Seen + Send + Sync> Collector for SeenCollector<F> {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let seen = (self.seen)();
-        READINGS.iter().flat_map(|reading| reading.collect(&seen)).collect()
-    }
-}
-
-impl Reading {
-    fn collect(&self, seen: &Seen) -> Vec<MetricFamily> {
-        let (_, _, labels) = self.family;
-        let samples = (self.samples)(seen);
-        if self.kind == MetricType::COUNTER {
-            let Ok(counters) = CounterVec::new(opts(self.family), labels) else { return Vec::new() };
-            for (labels, value) in samples {
-                if let Ok(counter) = counters.get_metric_with_label_values(&labels) {
-                    counter.inc_by(value);
-                }
-            }
-            return counters.collect();
-        }
-        let Ok(gauges) = GaugeVec::new(opts(self.family), labels) else { return Vec::new() };
-        for (labels, value) in samples {
-            if let Ok(gauge) = gauges.get_metric_with_label_values(&labels) {
-                gauge.set(value);
-            }
-        }
-        gauges.collect()
-    }
-}
-
 const STATUSES: [Status; 4] = [Status::Unknown, Status::Up, Status::Down, Status::Unchecked];
-const STATES: [LifeState; 4] =
-    [LifeState::Starting, LifeState::Ready, LifeState::Draining, LifeState::Stopping];
 
-/// The samples of each server, with its labels before theirs.
-fn by_server<'a>(seen: &'a Seen, samples: fn(&'a ServerSeen) -> Samples<'a>) -> Samples<'a> {
-    let labelled = |server: &'a ServerSeen| {
-        samples(server).into_iter().map(|(labels, value)| {
-            let mut all = vec![server.verdict.backend.as_str(), server.verdict.server.as_str()];
-            all.extend(labels);
-            (all, value)
-        })
+/// The values of each server, with its labels before theirs.
+fn by_server(seen: &Seen, values: impl Fn(&ServerSeen) -> Samples) -> Samples {
+    let labelled = |server: &ServerSeen| {
+        let of_server = vec![server.verdict.backend.clone(), server.verdict.server.clone()];
+        let with = move |(labels, value): (Vec<String>, f64)| ([of_server.clone(), labels].concat(), value);
+        values(server).into_iter().map(with).collect::<Samples>()
     };
     seen.servers.iter().flat_map(labelled).collect()
 }
 
 /// A value of each server that has been checked.
-fn by_check<'a>(seen: &'a Seen, value: fn(&LastCheck) -> f64) -> Samples<'a> {
-    let labelled = |server: &'a ServerSeen| {
-        let labels = vec![server.verdict.backend.as_str(), server.verdict.server.as_str()];
-        Some((labels, value(server.verdict.check.as_ref()?)))
-    };
-    seen.servers.iter().filter_map(labelled).collect()
+fn by_check(seen: &Seen, value: impl Fn(&LastCheck) -> f64) -> Samples {
+    by_server(seen, |server| server.verdict.check.as_ref().map_or_else(Vec::new, |check| one(value(check))))
 }
 
-fn one(value: f64) -> Samples<'static> {
-    vec![(Vec::new(), value)]
-}
-
-/// 1 for `current`, 0 for the other words.
-fn one_of<const N: usize>(words: [&'static str; N], current: &str) -> Samples<'static> {
-    words.into_iter().map(|word| (vec![word], f64::from(u8::from(word == current)))).collect()
-}
-
-fn opts((name, help, _): Family) -> Opts {
+fn opts((name, help, _): Counted) -> Opts {
     Opts::new(name, help)
 }
 
-fn seconds(ms: u64) -> f64 {
-    std::time::Duration::from_millis(ms).as_secs_f64()
-}
-
-/// Prometheus knows only floating-point numbers: above 2^53 the last digits are lost.
-fn number(count: u64) -> f64 {
-    count as f64
-}
-
 fn size(length: usize) -> f64 {
-    length as f64
+    number(length as u64)
 }
 
 #[cfg(test)]
