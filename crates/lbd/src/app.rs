@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use config::{LbConfig, ServerAddress};
+use config::{Diagnostic, Invalid, LbConfig, ServerAddress, Severity};
 use daemon::config_file::{self, ConfigFile};
 use daemon::signals::{Signal, Signals};
 use daemon::{Context, Failure, admin, limits, ready};
@@ -22,12 +22,17 @@ use wire::{Item, LifeState, Liveness, Observation, Request, TopicName, Verdict};
 
 use crate::access_log::{self, Sink};
 use crate::control::{Control, ReloadRequest};
+use crate::descriptors::Descriptors;
 use crate::operator::Operator;
 use crate::routing::Routing;
 use crate::state::State;
 use crate::verdicts::ServerKey;
 use crate::worker::{self, Command, Setup};
 use crate::{listen, view};
+
+pub mod handover;
+
+use self::handover::{Handover, HandoverRequest};
 
 /// How often healthd is to show that it lives.
 const HEALTHD_PING: Duration = Duration::from_secs(1);
@@ -44,8 +49,8 @@ const COMMANDS: usize = 64;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long reading the configuration file may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Descriptors kept for what is not a client or server connection.
-const DESCRIPTORS_RESERVED: u64 = 128;
+/// How often servers that warm up are looked at. A share changes twenty times at most.
+const WARM_UP_TICK: Duration = Duration::from_millis(50);
 
 /// The state behind its lock, which is held for a moment at a time and never across an await.
 pub type Shared = Arc<Mutex<State>>;
@@ -67,6 +72,7 @@ pub async fn run(context: Context) -> Result<(), Failure> {
 }
 
 /// A worker thread, as the control thread knows it.
+#[derive(Clone)]
 struct Worker {
     commands: mpsc::Sender<Command>,
 }
@@ -86,6 +92,8 @@ struct App {
     /// Listeners that wait for the first verdicts; clients wait in their backlogs.
     waiting: BTreeMap<SocketAddr, Vec<TcpListener>>,
     reloads: mpsc::Receiver<ReloadRequest>,
+    handover: Handover,
+    handovers: mpsc::Receiver<HandoverRequest>,
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     resolving: bool,
     observed: HashMap<ServerKey, (u64, u64)>,
@@ -99,19 +107,20 @@ impl App {
     /// Opens everything, and starts the workers. Nothing is accepted yet.
     async fn start(context: Context, file: ConfigFile, config: LbConfig) -> Result<Self, Failure> {
         let now = Instant::now();
-        let descriptors = limits::raise_descriptors();
-        let operator = open_operator(&context);
         let count = config.lbd.workers;
+        let descriptors = Descriptors { allowed: limits::raise_descriptors(), workers: count };
+        if let Err(problem) = descriptors.check(&config) {
+            tracing::error!("{}: {problem}", context.config.display());
+            return Err(Failure::Config(too_much(&context.config, problem)));
+        }
+        let operator = open_operator(&context);
         let admin_address = config.lbd.admin;
-        let (state, routing) = State::new(config, operator, now);
+        let (state, routing) = State::new(config, operator, descriptors, now);
         let state: Shared = Arc::new(Mutex::new(state));
 
         let socket = wire::server::bind(&context.socket("lbd"), 0o666, "lbd")
             .map_err(|error| Failure::System(error.into()))?;
-        let admin_listener = admin::bind(admin_address)
-            .await
-            .with_context(|| format!("admin.bind: cannot listen on {admin_address}"))
-            .map_err(Failure::System)?;
+        let admin_listener = admin::bind(admin_address).await?;
         let wanted = binds(lock(&state).config());
         let mut waiting = BTreeMap::new();
         for (address, frontend) in &wanted {
@@ -120,16 +129,18 @@ impl App {
         }
 
         let (sink, log_writer) = access_log::start_writer().context("cannot start the access log")?;
-        let (workers, worker_ended) = start_workers(&state, &routing, &sink, count, descriptors)?;
+        let (workers, worker_ended) = start_workers(&state, &routing, &sink, count)?;
         let file = Arc::new(Mutex::new(file));
         let (reload, reloads) = mpsc::channel(8);
+        let (handover, handovers) = mpsc::channel(8);
         let liveness = {
             let state = state.clone();
             Arc::new(Topic::new(TopicName::Liveness, move |()| {
                 Item::Liveness(lock(&state).liveness(Instant::now()))
             }))
         };
-        let control = Arc::new(Control::new(&context, state.clone(), file.clone(), liveness.clone(), reload));
+        let control = Control::new(&context, state.clone(), file.clone(), liveness.clone(), reload, handover);
+        let control = Arc::new(control);
         tokio::spawn(wire::server::serve(socket, control.clone()));
         let router =
             view::admin::router(&control).map_err(|error| anyhow!("cannot register metrics: {error}"))?;
@@ -153,6 +164,8 @@ impl App {
             bound: wanted,
             waiting,
             reloads,
+            handover: Handover::None,
+            handovers,
             resolved: mpsc::channel(1),
             resolving: false,
             observed: HashMap::new(),
@@ -166,6 +179,7 @@ impl App {
         let mut rates = ticks(RATE_TICK);
         let mut observe = ticks(OBSERVE_TICK);
         let mut resolve = ticks(RESOLVE_TICK);
+        let mut warm_up = ticks(WARM_UP_TICK);
         let patience = tokio::time::sleep(lock(&self.state).config().lbd.verdict_wait);
         tokio::pin!(patience);
         let mut measured = Instant::now();
@@ -188,6 +202,8 @@ impl App {
                     // Whoever asked may have gone.
                     let _ = answer.send(outcome);
                 }
+                Some(request) = self.handovers.recv() => self.take_handover_request(request).await,
+                step = self.handover.next() => self.advance_handover(step).await,
                 () = &mut patience, if starting => {
                     tracing::warn!("healthd has no verdict on every server yet: the others are used unchecked");
                     self.open_for_business().await?;
@@ -209,6 +225,7 @@ impl App {
                 }
                 _ = observe.tick() => self.report(),
                 _ = resolve.tick() => self.resolve(),
+                _ = warm_up.tick() => lock(&self.state).warm_up(Instant::now()),
             }
         }
         self.stop(signals).await;
@@ -246,6 +263,12 @@ impl App {
             self.told = Some(now);
             self.liveness.set(());
         }
+    }
+
+    /// Moves on in life, and tells so.
+    fn set_life(&mut self, life: LifeState) {
+        lock(&self.state).set_life(life);
+        self.tell_liveness();
     }
 
     fn is_starting(&self) -> bool {
@@ -308,6 +331,7 @@ impl App {
             Ok(Ok(loaded)) => loaded.map_err(|invalid| invalid.to_string())?,
             Ok(Err(_)) | Err(_) => return Err("the configuration file could not be read in time".into()),
         };
+        lock(&self.state).descriptors().check(&config)?;
         let wanted = binds(&config);
         // Every new address is opened before anything changes: if one cannot be, nothing has.
         let mut opened = BTreeMap::new();
@@ -375,6 +399,9 @@ impl App {
                 "lbd.workers has changed: it takes effect at the next start"
             );
         }
+        if config.lbd.coalesce != old.coalesce {
+            tracing::warn!("lbd.coalesce has changed: it takes effect at the next start");
+        }
         if config.lbd.admin != old.admin {
             tracing::warn!(running = %old.admin, "admin.bind has changed: it takes effect at the next start");
         }
@@ -390,7 +417,7 @@ impl App {
                 for (server, counters) in backend.view.servers.iter().zip(&backend.servers) {
                     let total = (
                         counters.sum(|worker| worker.connect_errors.get()),
-                        counters.sum(|worker| worker.response_errors.get()),
+                        counters.sum(|worker| worker.response_errors.get() + worker.server_errors.get()),
                     );
                     if total == (0, 0) {
                         continue;
@@ -451,11 +478,22 @@ impl App {
     /// Takes no new connections, finishes what is in flight, and ends; a second signal ends at once.
     async fn stop(mut self, signals: &mut Signals) {
         self.reloads.close();
-        let patience = lock(&self.state).config().lbd.stop_timeout;
-        tracing::info!(at_most = ?patience, "lbd stops: it takes no new connections and finishes those in flight");
-        lock(&self.state).set_life(LifeState::Draining);
-        self.tell_liveness();
         ready::stopping();
+        let mut patience = lock(&self.state).config().lbd.stop_timeout;
+        if self.liveness.subscribers() > 0 && !self.is_starting() {
+            tokio::select! {
+                () = self.hand_over() => {}
+                _ = signals.next() => {
+                    tracing::warn!("told again to stop; lbd does not wait for the handover");
+                    patience = Duration::ZERO;
+                }
+            }
+        }
+        tracing::info!(at_most = ?patience, "lbd stops: it takes no new connections and finishes those in flight");
+        self.set_life(LifeState::Stopping);
+        // Whoever still asks is answered that lbd ends.
+        self.handovers.close();
+        while self.handovers.try_recv().is_ok() {}
         self.waiting.clear();
         let mut ends = Vec::new();
         for worker in &self.workers {
@@ -464,8 +502,6 @@ impl App {
                 ends.push(end);
             }
         }
-        lock(&self.state).set_life(LifeState::Stopping);
-        self.tell_liveness();
         let all = async {
             for end in ends {
                 // A worker that is gone has nothing left to finish.
@@ -509,6 +545,21 @@ fn open_operator(context: &Context) -> Operator {
     })
 }
 
+/// More than the system allows, as a mistake of the file: starting again would not mend it.
+fn too_much(file: &Path, message: String) -> Invalid {
+    let file = file.display().to_string();
+    Invalid {
+        diagnostics: vec![Diagnostic {
+            file,
+            line: 0,
+            column: 0,
+            severity: Severity::Error,
+            message,
+            help: None,
+        }],
+    }
+}
+
 fn binds(config: &LbConfig) -> BTreeMap<SocketAddr, String> {
     let frontends = config.frontends.iter();
     frontends
@@ -528,15 +579,11 @@ fn start_workers(
     routing: &watch::Receiver<Arc<Routing>>,
     log: &Sink,
     count: usize,
-    descriptors: u64,
 ) -> anyhow::Result<(Vec<Worker>, mpsc::Receiver<usize>)> {
-    let (start, counters) = {
+    let (start, counters, descriptors, coalesce) = {
         let state = lock(state);
-        (state.start(), state.registry().worker.clone())
+        (state.start(), state.registry().worker.clone(), state.descriptors(), state.config().lbd.coalesce)
     };
-    // A client's connection usually comes with one to a server.
-    let share = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2 / count as u64;
-    let connections_max = usize::try_from(share.max(16)).unwrap_or(usize::MAX);
     let (ended, worker_ended) = mpsc::channel(count);
     let mut workers = Vec::with_capacity(count);
     for id in 0..count {
@@ -548,7 +595,8 @@ fn start_workers(
             routing: routing.clone(),
             commands: receiver,
             log: log.clone(),
-            connections_max,
+            descriptors,
+            coalesce,
         };
         let death = Death { id, ended: ended.clone() };
         std::thread::Builder::new()

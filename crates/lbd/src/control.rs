@@ -15,8 +15,9 @@ use wire::{
     Answer, DaemonHello, Info, LifeState, PROTOCOL, Ping, Refusal, RefusalCode, Request, StatRow, TopicName,
 };
 
+use crate::app::handover::{HandoverRequest, Step};
 use crate::app::{Shared, lock};
-use crate::counters::LATENCY_BOUNDS;
+use crate::counters::Latency;
 use crate::operator::Wish;
 use crate::stats;
 use crate::verdicts::millis;
@@ -25,6 +26,8 @@ use crate::view::{HealthdLink, command, csv, json, text as show};
 
 /// A worker that has not ticked for this long makes lbd not ready.
 const TICK_AGE_MAX: Duration = Duration::from_secs(2);
+/// How long an operator waits for the disk: shorter than tandemctl waits for an answer.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A request to read the configuration again, and where to tell the outcome.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ pub struct Control {
     file: Arc<Mutex<ConfigFile>>,
     liveness: Arc<Topic<()>>,
     reload: mpsc::Sender<ReloadRequest>,
+    handover: mpsc::Sender<HandoverRequest>,
 }
 
 const COMMANDS: &[Command] = &[
@@ -62,6 +66,10 @@ const COMMANDS: &[Command] = &[
     },
     Command { usage: "set weight BACKEND/SERVER 0..256", help: "the same" },
     Command {
+        usage: "set maxconn server BACKEND/SERVER N",
+        help: "limit a server's requests at once; 0: no limit",
+    },
+    Command {
         usage: "enable server BACKEND/SERVER",
         help: "the same as `set server BACKEND/SERVER state ready`",
     },
@@ -80,6 +88,7 @@ impl Control {
         file: Arc<Mutex<ConfigFile>>,
         liveness: Arc<Topic<()>>,
         reload: mpsc::Sender<ReloadRequest>,
+        handover: mpsc::Sender<HandoverRequest>,
     ) -> Self {
         let hello = DaemonHello {
             protocol: PROTOCOL,
@@ -87,7 +96,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: context.epoch,
         };
-        Self { hello, state, file, liveness, reload }
+        Self { hello, state, file, liveness, reload, handover }
     }
 
     /// lbd in general.
@@ -105,6 +114,8 @@ impl Control {
             ("healthd", healthd),
             ("workers", state.registry().workers().to_string()),
             ("connections", workers.sum(|worker| worker.connections.get()).to_string()),
+            ("Maxconn", state.maxconn().to_string()),
+            ("Ulimit-n", state.descriptors().allowed.to_string()),
             ("tick_age_ms", state.tick_age(now).to_string()),
         ];
         Info {
@@ -139,7 +150,8 @@ impl Control {
         let age = Duration::from_millis(state.tick_age(Instant::now()));
         match state.life() {
             LifeState::Starting => Err("waiting for healthd's first verdicts".into()),
-            LifeState::Draining | LifeState::Stopping => Err("stopping".into()),
+            LifeState::Draining => Err("draining: new connections are held for another node".into()),
+            LifeState::Stopping => Err("stopping".into()),
             LifeState::Ready if age > TICK_AGE_MAX => Err(format!("a worker has not moved for {age:?}")),
             LifeState::Ready => Ok(()),
         }
@@ -155,15 +167,9 @@ impl Control {
         for worker in workers.iter() {
             worker.add_refusals(&mut refusals);
         }
-        let latency = state.routing().backends.iter().map(|backend| {
-            let mut counts = [0; LATENCY_BOUNDS.len() + 1];
-            let sum_us = backend.counters.iter().map(|worker| worker.latency.add_to(&mut counts)).sum();
-            BackendLatency {
-                backend: backend.name.clone(),
-                bounds: &LATENCY_BOUNDS,
-                counts: counts.to_vec(),
-                sum: Duration::from_micros(sum_us),
-            }
+        let latency = state.routing().backends.iter().map(|backend| BackendLatency {
+            backend: backend.name.clone(),
+            times: Latency::sum(backend.counters.iter().map(|worker| &worker.latency)),
         });
         Sample {
             info,
@@ -173,30 +179,39 @@ impl Control {
             verdict_age: state.verdicts().age(now),
             workers: state.registry().workers() as u64,
             tick_age: Duration::from_millis(state.tick_age(now)),
+            connections: workers.sum(|worker| worker.connections.get()),
+            maxconn: state.maxconn(),
+            descriptors: state.descriptors().allowed,
             log_dropped: workers.sum(|worker| worker.log_dropped.get()),
             refusals: refusals.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }
 
-    fn set_server(&self, backend: &str, server: &str, wish: Wish) -> Result<Answer, Refusal> {
-        let saved = lock(&self.state).wish(backend, server, wish, Instant::now());
-        let Some(saved) = saved else {
+    async fn set_server(&self, backend: &str, server: &str, wish: Wish) -> Result<Answer, Refusal> {
+        let saving = lock(&self.state).wish(backend, server, wish, Instant::now());
+        let Some(saving) = saving else {
             return Err(self.no_such_server(backend, server));
         };
         let what = [
             wish.state.map(|state| format!("state {state}")),
             wish.weight.map(|weight| format!("weight {weight}")),
+            wish.maxconn.map(|maxconn| match maxconn {
+                0 => "no maxconn".to_owned(),
+                _ => format!("maxconn {maxconn}"),
+            }),
         ];
         let what = what.into_iter().flatten().collect::<Vec<_>>().join(", ");
         tracing::info!(backend, server, "operator sets {what}");
+        let saved = tokio::time::timeout(SAVE_TIMEOUT, saving.done()).await;
         let in_flight = {
             let state = lock(&self.state);
             state.registry().server(backend, server).sum(|worker| worker.in_flight.get())
         };
         let mut done = format!("{backend}/{server}: {what}; {in_flight} requests in flight");
-        if let Err(error) = saved {
-            tracing::error!(%error, "cannot save what operators set: it is lost when lbd stops");
-            done.push_str(&format!(" (not saved, so lost when lbd stops: {error})"));
+        match saved {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => done.push_str(&format!(" (not saved, so lost when lbd stops: {error})")),
+            Err(_) => done.push_str(" (not saved yet, as the disk is slow: lost if lbd stops before)"),
         }
         Ok(Answer::Done(done))
     }
@@ -226,7 +241,24 @@ impl Control {
         })?;
         outcome.await.map_err(gone)?
     }
+
+    async fn hand_over(&self, step: Step) -> Result<Answer, Refusal> {
+        let (done, outcome) = oneshot::channel();
+        match self.handover.try_send(HandoverRequest { step, done }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                let message = "other requests of a handover are waiting already".to_owned();
+                return Err(Refusal { code: RefusalCode::Failed, message });
+            }
+            Err(TrySendError::Closed(_)) => return Ok(Answer::Done(ENDING.to_owned())),
+        }
+        // A channel that closes belongs to an lbd that ends, and so has nothing left to hand over.
+        Ok(Answer::Done(outcome.await.unwrap_or_else(|_| ENDING.to_owned())))
+    }
 }
+
+/// The answer to a handover's requests when lbd is about to be gone.
+const ENDING: &str = "lbd ends";
 
 impl Handler for Control {
     fn hello(&self) -> DaemonHello {
@@ -237,15 +269,23 @@ impl Handler for Control {
         match request {
             Request::Info => Ok(Answer::Info(self.info())),
             Request::Stat => Ok(Answer::Stat(self.rows())),
-            Request::SetServer { backend, server, state, weight } => {
-                self.set_server(&backend, &server, Wish { state, weight })
+            Request::SetServer { backend, server, state, weight, maxconn } => {
+                self.set_server(&backend, &server, Wish { state, weight, maxconn }).await
             }
             Request::Reload => match self.reload().await {
                 Ok(done) => Ok(Answer::Done(done)),
                 Err(why) => Err(Refusal { code: RefusalCode::Failed, message: why }),
             },
-            Request::Subscribe { .. } | Request::Verdicts | Request::Resolvers | Request::Observe { .. } => {
-                let message = "lbd does not know this request; healthd may".to_owned();
+            Request::Drain => self.hand_over(Step::Drain).await,
+            Request::Released => self.hand_over(Step::Released).await,
+            Request::Kept => self.hand_over(Step::Kept).await,
+            Request::Subscribe { .. }
+            | Request::Verdicts
+            | Request::Resolvers
+            | Request::Observe { .. }
+            | Request::Instances
+            | Request::Handover { .. } => {
+                let message = "lbd does not know this request; another daemon may".to_owned();
                 Err(Refusal { code: RefusalCode::UnknownRequest, message })
             }
         }
@@ -254,7 +294,7 @@ impl Handler for Control {
     fn feed(&self, name: TopicName) -> Option<Arc<dyn Feed>> {
         match name {
             TopicName::Liveness => Some(self.liveness.clone()),
-            TopicName::Verdicts => None,
+            TopicName::Verdicts | TopicName::Instances => None,
         }
     }
 

@@ -87,7 +87,7 @@ impl Average {
 }
 
 /// The upper bounds of latency buckets.
-pub const LATENCY_BOUNDS: [Duration; 14] = [
+const LATENCY_BOUNDS: [Duration; 14] = [
     Duration::from_micros(250),
     Duration::from_micros(500),
     Duration::from_millis(1),
@@ -104,10 +104,13 @@ pub const LATENCY_BOUNDS: [Duration; 14] = [
     Duration::from_secs(10),
 ];
 
+/// One more is for what is beyond every bound.
+const BUCKETS: usize = LATENCY_BOUNDS.len() + 1;
+
 /// How long responses took, by bucket.
 #[derive(Debug, Default)]
 pub struct Latency {
-    buckets: [Counter; LATENCY_BOUNDS.len() + 1],
+    buckets: [Counter; BUCKETS],
     sum_us: Counter,
 }
 
@@ -116,16 +119,28 @@ impl Latency {
     pub fn record(&self, time: Duration) {
         let bucket = LATENCY_BOUNDS.iter().position(|bound| time <= *bound).unwrap_or(LATENCY_BOUNDS.len());
         self.buckets[bucket].inc();
-        self.sum_us.add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.sum_us.add(micros(time));
     }
 
-    /// Adds this histogram to `counts` (the last one is beyond every bound); the sum of times in microseconds is returned.
-    pub fn add_to(&self, counts: &mut [u64; LATENCY_BOUNDS.len() + 1]) -> u64 {
-        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
-            *count += bucket.get();
+    /// All workers' responses together.
+    pub fn sum<'a>(workers: impl Iterator<Item = &'a Self> + Clone) -> wire::Histogram {
+        let counts =
+            std::array::from_fn::<_, BUCKETS, _>(|at| workers.clone().map(|one| one.buckets[at].get()).sum());
+        let mut count = 0;
+        let bucket = |(bound, in_bucket): (&Duration, u64)| {
+            count += in_bucket;
+            (micros(*bound), count)
+        };
+        wire::Histogram {
+            buckets: LATENCY_BOUNDS.iter().zip(counts).map(bucket).collect(),
+            sum_us: workers.map(|one| one.sum_us.get()).sum(),
+            count: counts.iter().sum(),
         }
-        self.sum_us.get()
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Responses by class: 1xx to 5xx, and other.
@@ -188,6 +203,10 @@ pub struct ServiceCounters {
     pub response_errors: Counter,
     /// Attempts repeated.
     pub retries: Counter,
+    /// Attempts not repeated because the budget of retries was used up; kept for backends.
+    pub retries_refused: Counter,
+    /// Responses that the server itself gave a 5xx status; kept for servers.
+    pub server_errors: Counter,
     /// Requests that went to another server than the first chosen.
     pub redispatches: Counter,
     /// Transfers that the client broke off.
@@ -200,6 +219,8 @@ pub struct ServiceCounters {
     pub last_request: Counter,
     /// Idle pooled connections.
     pub idle: Counter,
+    /// Time waited for a place at a server, in ms.
+    pub queue_time: Average,
     /// Time to connect, in ms.
     pub connect_time: Average,
     /// Time from sending the request to the response's first byte, in ms.
@@ -219,6 +240,8 @@ pub struct WorkerCounters {
     pub log_dropped: Counter,
     /// Client connections.
     pub connections: Counter,
+    /// Client connections that a handover waits for: all but tunnels, and those that have been sent their last response.
+    pub awaited: Gauge,
     /// Refused requests by reason. Locked only when a request is refused and when the sums are read.
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -261,7 +284,7 @@ impl<T: Default> PerWorker<T> {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.0.iter().map(|padded| &padded.0)
     }
 
@@ -307,11 +330,12 @@ mod tests {
         responses.add_to(&mut total);
         assert_eq!(total, [1, 2, 0, 1, 1, 1]);
 
-        let latency = Latency::default();
-        latency.record(Duration::from_millis(1));
-        latency.record(Duration::from_secs(60));
-        let mut counts = [0; LATENCY_BOUNDS.len() + 1];
-        assert_eq!(latency.add_to(&mut counts), 60_001_000);
-        assert_eq!((counts[2], counts[LATENCY_BOUNDS.len()]), (1, 1));
+        let workers = [Latency::default(), Latency::default()];
+        workers[0].record(Duration::from_millis(1));
+        workers[1].record(Duration::from_secs(60));
+        let times = Latency::sum(workers.iter());
+        assert_eq!((times.sum_us, times.count), (60_001_000, 2));
+        assert_eq!(times.buckets[1..3], [(500, 0), (1_000, 1)]);
+        assert_eq!(times.buckets[13], (10_000_000, 1), "the longest is beyond every bound");
     }
 }

@@ -2,8 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use nix::libc;
+use nix::sys::socket::SetSockOpt;
+use nix::sys::socket::sockopt::SetStruct;
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel holds for a worker that is busy; the kernel caps it at its own `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -38,28 +42,46 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// No packet has a higher TTL (hop limit); hardly any host sends one that high.
+const HIGHEST_TTL: i32 = 255;
+
+/// Packets with a lower TTL are dropped without a word. The kernel checks it for SYNs too, but not for the ACK that ends a
+/// handshake.
+#[derive(Clone, Copy)]
+struct MinTtl;
+nix::setsockopt_impl!(MinTtl, libc::IPPROTO_IP, libc::IP_MINTTL, i32, SetStruct<i32>);
+
+/// The same for IPv6.
+#[derive(Clone, Copy)]
+struct MinHopCount;
+nix::setsockopt_impl!(MinHopCount, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, i32, SetStruct<i32>);
+
+fn set_min_ttl(socket: &impl AsFd, address: SocketAddr, ttl: i32) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => MinTtl.set(socket, &ttl)?,
+        SocketAddr::V6(_) => MinHopCount.set(socket, &ttl)?,
+    }
+    Ok(())
+}
+
 /// Makes a listener ignore new SYNs without refusing them, while handshakes under way and the backlog go on.
 ///
 /// A client's kernel repeats its SYN after a second, and reaches whoever listens by then: the next process, or the next node.
+/// A socket filter would do the same, but some kernels want `CAP_NET_ADMIN` for one.
 ///
 /// # Errors
-/// When the kernel refuses the filter.
-pub fn hold_new_connections(listener: &impl std::os::fd::AsFd) -> io::Result<()> {
-    // Classic BPF over the TCP header: drop (0) if SYN is set and ACK is not (RFC 9293 3.1: flags are byte 13).
-    const LOAD_BYTE: u16 = 0x30;
-    const AND: u16 = 0x54;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    const SYN: u32 = 0x02;
-    const ACK: u32 = 0x10;
-    let filter = [
-        socket2::SockFilter::new(LOAD_BYTE, 0, 0, 13),
-        socket2::SockFilter::new(AND, 0, 0, SYN | ACK),
-        socket2::SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
-        socket2::SockFilter::new(RETURN, 0, 0, 0),
-        socket2::SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ];
-    SockRef::from(listener).attach_filter(&filter)
+/// When the kernel refuses.
+pub fn hold_new_connections(listener: &impl AsFd, address: SocketAddr) -> io::Result<()> {
+    set_min_ttl(listener, address, HIGHEST_TTL)
+}
+
+/// Lets a listener take new SYNs again after [`hold_new_connections`]. So must every connection whose handshake ended
+/// meanwhile: it inherits what its listener had.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn take_packets(socket: &impl AsFd, address: SocketAddr) -> io::Result<()> {
+    set_min_ttl(socket, address, 0)
 }
 
 #[cfg(test)]
@@ -82,13 +104,17 @@ mod tests {
 
     #[test]
     fn held_connections_are_neither_accepted_nor_refused() {
-        let listener = open("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-        let address = listener.local_addr().unwrap();
-        let before = TcpStream::connect(address).unwrap();
-        hold_new_connections(&listener).unwrap();
-        let held = TcpStream::connect_timeout(&address, Duration::from_millis(200)).unwrap_err();
-        assert_eq!(held.kind(), io::ErrorKind::TimedOut);
-        // The one from before still waits in the backlog.
-        assert_eq!(listener.accept().unwrap().1, before.local_addr().unwrap());
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = open(any.parse().unwrap(), 1).unwrap().remove(0);
+            let address = listener.local_addr().unwrap();
+            let before = TcpStream::connect(address).unwrap();
+            hold_new_connections(&listener, address).unwrap();
+            let held = TcpStream::connect_timeout(&address, Duration::from_millis(200)).unwrap_err();
+            assert_eq!(held.kind(), io::ErrorKind::TimedOut);
+            // The one from before still waits in the backlog.
+            assert_eq!(listener.accept().unwrap().1, before.local_addr().unwrap());
+            take_packets(&listener, address).unwrap();
+            TcpStream::connect(address).unwrap();
+        }
     }
 }

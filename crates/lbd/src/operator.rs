@@ -1,19 +1,22 @@
-//! What operators asked for at run time: states and weights of servers, kept across reloads and crashes.
+//! What operators asked for at run time: states, weights and limits of servers, kept across reloads and crashes.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
 use balance::{AdminState, Weight};
 use config::{Backend, Server};
 use serde::{Deserialize, Serialize};
 
+use crate::keeper::{self, Keeper, Saving};
+
 /// Operators' wishes, by backend and server.
-#[derive(Debug, Default)]
+pub type Wishes = BTreeMap<String, BTreeMap<String, Wish>>;
+
+/// Operators' wishes, and who keeps them.
+#[derive(Debug)]
 pub struct Operator {
-    wishes: BTreeMap<String, BTreeMap<String, Wish>>,
-    file: Option<PathBuf>,
+    wishes: Wishes,
+    keeper: Keeper,
 }
 
 /// What differs from the configuration.
@@ -26,6 +29,20 @@ pub struct Wish {
     /// The weight wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
+    /// The requests at once wanted; 0 for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maxconn: Option<u32>,
+}
+
+/// What is in force for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// Its state.
+    pub state: AdminState,
+    /// Its weight.
+    pub weight: Weight,
+    /// Requests at once, if they are limited.
+    pub maxconn: Option<u32>,
 }
 
 impl Operator {
@@ -34,61 +51,44 @@ impl Operator {
     /// # Errors
     /// When the file exists and cannot be read or understood. An absent file means: no wishes.
     pub fn open(file: &Path) -> anyhow::Result<Self> {
-        let wishes = match std::fs::read(file) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!(
-                    "{} is not what lbd wrote; remove it to start with the configured states",
-                    file.display()
-                )
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-        };
-        Ok(Self { wishes, file: Some(file.to_owned()) })
+        Ok(Self { wishes: keeper::read(file)?, ..Self::forgetful(file) })
     }
 
     /// No wishes; those to come are kept in `file`, whatever it holds now.
     pub fn forgetful(file: &Path) -> Self {
-        Self { wishes: BTreeMap::new(), file: Some(file.to_owned()) }
+        Self { wishes: Wishes::new(), keeper: Keeper::start(file.to_owned()) }
     }
 
-    /// The state and weight in force for a server.
-    pub fn of(&self, backend: &str, server: &Server) -> (AdminState, Weight) {
+    /// What is in force for a server.
+    pub fn of(&self, backend: &str, server: &Server) -> InForce {
         let wish = self
             .wishes
             .get(backend)
             .and_then(|servers| servers.get(&server.name))
             .copied()
             .unwrap_or_default();
-        (wish.state.unwrap_or(server.state), wish.weight.unwrap_or(server.weight))
+        InForce {
+            state: wish.state.unwrap_or(server.state),
+            weight: wish.weight.unwrap_or(server.weight),
+            maxconn: wish.maxconn.or(server.maxconn).filter(|maxconn| *maxconn > 0),
+        }
     }
 
-    /// Takes a wish for a server. What equals the configuration is no wish, and is forgotten.
-    ///
-    /// # Errors
-    /// When it cannot be saved; it is in force all the same.
-    pub fn set(&mut self, backend: &Backend, server: &Server, wish: Wish) -> io::Result<()> {
+    /// Takes a wish for a server, and has it saved. What equals the configuration is no wish, and is forgotten.
+    pub fn set(&mut self, backend: &Backend, server: &Server, wish: Wish) -> Saving {
         let servers = self.wishes.entry(backend.name.clone()).or_default();
         let held = servers.entry(server.name.clone()).or_default();
         held.state = wish.state.or(held.state).filter(|state| *state != server.state);
         held.weight = wish.weight.or(held.weight).filter(|weight| *weight != server.weight);
+        let configured = server.maxconn.unwrap_or(0);
+        held.maxconn = wish.maxconn.or(held.maxconn).filter(|maxconn| *maxconn != configured);
         if *held == Wish::default() {
             servers.remove(&server.name);
         }
         if servers.is_empty() {
             self.wishes.remove(&backend.name);
         }
-        self.save()
-    }
-
-    /// Writes beside the file and renames, so that a crash leaves the old wishes or the new ones.
-    fn save(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let new = file.with_extension("new");
-        let mut out = std::fs::File::create(&new)?;
-        serde_json::to_writer_pretty(&mut out, &self.wishes)?;
-        out.write_all(b"\n")?;
-        std::fs::rename(&new, file)
+        self.keeper.keep(&self.wishes)
     }
 }
 
@@ -103,8 +103,8 @@ mod tests {
         config::parse("lb.yaml", text).unwrap().config.backends.remove(0)
     }
 
-    #[test]
-    fn wishes_survive_a_crash_and_end_where_the_configuration_agrees() {
+    #[tokio::test]
+    async fn wishes_survive_a_crash_and_end_where_the_configuration_agrees() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("lbd.servers");
         let backend = config();
@@ -112,22 +112,19 @@ mod tests {
         assert_eq!(server.address, ServerAddress { host: Host::Ip([127, 0, 0, 1].into()), port: 81 });
 
         let mut operator = Operator::open(&file).unwrap();
-        let drain = Wish { state: Some(AdminState::Drain), weight: None };
-        operator.set(&backend, server, drain).unwrap();
-        operator.set(&backend, server, Wish { state: None, weight: Weight::new(7) }).unwrap();
+        let drain = Wish { state: Some(AdminState::Drain), ..Wish::default() };
+        let weight = Wish { weight: Weight::new(7), ..Wish::default() };
+        let maxconn = Wish { maxconn: Some(3), ..Wish::default() };
+        for wish in [drain, weight, maxconn] {
+            operator.set(&backend, server, wish).done().await.unwrap();
+        }
 
         let mut reopened = Operator::open(&file).unwrap();
-        assert_eq!(reopened.of("b", server), (AdminState::Drain, Weight::new(7).unwrap()));
-        let ready = Wish { state: Some(AdminState::Ready), weight: Some(Weight::ONE) };
-        reopened.set(&backend, server, ready).unwrap();
+        let in_force =
+            InForce { state: AdminState::Drain, weight: Weight::new(7).unwrap(), maxconn: Some(3) };
+        assert_eq!(reopened.of("b", server), in_force);
+        let ready = Wish { state: Some(AdminState::Ready), weight: Some(Weight::ONE), maxconn: Some(0) };
+        reopened.set(&backend, server, ready).done().await.unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "{}");
-    }
-
-    #[test]
-    fn a_damaged_file_is_an_error_that_says_what_to_do() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("lbd.servers");
-        std::fs::write(&file, "{").unwrap();
-        assert!(Operator::open(&file).unwrap_err().to_string().contains("remove it"));
     }
 }

@@ -1,4 +1,4 @@
-//! The counters of everything that has a name. They outlive reloads: a name that stays keeps its counts.
+//! The counters and limits of everything that has a name. They outlive reloads: a name that stays keeps its counts.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,9 +7,11 @@ use std::sync::Arc;
 use config::LbConfig;
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters, WorkerCounters};
+use crate::limits::{Places, Queue};
+use crate::operator::Operator;
 use crate::verdicts::ServerKey;
 
-/// Counters by name.
+/// Counters and limits by name.
 #[derive(Debug)]
 pub struct Registry {
     workers: usize,
@@ -18,6 +20,11 @@ pub struct Registry {
     frontends: HashMap<String, Arc<PerWorker<FrontendCounters>>>,
     backends: HashMap<String, Arc<PerWorker<ServiceCounters>>>,
     servers: HashMap<ServerKey, Arc<PerWorker<ServiceCounters>>>,
+    /// Client connections of all frontends.
+    connections: Arc<Places>,
+    frontend_places: HashMap<String, Arc<Places>>,
+    server_places: HashMap<ServerKey, Arc<Places>>,
+    queues: HashMap<String, Arc<Queue>>,
 }
 
 impl Registry {
@@ -29,6 +36,10 @@ impl Registry {
             frontends: HashMap::new(),
             backends: HashMap::new(),
             servers: HashMap::new(),
+            connections: Arc::new(Places::new(Arc::default())),
+            frontend_places: HashMap::new(),
+            server_places: HashMap::new(),
+            queues: HashMap::new(),
         }
     }
 
@@ -37,15 +48,62 @@ impl Registry {
         self.workers
     }
 
-    /// Makes counters for every name of a configuration and forgets the names that are gone.
+    /// Makes counters and limits for every name of a configuration and forgets the names that are gone.
     pub fn adopt(&mut self, config: &LbConfig) {
         let workers = self.workers;
-        retain(&mut self.frontends, config.frontends.iter().map(|frontend| frontend.name.clone()), workers);
-        retain(&mut self.backends, config.backends.iter().map(|backend| backend.name.clone()), workers);
-        let servers = config.backends.iter().flat_map(|backend| {
-            backend.servers.iter().map(|server| (backend.name.clone(), server.name.clone()))
+        let frontends = || config.frontends.iter().map(|frontend| frontend.name.clone());
+        let backends = || config.backends.iter().map(|backend| backend.name.clone());
+        let servers = || {
+            config.backends.iter().flat_map(|backend| {
+                backend.servers.iter().map(|server| (backend.name.clone(), server.name.clone()))
+            })
+        };
+        retain(&mut self.frontends, frontends(), |_| PerWorker::new(workers));
+        retain(&mut self.backends, backends(), |_| PerWorker::new(workers));
+        retain(&mut self.servers, servers(), |_| PerWorker::new(workers));
+        retain(&mut self.frontend_places, frontends(), |_| Places::new(Arc::default()));
+        retain(&mut self.queues, backends(), |_| Queue::default());
+        let queues = &self.queues;
+        retain(&mut self.server_places, servers(), |(backend, _)| {
+            Places::new(queues.get(backend).map(|queue| queue.freed()).unwrap_or_default())
         });
-        retain(&mut self.servers, servers, workers);
+    }
+
+    /// Puts the limits into force that are configured, or that operators want instead.
+    pub fn limit(&self, config: &LbConfig, operator: &Operator) {
+        self.connections.limit_to(config.lbd.maxconn);
+        for frontend in &config.frontends {
+            if let Some(places) = self.frontend_places.get(&frontend.name) {
+                places.limit_to(frontend.maxconn);
+            }
+        }
+        for backend in &config.backends {
+            for server in &backend.servers {
+                self.server_places(&backend.name, &server.name)
+                    .limit_to(operator.of(&backend.name, server).maxconn);
+            }
+        }
+    }
+
+    /// The client connections of all frontends.
+    pub fn connections(&self) -> Arc<Places> {
+        self.connections.clone()
+    }
+
+    /// The client connections of a frontend.
+    pub fn frontend_places(&self, name: &str) -> Arc<Places> {
+        self.frontend_places.get(name).cloned().unwrap_or_else(|| Arc::new(Places::new(Arc::default())))
+    }
+
+    /// The requests at a server.
+    pub fn server_places(&self, backend: &str, server: &str) -> Arc<Places> {
+        let key = (backend.to_owned(), server.to_owned());
+        self.server_places.get(&key).cloned().unwrap_or_else(|| Arc::new(Places::new(Arc::default())))
+    }
+
+    /// The queue of a backend.
+    pub fn queue(&self, backend: &str) -> Arc<Queue> {
+        self.queues.get(backend).cloned().unwrap_or_default()
     }
 
     /// The counters of a frontend.
@@ -65,14 +123,14 @@ impl Registry {
     }
 }
 
-fn retain<K: Eq + Hash, T: Default>(
-    map: &mut HashMap<K, Arc<PerWorker<T>>>,
+fn retain<K: Eq + Hash, T>(
+    map: &mut HashMap<K, Arc<T>>,
     names: impl Iterator<Item = K>,
-    workers: usize,
+    new: impl Fn(&K) -> T,
 ) {
     let mut before = std::mem::take(map);
     for name in names {
-        let counters = before.remove(&name).unwrap_or_else(|| Arc::new(PerWorker::new(workers)));
-        map.insert(name, counters);
+        let held = before.remove(&name).unwrap_or_else(|| Arc::new(new(&name)));
+        map.insert(name, held);
     }
 }

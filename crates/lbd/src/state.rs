@@ -11,11 +11,14 @@ use health::Status;
 use tokio::sync::watch;
 use wire::{LifeState, Liveness, Verdict};
 
+use crate::descriptors::Descriptors;
+use crate::keeper::Saving;
 use crate::operator::{Operator, Wish};
 use crate::registry::Registry;
 use crate::routing::Routing;
-use crate::stats::{Age, Ages, Rates};
+use crate::stats::{Age, Ages, Rates, Service};
 use crate::verdicts::{Verdicts, millis};
+use crate::warmup::Warmups;
 
 /// Everything behind the control thread's lock. Workers see only the [`Routing`] that it publishes.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct State {
     verdicts: Verdicts,
     operator: Operator,
     registry: Registry,
+    descriptors: Descriptors,
+    warmups: Warmups,
     /// Addresses found by lbd itself, for names that healthd has not told of.
     resolved: HashMap<ServerAddress, SocketAddr>,
     rates: Rates,
@@ -36,21 +41,31 @@ pub struct State {
 
 impl State {
     /// The state of a new lbd, and where its workers find the routing.
-    pub fn new(config: LbConfig, operator: Operator, now: Instant) -> (Self, watch::Receiver<Arc<Routing>>) {
+    pub fn new(
+        config: LbConfig,
+        operator: Operator,
+        descriptors: Descriptors,
+        now: Instant,
+    ) -> (Self, watch::Receiver<Arc<Routing>>) {
         let mut registry = Registry::new(config.lbd.workers);
         registry.adopt(&config);
-        let verdicts = Verdicts::default();
-        let routing = Arc::new(Routing::new(&config, &verdicts, &operator, &registry, |_, server| {
-            server.address.literal()
-        }));
+        // What it is in truth is found below, by the one way that there is.
+        let routing = Arc::new(Routing {
+            frontends: Vec::new(),
+            backends: Vec::new(),
+            connections: None,
+            maxconn: None,
+        });
         let (publish, receiver) = watch::channel(routing.clone());
         let mut state = Self {
             start: now,
             life: LifeState::Starting,
             config: Arc::new(config),
-            verdicts,
+            verdicts: Verdicts::default(),
             operator,
             registry,
+            descriptors,
+            warmups: Warmups::default(),
             resolved: HashMap::new(),
             rates: Rates::default(),
             ages: Ages::default(),
@@ -101,6 +116,16 @@ impl State {
         &self.registry
     }
 
+    /// The descriptors that this process may have.
+    pub fn descriptors(&self) -> Descriptors {
+        self.descriptors
+    }
+
+    /// Client connections that there may be at once.
+    pub fn maxconn(&self) -> u64 {
+        self.descriptors.connections(self.config.lbd.maxconn)
+    }
+
     /// The rates of the last second.
     pub fn rates(&self) -> &Rates {
         &self.rates
@@ -145,20 +170,14 @@ impl State {
         self.verdicts.heard(now);
     }
 
-    /// Takes an operator's wish. `None` if there is no such server; otherwise whether the wish could be saved.
-    pub fn wish(
-        &mut self,
-        backend: &str,
-        server: &str,
-        wish: Wish,
-        now: Instant,
-    ) -> Option<std::io::Result<()>> {
+    /// Takes an operator's wish into force, and has it saved. `None` if there is no such server.
+    pub fn wish(&mut self, backend: &str, server: &str, wish: Wish, now: Instant) -> Option<Saving> {
         let config = self.config.clone();
         let backend = config.backend(backend)?;
         let server = backend.servers.iter().find(|known| known.name == server)?;
-        let saved = self.operator.set(backend, server, wish);
+        let saving = self.operator.set(backend, server, wish);
         self.reroute(now);
-        Some(saved)
+        Some(saving)
     }
 
     /// Whether routing has all it waits for at the start: a verdict on every server that is checked, and an address of
@@ -228,6 +247,13 @@ impl State {
         millis(now.saturating_duration_since(self.start)).saturating_sub(slowest)
     }
 
+    /// Gives servers that warm up the share that they have by now.
+    pub fn warm_up(&mut self, now: Instant) {
+        if self.warmups.is_due(now) {
+            self.reroute(now);
+        }
+    }
+
     /// Makes the routing anew and publishes it.
     fn reroute(&mut self, now: Instant) {
         let known: std::collections::HashSet<&ServerAddress> = self
@@ -237,15 +263,29 @@ impl State {
             .flat_map(|backend| backend.servers.iter().map(|server| &server.address))
             .collect();
         self.resolved.retain(|name, _| known.contains(name));
-        let routing =
-            Routing::new(&self.config, &self.verdicts, &self.operator, &self.registry, |backend, server| {
-                self.address_of(backend, server)
-            });
-        for (backend, usable) in self.ages.update(&routing, now) {
-            if usable {
-                tracing::info!(backend, "backend has a usable server");
-            } else {
-                tracing::error!(backend, "backend has no usable server left: its clients get 503");
+        self.registry.limit(&self.config, &self.operator);
+        let mut warmups = std::mem::take(&mut self.warmups);
+        let starting = self.life == LifeState::Starting;
+        let routing = Routing::new(
+            &self.config,
+            &self.verdicts,
+            &self.operator,
+            &self.registry,
+            &mut warmups,
+            (starting, now),
+            |backend, server| self.address_of(backend, server),
+        );
+        self.warmups = warmups;
+        for (backend, service) in self.ages.update(&routing, now) {
+            match service {
+                Service::Usable => tracing::info!(backend, "backend has a usable server"),
+                Service::None => {
+                    tracing::error!(backend, "backend has no usable server left: its clients get 503");
+                }
+                Service::LastResort => tracing::error!(
+                    backend,
+                    "every server of the backend is DOWN: they are used all the same, as when_all_down says"
+                ),
             }
         }
         self.routing = Arc::new(routing);

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use balance::AdminState;
+use balance::{AdminState, BackendView, Health, Throttle};
 use health::Status;
-use wire::{Condition, RowKind, StatRow, Verdict};
+use wire::{Condition, Queue, RowKind, StatRow, Verdict};
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
 use crate::routing::Routing;
@@ -25,6 +25,7 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
             name: "FRONTEND".into(),
             status: status.to_string(),
             active: u64::from(state.accepts()),
+            sessions_limit: Some(frontend.config.maxconn.map_or_else(|| state.maxconn(), u64::from)),
             address: frontend.config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             ..count_frontend(&frontend.counters)
         };
@@ -33,15 +34,18 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
     for backend in &routing.backends {
         let first = rows.len();
         let unchecked = state.config().backend(&backend.name).is_none_or(|config| config.check.is_none());
-        for (view, counters) in backend.view.servers.iter().zip(&backend.servers) {
+        for (place, (view, counters)) in backend.view.servers.iter().zip(&backend.servers).enumerate() {
+            let maxconn = backend.limits.as_ref().and_then(|limits| *limits.maxconn.get(place)?);
             let held = state.verdicts().get(&backend.name, &view.name).map(|held| held.at(now));
             let row = StatRow {
                 kind: RowKind::Server,
                 proxy: backend.name.clone(),
                 name: view.name.clone(),
                 address: view.address.map(|address| address.to_string()).unwrap_or_default(),
-                weight: u64::from(view.weight.get()),
-                active: u64::from(view.is_usable()),
+                weight: view.effective_weight(),
+                throttle: (view.throttle < Throttle::NONE).then(|| view.throttle.get()),
+                sessions_limit: maxconn.map(u64::from),
+                active: u64::from(view.is_usable() && view.health != Health::LastResort),
                 ..count_service(counters, state.start(), now)
             };
             let row = with_verdict(row, view, held, unchecked);
@@ -66,6 +70,17 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
             downtime_ms: age.map_or(0, |age| millis(age.downtime)),
             downs: age.map_or(0, |age| age.downs),
             algorithm: backend.view.algorithm.to_string(),
+            last_resort: backend.view.is_last_resort(),
+            reason: match backend.view.is_last_resort() {
+                true => "every server is DOWN, and used all the same (when_all_down: try)".into(),
+                false => String::new(),
+            },
+            queue: backend.limits.as_ref().map(|limits| Queue {
+                now: limits.queue.waiting(),
+                max: limits.queue.most(),
+                limit: u64::from(backend.rules.queue.max),
+                refused: limits.queue.refused(),
+            }),
             ..count_service(&backend.counters, state.start(), now)
         };
         rows.push(state.rates().fill(row));
@@ -155,13 +170,14 @@ fn count_service(counters: &PerWorker<ServiceCounters>, start: Instant, now: Ins
         connect_errors: counters.sum(|worker| worker.connect_errors.get()),
         response_errors: counters.sum(|worker| worker.response_errors.get()),
         retries: counters.sum(|worker| worker.retries.get()),
+        retries_refused: counters.sum(|worker| worker.retries_refused.get()),
         redispatches: counters.sum(|worker| worker.redispatches.get()),
         client_aborts: counters.sum(|worker| worker.client_aborts.get()),
         server_aborts: counters.sum(|worker| worker.server_aborts.get()),
         chosen: counters.sum(|worker| worker.chosen.get()),
         last_session_ms: (last > 0).then(|| uptime.saturating_sub(last - 1)),
         times_ms: [
-            0,
+            average(|worker| worker.queue_time.get()),
             average(|worker| worker.connect_time.get()),
             average(|worker| worker.response_time.get()),
             average(|worker| worker.total_time.get()),
@@ -236,40 +252,68 @@ pub struct Age {
     pub downs: u64,
 }
 
+/// Who serves a backend's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Servers that are well.
+    Usable,
+    /// Servers that are down, because no other is left.
+    LastResort,
+    /// Nobody.
+    None,
+}
+
+impl Service {
+    fn of(view: &BackendView) -> Self {
+        match view.usable() {
+            0 if view.is_last_resort() => Self::LastResort,
+            0 => Self::None,
+            _ => Self::Usable,
+        }
+    }
+
+    fn is_usable(self) -> bool {
+        self == Self::Usable
+    }
+}
+
 /// The ages of backends, kept as routing changes.
 #[derive(Debug, Default)]
 pub struct Ages(HashMap<String, Standing>);
 
 #[derive(Clone, Copy, Debug)]
 struct Standing {
-    usable: bool,
+    service: Service,
     since: Instant,
     downtime: Duration,
     downs: u64,
 }
 
 impl Ages {
-    /// Compares each backend with how it stood. Returns those that gained their first or lost their last usable server.
-    pub fn update(&mut self, routing: &Routing, now: Instant) -> Vec<(String, bool)> {
+    /// Compares each backend with how it stood. Returns those that gained their first or lost their last usable server, or
+    /// that their last resort was taken up or given up for.
+    pub fn update(&mut self, routing: &Routing, now: Instant) -> Vec<(String, Service)> {
         let mut before = std::mem::take(&mut self.0);
         let mut changed = Vec::new();
         for backend in &routing.backends {
-            let usable = backend.view.usable() > 0;
+            let service = Service::of(&backend.view);
             let mut standing = before.remove(&backend.name).unwrap_or(Standing {
-                usable,
+                service,
                 since: now,
                 downtime: Duration::ZERO,
                 downs: 0,
             });
-            if standing.usable != usable {
-                if usable {
+            if standing.service.is_usable() != service.is_usable() {
+                if service.is_usable() {
                     standing.downtime += now.saturating_duration_since(standing.since);
                 } else {
                     standing.downs += 1;
                 }
-                standing.usable = usable;
                 standing.since = now;
-                changed.push((backend.name.clone(), usable));
+            }
+            if standing.service != service {
+                standing.service = service;
+                changed.push((backend.name.clone(), service));
             }
             self.0.insert(backend.name.clone(), standing);
         }
@@ -280,7 +324,8 @@ impl Ages {
     pub fn of(&self, backend: &str, now: Instant) -> Option<Age> {
         let standing = self.0.get(backend)?;
         let since = now.saturating_duration_since(standing.since);
-        let downtime = if standing.usable { standing.downtime } else { standing.downtime + since };
+        let downtime =
+            if standing.service.is_usable() { standing.downtime } else { standing.downtime + since };
         Some(Age { since, downtime, downs: standing.downs })
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderName, header};
-use axum::response::{Html, IntoResponse};
 use axum::routing::get;
-use daemon::page::CONTENT_SECURITY_POLICY;
-use daemon::{admin, metrics};
+use daemon::admin::{self, Shown};
+use daemon::families::Scrape;
+use daemon::metrics;
+use wire::{Answer, Document};
 
-use super::metrics::SampleCollector;
+use super::metrics::families::FAMILIES;
 use super::{csv, json, page};
 use crate::control::Control;
 
@@ -20,13 +21,9 @@ use crate::control::Control;
 pub fn router(control: &Arc<Control>) -> prometheus::Result<Router> {
     let registry = metrics::registry("lbd")?;
     let sampled = control.clone();
-    registry.register(Box::new(SampleCollector::new(move || sampled.sample())?))?;
-    let ready = control.clone();
-    let router =
-        admin::router(move || metrics::encode(&registry), move || ready.ready(), &["/", "/;csv", "/;json"]);
-    let (for_page, for_csv, for_json) = (control.clone(), control.clone(), control.clone());
-    Ok(router
-        .route("/", get(move || async move { stats_page(&for_page) }))
+    registry.register(Box::new(Scrape::new(FAMILIES, move || sampled.sample())?))?;
+    let (for_csv, for_json) = (control.clone(), control.clone());
+    Ok(admin::router(control, registry, &["/;csv", "/;json"])
         .route(
             "/;csv",
             get(move || async move { (plain("text/plain; charset=utf-8"), csv::render(&for_csv.rows())) }),
@@ -37,9 +34,18 @@ pub fn router(control: &Arc<Control>) -> prometheus::Result<Router> {
         ))
 }
 
-fn stats_page(control: &Control) -> impl IntoResponse + use<> {
-    let page = page::render(&control.info(), &control.rows(), control.healthd());
-    ([(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)], Html(page))
+impl Shown for Control {
+    fn ready(&self) -> Result<(), String> {
+        Control::ready(self)
+    }
+
+    fn page(&self) -> String {
+        page::render(&self.info(), &self.rows(), self.healthd())
+    }
+
+    fn document(&self) -> Document {
+        Document { info: self.info(), about: Answer::Stat(self.rows()) }
+    }
 }
 
 fn plain(content_type: &'static str) -> [(HeaderName, &'static str); 1] {

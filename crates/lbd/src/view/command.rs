@@ -4,6 +4,7 @@
 //! set server BACKEND/SERVER state ready|drain|maint
 //! set server BACKEND/SERVER weight 0..256
 //! set weight BACKEND/SERVER 0..256
+//! set maxconn server BACKEND/SERVER N
 //! enable server BACKEND/SERVER
 //! disable server BACKEND/SERVER
 //! ```
@@ -11,6 +12,8 @@
 use balance::{AdminState, Weight};
 use thiserror::Error;
 use wire::{Request, RowKind, StatRow};
+
+use crate::operator::Wish;
 
 /// Why a command was not understood: one line for people, with what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -46,6 +49,9 @@ pub enum CommandError {
     /// Not a weight.
     #[error("a weight is a number from 0 to {max}, not `{0}`", max = Weight::MAX)]
     NoWeight(String),
+    /// Not a number of requests.
+    #[error("a maxconn is a number of requests, or 0 for no limit, not `{0}`")]
+    NoMaxconn(String),
     /// Something else of a server that HAProxy can change and lbd cannot.
     #[error("cannot set `{0}` of a server{hint}; expected `state` or `weight`", hint = meant(.1))]
     NoProperty(String, Option<String>),
@@ -66,6 +72,7 @@ pub fn parse(command: &str, rows: &[StatRow]) -> Option<Result<Request, CommandE
     match words.as_slice() {
         ["set", "server", rest @ ..] => Some(set_server(rest, rows)),
         ["set", "weight", rest @ ..] => Some(set_weight(rest, rows)),
+        ["set", "maxconn", "server", rest @ ..] => Some(set_maxconn(rest, rows)),
         ["enable", "server", rest @ ..] => {
             Some(set_state(rest, rows, AdminState::Ready, "enable server BACKEND/SERVER"))
         }
@@ -78,8 +85,12 @@ pub fn parse(command: &str, rows: &[StatRow]) -> Option<Result<Request, CommandE
 
 fn set_server(words: &[&str], rows: &[StatRow]) -> Result<Request, CommandError> {
     match words {
-        [path, "state", state] => request(path, rows, Some(parse_state(state)?), None),
-        [path, "weight", weight] => request(path, rows, None, Some(parse_weight(weight)?)),
+        [path, "state", state] => {
+            request(path, rows, Wish { state: Some(parse_state(state)?), ..Wish::default() })
+        }
+        [path, "weight", weight] => {
+            request(path, rows, Wish { weight: Some(parse_weight(weight)?), ..Wish::default() })
+        }
         [_, property, ..] if !["state", "weight"].contains(property) => Err(CommandError::NoProperty(
             (*property).into(),
             config::nearest(property, ["state", "weight"]).map(Into::into),
@@ -92,8 +103,20 @@ fn set_server(words: &[&str], rows: &[StatRow]) -> Result<Request, CommandError>
 
 fn set_weight(words: &[&str], rows: &[StatRow]) -> Result<Request, CommandError> {
     match words {
-        [path, weight] => request(path, rows, None, Some(parse_weight(weight)?)),
+        [path, weight] => {
+            request(path, rows, Wish { weight: Some(parse_weight(weight)?), ..Wish::default() })
+        }
         _ => Err(CommandError::Usage("set weight BACKEND/SERVER 0..256")),
+    }
+}
+
+fn set_maxconn(words: &[&str], rows: &[StatRow]) -> Result<Request, CommandError> {
+    match words {
+        [path, maxconn] => {
+            let maxconn = maxconn.parse().map_err(|_| CommandError::NoMaxconn((*maxconn).into()))?;
+            request(path, rows, Wish { maxconn: Some(maxconn), ..Wish::default() })
+        }
+        _ => Err(CommandError::Usage("set maxconn server BACKEND/SERVER N")),
     }
 }
 
@@ -104,7 +127,7 @@ fn set_state(
     usage: &'static str,
 ) -> Result<Request, CommandError> {
     match words {
-        [path] => request(path, rows, Some(state), None),
+        [path] => request(path, rows, Wish { state: Some(state), ..Wish::default() }),
         _ => Err(CommandError::Usage(usage)),
     }
 }
@@ -119,14 +142,10 @@ fn parse_weight(word: &str) -> Result<Weight, CommandError> {
     word.parse().ok().and_then(Weight::new).ok_or_else(|| CommandError::NoWeight(word.into()))
 }
 
-fn request(
-    path: &str,
-    rows: &[StatRow],
-    state: Option<AdminState>,
-    weight: Option<Weight>,
-) -> Result<Request, CommandError> {
+fn request(path: &str, rows: &[StatRow], wish: Wish) -> Result<Request, CommandError> {
     let (backend, server) = find(path, rows)?;
-    Ok(Request::SetServer { backend: backend.into(), server: server.into(), state, weight })
+    let Wish { state, weight, maxconn } = wish;
+    Ok(Request::SetServer { backend: backend.into(), server: server.into(), state, weight, maxconn })
 }
 
 /// The backend and the server of a path, if they exist.
@@ -167,25 +186,27 @@ mod tests {
 
     #[test]
     fn commands_become_requests() {
-        let state = |state| (Some(state), None);
-        let weight = |n| (None, Weight::new(n));
-        for (command, (state, weight)) in [
+        let state = |state| Wish { state: Some(state), ..Wish::default() };
+        let weight = |n| Wish { weight: Weight::new(n), ..Wish::default() };
+        let maxconn = |n| Wish { maxconn: Some(n), ..Wish::default() };
+        for (command, Wish { state, weight, maxconn }) in [
             ("set server nginx/nginx1 state drain", state(AdminState::Drain)),
             ("set  server\tnginx/nginx1 state maint ", state(AdminState::Maint)),
             ("set server nginx/nginx1 weight 10", weight(10)),
             ("set weight nginx/nginx1 0", weight(0)),
             ("enable server nginx/nginx1", state(AdminState::Ready)),
             ("disable server nginx/nginx1", state(AdminState::Maint)),
+            ("set maxconn server nginx/nginx1 8", maxconn(8)),
         ] {
-            let wanted =
-                Request::SetServer { backend: "nginx".into(), server: "nginx1".into(), state, weight };
+            let (backend, server) = ("nginx".into(), "nginx1".into());
+            let wanted = Request::SetServer { backend, server, state, weight, maxconn };
             assert_eq!(parse(command, &sample::rows()), Some(Ok(wanted)), "{command}");
         }
     }
 
     #[test]
     fn other_commands_are_not_for_this_module() {
-        for command in ["", "show stat", "set", "set maxconn server a/b 3", "enable health nginx/nginx1"] {
+        for command in ["", "show stat", "set", "set maxconn global 3", "enable health nginx/nginx1"] {
             assert_eq!(parse(command, &sample::rows()), None, "{command}");
         }
     }
@@ -205,6 +226,8 @@ mod tests {
             "set server nginx/nginx1 state",
             "set server",
             "set weight nginx/nginx1",
+            "set maxconn server nginx/nginx1",
+            "set maxconn server nginx/nginx1 few",
             "enable server",
             "disable server nginx/nginx1 now",
         ]

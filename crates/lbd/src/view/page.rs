@@ -65,6 +65,13 @@ fn backend_section(backend: &StatRow, rows: &[StatRow]) -> Markup {
             header {
                 h2 #{ "backend-" (name) } { "Backend " (name) }
                 (badge(tone, &format!("{} of {} usable", tally.usable, tally.servers)))
+                @if backend.last_resort { (badge(Tone::Bad, "every server is DOWN, and used all the same")) }
+                @if let Some(queue) = backend.queue {
+                    span .note {
+                        (human::count(queue.now)) " of at most " (human::count(queue.limit)) " waiting, "
+                        (human::count(queue.refused)) " refused"
+                    }
+                }
                 span .note { (backend.algorithm) }
                 span .note { "for " (human::duration(backend.since_ms)) }
             }
@@ -104,7 +111,10 @@ fn server_row(server: &StatRow, total: u64) -> Markup {
                 small { "for " (human::duration(server.since_ms)) }
             }
             td .text role="cell" data-label="Last check" { (last_check(server)) }
-            td role="cell" data-label="Weight" { (server.weight) }
+            td role="cell" data-label="Weight" {
+                (server.weight)
+                @if let Some(percent) = server.throttle { small { "warming up, " (percent) "%" } }
+            }
             (traffic_cells(server))
             td role="cell" data-label="Requests" {
                 (human::count(server.sessions_total))
@@ -135,7 +145,9 @@ fn total_row(backend: &StatRow) -> Markup {
 fn traffic_cells(row: &StatRow) -> Markup {
     html! {
         td role="cell" data-label="In flight" {
-            (human::count(row.sessions)) small { "max " (human::count(row.sessions_max)) }
+            (human::count(row.sessions))
+            @if let Some(limit) = row.sessions_limit { " of " (human::count(limit)) }
+            small { "max " (human::count(row.sessions_max)) }
         }
         td role="cell" data-label="Per second" {
             (human::count(row.rate)) small { "max " (human::count(row.rate_max)) }
@@ -155,6 +167,7 @@ fn outcome_cells(row: &StatRow) -> Markup {
         }
         td role="cell" data-label="Retries" {
             (events(row.retries, Tone::Warning))
+            @if row.retries_refused > 0 { small { (human::count(row.retries_refused)) " beyond the budget" } }
             @if row.redispatches > 0 { small { (human::count(row.redispatches)) " elsewhere" } }
         }
         td role="cell" data-label="Traffic" {

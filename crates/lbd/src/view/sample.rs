@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use health::CheckCode;
-use wire::{Info, LastCheck, LifeState, RowKind, StatRow};
+use wire::{Info, LastCheck, LifeState, Queue, RowKind, StatRow};
 
 /// A frontend; three servers, of which one is down and one wavers; their backend. Then a backend without a check.
 pub(crate) fn rows() -> Vec<StatRow> {
@@ -16,6 +16,7 @@ pub(crate) fn rows() -> Vec<StatRow> {
         address: "0.0.0.0:8080".into(),
         active: 1,
         sessions: 17,
+        sessions_limit: Some(448),
         sessions_max: 230,
         sessions_total: 81_234,
         rate: 12,
@@ -50,6 +51,7 @@ pub(crate) fn rows() -> Vec<StatRow> {
             status: "UP".into(),
             address: "172.20.0.11:80".into(),
             sessions: 9,
+            sessions_limit: Some(9),
             idle: 6,
             sessions_total: 601_728,
             chosen: 601_731,
@@ -84,6 +86,7 @@ pub(crate) fn rows() -> Vec<StatRow> {
             status: "UP 2/3".into(),
             address: "172.20.0.13:80".into(),
             sessions: 8,
+            throttle: Some(40),
             idle: 2,
             sessions_total: 11_717,
             chosen: 11_717,
@@ -128,6 +131,8 @@ pub(crate) fn rows() -> Vec<StatRow> {
             last_session_ms: Some(3),
             downs: 0,
             algorithm: "roundrobin".into(),
+            retries_refused: 1,
+            queue: Some(Queue { now: 3, max: 41, limit: 1000, refused: 2 }),
             ..service
         },
         StatRow {
@@ -194,9 +199,6 @@ pub(crate) fn info() -> Info {
     }
 }
 
-const BOUNDS: [Duration; 3] =
-    [Duration::from_micros(500), Duration::from_millis(1), Duration::from_millis(25)];
-
 /// Everything that is measured.
 pub(crate) fn measured() -> super::metrics::Sample {
     super::metrics::Sample {
@@ -206,12 +208,17 @@ pub(crate) fn measured() -> super::metrics::Sample {
         verdict_age: Some(Duration::from_millis(812)),
         latency: vec![super::metrics::BackendLatency {
             backend: "nginx".into(),
-            bounds: &BOUNDS,
-            counts: vec![100, 40, 3, 1],
-            sum: Duration::from_millis(140),
+            times: wire::Histogram {
+                buckets: vec![(500, 100), (1_000, 140), (25_000, 143)],
+                sum_us: 140_000,
+                count: 144,
+            },
         }],
         workers: 4,
         tick_age: Duration::from_millis(15),
+        connections: 17,
+        maxconn: 448,
+        descriptors: 1024,
         log_dropped: 2,
         refusals: vec![("head_too_large".into(), 3), ("timeout".into(), 1)],
     }

@@ -5,14 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use balance::Tried;
+use balance::{Tried, Unpicked};
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use super::Worker;
 use super::deadline::Deadline;
-use super::failure::Failure;
-use super::service::{Backend, Seat, Server, ServerConnection};
+use super::failure::{Failure, Wait};
+use super::service::{Backend, Reuse, Seat, Server, ServerConnection, Unchosen};
+use crate::limits::Queue;
 
 /// What it took to find a server.
 #[derive(Debug, Default)]
@@ -27,6 +28,12 @@ pub(crate) struct Attempts {
     pub(crate) redispatched: bool,
     /// The time to a connection, all attempts together; next to nothing for a reused one.
     pub(crate) connect_time: Option<Duration>,
+    /// Since when it has waited for a place at a server, while it does.
+    queued_since: Option<Instant>,
+    /// How long it has waited before.
+    queued: Duration,
+    /// How many waited before it.
+    pub(crate) queued_behind: u64,
 }
 
 impl Attempts {
@@ -37,6 +44,18 @@ impl Attempts {
         seat.server.counters().retries.inc();
         backend.counters().retries.inc();
         self.last = Some(seat.server.clone());
+    }
+
+    /// How long it has waited for a place at a server; none before it got as far.
+    pub(crate) fn queue_time(&self) -> Option<Duration> {
+        let waiting = self.queued_since.map(|since| since.elapsed());
+        let reached = self.made > 0 || waiting.is_some() || !self.queued.is_zero();
+        reached.then(|| self.queued + waiting.unwrap_or_default())
+    }
+
+    /// What it waits for now, before it is with a server.
+    pub(crate) fn waits_for(&self) -> Wait {
+        if self.queued_since.is_some() { Wait::Queue } else { Wait::Connection }
     }
 
     /// An attempt begins at this seat.
@@ -50,7 +69,8 @@ impl Attempts {
     }
 }
 
-/// A connection to a server for one request, and whether it was used before.
+/// A connection to a server for one request, and whether it was used before. Where all servers have as many requests as they
+/// may, the request waits for its turn first.
 ///
 /// When connecting fails, another server is tried, as often as `retries` says and the budget allows, within the backend's
 /// connect timeout: each attempt may take its equal share of what is left of it, so that one silent server cannot use it up.
@@ -58,12 +78,12 @@ pub(crate) async fn acquire(
     worker: &Worker,
     backend: &Rc<Backend>,
     client: IpAddr,
-    reuse: bool,
+    reuse: Reuse,
     attempts: &mut Attempts,
     deadline: &Deadline,
 ) -> Result<(ServerConnection, Seat, bool), (Failure, Option<Seat>)> {
     let rules = backend.rules();
-    let started = Instant::now();
+    let mut started = Instant::now();
     let most = rules.retries.saturating_add(1).saturating_sub(attempts.made).max(1);
     let mut failed: Option<(Failure, Seat)> = None;
     for left in (1..=most).rev() {
@@ -73,13 +93,28 @@ pub(crate) async fn acquire(
             }
             attempts.again(backend, seat);
         }
-        let Some(seat) = backend.choose(client, &attempts.tried) else { break };
+        let seat = match backend.choose(client, &attempts.tried) {
+            Ok(seat) => seat,
+            Err(Unchosen::NoneUsable) => break,
+            Err(Unchosen::Wait(queue)) => {
+                let before = attempts.queued;
+                match wait(&queue, backend, client, attempts, deadline).await {
+                    // Waiting is not connecting.
+                    Ok(seat) => {
+                        started += attempts.queued - before;
+                        seat
+                    }
+                    Err(failure) => return Err((failure, failed.map(|(_, seat)| seat))),
+                }
+            }
+        };
         attempts.begin(backend, &seat);
-        if reuse && let Some(connection) = seat.server.reuse() {
-            attempts.connect_time = Some(started.elapsed());
+        if let Some(connection) = seat.server.reuse(reuse) {
+            // Looking at the clock costs as much as finding the connection did.
+            attempts.connect_time = Some(if failed.is_none() { Duration::ZERO } else { started.elapsed() });
             return Ok((connection, seat, true));
         }
-        if !reuse {
+        if reuse != Reuse::Any {
             // Otherwise each request that may not be repeated would leave one connection more behind.
             seat.server.displace();
         }
@@ -103,6 +138,37 @@ pub(crate) async fn acquire(
         Some((failure, seat)) => Err((failure, Some(seat))),
         None => Err((Failure::NoServer, None)),
     }
+}
+
+/// Waits until a server has room, for what is left of the time.
+async fn wait(
+    queue: &Queue,
+    backend: &Rc<Backend>,
+    client: IpAddr,
+    attempts: &mut Attempts,
+    deadline: &Deadline,
+) -> Result<Seat, Failure> {
+    let rules = backend.rules().queue;
+    let Some(stand) = queue.enter(rules.max) else {
+        queue.refuse();
+        return Err(Failure::Queue);
+    };
+    let since = Instant::now();
+    attempts.queued_since = Some(since);
+    attempts.queued_behind = stand.before;
+    deadline.set(rules.timeout.saturating_sub(attempts.queued));
+    let find = || match backend.choose_in_turn(client, &attempts.tried) {
+        Ok(seat) => Some(Ok(seat)),
+        Err(Unpicked::NoneUsable) => Some(Err(Failure::NoServer)),
+        Err(Unpicked::AllFull) => None,
+    };
+    let found = deadline.guard(stand.until(find)).await;
+    attempts.queued_since = None;
+    attempts.queued += since.elapsed();
+    found.unwrap_or_else(|_| {
+        queue.refuse();
+        Err(Failure::Queue)
+    })
 }
 
 async fn connect(worker: &Worker, seat: &Seat) -> io::Result<ServerConnection> {

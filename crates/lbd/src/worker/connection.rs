@@ -1,8 +1,9 @@
 //! One client connection: request after request, until either side has had enough.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -16,34 +17,49 @@ use tokio::time::Instant;
 
 use super::Worker;
 use super::buffer::Buffer;
+use super::client_text::ClientText;
+use super::coalesce::UnderWay;
 use super::connect::{self, Attempts};
 use super::deadline::Deadline;
 use super::exchange::{Ended, Exchange, Meter, Upload};
 use super::failure::{self, Failure};
 use super::frontend::Frontend;
-use super::service::{Backend, Seat};
+use super::hang_up::hang_up;
+use super::service::{Backend, Reuse, Seat};
 use super::{send, tunnel};
 use crate::access_log::{REQUEST_LINE_MAX, Record, Termination, Times};
+use crate::counters::WorkerCounters;
 
 /// How long, and for how many bytes, a client that may still be sending is listened to after its last response: closing at
 /// once would reset the connection, and could destroy the response on its way.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+/// How long a new connection is given when lbd leaves: its first request comes on the heels of the handshake.
+const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
-/// Whether a connection is idle between requests; a stopping worker wakes those that are.
+/// Whether a connection is idle between requests; a leaving worker wakes those that are.
 #[derive(Debug)]
 pub(crate) struct Presence {
     frontend: Rc<Frontend>,
+    /// Whether a handover waits for it.
+    awaited: Cell<bool>,
     idle: RefCell<Option<Waker>>,
 }
 
 impl Presence {
     pub(crate) fn new(frontend: Rc<Frontend>) -> Self {
-        Self { frontend, idle: RefCell::new(None) }
+        Self { frontend, awaited: Cell::new(true), idle: RefCell::new(None) }
     }
 
     pub(crate) fn belongs_to_retired(&self) -> bool {
         self.frontend.is_retired()
+    }
+
+    /// No handover waits for this connection any more.
+    pub(crate) fn let_go(&self, counters: &WorkerCounters) {
+        if self.awaited.replace(false) {
+            counters.awaited.down();
+        }
     }
 
     pub(crate) fn wake(&self) {
@@ -60,8 +76,8 @@ pub(crate) struct Connection {
     presence: Rc<Presence>,
     client: TcpStream,
     peer: SocketAddr,
-    /// The client's address as text, formatted once.
-    peer_ip: String,
+    client_text: ClientText,
+    accepted: Instant,
     deadline: Deadline,
     /// What was received and not yet used. Idle connections have none.
     input: Option<Buffer>,
@@ -105,14 +121,14 @@ impl Connection {
         peer: SocketAddr,
     ) -> Self {
         let deadline = Deadline::after(frontend.rules().timeouts.request_head);
-        let peer_ip = peer.ip().to_canonical().to_string();
         Self {
             worker,
             frontend,
             presence,
             client,
             peer,
-            peer_ip,
+            client_text: ClientText::new(peer),
+            accepted: Instant::now(),
             deadline,
             input: None,
             request_line: Vec::new(),
@@ -133,11 +149,11 @@ impl Connection {
             }
             first = false;
         };
-        if after == After::Linger {
-            self.linger().await;
-        }
         if let Some(input) = self.input.take() {
             self.worker.requests.give(input);
+        }
+        if after == After::Linger {
+            self.linger().await;
         }
     }
 
@@ -147,14 +163,15 @@ impl Connection {
         if self.input.is_none() {
             let patience = if first { rules.timeouts.request_head } else { rules.timeouts.keep_alive };
             self.deadline.set(patience);
-            self.input = self.first_bytes().await;
+            self.input = self.first_bytes(first).await;
             if self.input.is_none() {
                 return Ok(None);
             }
         }
         let begun = Instant::now();
         // The whole head has this long, however slowly its bytes drip (RFC 9110 leaves it to us).
-        self.deadline.set(rules.timeouts.request_head);
+        self.deadline.set_at(begun + rules.timeouts.request_head);
+        let mut at_once = true;
         let mut parser = RequestParser::new(rules.limits);
         let input = self.input.get_or_insert_with(|| self.worker.requests.lend().keep());
         loop {
@@ -162,13 +179,14 @@ impl Connection {
                 match parser.parse(input.filled()) {
                     Ok(Some(head)) => {
                         keep_line(input.filled(), &mut self.request_line);
-                        let received = Instant::now();
+                        let received = if at_once { begun } else { Instant::now() };
                         return Ok(Some(Request { head, begun, received, wall: SystemTime::now() }));
                     }
                     Ok(None) => {}
                     Err(fault) => return Err((Failure::Request(fault), begun)),
                 }
             }
+            at_once = false;
             match self.deadline.guard(input.fill(&mut self.client)).await {
                 Ok(Ok(n)) if n > 0 => {}
                 Ok(_) if input.is_empty() => return Ok(None),
@@ -179,9 +197,9 @@ impl Connection {
     }
 
     /// Waits while the connection is idle, and holds no buffer meanwhile. None when the connection ended, was idle for too
-    /// long, or the worker is stopping.
-    async fn first_bytes(&mut self) -> Option<Buffer> {
-        let Self { worker, frontend, presence, client, .. } = self;
+    /// long, or the worker is leaving.
+    async fn first_bytes(&mut self, first: bool) -> Option<Buffer> {
+        let Self { worker, frontend, presence, client, deadline, accepted, .. } = self;
         let received = poll_fn(|cx| {
             if client.poll_read_ready(cx).is_ready() {
                 // A connection just accepted counts as readable until a read has found it empty.
@@ -190,8 +208,14 @@ impl Connection {
                     return Poll::Ready(result.is_ok_and(|n| n > 0).then(|| buffer.keep()));
                 }
             }
-            if worker.is_stopping() || frontend.is_retired() {
-                return Poll::Ready(None);
+            if worker.is_leaving() || frontend.is_retired() {
+                let grace =
+                    if first { FIRST_REQUEST.saturating_sub(accepted.elapsed()) } else { Duration::ZERO };
+                if !grace.is_zero() {
+                    deadline.set(grace);
+                } else if !has_arrived(client) {
+                    return Poll::Ready(None);
+                }
             }
             match &mut *presence.idle.borrow_mut() {
                 Some(waker) => waker.clone_from(cx.waker()),
@@ -199,11 +223,12 @@ impl Connection {
             }
             Poll::Pending
         });
-        self.deadline.guard(received).await.unwrap_or(None)
+        deadline.guard(received).await.unwrap_or(None)
     }
 
     /// Answers one request.
     async fn answer(&mut self, request: Request) -> After {
+        let _under_way = UnderWay::begin();
         let backend = self.frontend.backend();
         let mut account = Account::default();
         self.frontend.counters().requests.inc();
@@ -212,6 +237,9 @@ impl Connection {
         backend.earn_retries();
         let result = self.forward(&request, &backend, &mut account).await;
 
+        if let Some(seat) = &account.seat {
+            seat.leave();
+        }
         let (after, failure) = match result {
             Ok(after) => (after, None),
             Err(failure) => (self.answer_failure(failure, &request, &account).await, Some(failure)),
@@ -242,7 +270,7 @@ impl Connection {
         let Some(input) = self.input.as_mut() else { return Err(Failure::ClientClosed) };
         let mut head_out = self.worker.heads.lend();
         let forward = Forward {
-            client: &self.peer_ip,
+            client: self.client_text.ip(),
             proto: "http",
             default_host: &backend.name,
             forwarded_for: rules.forwarded_for,
@@ -266,13 +294,24 @@ impl Connection {
 
         let mut repeated = false;
         loop {
-            // A reused connection may close while the request is on its way to it. Only what may be repeated takes the risk.
+            // A reused connection may close while the request is on its way to it.
             let repeatable = complete && head.method.is_idempotent();
-            let reuse = repeatable && !repeated;
+            let reuse = match repeatable {
+                _ if repeated => Reuse::Never,
+                true => Reuse::Any,
+                false => Reuse::Fresh,
+            };
             let attempts = &mut account.attempts;
-            let upstream =
-                connect::acquire(&self.worker, backend, self.peer.ip(), reuse, attempts, &self.deadline)
-                    .await;
+            let abort_on_close = backend.rules().abort_on_close;
+            let upstream = tokio::select! {
+                biased;
+                upstream = connect::acquire(
+                    &self.worker, backend, self.peer.ip(), reuse, attempts, &self.deadline
+                ) => upstream,
+                () = hang_up(&self.client, abort_on_close) => {
+                    return Err(Failure::ClientLeft(account.attempts.waits_for()));
+                }
+            };
             let (mut server, seat, reused) = match upstream {
                 Ok(upstream) => upstream,
                 Err((failure, seat)) => {
@@ -280,16 +319,19 @@ impl Connection {
                     return Err(failure);
                 }
             };
+            let persistent = || head.persistent && !self.worker.is_leaving() && !self.frontend.is_retired();
             let exchange = Exchange {
                 deadline: &self.deadline,
                 client_timeout: rules.timeouts.client,
                 server_timeout: backend.rules().timeouts.server,
                 responses: &self.worker.responses,
                 heads: &self.worker.heads,
+                pipes: &self.worker.pipes,
                 method: head.method,
                 version: head.version,
                 upgrade: head.upgrade,
-                persistent: head.persistent && !self.worker.is_stopping() && !self.frontend.is_retired(),
+                persistent: &persistent,
+                abort_on_close,
                 body_allowance: allowance,
                 meter: &account.meter,
             };
@@ -320,6 +362,7 @@ impl Connection {
                     });
                 }
                 Ok(Ended::Tunnel(early)) => {
+                    self.presence.let_go(self.worker.counters());
                     let pending = self.input.take();
                     let ends = (early, pending.as_ref().map_or(&[][..], Buffer::filled));
                     let idle = rules.timeouts.tunnel;
@@ -382,6 +425,7 @@ impl Connection {
         let total = begun.elapsed();
         self.log(&Record {
             client: self.peer,
+            client_text: self.client_text.with_port(),
             received: wall,
             frontend: self.frontend.name(),
             backend: self.frontend.name(),
@@ -398,6 +442,7 @@ impl Connection {
             ],
             retries: 0,
             redispatched: false,
+            queued_behind: 0,
             request: &self.request_line,
         });
         after
@@ -418,15 +463,16 @@ impl Connection {
         let worker = self.worker.clone();
         let work = async {
             self.client.shutdown().await?;
-            let mut sink = worker.requests.lend();
+            self.presence.let_go(worker.counters());
             let mut heard = 0;
             while heard < LINGER_BYTES {
-                let n = sink.fill(&mut self.client).await?;
+                // Most clients say nothing more: nothing is held for them.
+                self.client.readable().await?;
+                let n = worker.requests.lend().fill(&mut self.client).await?;
                 if n == 0 {
                     break;
                 }
                 heard += n;
-                sink.consume(n);
             }
             io::Result::Ok(())
         };
@@ -441,6 +487,7 @@ impl Connection {
         let now = Instant::now();
         let times = Times {
             request: Some(request.received - request.begun),
+            queue: attempts.queue_time(),
             connect: attempts.connect_time,
             response: meter
                 .sent
@@ -474,10 +521,11 @@ impl Connection {
                         counters.server_aborts.inc();
                     }
                 }
-                Some(Failure::ClientClosed | Failure::ClientReset | Failure::ClientStalled) => {
-                    counters.client_aborts.inc();
-                }
+                Some(failure) if failure.is_clients() => counters.client_aborts.inc(),
                 _ => {}
+            }
+            if let Some(time) = times.queue {
+                counters.queue_time.record(crate::verdicts::millis(time));
             }
             if let Some(time) = times.connect {
                 counters.connect_time.record(crate::verdicts::millis(time));
@@ -490,6 +538,9 @@ impl Connection {
         }
         if let Some(server) = server {
             server.requests.inc();
+            if failure.is_none() && status >= 500 {
+                server.server_errors.inc();
+            }
         }
         if let Some(answered) = meter.answered.get() {
             backend.counters().latency.record(answered - request.received);
@@ -498,6 +549,7 @@ impl Connection {
         let all = self.worker.counters().connections.get();
         self.log(&Record {
             client: self.peer,
+            client_text: self.client_text.with_port(),
             received: request.wall,
             frontend: self.frontend.name(),
             backend: &backend.name,
@@ -514,6 +566,7 @@ impl Connection {
             ],
             retries: attempts.retries,
             redispatched: attempts.redispatched,
+            queued_behind: attempts.queued_behind,
             request: &self.request_line,
         });
     }
@@ -531,6 +584,11 @@ impl Account {
             self.attempts.again(backend, &seat);
         }
     }
+}
+
+/// Whether a request has arrived that tokio has not told of yet.
+fn has_arrived(client: &TcpStream) -> bool {
+    SockRef::from(client).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|n| n > 0)
 }
 
 /// Keeps the first line for the log; an empty one before it is none (RFC 9112 2.2).

@@ -30,7 +30,12 @@ impl Deadline {
 
     /// Moves the deadline to `time` from now.
     pub(crate) fn set(&self, time: Duration) {
-        self.at.set(Instant::now() + time);
+        self.set_at(Instant::now() + time);
+    }
+
+    /// Moves the deadline.
+    pub(crate) fn set_at(&self, at: Instant) {
+        self.at.set(at);
     }
 
     /// Waits for `work`, at most until the deadline, which `work` itself may move meanwhile.

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use super::buffer::{Buffer, Pool};
 use super::deadline::Deadline;
-use super::failure::Failure;
+use super::failure::{Failure, Wait};
+use super::hang_up::hang_up;
 use super::send;
+use super::splice::{Broken, Pipes};
 
 /// Interim responses before a final one; a server that sends more is broken.
 const INTERIM_MAX: u32 = 32;
@@ -29,12 +31,15 @@ pub(crate) struct Exchange<'a> {
     pub(crate) server_timeout: Duration,
     pub(crate) responses: &'a Pool<Buffer>,
     pub(crate) heads: &'a Pool<Vec<u8>>,
+    pub(crate) pipes: &'a Pipes,
     pub(crate) method: Method,
     pub(crate) version: Version,
     /// Whether the request asks to switch to another protocol.
     pub(crate) upgrade: bool,
-    /// Whether the client's connection may serve another request.
-    pub(crate) persistent: bool,
+    /// Whether the client's connection may serve another request: asked when the response's head goes out.
+    pub(crate) persistent: &'a dyn Fn() -> bool,
+    /// Whether a client that ends its side has given up.
+    pub(crate) abort_on_close: bool,
     /// Bytes that the request's body may still have.
     pub(crate) body_allowance: u64,
     pub(crate) meter: &'a Meter,
@@ -68,6 +73,15 @@ enum Side {
     #[default]
     Server,
     Client,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
 }
 
 impl Meter {
@@ -117,13 +131,11 @@ impl Exchange<'_> {
         let (from_server, to_server) = server.split();
         let uploaded = Cell::new(false);
         self.expect(Side::Server);
-        let work = async {
-            let Upload { head, body, input } = upload;
-            let up = self.upload(from_client, to_server, head, body, input, &uploaded);
-            let down = self.download(from_server, to_client, &uploaded);
-            both(up, down).await
-        };
-        match self.deadline.guard(work).await {
+        // Pinned where they are made: these futures are large, and handing one on by value would copy it.
+        let Upload { head, body, input } = upload;
+        let up = pin!(self.upload(from_client, to_server, head, body, input, &uploaded));
+        let down = pin!(self.download(from_server, to_client, &uploaded));
+        match self.deadline.guard(both(up, down)).await {
             Ok(result) => result,
             Err(_) => Err(self.stalled()),
         }
@@ -146,7 +158,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sends the head and the rest of the body. A server that no longer reads is no failure yet: its answer decides.
+    /// Sends the head and the rest of the body, and then fails if the client hangs up. A server that no longer reads is no
+    /// failure yet: its answer decides.
     async fn upload(
         &self,
         mut from: ReadHalf<'_>,
@@ -175,6 +188,17 @@ impl Exchange<'_> {
                 }
                 buffer.consume(step.consumed);
                 if step.consumed == 0 && !step.done {
+                    if buffer.is_empty() {
+                        match self.splice(body, Side::Client, allowance, from.as_ref(), to.as_ref()).await {
+                            Ok(0) => {}
+                            Ok(moved) => {
+                                allowance -= moved;
+                                continue;
+                            }
+                            Err(Broken::Source) => return Err(Failure::ClientReset),
+                            Err(Broken::Target) => return Ok(()),
+                        }
+                    }
                     self.expect(Side::Client);
                     match buffer.fill(&mut from).await {
                         Ok(0) | Err(_) => return Err(Failure::ClientReset),
@@ -183,10 +207,13 @@ impl Exchange<'_> {
                 }
             }
         }
-        self.meter.sent.set(Some(Instant::now()));
-        self.expect(Side::Server);
+        let now = Instant::now();
+        self.meter.sent.set(Some(now));
+        self.meter.waiting.set(Side::Server);
+        self.deadline.set_at(now + self.server_timeout);
         uploaded.set(true);
-        Ok(())
+        hang_up(from.as_ref(), self.abort_on_close).await;
+        Err(if self.meter.started.get() { Failure::ClientReset } else { Failure::ClientLeft(Wait::Response) })
     }
 
     /// Passes the response on.
@@ -240,7 +267,8 @@ impl Exchange<'_> {
         self.meter.unframed.set(stripped || head.body == Body::UntilClose);
         // Without a length the end of the body is the end of the connection. A body that the client has not finished
         // sending leaves the connection in no state for another request.
-        let client_reusable = self.persistent && uploaded.get() && !stripped && head.body != Body::UntilClose;
+        let client_reusable =
+            (self.persistent)() && uploaded.get() && !stripped && head.body != Body::UntilClose;
         self.pass_head(&head, client_reusable, &buffer, &mut head_out);
         buffer.consume(head.len);
 
@@ -254,6 +282,17 @@ impl Exchange<'_> {
                 break;
             }
             if step.consumed == 0 {
+                if buffer.is_empty() {
+                    let spliced =
+                        self.splice(&mut body, Side::Server, u64::MAX, from.as_ref(), to.as_ref()).await;
+                    let moved = spliced.map_err(|broken| match broken {
+                        Broken::Source => Failure::ServerBroke,
+                        Broken::Target => Failure::ClientReset,
+                    })?;
+                    if moved > 0 {
+                        continue;
+                    }
+                }
                 self.expect(Side::Server);
                 match buffer.fill(&mut from).await {
                     Ok(0) => {
@@ -273,6 +312,28 @@ impl Exchange<'_> {
                 && buffer.is_empty(),
             uploaded: uploaded.get(),
         })
+    }
+
+    /// Carries what comes next of a body inside the kernel, if it is long and need not be looked at. How many bytes that
+    /// were; none if it has to be copied, or its source has ended.
+    async fn splice(
+        &self,
+        body: &mut BodyReader,
+        source: Side,
+        most: u64,
+        from: &TcpStream,
+        to: &TcpStream,
+    ) -> Result<u64, Broken> {
+        let bytes = body.next_data_len().map(|bytes| bytes.min(most));
+        let Some((mut pipe, bytes)) = self.pipes.lend(bytes).zip(bytes) else { return Ok(0) };
+        let waits = |for_source| self.expect(if for_source { source } else { source.other() });
+        let moved = |n| match source {
+            Side::Client => self.meter.add_in(n),
+            Side::Server => self.meter.add_out(n),
+        };
+        let carried = pipe.carry(from, to, bytes, waits, moved).await?;
+        body.advance(carried);
+        Ok(carried)
     }
 
     async fn response_head(
@@ -318,14 +379,12 @@ impl Exchange<'_> {
 }
 
 /// Runs the upload and the download at once, until the download ends or the upload fails.
-async fn both(
-    up: impl Future<Output = Result<(), Failure>>,
-    down: impl Future<Output = Result<Ended, Failure>>,
-) -> Result<Ended, Failure> {
-    let mut up = pin!(up);
-    let mut down = pin!(down);
+fn both(
+    mut up: Pin<&mut impl Future<Output = Result<(), Failure>>>,
+    mut down: Pin<&mut impl Future<Output = Result<Ended, Failure>>>,
+) -> impl Future<Output = Result<Ended, Failure>> {
     let mut up_ended = false;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if !up_ended && let Poll::Ready(result) = up.as_mut().poll(cx) {
             up_ended = true;
             if let Err(failure) = result {
@@ -334,5 +393,4 @@ async fn both(
         }
         down.as_mut().poll(cx)
     })
-    .await
 }

@@ -21,6 +21,10 @@ pub(crate) enum Failure {
     ClientStalled,
     /// The client closed, or reset, the connection during the transfer.
     ClientReset,
+    /// The client hung up while its request waited for something.
+    ClientLeft(Wait),
+    /// The request waited for too long for a place at a server, or too many waited already.
+    Queue,
     /// No server is usable, or none is left to try.
     NoServer,
     /// This host lacks descriptors, memory or local ports for a connection to a server.
@@ -43,6 +47,17 @@ pub(crate) enum Failure {
     ServerStalled,
 }
 
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// A place at a server.
+    Queue,
+    /// A connection to a server.
+    Connection,
+    /// The server's response.
+    Response,
+}
+
 impl Failure {
     /// The status to answer with, as long as nothing has been sent to the client; none where nobody listens any more.
     pub(crate) fn status(self) -> Option<u16> {
@@ -51,8 +66,8 @@ impl Failure {
             Self::RequestBody(_) => Some(400),
             Self::RequestTooLong => Some(413),
             Self::RequestTimeout | Self::ClientStalled => Some(408),
-            Self::ClientClosed | Self::ClientReset => None,
-            Self::NoServer | Self::Shortage | Self::Connect | Self::ConnectTimeout => Some(503),
+            Self::ClientClosed | Self::ClientReset | Self::ClientLeft(_) => None,
+            Self::Queue | Self::NoServer | Self::Shortage | Self::Connect | Self::ConnectTimeout => Some(503),
             Self::Unanswered | Self::ServerClosed | Self::Response(_) | Self::ServerBroke => Some(502),
             Self::ServerTimeout | Self::ServerStalled => Some(504),
         }
@@ -66,6 +81,10 @@ impl Failure {
             Self::ClientClosed => Termination::CLIENT_IN_REQUEST,
             Self::ClientStalled => Termination::CLIENT_TIMEOUT_IN_DATA,
             Self::ClientReset => Termination::CLIENT_IN_DATA,
+            Self::ClientLeft(Wait::Queue) => Termination::CLIENT_IN_QUEUE,
+            Self::ClientLeft(Wait::Connection) => Termination::CLIENT_IN_CONNECT,
+            Self::ClientLeft(Wait::Response) => Termination::CLIENT_IN_HEAD,
+            Self::Queue => Termination::TIMEOUT_IN_QUEUE,
             Self::NoServer | Self::Connect => Termination::SERVER_IN_CONNECT,
             Self::Shortage => Termination::SHORTAGE_IN_CONNECT,
             Self::ConnectTimeout => Termination::SERVER_TIMEOUT_IN_CONNECT,
@@ -86,6 +105,11 @@ impl Failure {
             Self::RequestTimeout => Some("head_timeout"),
             _ => None,
         }
+    }
+
+    /// Whether the client did not wait for the end.
+    pub(crate) fn is_clients(self) -> bool {
+        matches!(self, Self::ClientClosed | Self::ClientReset | Self::ClientStalled | Self::ClientLeft(_))
     }
 
     /// Whether the server is to blame for a response that did not arrive as it should.

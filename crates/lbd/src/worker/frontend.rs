@@ -9,6 +9,7 @@ use http1::{ForwardedFor, Limits};
 
 use super::service::Backend;
 use crate::counters::{FrontendCounters, PerWorker};
+use crate::limits::Places;
 use crate::routing;
 
 /// A frontend, as one worker serves it. Connections hold on to it across reloads.
@@ -19,6 +20,8 @@ pub(crate) struct Frontend {
     backend: RefCell<Rc<Backend>>,
     retired: Cell<bool>,
     counters: Arc<PerWorker<FrontendCounters>>,
+    /// Its client connections, where they are limited.
+    places: RefCell<Option<Arc<Places>>>,
     worker: usize,
 }
 
@@ -61,6 +64,7 @@ impl Frontend {
             backend: RefCell::new(backend),
             retired: Cell::new(false),
             counters: routing.counters.clone(),
+            places: RefCell::new(routing.places.clone()),
             worker,
         }
     }
@@ -68,7 +72,12 @@ impl Frontend {
     /// Takes the frontend as it is now. Requests in flight keep what they began with.
     pub(crate) fn adopt(&self, routing: &routing::Frontend, backend: Rc<Backend>) {
         self.rules.set(Rules::of(&routing.config));
+        self.places.replace(routing.places.clone());
         *self.backend.borrow_mut() = backend;
+    }
+
+    pub(crate) fn places(&self) -> Option<Arc<Places>> {
+        self.places.borrow().clone()
     }
 
     /// The frontend is gone from the configuration: its connections end after the request in flight.

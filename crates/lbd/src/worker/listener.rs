@@ -1,8 +1,10 @@
 //! Accepting connections.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::Worker;
 use super::connection::{Connection, Presence};
 use super::frontend::Frontend;
+use crate::limits::Admission;
 use crate::listen;
 
 /// How long accepting pauses when the system has no descriptor or memory left: the backlog waits meanwhile.
@@ -21,6 +24,7 @@ const HANDSHAKES: Duration = Duration::from_millis(20);
 
 /// A listening socket and the task that accepts from it.
 pub(super) struct Listener {
+    door: Rc<Door>,
     /// Whose connections arrive here.
     frontend: Rc<RefCell<Rc<Frontend>>>,
     close: oneshot::Sender<()>,
@@ -34,11 +38,13 @@ impl Listener {
         listener: std::net::TcpListener,
     ) -> std::io::Result<(SocketAddr, Self)> {
         let address = listener.local_addr()?;
-        let listener = TcpListener::from_std(listener)?;
+        let socket = TcpListener::from_std(listener)?;
+        let door = Rc::new(Door { socket, address, was_held: Cell::new(false) });
         let (close, closed) = oneshot::channel();
         let frontend = Rc::new(RefCell::new(frontend));
-        let task = tokio::task::spawn_local(accept_all(worker.clone(), frontend.clone(), listener, closed));
-        Ok((address, Self { frontend, close, task }))
+        let task =
+            tokio::task::spawn_local(accept_all(worker.clone(), frontend.clone(), door.clone(), closed));
+        Ok((address, Self { door, frontend, close, task }))
     }
 
     /// Connections belong to another frontend from now on.
@@ -46,9 +52,21 @@ impl Listener {
         *self.frontend.borrow_mut() = frontend;
     }
 
+    /// New SYNs are left to whoever listens next; connections that had arrived before go on being accepted.
+    pub(super) fn hold(&self) {
+        self.door.hold();
+    }
+
+    /// Takes new connections again.
+    pub(super) fn resume(&self) {
+        self.door.resume();
+    }
+
     /// Stops accepting without refusing anybody: new SYNs are left to whoever listens next, and connections that had
     /// arrived before are accepted.
     pub(super) async fn close(self) {
+        // The task's own handle is then the last: the socket closes with it.
+        drop(self.door);
         let _ = self.close.send(());
         let _ = self.task.await;
     }
@@ -57,33 +75,106 @@ impl Listener {
 async fn accept_all(
     worker: Rc<Worker>,
     frontend: Rc<RefCell<Rc<Frontend>>>,
-    listener: TcpListener,
+    door: Rc<Door>,
     mut closed: oneshot::Receiver<()>,
 ) {
     loop {
-        let full = worker.connections.borrow().len() >= worker.connections_max;
         tokio::select! {
             biased;
             _ = &mut closed => break,
-            () = worker.ended.notified(), if full => {}
-            accepted = listener.accept(), if !full => match accepted {
+            accepted = admit(&worker, &frontend, &door) => match accepted {
                 Ok((client, peer)) => serve(&worker, &frontend.borrow(), client, peer),
                 Err(error) => pause(&error).await,
             },
         }
     }
-    if let Err(error) = listen::hold_new_connections(&listener) {
-        tracing::warn!(%error, "clients that connect during the stop may be refused");
-    }
+    door.hold();
     let last = async {
         loop {
-            match listener.accept().await {
+            match door.accept().await {
                 Ok((client, peer)) => serve(&worker, &frontend.borrow(), client, peer),
                 Err(error) => pause(&error).await,
             }
         }
     };
     let _ = tokio::time::timeout(HANDSHAKES, last).await;
+}
+
+/// Accepts the next connection once the limits leave room for it. Until then clients wait in the backlog.
+async fn admit(
+    worker: &Worker,
+    frontend: &RefCell<Rc<Frontend>>,
+    door: &Door,
+) -> std::io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        if worker.is_full() {
+            worker.ended.notified().await;
+            continue;
+        }
+        let full = || {
+            let limits = [worker.places(), frontend.borrow().places()];
+            limits.into_iter().flatten().find(|places| places.is_full())
+        };
+        match full() {
+            Some(full) => full.room().await,
+            // Another worker may have taken the last place while this one waited for a client.
+            None => {
+                if let Some(accepted) = door.accept_unless(|| full().is_some()).await {
+                    return accepted;
+                }
+            }
+        }
+    }
+}
+
+/// A listening socket that can let clients wait.
+struct Door {
+    socket: TcpListener,
+    address: SocketAddr,
+    /// Whether it ever ignored SYNs: what is accepted since then may have inherited that.
+    was_held: Cell<bool>,
+}
+
+impl Door {
+    fn hold(&self) {
+        self.was_held.set(true);
+        if let Err(error) = listen::hold_new_connections(&self.socket, self.address) {
+            tracing::warn!(%error, "clients that connect during the stop may be refused");
+        }
+    }
+
+    fn resume(&self) {
+        if let Err(error) = listen::take_packets(&self.socket, self.address) {
+            tracing::error!(%error, "a listener cannot take new connections again");
+        }
+    }
+
+    async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+        self.take(self.socket.accept().await)
+    }
+
+    /// Waits for a client, and accepts it unless `full` says no by then.
+    async fn accept_unless(
+        &self,
+        full: impl Fn() -> bool,
+    ) -> Option<std::io::Result<(TcpStream, SocketAddr)>> {
+        let accepted = poll_fn(|cx| match full() {
+            true => Poll::Ready(None),
+            false => self.socket.poll_accept(cx).map(Some),
+        });
+        accepted.await.map(|accepted| self.take(accepted))
+    }
+
+    fn take(
+        &self,
+        accepted: std::io::Result<(TcpStream, SocketAddr)>,
+    ) -> std::io::Result<(TcpStream, SocketAddr)> {
+        let (client, peer) = accepted?;
+        if self.was_held.get() {
+            listen::take_packets(&client, self.address)?;
+        }
+        Ok((client, peer))
+    }
 }
 
 /// Errors of a connection that was given up before it was accepted concern nobody; those of the system are waited out.
@@ -101,6 +192,7 @@ async fn pause(error: &std::io::Error) {
 
 fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, client: TcpStream, peer: SocketAddr) {
     let presence = Rc::new(Presence::new(frontend.clone()));
+    worker.counters().awaited.up();
     let id = worker.next_connection.get();
     worker.next_connection.set(id.wrapping_add(1));
     worker.connections.borrow_mut().insert(id, presence.clone());
@@ -108,13 +200,19 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, client: TcpStream, peer: 
     frontend.counters().accepted.inc();
     frontend.counters().connections.up();
 
-    let connection = Connection::new(worker.clone(), frontend.clone(), presence, client, peer);
+    let limits = [worker.places(), frontend.places()];
+    let mut admission = Admission::ask(limits.into_iter().flatten());
+    let connection = Connection::new(worker.clone(), frontend.clone(), presence.clone(), client, peer);
     let (worker, frontend) = (worker.clone(), frontend.clone());
-    tokio::task::spawn_local(async move {
+    // Boxed, as tokio moves a task's future four times between its start and its end, and this one has some kilobytes.
+    tokio::task::spawn_local(Box::pin(async move {
+        admission.complete().await;
         connection.serve().await;
+        drop(admission);
+        presence.let_go(worker.counters());
         worker.connections.borrow_mut().remove(&id);
         worker.counters().connections.set(worker.connections.borrow().len() as u64);
         frontend.counters().connections.down();
         worker.ended.notify_waiters();
-    });
+    }));
 }

@@ -7,16 +7,20 @@
 //! - one a client connection: see `connection.rs`.
 
 mod buffer;
+mod client_text;
 mod clock;
+mod coalesce;
 mod connect;
 mod connection;
 mod deadline;
 mod exchange;
 mod failure;
 mod frontend;
+mod hang_up;
 mod listener;
 mod send;
 mod service;
+mod splice;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
@@ -27,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http1::ResponseLimits;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -36,8 +41,11 @@ use self::connection::Presence;
 use self::frontend::Frontend;
 use self::listener::Listener;
 use self::service::Backend;
+use self::splice::Pipes;
 use crate::access_log::{AccessLog, Sink};
 use crate::counters::{PerWorker, WorkerCounters};
+use crate::descriptors::Descriptors;
+use crate::limits::Places;
 use crate::routing::Routing;
 
 /// How often a worker shows that it lives. Its pools and its log are looked after as often.
@@ -78,6 +86,13 @@ pub enum Command {
         /// Answered when it is closed.
         done: oneshot::Sender<()>,
     },
+    /// Hold new connections, close idle ones, and close the others after the request in flight.
+    Hold {
+        /// Answered when new connections are held.
+        done: oneshot::Sender<()>,
+    },
+    /// Take new connections again, and keep them open between requests.
+    Resume,
     /// Take no new connections, finish what is in flight, and answer when nothing is left.
     Stop {
         /// Answered when the last connection has ended.
@@ -100,8 +115,10 @@ pub struct Setup {
     pub commands: mpsc::Receiver<Command>,
     /// Where its access log goes.
     pub log: Sink,
-    /// Client connections that it may hold.
-    pub connections_max: usize,
+    /// What it may open, with all others.
+    pub descriptors: Descriptors,
+    /// Whether it gathers events under load.
+    pub coalesce: bool,
 }
 
 /// What the tasks of one worker share.
@@ -113,12 +130,16 @@ struct Worker {
     requests: Pool<Buffer>,
     responses: Pool<Buffer>,
     heads: Pool<Vec<u8>>,
+    pipes: Pipes,
     log: RefCell<AccessLog>,
-    stopping: Cell<bool>,
+    /// Whether clients are to go elsewhere with their next request.
+    leaving: Cell<bool>,
     frontends: RefCell<HashMap<String, Rc<Frontend>>>,
     backends: RefCell<HashMap<String, Rc<Backend>>>,
     connections: RefCell<HashMap<u64, Rc<Presence>>>,
-    connections_max: usize,
+    descriptors: Descriptors,
+    /// The client connections of all workers, where a limit is configured.
+    places: RefCell<Option<Arc<Places>>>,
     /// Told when a connection ends.
     ended: Notify,
     next_connection: Cell<u64>,
@@ -129,15 +150,28 @@ impl Worker {
         self.counters.of(self.id)
     }
 
-    fn is_stopping(&self) -> bool {
-        self.stopping.get()
+    fn is_leaving(&self) -> bool {
+        self.leaving.get()
     }
 
     fn frontend(&self, name: &str) -> Option<Rc<Frontend>> {
         self.frontends.borrow().get(name).cloned()
     }
 
+    fn places(&self) -> Option<Arc<Places>> {
+        self.places.borrow().clone()
+    }
+
+    /// Whether it has its part of the connections that the descriptors are enough for.
+    fn is_full(&self) -> bool {
+        self.places.borrow().is_none() && self.connections.borrow().len() as u64 >= self.descriptors.share()
+    }
+
     fn adopt(&self, routing: &Routing) {
+        self.places.replace(routing.connections.clone());
+        self.pipes.limit_to(self.descriptors.pipes(routing.maxconn));
+        // Whoever waits for another limit than the one in force looks again.
+        self.ended.notify_waiters();
         let mut backends = self.backends.borrow_mut();
         let mut frontends = self.frontends.borrow_mut();
         for backend in &routing.backends {
@@ -173,8 +207,9 @@ impl Worker {
         self.wake_idle();
     }
 
-    /// Closes idle connections to servers, all of them.
+    /// Gives back all descriptors that nobody uses: idle connections to servers, and pipes.
     fn forget_idle(&self) {
+        self.pipes.forget_free();
         for backend in self.backends.borrow().values() {
             backend.forget_idle();
         }
@@ -182,9 +217,9 @@ impl Worker {
 
     /// Idle connections look around: whether they are still wanted.
     fn wake_idle(&self) {
-        let retiring = self.stopping.get();
+        let leaving = self.leaving.get();
         for presence in self.connections.borrow().values() {
-            if retiring || presence.belongs_to_retired() {
+            if leaving || presence.belongs_to_retired() {
                 presence.wake();
             }
         }
@@ -207,13 +242,16 @@ impl Worker {
 /// # Errors
 /// When the runtime cannot be built.
 pub fn run(setup: Setup) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, work(setup));
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    if setup.coalesce {
+        coalesce::coalesce(&mut builder);
+    }
+    builder.enable_all().build_local(LocalOptions::default())?.block_on(work(setup));
     Ok(())
 }
 
 async fn work(setup: Setup) {
-    let Setup { id, start, counters, mut routing, mut commands, log, connections_max } = setup;
+    let Setup { id, start, counters, mut routing, mut commands, log, descriptors, coalesce: _ } = setup;
     let worker = Rc::new(Worker {
         id,
         clock: Clock::new(start),
@@ -221,12 +259,14 @@ async fn work(setup: Setup) {
         requests: Pool::new(REQUEST_BUFFER, POOLED),
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
         heads: Pool::new(HEAD_BUFFER, POOLED),
+        pipes: Pipes::default(),
         log: RefCell::new(AccessLog::new(log)),
-        stopping: Cell::new(false),
+        leaving: Cell::new(false),
         frontends: RefCell::default(),
         backends: RefCell::default(),
         connections: RefCell::default(),
-        connections_max,
+        descriptors,
+        places: RefCell::default(),
         ended: Notify::new(),
         next_connection: Cell::new(0),
     });
@@ -256,6 +296,9 @@ async fn work(setup: Setup) {
                     if let Some(frontend) = worker.frontend(&frontend) {
                         match Listener::start(&worker, frontend, listener) {
                             Ok((address, listener)) => {
+                                if worker.is_leaving() {
+                                    listener.hold();
+                                }
                                 listeners.insert(address, listener);
                             }
                             Err(error) => tracing::error!(worker = id, %error, "cannot listen"),
@@ -275,13 +318,25 @@ async fn work(setup: Setup) {
                     // The control thread may have lost its patience.
                     let _ = done.send(());
                 }
+                Some(Command::Hold { done }) => {
+                    worker.leaving.set(true);
+                    listeners.values().for_each(Listener::hold);
+                    worker.wake_idle();
+                    // The control thread may have lost its patience.
+                    let _ = done.send(());
+                }
+                Some(Command::Resume) => {
+                    if worker.leaving.replace(false) {
+                        listeners.values().for_each(Listener::resume);
+                    }
+                }
                 Some(Command::Stop { done }) => break Some(done),
                 None => break None,
             },
         }
     };
 
-    worker.stopping.set(true);
+    worker.leaving.set(true);
     worker.wake_idle();
     for (_, listener) in listeners.drain() {
         listener.close().await;

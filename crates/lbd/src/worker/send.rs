@@ -9,8 +9,8 @@ use tokio::io::AsyncWrite;
 /// Body bytes up to here are copied behind the head: cheaper than a second vector entry.
 const COPIED: usize = 4096;
 
-/// Writes `head` and then `body`, completely. `head` is left empty. `moved` is called after each write: whoever takes bytes
-/// slowly is not stalled.
+/// Writes `head` and then `body`, completely. `head` is left empty. `moved` is called after each write that leaves
+/// some: whoever takes bytes slowly is not stalled.
 pub(crate) async fn head_and_body<W: AsyncWrite + Unpin>(
     to: &mut W,
     head: &mut Vec<u8>,
@@ -33,13 +33,15 @@ pub(crate) async fn head_and_body<W: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Writes `bytes`, completely. `moved` is called after each write.
+/// Writes `bytes`, completely. `moved` is called after each write that leaves some.
 pub(crate) async fn all<W: AsyncWrite + Unpin>(to: &mut W, bytes: &[u8], moved: impl Fn()) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = some(poll_fn(|cx| Pin::new(&mut *to).poll_write(cx, rest)).await?)?;
         rest = &rest[written..];
-        moved();
+        if !rest.is_empty() {
+            moved();
+        }
     }
     Ok(())
 }

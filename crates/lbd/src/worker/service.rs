@@ -1,21 +1,27 @@
 //! A worker's own side of a backend: whom to choose, the idle connections to each server, and what is counted.
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balancer, RetryBudget, ServerId, Tried};
+use balance::{Balancer, RetryBudget, ServerId, Tried, Unpicked};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::clock::Clock;
 use crate::counters::{PerWorker, ServiceCounters};
+use crate::limits::{Place, Places, Queue};
 use crate::routing::{self, BackendRules};
 
 /// Idle connections kept for each server.
 const IDLE_MAX: usize = 1024;
+/// What was used so shortly ago is not about to be closed for having been idle.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A backend, as one worker uses it.
 #[derive(Debug)]
@@ -25,8 +31,19 @@ pub(crate) struct Backend {
     balancer: RefCell<Balancer>,
     budget: RefCell<RetryBudget>,
     servers: RefCell<Vec<Rc<Server>>>,
+    /// Who waits for a place at a server, if any server is limited.
+    queue: RefCell<Option<Arc<Queue>>>,
     counters: Counted,
     clock: Clock,
+}
+
+/// Why no server was chosen.
+#[derive(Debug)]
+pub(crate) enum Unchosen {
+    /// None is usable.
+    NoneUsable,
+    /// Those that would do are full, or others wait already.
+    Wait(Arc<Queue>),
 }
 
 /// A server, as one worker uses it.
@@ -36,6 +53,8 @@ pub(crate) struct Server {
     address: Cell<Option<SocketAddr>>,
     /// Whether it takes new requests, and so connections to keep for them.
     usable: Cell<bool>,
+    /// The requests there, of all workers, if they are limited.
+    places: RefCell<Option<Arc<Places>>>,
     idle: RefCell<Vec<Idle>>,
     counters: Counted,
 }
@@ -45,6 +64,39 @@ pub(crate) struct Server {
 pub(crate) struct ServerConnection {
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
+}
+
+/// Which idle connections will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// Any: the request may be repeated if it meets the connection's end.
+    Any,
+    /// Only one that was at work a moment ago, and lives by the kernel's word: the request cannot be repeated.
+    Fresh,
+    /// None.
+    Never,
+}
+
+impl Reuse {
+    fn allows(self, idle: &Idle) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Fresh => idle.since.elapsed() < FRESH,
+            Self::Never => false,
+        }
+    }
+
+    /// A connection that was closed, or that received bytes nobody asked for, is readable, and of no use.
+    fn finds_alive(self, stream: &TcpStream) -> bool {
+        let nothing =
+            |result: io::Result<usize>| result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        match self {
+            // Asks tokio, which knows what was so when it last looked.
+            Self::Any => nothing(stream.try_read(&mut [0])),
+            Self::Fresh => nothing(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])),
+            Self::Never => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -77,6 +129,7 @@ impl Backend {
             balancer: RefCell::new(Balancer::new(routing.view.clone(), seed)),
             budget: RefCell::new(RetryBudget::new(routing.rules.retry_budget, clock.tick())),
             servers: RefCell::default(),
+            queue: RefCell::default(),
             counters: counted(&routing.counters),
             clock,
         };
@@ -106,6 +159,7 @@ impl Backend {
                     name: view.name.as_str().into(),
                     address: Cell::new(view.address),
                     usable: Cell::new(view.is_usable()),
+                    places: RefCell::default(),
                     idle: RefCell::default(),
                     counters: Counted { all: all.clone(), worker: self.counters.worker },
                 })
@@ -121,6 +175,14 @@ impl Backend {
         for gone in before.iter().filter(|old| !servers.iter().any(|server| Rc::ptr_eq(old, server))) {
             gone.usable.set(false);
             gone.forget_idle();
+        }
+        for (place, server) in servers.iter().enumerate() {
+            let places = routing.limits.as_ref().and_then(|limits| limits.places.get(place)?.clone());
+            server.places.replace(places);
+        }
+        let queue = routing.limits.as_ref().map(|limits| limits.queue.clone());
+        if let Some(before) = self.queue.replace(queue) {
+            before.look_again();
         }
     }
 
@@ -139,18 +201,69 @@ impl Backend {
 
     /// Whether another retry is within the budget.
     pub(crate) fn spend_retry(&self) -> bool {
-        self.budget.borrow_mut().spend(self.clock.tick())
+        let allowed = self.budget.borrow_mut().spend(self.clock.tick());
+        if !allowed {
+            self.counters.retries_refused.inc();
+        }
+        allowed
     }
 
     /// The server for a client's request, and its seat there.
-    pub(crate) fn choose(self: &Rc<Self>, client: IpAddr, tried: &Tried) -> Option<Seat> {
-        let mut balancer = self.balancer.borrow_mut();
-        let id = balancer.pick(client, tried, self.clock.tick())?;
-        let server = self.servers.borrow().get(balancer.index_of(id)?)?.clone();
-        balancer.begin(id);
+    pub(crate) fn choose(self: &Rc<Self>, client: IpAddr, tried: &Tried) -> Result<Seat, Unchosen> {
+        let Some(queue) = self.queue.borrow().clone() else {
+            let picked = self.balancer.borrow_mut().pick(client, tried, self.clock.tick());
+            return picked.and_then(|id| self.seat(id, None)).ok_or(Unchosen::NoneUsable);
+        };
+        if queue.waiting() > 0 {
+            return Err(Unchosen::Wait(queue));
+        }
+        self.choose_in_turn(client, tried).map_err(|unpicked| match unpicked {
+            Unpicked::NoneUsable => Unchosen::NoneUsable,
+            Unpicked::AllFull => Unchosen::Wait(queue),
+        })
+    }
+
+    /// The same for the first of those that wait.
+    pub(crate) fn choose_in_turn(self: &Rc<Self>, client: IpAddr, tried: &Tried) -> Result<Seat, Unpicked> {
+        let mut full = self.full_servers();
+        loop {
+            let picked =
+                self.balancer.borrow_mut().pick_below_limits(client, tried, &full, self.clock.tick());
+            let id = picked?;
+            let places = self.server(id).and_then(|server| server.places.borrow().clone());
+            let place = places.as_ref().map(Places::take);
+            match place {
+                // Another worker was quicker.
+                Some(None) => full.insert(id),
+                place => return self.seat(id, place.flatten()).ok_or(Unpicked::NoneUsable),
+            }
+        }
+    }
+
+    fn full_servers(&self) -> Tried {
+        let balancer = self.balancer.borrow();
+        let mut full = Tried::default();
+        for (place, server) in self.servers.borrow().iter().enumerate() {
+            if server.places.borrow().as_ref().is_some_and(|places| places.is_full())
+                && let Some(id) = balancer.id_at(place)
+            {
+                full.insert(id);
+            }
+        }
+        full
+    }
+
+    fn server(&self, id: ServerId) -> Option<Rc<Server>> {
+        let place = self.balancer.borrow().index_of(id)?;
+        self.servers.borrow().get(place).cloned()
+    }
+
+    fn seat(self: &Rc<Self>, id: ServerId, place: Option<Place>) -> Option<Seat> {
+        let server = self.server(id)?;
+        self.balancer.borrow_mut().begin(id);
         server.counters.chosen.inc();
         server.counters.in_flight.up();
-        Some(Seat { backend: self.clone(), server, id })
+        Some(Seat { backend: self.clone(), server, id, place: RefCell::new(place) })
     }
 
     /// Closes all idle connections.
@@ -179,15 +292,14 @@ impl Server {
     }
 
     /// An idle connection that still lives, the most recently used first.
-    pub(crate) fn reuse(&self) -> Option<ServerConnection> {
+    pub(crate) fn reuse(&self, reuse: Reuse) -> Option<ServerConnection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { connection, .. }) = idle.pop() {
+        while idle.last().is_some_and(|last| reuse.allows(last))
+            && let Some(Idle { connection, .. }) = idle.pop()
+        {
             self.counters.idle.set(idle.len() as u64);
-            // Asks tokio, not the kernel: only a connection that was closed, or that received bytes nobody asked for, is
-            // readable, and then it is of no use.
-            match connection.stream.try_read(&mut [0]) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Some(connection),
-                _ => {}
+            if reuse.finds_alive(&connection.stream) {
+                return Some(connection);
             }
         }
         None
@@ -234,6 +346,8 @@ pub(crate) struct Seat {
     backend: Rc<Backend>,
     pub(crate) server: Rc<Server>,
     pub(crate) id: ServerId,
+    /// Where the server's requests are limited.
+    place: RefCell<Option<Place>>,
 }
 
 impl Seat {
@@ -247,6 +361,12 @@ impl Seat {
         self.server.counters.connect_errors.inc();
         self.backend.counters.connect_errors.inc();
         self.backend.balancer.borrow_mut().failed(self.id, self.backend.clock.tick());
+        self.leave();
+    }
+
+    /// The server has no more to do for this request: another one may have its place.
+    pub(crate) fn leave(&self) {
+        self.place.take();
     }
 }
 

@@ -7,12 +7,9 @@ pub mod families;
 
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use wire::{Info, StatRow};
+use wire::{Histogram, Info, StatRow};
 
 use super::HealthdLink;
-use families::FAMILIES;
 
 /// Everything that is measured, at one moment.
 #[derive(Clone, Debug)]
@@ -31,6 +28,12 @@ pub struct Sample {
     pub workers: u64,
     /// Since the slowest worker's last tick.
     pub tick_age: Duration,
+    /// Client connections.
+    pub connections: u64,
+    /// Client connections that there may be at once.
+    pub maxconn: u64,
+    /// Descriptors that lbd may have open.
+    pub descriptors: u64,
     /// Access log lines dropped because their reader was too slow.
     pub log_dropped: u64,
     /// Requests that lbd refused, by reason.
@@ -42,54 +45,8 @@ pub struct Sample {
 pub struct BackendLatency {
     /// The backend.
     pub backend: String,
-    /// The upper bounds of the buckets, ascending.
-    pub bounds: &'static [Duration],
-    /// Responses in each bucket alone (not cumulative); one more than `bounds`, for those beyond the last.
-    pub counts: Vec<u64>,
-    /// The sum of all times.
-    pub sum: Duration,
-}
-
-/// The metric families of a sample, for the text encoder. Families without a value are left out.
-pub fn gather(sample: &Sample) -> Vec<MetricFamily> {
-    FAMILIES
-        .iter()
-        .map(|family| family.collect(sample))
-        .filter(|family| !family.get_metric().is_empty())
-        .collect()
-}
-
-/// A collector that takes a sample at each scrape.
-pub struct SampleCollector<F> {
-    sample: F,
-    descriptions: Vec<Desc>,
-}
-
-impl<F: Fn() -> Sample + Send + Sync> SampleCollector<F> {
-    /// A collector of what `sample` measures.
-    ///
-    /// # Errors
-    /// If a family's name is no metric name; a test keeps that from happening.
-    pub fn new(sample: F) -> prometheus::Result<Self> {
-        let descriptions = FAMILIES
-            .iter()
-            .map(|family| {
-                let labels = family.labels().iter().map(|label| (*label).to_owned()).collect();
-                Desc::new(family.name.into(), family.help.into(), labels, Default::default())
-            })
-            .collect::<prometheus::Result<_>>()?;
-        Ok(Self { sample, descriptions })
-    }
-}
-
-impl<F: Fn() -> Sample + Send + Sync> Collector for SampleCollector<F> {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        gather(&(self.sample)())
-    }
+    /// Its responses by how long they took.
+    pub times: Histogram,
 }
 
 #[cfg(test)]

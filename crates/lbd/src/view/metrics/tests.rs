@@ -1,14 +1,15 @@
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use daemon::families::{Scrape, gather, table};
 use prometheus::{Registry, TextEncoder};
 
+use super::families::FAMILIES;
 use super::*;
 use crate::view::sample;
 
 fn exposition(sample: &Sample) -> String {
-    TextEncoder::new().encode_to_string(&gather(sample)).unwrap()
+    TextEncoder::new().encode_to_string(&gather(FAMILIES, sample)).unwrap()
 }
 
 #[test]
@@ -19,18 +20,18 @@ fn the_whole_exposition() {
 #[test]
 fn every_family_is_emitted() {
     let emitted: Vec<String> =
-        gather(&sample::measured()).iter().map(|family| family.name().to_owned()).collect();
+        gather(FAMILIES, &sample::measured()).iter().map(|family| family.name().to_owned()).collect();
     let declared: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
     assert_eq!(emitted, declared);
-    assert_eq!(daemon::metrics::misnamed(&gather(&sample::measured())), [""; 0]);
+    assert_eq!(daemon::metrics::misnamed(&gather(FAMILIES, &sample::measured())), [""; 0]);
 }
 
 #[test]
 fn labels_are_those_declared() {
-    for (family, emitted) in FAMILIES.iter().zip(gather(&sample::measured())) {
+    for (family, emitted) in FAMILIES.iter().zip(gather(FAMILIES, &sample::measured())) {
         for metric in emitted.get_metric() {
             let labels: Vec<&str> = metric.get_label().iter().map(|label| label.name()).collect();
-            assert_eq!(labels, family.labels(), "{}", family.name);
+            assert_eq!(labels, family.labels, "{}", family.name);
         }
     }
 }
@@ -38,7 +39,7 @@ fn labels_are_those_declared() {
 #[test]
 fn a_registry_accepts_the_collector() {
     let registry = Registry::new();
-    registry.register(Box::new(SampleCollector::new(sample::measured).unwrap())).unwrap();
+    registry.register(Box::new(Scrape::new(FAMILIES, sample::measured).unwrap())).unwrap();
     assert_eq!(registry.gather().len(), FAMILIES.len());
 }
 
@@ -74,12 +75,7 @@ fn promtool_finds_nothing_to_object_to() {
 /// docs/metrics.md has exactly the lines that this test makes of the families, in its section on lbd.
 #[test]
 fn every_family_is_documented() {
-    let mut wanted = String::from("| name | kind | labels | meaning |\n|---|---|---|---|\n");
-    for family in FAMILIES {
-        let labels: Vec<String> = family.labels().iter().map(|label| format!("`{label}`")).collect();
-        let (name, kind, labels, help) = (family.name, family.kind(), labels.join(" "), family.help);
-        writeln!(wanted, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
-    }
+    let wanted = table(FAMILIES);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
     let document = std::fs::read_to_string(path).unwrap();
     let section = document.split("\n## ").find(|section| section.starts_with("lbd\n")).unwrap_or_default();

@@ -1,0 +1,183 @@
+//! Which servers have just come up, and how much of their share they get.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use balance::{AdminState, Health, ServerView, Throttle};
+
+/// A share grows in so many steps: each gives the workers another routing.
+const STEPS: u128 = 20;
+
+/// The servers of all backends: which were in service when last looked at, and since when those that warm up are.
+#[derive(Debug, Default)]
+pub struct Warmups(HashMap<String, HashMap<String, Stand>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Stand {
+    in_service: bool,
+    warming: Option<Warming>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Warming {
+    since: Instant,
+    takes: Duration,
+    /// What the routing says.
+    shown: Throttle,
+}
+
+impl Warming {
+    /// How much of its share a server gets; none when it is warm.
+    fn throttle(&self, now: Instant) -> Option<Throttle> {
+        let elapsed = now.saturating_duration_since(self.since).as_millis();
+        let step = elapsed * STEPS / self.takes.as_millis().max(1);
+        let per_cent = (step + 1) * 100 / STEPS;
+        u8::try_from(per_cent).ok().filter(|per_cent| *per_cent <= 100).map(Throttle::per_cent)
+    }
+}
+
+impl Warmups {
+    /// Looks at a backend's servers, each with the time that it takes, and throttles those that warm up.
+    ///
+    /// A server warms up that was out of service when last looked at, unless `starting`. Where no other server has its full
+    /// share none is throttled: the requests have to go somewhere.
+    pub fn apply(
+        &mut self,
+        backend: &str,
+        servers: &mut [ServerView],
+        takes: impl Iterator<Item = Option<Duration>>,
+        starting: bool,
+        now: Instant,
+    ) {
+        let before = self.0.remove(backend).unwrap_or_default();
+        let mut stands = HashMap::with_capacity(servers.len());
+        for (server, takes) in servers.iter().zip(takes) {
+            let in_service = is_in_service(server);
+            let old = before.get(&server.name);
+            let has_come = !starting && old.is_some_and(|old| !old.in_service);
+            let warming = match (in_service, takes) {
+                (true, Some(takes)) if has_come => Some(Warming { since: now, takes, shown: Throttle::NONE }),
+                (true, Some(takes)) => {
+                    old.and_then(|old| old.warming).map(|warming| Warming { takes, ..warming })
+                }
+                _ => None,
+            };
+            let warming =
+                warming.and_then(|warming| Some(Warming { shown: warming.throttle(now)?, ..warming }));
+            stands.insert(server.name.clone(), Stand { in_service, warming });
+        }
+        let is_warm = |stand: &Stand| stand.in_service && stand.warming.is_none();
+        if !stands.values().any(is_warm) {
+            stands.values_mut().for_each(|stand| stand.warming = None);
+        }
+        for server in servers {
+            let warming = stands.get(&server.name).and_then(|stand| stand.warming);
+            server.throttle = warming.map_or(Throttle::NONE, |warming| warming.shown);
+        }
+        self.0.insert(backend.to_owned(), stands);
+    }
+
+    /// Forgets the backends that are gone.
+    pub fn retain(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.0.retain(|backend, _| is_known(backend));
+    }
+
+    /// Whether a server is to get another share than the routing says.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let warming = self.0.values().flat_map(HashMap::values).filter_map(|stand| stand.warming);
+        warming.into_iter().any(|warming| warming.throttle(now) != Some(warming.shown))
+    }
+}
+
+/// A weight of zero is another matter: whoever changes it decides about the share.
+fn is_in_service(server: &ServerView) -> bool {
+    server.address.is_some() && server.admin == AdminState::Ready && server.health != Health::Down
+}
+
+#[cfg(test)]
+mod tests {
+    use balance::Weight;
+
+    use super::*;
+
+    struct Bench {
+        warmups: Warmups,
+        start: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { warmups: Warmups::default(), start: Instant::now() }
+        }
+
+        /// The per cent of each server, whose health and state is this.
+        fn at<const N: usize>(
+            &mut self,
+            seconds: u64,
+            servers: [(Health, AdminState); N],
+            starting: bool,
+        ) -> [u8; N] {
+            let mut servers: Vec<ServerView> = servers
+                .into_iter()
+                .enumerate()
+                .map(|(index, (health, admin))| ServerView {
+                    name: format!("s{index}"),
+                    address: Some(([127, 0, 0, 1], 80).into()),
+                    weight: Weight::ONE,
+                    throttle: Throttle::NONE,
+                    admin,
+                    health,
+                })
+                .collect();
+            let takes = std::iter::repeat(Some(Duration::from_secs(20)));
+            let now = self.start + Duration::from_secs(seconds);
+            self.warmups.apply("b", &mut servers, takes, starting, now);
+            let mut shares = servers.iter().map(|server| server.throttle.get());
+            std::array::from_fn(|_| shares.next().unwrap())
+        }
+
+        fn is_due(&self, seconds: u64) -> bool {
+            self.warmups.is_due(self.start + Duration::from_secs(seconds))
+        }
+    }
+
+    const UP: (Health, AdminState) = (Health::Up, AdminState::Ready);
+    const UNKNOWN: (Health, AdminState) = (Health::Unknown, AdminState::Ready);
+    const DOWN: (Health, AdminState) = (Health::Down, AdminState::Ready);
+    const DRAIN: (Health, AdminState) = (Health::Up, AdminState::Drain);
+
+    #[test]
+    fn a_share_grows_in_steps_from_small_to_full() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.at(0, [UP, DOWN, DRAIN], false), [100, 100, 100], "they were so from the beginning");
+        assert_eq!(bench.at(10, [UP, UP, DRAIN], false), [100, 5, 100]);
+        assert!(!bench.is_due(10) && bench.is_due(11));
+        assert_eq!(bench.at(11, [UP, UP, UP], false), [100, 10, 5]);
+        assert_eq!(bench.at(20, [UP, UP, UP], false), [100, 55, 50]);
+        assert_eq!(bench.at(29, [UP, UP, DOWN], false), [100, 100, 100]);
+        assert!(bench.is_due(30));
+        assert_eq!(bench.at(30, [UP, UP, UP], false), [100, 100, 5]);
+        assert_eq!(bench.at(50, [UP, UP, UP], false), [100, 100, 100]);
+        assert!(!bench.is_due(1000));
+    }
+
+    #[test]
+    fn first_verdicts_throttle_nobody() {
+        let mut bench = Bench::new();
+        bench.at(0, [UNKNOWN, UNKNOWN], true);
+        assert_eq!(bench.at(1, [UP, DOWN], true), [100, 100]);
+        assert_eq!(bench.at(2, [UP, UP], true), [100, 100]);
+    }
+
+    #[test]
+    fn nobody_is_throttled_where_nobody_else_has_a_full_share() {
+        let mut bench = Bench::new();
+        bench.at(0, [DOWN, DOWN], false);
+        assert_eq!(bench.at(1, [UP, DOWN], false), [100, 100]);
+        assert_eq!(bench.at(2, [UP, UP], false), [100, 5]);
+        assert_eq!(bench.at(3, [DOWN, UP], false), [100, 100], "the one that warms up is all there is");
+        assert_eq!(bench.at(4, [UP, UP], false), [5, 100]);
+        bench.at(5, [DOWN, DOWN], false);
+        assert_eq!(bench.at(6, [UP, UP], false), [100, 100], "both at once");
+    }
+}
