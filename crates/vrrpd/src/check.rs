@@ -1,0 +1,41 @@
+//! `vrrpd --check`: the file, and whether it is for this machine.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use config::{Checked, Diagnostic, Invalid, VirtualAddress};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
+
+/// Checks a `vrrp.yaml`; its warnings, and those that only the node itself can know of.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
+    let mut warnings = config::load_vrrp(path)?.warnings;
+    // Without the interfaces nothing is known of them.
+    if let (Ok(checked), Ok(interfaces)) = (Checked::load(path), getifaddrs()) {
+        let own: Vec<VirtualAddress> = interfaces
+            .filter(|one| !one.flags.contains(InterfaceFlags::IFF_LOOPBACK))
+            .filter_map(|one| own(&one))
+            .collect();
+        warnings.extend(checked.off_link(&own));
+    }
+    Ok(warnings)
+}
+
+/// An interface's address and the length of its prefix.
+fn own(interface: &InterfaceAddress) -> Option<VirtualAddress> {
+    let (ip, mask) = (ip(interface.address.as_ref()?)?, ip(interface.netmask.as_ref()?)?);
+    let ones = match mask {
+        IpAddr::V4(mask) => mask.to_bits().count_ones(),
+        IpAddr::V6(mask) => mask.to_bits().count_ones(),
+    };
+    Some(VirtualAddress { ip, prefix: u8::try_from(ones).ok()? })
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}

@@ -1,0 +1,80 @@
+//! vrrpd's end of its socket: requests as JSON, and commands as text.
+
+use std::sync::Arc;
+
+use wire::server::Handler;
+use wire::text::DENIED;
+use wire::topic::Feed;
+use wire::{Answer, DaemonHello, Ping, Refusal, RefusalCode, Request, TopicName};
+
+use crate::app::Daemon;
+use crate::view::text::{self, Asked};
+
+/// Answers the clients of the socket.
+#[derive(Debug)]
+pub(crate) struct Control {
+    daemon: Arc<Daemon>,
+}
+
+impl Control {
+    /// Answers for `daemon`.
+    pub(crate) fn new(daemon: Arc<Daemon>) -> Self {
+        Self { daemon }
+    }
+
+    async fn hand_over(&self, instance: Option<String>) -> Result<String, String> {
+        let daemon = self.daemon.clone();
+        to_the_end(async move { daemon.hand_over(instance).await }).await
+    }
+
+    async fn reload(&self) -> Result<String, String> {
+        let daemon = self.daemon.clone();
+        to_the_end(async move { daemon.reload().await }).await
+    }
+}
+
+/// Does what is begun, even if whoever asked goes away.
+async fn to_the_end(
+    task: impl Future<Output = Result<String, String>> + Send + 'static,
+) -> Result<String, String> {
+    tokio::spawn(task).await.unwrap_or_else(|_| Err("vrrpd is stopping".to_owned()))
+}
+
+impl Handler for Control {
+    fn hello(&self) -> DaemonHello {
+        self.daemon.hello()
+    }
+
+    async fn request(&self, request: Request) -> Result<Answer, Refusal> {
+        let done = |outcome: Result<String, String>| {
+            outcome.map(Answer::Done).map_err(|why| Refusal::new(RefusalCode::Failed, why))
+        };
+        match request {
+            Request::Info => Ok(Answer::Info(self.daemon.info())),
+            Request::Instances => Ok(Answer::Instances(self.daemon.statuses())),
+            Request::Handover { instance } => done(self.hand_over(instance).await),
+            Request::Reload => done(self.reload().await),
+            other => Err(Refusal::not_for("vrrpd", &other)),
+        }
+    }
+
+    fn feed(&self, topic: TopicName) -> Option<Arc<dyn Feed>> {
+        (topic == TopicName::Instances).then(|| self.daemon.board().topic() as Arc<dyn Feed>)
+    }
+
+    fn ping(&self) -> Ping {
+        Ping::default()
+    }
+
+    async fn command(&self, command: &str, privileged: bool) -> String {
+        let line = |outcome: Result<String, String>| match outcome {
+            Ok(text) | Err(text) => format!("{text}\n"),
+        };
+        match text::answer(command, &self.daemon.info(), &self.daemon.statuses()) {
+            Asked::Answered(text) => text,
+            Asked::Handover(_) | Asked::Reload if !privileged => DENIED.to_owned(),
+            Asked::Handover(instance) => line(self.hand_over(instance).await),
+            Asked::Reload => line(self.reload().await),
+        }
+    }
+}

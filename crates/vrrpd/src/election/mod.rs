@@ -1,0 +1,219 @@
+//! The election's thread: one task for each virtual router, one that watches interfaces, one that takes orders.
+
+mod announcer;
+mod complaints;
+mod place;
+mod router;
+mod settings;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use config::VirtualRouter;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::board::Board;
+use crate::net::{Changes, Link, Netlink};
+use crate::order::{Notice, Order, Release};
+pub(crate) use place::{find, virtual_addresses};
+use router::{Command, Router, Shared};
+
+/// Orders that may wait for a virtual router.
+const COMMANDS: usize = 64;
+
+/// Runs all elections until [`Order::Stop`], or until nobody can give orders any more. `ready` is told when rtnetlink is
+/// open and every virtual router has looked for its interface, or why not.
+pub fn run(
+    routers: Vec<VirtualRouter>,
+    board: Arc<Board>,
+    orders: mpsc::Receiver<Order>,
+    notices: mpsc::Sender<Notice>,
+    ready: oneshot::Sender<anyhow::Result<()>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Nobody listens only if the daemon has ended.
+            let _ = ready.send(Err(error).context("cannot start the election's runtime"));
+            return;
+        }
+    };
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        match Elections::open(board, notices).await {
+            Ok(mut elections) => {
+                elections.remove_strays(&routers).await;
+                elections.apply(routers).await;
+                let _ = ready.send(Ok(()));
+                elections.obey(orders).await;
+            }
+            Err(error) => _ = ready.send(Err(error)),
+        }
+    });
+}
+
+struct Elections {
+    shared: Rc<Shared>,
+    links: watch::Receiver<Rc<[Link]>>,
+    routers: BTreeMap<String, mpsc::Sender<Command>>,
+}
+
+impl Elections {
+    async fn open(board: Arc<Board>, notices: mpsc::Sender<Notice>) -> anyhow::Result<Self> {
+        let (netlink, changes) = Netlink::open()?;
+        let first = netlink.links().await.context("cannot list interfaces")?;
+        let (publish, links) = watch::channel(Rc::from(first));
+        spawn_local(watch_links(netlink.clone(), changes, publish));
+        let own = RefCell::default();
+        let shared = Rc::new(Shared { netlink, board, notices, own, epoch: Instant::now() });
+        Ok(Self { shared, links, routers: BTreeMap::new() })
+    }
+
+    /// Removes addresses with our mark that no virtual router has: a run that crashed, or another configuration, left them.
+    async fn remove_strays(&self, routers: &[VirtualRouter]) {
+        let links = self.links.borrow().clone();
+        for link in links.iter() {
+            let home = |router: &&VirtualRouter| {
+                find(router, &links).is_ok_and(|(place, _)| place.index == link.index)
+            };
+            let wanted: Vec<_> = routers.iter().filter(home).flat_map(virtual_addresses).collect();
+            for own in link.addresses.iter().filter(|own| own.ours) {
+                if wanted.iter().any(|address| address.ip == own.ip) {
+                    continue;
+                }
+                let address = config::VirtualAddress { ip: own.ip, prefix: own.prefix };
+                tracing::warn!(%address, interface = link.name, "removing an address that an earlier run left behind");
+                if let Err(error) = self.shared.netlink.remove_address(link.index, address).await {
+                    tracing::error!(interface = link.name, "{error:#}");
+                }
+            }
+        }
+    }
+
+    async fn obey(&mut self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Tracker { instance, tracker, good, text } => {
+                    self.tell(&instance, Command::Tracker { tracker, good, text }).await;
+                }
+                Order::Reload { routers, done } => {
+                    let applied = self.apply(routers).await;
+                    // New trackers report through this loop, so it is not here that the end is waited for.
+                    spawn_local(async move {
+                        for end in applied {
+                            // One that has ended has nothing to apply.
+                            let _ = end.await;
+                        }
+                        // Whoever asked may have gone.
+                        let _ = done.send(());
+                    });
+                }
+                Order::Release { instances, done } => {
+                    let released = self.release(instances).await;
+                    // Successors take their time, in which reports have to come through.
+                    spawn_local(async move {
+                        let mut outcomes = Vec::new();
+                        for (instance, outcome) in released {
+                            if let Ok(Some(kept)) = outcome.await {
+                                outcomes.push(Release { instance, kept });
+                            }
+                        }
+                        let _ = done.send(outcomes);
+                    });
+                }
+                Order::Settle { done } => {
+                    self.settle().await;
+                    let _ = done.send(());
+                }
+                Order::Stop { done } => {
+                    self.stop(|_| true).await;
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+        self.stop(|_| true).await;
+    }
+
+    /// Brings the virtual routers in line with what is configured. Those that go on tell when they have taken it over.
+    async fn apply(&mut self, routers: Vec<VirtualRouter>) -> Vec<oneshot::Receiver<()>> {
+        *self.shared.own.borrow_mut() = routers.iter().map(|router| router.virtual_router).collect();
+        self.stop(|name| !routers.iter().any(|router| router.name == name)).await;
+        let names: Vec<VirtualRouter> = routers.clone();
+        let mut waiting = Vec::new();
+        for router in routers {
+            if self.routers.contains_key(&router.name) {
+                let (done, applied) = oneshot::channel();
+                let name = router.name.clone();
+                self.tell(&name, Command::Reload { config: Box::new(router), done }).await;
+                waiting.push(applied);
+            } else {
+                let (commands, receiver) = mpsc::channel(COMMANDS);
+                self.routers.insert(router.name.clone(), commands);
+                let task = Router::new(self.shared.clone(), router).run(receiver, self.links.clone());
+                spawn_local(task);
+            }
+        }
+        self.shared.board.retain(&names);
+        waiting
+    }
+
+    /// Has virtual routers leave mastership. Each tells what became of it.
+    async fn release(&self, instances: Vec<String>) -> Vec<(String, oneshot::Receiver<Option<bool>>)> {
+        let mut released = Vec::new();
+        for instance in instances {
+            let (done, outcome) = oneshot::channel();
+            self.tell(&instance, Command::Release { done }).await;
+            released.push((instance, outcome));
+        }
+        released
+    }
+
+    async fn settle(&self) {
+        for commands in self.routers.values() {
+            let (done, settled) = oneshot::channel();
+            if commands.send(Command::Settle { done }).await.is_ok() {
+                // One that has ended has settled.
+                let _ = settled.await;
+            }
+        }
+    }
+
+    async fn stop(&mut self, which: impl Fn(&str) -> bool) {
+        let mut ends = Vec::new();
+        for (name, commands) in &self.routers {
+            if which(name) {
+                let (done, end) = oneshot::channel();
+                // One that has ended holds nothing.
+                let _ = commands.send(Command::Stop { done }).await;
+                ends.push(end);
+            }
+        }
+        for end in ends {
+            let _ = end.await;
+        }
+        self.routers.retain(|name, _| !which(name));
+    }
+
+    async fn tell(&self, instance: &str, command: Command) {
+        if let Some(commands) = self.routers.get(instance) {
+            // A task that has ended takes no reports.
+            let _ = commands.send(command).await;
+        }
+    }
+}
+
+async fn watch_links(netlink: Netlink, mut changes: Changes, publish: watch::Sender<Rc<[Link]>>) {
+    loop {
+        changes.next().await;
+        match netlink.links().await {
+            Ok(links) => _ = publish.send_replace(links.into()),
+            Err(error) => tracing::error!("cannot list interfaces: {error:#}"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What the election orders, in its order.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use config::VirtualAddress;
+use vrrp::packet::{Advert, Protection, encode};
+use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
+
+use super::{RETRY, Router, millis};
+use crate::election::place::virtual_addresses;
+use crate::net::{AdvertSocket, Neighbours};
+use crate::order::Notice;
+
+impl Router {
+    /// Hands one input to the election, and does what it orders, in its order.
+    pub(super) async fn handle(&mut self, input: Input, began: Instant) {
+        let deadline = self.instance.next_deadline();
+        let now = Instant::now() - self.shared.epoch;
+        let actions = self.instance.handle(input, now);
+        if self.instance.next_deadline() != deadline {
+            self.probed = None;
+        }
+        for action in actions {
+            match action {
+                Action::SendAdvert(priority) => self.send(priority),
+                Action::AddAddresses => {
+                    for address in virtual_addresses(&self.config).collect::<Vec<_>>() {
+                        self.add(address).await;
+                    }
+                    self.hold(true);
+                }
+                Action::RemoveAddresses => {
+                    self.announcer.stop();
+                    for address in virtual_addresses(&self.config).collect::<Vec<_>>() {
+                        self.remove(address).await;
+                    }
+                    self.hold(false);
+                }
+                Action::SendGratuitous => {
+                    self.announcer.start(&self.config.gratuitous, Instant::now());
+                    self.announce_if_due();
+                }
+                Action::Transition(transition) => self.tell(&transition, began.elapsed()),
+            }
+        }
+        let priority = self.instance.priority().get();
+        self.board(|record, _| record.status.priority = priority);
+    }
+
+    fn send(&mut self, priority: Priority) {
+        let Some(place) = &self.place else { return };
+        let advert = Advert {
+            version: self.config.version,
+            virtual_router: self.config.virtual_router,
+            priority,
+            interval: self.config.interval,
+            addresses: self.config.addresses.iter().map(|address| address.ip).collect(),
+        };
+        let group = [AdvertSocket::group(place.site.source.is_ipv6())];
+        let destinations = self.config.unicast.as_ref().map_or(&group[..], |unicast| &unicast.peers);
+        let (mut sent, mut failed) = (0, 0);
+        for destination in destinations {
+            let protection = match &self.config.authentication {
+                Authentication::None => Protection::None,
+                Authentication::Password(password) => Protection::Password(*password),
+                Authentication::Hmac { keys, window } => {
+                    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                    Protection::Hmac(keys, self.sequencer.next(unix, *window))
+                }
+            };
+            let endpoints = place.adverts.endpoints(*destination);
+            let outcome = encode(&advert, endpoints, self.config.checksum, protection)
+                .map_err(io::Error::other)
+                .and_then(|bytes| place.adverts.send(&bytes, *destination));
+            match outcome {
+                Ok(()) => sent += 1,
+                Err(error) => {
+                    failed += 1;
+                    if self.complaints.may_say("send", *destination, Instant::now()) {
+                        tracing::warn!(instance = self.config.name, %destination, %error, "cannot send an advert");
+                    }
+                }
+            }
+        }
+        let release = priority == Priority::RELEASE;
+        self.board(|record, _| {
+            record.status.counters.adverts_sent += sent;
+            record.status.counters.releases_sent += if release { sent } else { 0 };
+            record.status.counters.send_errors += failed;
+        });
+    }
+
+    pub(super) async fn add(&mut self, address: VirtualAddress) {
+        let Some(place) = &self.place else { return };
+        if let Err(error) = self.shared.netlink.add_address(place.site.index, address).await {
+            tracing::error!(
+                instance = self.config.name,
+                interface = place.site.name,
+                "{error:#}; trying again"
+            );
+            self.retry = Some(Instant::now() + RETRY);
+        }
+    }
+
+    pub(super) async fn remove(&mut self, address: VirtualAddress) {
+        let Some(place) = &self.place else { return };
+        if let Err(error) = self.shared.netlink.remove_address(place.site.index, address).await {
+            tracing::error!(
+                instance = self.config.name,
+                interface = place.site.name,
+                "{error:#}; trying again"
+            );
+            self.retry = Some(Instant::now() + RETRY);
+        }
+    }
+
+    pub(super) fn announce_if_due(&mut self) {
+        if self.announcer.is_due(&self.config.gratuitous, Instant::now()) {
+            let sent = self.each_address(|neighbours, ip| neighbours.announce(ip));
+            self.board(|record, _| record.status.counters.announcements += sent);
+        }
+    }
+
+    /// Does something with each virtual address on the network; how often it worked.
+    pub(super) fn each_address(&self, mut what: impl FnMut(&Neighbours, IpAddr) -> io::Result<()>) -> u64 {
+        let Some(neighbours) = self.place.as_ref().and_then(|place| place.neighbours.as_ref()) else {
+            return 0;
+        };
+        let mut done = 0;
+        for address in virtual_addresses(&self.config) {
+            match what(neighbours, address.ip) {
+                Ok(()) => done += 1,
+                Err(error) => {
+                    tracing::debug!(instance = self.config.name, %address, %error, "cannot speak of the address");
+                }
+            }
+        }
+        done
+    }
+
+    /// Tells the log, the board, subscribers and hooks of a transition.
+    fn tell(&self, transition: &Transition, took: Duration) {
+        let Transition { from, to, cause } = transition;
+        let name = &self.config.name;
+        let own = self.place.as_ref().map(|place| place.site.source);
+        let priority = self.instance.priority().get();
+        let reason = self.board(|record, router| {
+            let mut reason = cause.to_string();
+            if let Cause::TrackerFailed(tracker) = cause
+                && let Some(text) = record.tracker_text(tracker)
+            {
+                reason = format!("{reason}: {text}");
+            }
+            record.transition(*to, cause.label(), reason.clone(), took);
+            match to {
+                State::Master => {
+                    record.status.master = own;
+                    record.status.master_priority = Some(priority);
+                    record.status.interval_ms = millis(router.config.interval.duration());
+                    record.status.counters.takeover.observe(took);
+                }
+                State::Backup | State::Init | State::Fault => {
+                    record.status.master = None;
+                    record.status.master_priority = None;
+                }
+            }
+            if let Cause::Outranked { by, priority } = cause {
+                record.status.master = Some(*by);
+                record.status.master_priority = Some(priority.get());
+            }
+            reason
+        });
+        let took = format!("{:.1} ms", took.as_secs_f64() * 1000.0);
+        match to {
+            State::Fault => tracing::warn!("VRRP {name}: {from} -> {to}: {reason} (took {took})"),
+            State::Init | State::Backup | State::Master => {
+                tracing::info!("VRRP {name}: {from} -> {to}: {reason} (took {took})");
+            }
+        }
+        self.shared.board.publish(name);
+        if let Some(notify) = &self.config.notify {
+            let notice = Notice { instance: name.clone(), to: *to, priority, notify: notify.clone() };
+            if self.shared.notices.try_send(notice).is_err() {
+                self.board(|record, _| record.status.counters.notify_failures += 1);
+                tracing::error!(instance = name, "too many notifications wait; one is lost");
+            }
+        }
+    }
+}

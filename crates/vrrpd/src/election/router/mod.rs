@@ -1,0 +1,349 @@
+//! One virtual router: a task that drives its [`Instance`] with packets, time and reports, and carries its actions out.
+
+mod act;
+mod listen;
+mod locate;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use config::VirtualRouter;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant as TokioInstant, sleep_until};
+use vrrp::packet::Sequencer;
+use vrrp::{Input, Instance, Receiver, State, VirtualRouterId};
+
+use super::announcer::Announcer;
+use super::complaints::Complaints;
+use super::place::{Event, Place, virtual_addresses};
+use super::settings::{expectations, rules, settings, unspecified};
+use crate::board::{Board, Record};
+use crate::net::{Link, Netlink};
+use crate::order::Notice;
+
+/// The largest advert, and what a network may pad it with.
+const PACKET: usize = 9216;
+/// Adverts that are taken in at once, before the clock is looked at again.
+const BATCH: usize = 64;
+/// Adverts that are taken in before an expired deadline is believed.
+const BACKLOG: usize = 1024;
+/// How long new trackers may take to report before a start or a reload goes on without them.
+const REPORTS: Duration = Duration::from_secs(3);
+/// When to try again to open what could not be opened.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What all virtual routers of the thread share.
+pub(super) struct Shared {
+    pub(super) netlink: Netlink,
+    pub(super) board: Arc<Board>,
+    pub(super) notices: mpsc::Sender<Notice>,
+    /// Virtual routers of this node: their adverts on the same link are no errors.
+    pub(super) own: RefCell<BTreeSet<VirtualRouterId>>,
+    /// Where the election's clock begins.
+    pub(super) epoch: Instant,
+}
+
+/// What a virtual router is told.
+pub(super) enum Command {
+    Tracker {
+        tracker: String,
+        good: bool,
+        text: String,
+    },
+    Reload {
+        config: Box<VirtualRouter>,
+        done: oneshot::Sender<()>,
+    },
+    /// Answered with whether the addresses have stayed, unless this router is not master.
+    Release {
+        done: oneshot::Sender<Option<bool>>,
+    },
+    Settle {
+        done: oneshot::Sender<()>,
+    },
+    Stop {
+        done: oneshot::Sender<()>,
+    },
+}
+
+pub(super) struct Router {
+    shared: Rc<Shared>,
+    config: VirtualRouter,
+    instance: Instance,
+    receiver: Receiver,
+    sequencer: Sequencer,
+    place: Option<Place>,
+    /// Whether the election wants the virtual addresses on the interface.
+    holding: bool,
+    announcer: Announcer,
+    complaints: Complaints,
+    /// Trackers that have reported, and how.
+    reports: BTreeMap<String, bool>,
+    /// Until when the start waits for first reports; none once started.
+    start_by: Option<Instant>,
+    /// A reload that waits for new trackers' first reports, until then.
+    reload: Option<(VirtualRouter, oneshot::Sender<()>, Instant)>,
+    /// Who waits for a successor to take the addresses, or for the end of the wait for one.
+    releases: Vec<oneshot::Sender<Option<bool>>>,
+    /// For which deadline the network has been asked who has the addresses.
+    probed: Option<Instant>,
+    retry: Option<Instant>,
+    buffer: Box<[u8]>,
+}
+
+impl Router {
+    pub(super) fn new(shared: Rc<Shared>, config: VirtualRouter) -> Self {
+        let nowhere = unspecified(&config);
+        let now = Instant::now();
+        shared.board.write(&config.name, |record| record.configure(&config, &rules(&config)));
+        Self {
+            instance: Instance::new(settings(&config, nowhere)),
+            receiver: Receiver::new(expectations(&config, nowhere)),
+            sequencer: Sequencer::default(),
+            place: None,
+            holding: false,
+            announcer: Announcer::default(),
+            complaints: Complaints::default(),
+            reports: BTreeMap::new(),
+            start_by: Some(now + REPORTS.min(config.interval.duration())),
+            reload: None,
+            releases: Vec::new(),
+            probed: None,
+            retry: None,
+            buffer: vec![0; PACKET].into(),
+            shared,
+            config,
+        }
+    }
+
+    /// Takes part until told to stop.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut links: watch::Receiver<Rc<[Link]>>,
+    ) {
+        let first = links.borrow_and_update().clone();
+        self.relocate(&first).await;
+        loop {
+            self.go_on().await;
+            let wake = self.next_wake();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Tracker { tracker, good, text }) => self.report(tracker, good, &text).await,
+                    Some(Command::Reload { config, done }) => {
+                        self.reload = Some((*config, done, Instant::now() + REPORTS));
+                    }
+                    Some(Command::Release { done }) => self.release(done).await,
+                    // Commands are carried out one after the other.
+                    Some(Command::Settle { done }) => _ = done.send(()),
+                    Some(Command::Stop { done }) => {
+                        self.handle(Input::Stop, Instant::now()).await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                Ok(()) = links.changed() => {
+                    let news = links.borrow_and_update().clone();
+                    self.relocate(&news).await;
+                }
+                event = event_at(self.place.as_ref()) => match event {
+                    Event::Adverts => self.receive(BATCH).await,
+                    Event::Claim(claim) => self.claimed(claim).await,
+                    Event::Lost(error) => {
+                        tracing::warn!(instance = self.config.name, %error, "the sockets failed; opening them again");
+                        self.leave("its sockets failed").await;
+                    }
+                },
+                () = sleep_until(TokioInstant::from_std(wake)) => {
+                    let known = links.borrow().clone();
+                    self.wake(&known).await;
+                }
+            }
+        }
+    }
+
+    /// Starts, or reloads, when everything has reported that it waits for.
+    async fn go_on(&mut self) {
+        let now = Instant::now();
+        if let Some(by) = self.start_by
+            && (now >= by || self.has_heard_of(&self.config))
+        {
+            self.start_by = None;
+            let holding = self.holds_already().await;
+            self.hold(holding);
+            self.handle(Input::Start { holding }, now).await;
+        }
+        if let Some((config, done, by)) = self.reload.take() {
+            if now >= by || self.has_heard_of(&config) {
+                self.adopt(config).await;
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            } else {
+                self.reload = Some((config, done, by));
+            }
+        }
+        if !self.is_leaving() {
+            let kept = self.instance.state() == State::Master;
+            for done in self.releases.drain(..) {
+                // Whoever asked may have gone.
+                let _ = done.send(Some(kept));
+            }
+        }
+    }
+
+    /// Gives mastership away. `go_on` tells what becomes of it.
+    async fn release(&mut self, done: oneshot::Sender<Option<bool>>) {
+        self.handle(Input::Release, Instant::now()).await;
+        if self.is_leaving() {
+            self.releases.retain(|waiting| !waiting.is_closed());
+            self.releases.push(done);
+        } else {
+            let _ = done.send(None);
+        }
+    }
+
+    /// Whether the addresses are here for a successor to take.
+    fn is_leaving(&self) -> bool {
+        self.instance.state() == State::Backup && self.holding
+    }
+
+    fn has_heard_of(&self, config: &VirtualRouter) -> bool {
+        rules(config).iter().all(|rule| self.reports.contains_key(&rule.name))
+    }
+
+    /// Whether virtual addresses are on the interface already, left by a run of vrrpd that did not end in order.
+    async fn holds_already(&self) -> bool {
+        let (Some(place), Ok(links)) = (&self.place, self.shared.netlink.links().await) else { return false };
+        let link = links.iter().find(|link| link.index == place.site.index);
+        link.is_some_and(|link| {
+            let is_there = |ip: IpAddr| link.addresses.iter().any(|own| own.ip == ip);
+            virtual_addresses(&self.config).any(|address| is_there(address.ip))
+        })
+    }
+
+    /// Takes over another configuration of this virtual router, without leaving the election.
+    async fn adopt(&mut self, config: VirtualRouter) {
+        let before = std::mem::replace(&mut self.config, config);
+        self.reports.retain(|name, _| rules(&self.config).iter().any(|rule| rule.name == *name));
+        let rules = rules(&self.config);
+        self.board(|record, router| record.configure(&router.config, &rules));
+        let links = self.shared.netlink.links().await.ok();
+        if let (Some(links), Some(_)) = (&links, &self.place)
+            && before.unicast.is_some() != self.config.unicast.is_some()
+        {
+            self.reopen(links).await;
+        }
+        if let Some(place) = &self.place
+            && let Err(error) = place.watch(&self.config)
+        {
+            tracing::warn!(instance = self.config.name, %error, "cannot watch for claims of the addresses");
+        }
+        for address in virtual_addresses(&before).filter(|_| self.holding).collect::<Vec<_>>() {
+            if !virtual_addresses(&self.config).any(|kept| kept == address) {
+                self.remove(address).await;
+            }
+        }
+        let source = self.source();
+        self.receiver.reload(expectations(&self.config, source));
+        self.handle(Input::Reload(settings(&self.config, source)), Instant::now()).await;
+        if let Some(links) = links {
+            self.relocate(&links).await;
+        }
+    }
+
+    async fn report(&mut self, tracker: String, good: bool, text: &str) {
+        let began = Instant::now();
+        self.reports.insert(tracker.clone(), good);
+        let changed = self.board(|record, _| record.tracker(&tracker, good, text));
+        if changed {
+            if good {
+                tracing::info!(instance = self.config.name, tracker, "tracker is good: {text}");
+            } else {
+                tracing::warn!(instance = self.config.name, tracker, "tracker fails: {text}");
+            }
+        }
+        self.handle(Input::Tracker { name: tracker, good }, began).await;
+        if changed {
+            self.shared.board.publish(&self.config.name);
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let deadline = self.deadline();
+        [
+            deadline,
+            self.probe_at(),
+            self.announcer.next(),
+            self.start_by,
+            self.reload.as_ref().map(|(_, _, by)| *by),
+            self.retry,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(far)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.instance.next_deadline().map(|deadline| self.shared.epoch + deadline)
+    }
+
+    /// When to ask the network who has the addresses, if it has not been asked yet for this deadline.
+    fn probe_at(&self) -> Option<Instant> {
+        let (deadline, ahead) = (self.deadline()?, self.config.probe?);
+        if self.instance.expects_silence() && self.probed.is_none() {
+            deadline.checked_sub(ahead)
+        } else {
+            None
+        }
+    }
+
+    async fn wake(&mut self, links: &[Link]) {
+        let now = Instant::now();
+        if self.deadline().is_some_and(|deadline| deadline <= now)
+            || self.probe_at().is_some_and(|at| at <= now)
+        {
+            // What has arrived already may tell that there is nothing to do.
+            self.receive(BACKLOG).await;
+        }
+        if self.probe_at().is_some_and(|at| at <= now) {
+            self.probed = self.deadline();
+            self.each_address(|neighbours, ip| neighbours.probe(ip));
+        }
+        if let Some(deadline) = self.deadline().filter(|deadline| *deadline <= now) {
+            self.board(|record, _| record.status.counters.loop_lag.observe(now - deadline));
+            self.handle(Input::Woken, deadline).await;
+        }
+        self.announce_if_due();
+        if self.retry.is_some_and(|retry| retry <= now) {
+            self.retry = None;
+            self.relocate(links).await;
+        }
+    }
+
+    fn hold(&mut self, holding: bool) {
+        self.holding = holding;
+        self.board(|record, _| record.status.holding = holding);
+    }
+
+    fn board<T>(&self, change: impl FnOnce(&mut Record, &Self) -> T) -> T {
+        self.shared.board.write(&self.config.name, |record| change(record, self))
+    }
+}
+
+async fn event_at(place: Option<&Place>) -> Event {
+    match place {
+        Some(place) => place.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

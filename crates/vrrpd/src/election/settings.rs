@@ -1,0 +1,54 @@
+//! What the configuration of a virtual router means to the election, and to the checks of adverts.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use config::VirtualRouter;
+use vrrp::{Expectations, Senders, Settings, TrackerRule, Weight};
+
+/// The tracker that every virtual router has: without an interface nobody is master.
+pub(super) const INTERFACE: &str = "interface";
+
+/// The trackers of the election: the interface, and those configured.
+pub(super) fn rules(config: &VirtualRouter) -> Vec<TrackerRule> {
+    let interface = TrackerRule { name: INTERFACE.to_owned(), weight: Weight::Fault };
+    let configured =
+        config.track.iter().map(|tracker| TrackerRule { name: tracker.name.clone(), weight: tracker.weight });
+    std::iter::once(interface).chain(configured).collect()
+}
+
+pub(super) fn settings(config: &VirtualRouter, own_address: IpAddr) -> Settings {
+    Settings {
+        version: config.version,
+        own_address,
+        priority: config.priority,
+        interval: config.interval,
+        preemption: config.preemption,
+        strict: config.strict,
+        trackers: rules(config),
+    }
+}
+
+pub(super) fn expectations(config: &VirtualRouter, own_address: IpAddr) -> Expectations {
+    Expectations {
+        version: config.version,
+        virtual_router: config.virtual_router,
+        own_address,
+        interval: config.interval,
+        addresses: config.addresses.iter().map(|address| address.ip).collect(),
+        address_mismatch: config.address_mismatch,
+        senders: config.unicast.as_ref().map_or(Senders::Link, |unicast| Senders::Peers {
+            addresses: unicast.peers.clone(),
+            min_ttl: unicast.min_ttl,
+        }),
+        authentication: config.authentication.clone(),
+    }
+}
+
+/// The source address of a virtual router that has no interface.
+pub(super) fn unspecified(config: &VirtualRouter) -> IpAddr {
+    if config.addresses.first().is_some_and(|address| address.ip.is_ipv6()) {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+}

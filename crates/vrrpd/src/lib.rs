@@ -1,0 +1,24 @@
+//! vrrpd, the VRRP daemon, as a library for its tests.
+//!
+//! | module | thread | what it does |
+//! |---|---|---|
+//! | [`election`] | its own | drives the elections: packets, time, addresses |
+//! | [`net`] | any | sockets and rtnetlink |
+//! | [`track`], [`notify`], [`handover`] | main | what mastership depends on, whom to tell, how to leave without a loss |
+//! | [`app`], [`process`], [`board`] | main | the daemon as a whole, its rights, what there is to see |
+//! | [`check`], [`guard`] | main | `--check`, and the process around a command |
+
+pub mod app;
+pub mod board;
+pub mod check;
+mod child;
+mod control;
+pub mod election;
+pub mod guard;
+pub mod handover;
+pub mod net;
+pub mod notify;
+pub mod order;
+pub mod process;
+pub mod track;
+pub mod view;

@@ -1,0 +1,14 @@
+//! What vrrpd does on the network: adverts, addresses, links, and who has which address.
+//!
+//! Everything here is asynchronous, bounded, and made for one thread, the election's.
+
+mod adverts;
+mod event;
+mod link;
+mod neighbours;
+mod netlink;
+
+pub use adverts::{AdvertSocket, Arrived};
+pub use link::{Link, LinkAddress};
+pub use neighbours::{Claim, Mac, Neighbours};
+pub use netlink::{Changes, Netlink};

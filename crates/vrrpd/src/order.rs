@@ -1,0 +1,95 @@
+//! What the main thread tells the election's thread.
+
+use std::time::Duration;
+
+use config::VirtualRouter;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// How long the election may take for an order. It waits for new trackers for 3 s at most.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+/// How long it may take for a handover: with adverts a second apart it knows after 1.1 s that nobody takes over.
+pub(crate) const HANDOVER: Duration = Duration::from_secs(8);
+
+/// An order to the election's thread. The channel is bounded; the election takes one order at a time.
+#[derive(Debug)]
+pub enum Order {
+    /// A tracker reports: at its first look, and whenever the result or its text changes.
+    Tracker {
+        /// The virtual router.
+        instance: String,
+        /// The tracker's name.
+        tracker: String,
+        /// Whether it is good.
+        good: bool,
+        /// What it saw, in words.
+        text: String,
+    },
+    /// These are the virtual routers from now on. What need not change keeps running.
+    Reload {
+        /// As configured.
+        routers: Vec<VirtualRouter>,
+        /// Told when all are in force.
+        done: oneshot::Sender<()>,
+    },
+    /// Give the addresses to another router, and stay a backup.
+    Release {
+        /// Of these virtual routers.
+        instances: Vec<String>,
+        /// Told when others have the addresses, or when nobody takes them; of the virtual routers that were master.
+        done: oneshot::Sender<Vec<Release>>,
+    },
+    /// Tell when everything ordered before is done.
+    Settle {
+        /// Told then.
+        done: oneshot::Sender<()>,
+    },
+    /// Leave every election in good order, and end.
+    Stop {
+        /// Told when no address is held any more.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// What became of [`Order::Release`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The virtual router.
+    pub instance: String,
+    /// Nobody took the addresses, and they are where they were.
+    pub kept: bool,
+}
+
+/// Gives an order, and waits until it has been carried out, for so long at most.
+///
+/// # Errors
+/// In words, why that is not known.
+pub async fn give<T>(
+    orders: &mpsc::Sender<Order>,
+    order: Order,
+    done: oneshot::Receiver<T>,
+    patience: Duration,
+) -> Result<T, String> {
+    let obeyed = async {
+        orders.send(order).await.ok()?;
+        done.await.ok()
+    };
+    match timeout(patience, obeyed).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err("the election has ended".to_owned()),
+        Err(_) => Err(format!("the election does not answer within {} s", patience.as_secs())),
+    }
+}
+
+/// A transition that a hook is to be told of.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// The virtual router.
+    pub instance: String,
+    /// Its new state.
+    pub to: vrrp::State,
+    /// Its priority, as the trackers leave it.
+    pub priority: u8,
+    /// Whom to tell.
+    pub notify: config::Notify,
+}

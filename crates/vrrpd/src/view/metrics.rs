@@ -1,0 +1,228 @@
+//! vrrpd's metrics for Prometheus. `docs/metrics.md` documents them, and a test compares the two.
+
+use daemon::families::{
+    Family, Samples, counter, flag, gauge, histogram, life, number, one, one_of, seconds,
+};
+use wire::{Info, InstanceState, InstanceStatus};
+
+/// Everything that vrrpd knows, at one moment.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// vrrpd itself.
+    pub info: Info,
+    /// The virtual routers.
+    pub instances: Vec<InstanceStatus>,
+}
+
+/// The label of what is about a virtual router.
+const ROUTER: &[&str] = &["virtual_router"];
+
+/// Every metric of vrrpd.
+pub const FAMILIES: &[Family<Seen>] = &[
+    gauge(
+        "tandem_vrrp_state",
+        "1 for the state that the virtual router is in on this node.",
+        &["virtual_router", "state"],
+        |seen| each(seen, |status| one_of(InstanceState::ALL.map(InstanceState::word), status.state.word())),
+    ),
+    gauge("tandem_vrrp_state_seconds", "For how long the state has held.", ROUTER, |seen| {
+        each(seen, |status| one(seconds(status.since_ms)))
+    }),
+    gauge("tandem_vrrp_configured_priority", "The priority in the configuration.", ROUTER, |seen| {
+        each(seen, |status| one(status.configured_priority.into()))
+    }),
+    gauge(
+        "tandem_vrrp_priority",
+        "The priority in the election, as the trackers leave it.",
+        ROUTER,
+        |seen| each(seen, |status| one(status.priority.into())),
+    ),
+    gauge("tandem_vrrp_holds_addresses", "Whether the virtual addresses are on this node.", ROUTER, |seen| {
+        each(seen, |status| one(flag(status.holding)))
+    }),
+    counter(
+        "tandem_vrrp_transitions_total",
+        "Changes of state, by the state entered and the cause.",
+        &["virtual_router", "to", "cause"],
+        |seen| {
+            each(seen, |status| {
+                let split = |(key, count): (&String, &u64)| {
+                    let (to, cause) = key.split_once(' ').unwrap_or((key, ""));
+                    (vec![to.to_owned(), cause.to_owned()], number(*count))
+                };
+                status.counters.transitions.iter().map(split).collect()
+            })
+        },
+    ),
+    counter("tandem_vrrp_advertisements_sent_total", "Adverts sent.", ROUTER, |seen| {
+        each(seen, |status| one(number(status.counters.adverts_sent)))
+    }),
+    counter(
+        "tandem_vrrp_priority_zero_sent_total",
+        "Adverts sent that say that this node leaves.",
+        ROUTER,
+        |seen| each(seen, |status| one(number(status.counters.releases_sent))),
+    ),
+    counter("tandem_vrrp_send_errors_total", "Adverts that could not be sent.", ROUTER, |seen| {
+        each(seen, |status| one(number(status.counters.send_errors)))
+    }),
+    counter(
+        "tandem_vrrp_advertisements_received_total",
+        "Adverts believed, by the router that sent them.",
+        &["virtual_router", "peer"],
+        |seen| {
+            each(seen, |status| {
+                status
+                    .peers
+                    .iter()
+                    .map(|peer| (vec![peer.address.to_string()], number(peer.adverts)))
+                    .collect()
+            })
+        },
+    ),
+    counter(
+        "tandem_vrrp_priority_zero_received_total",
+        "Adverts that say that their sender leaves, by the router that sent them.",
+        &["virtual_router", "peer"],
+        |seen| {
+            each(seen, |status| {
+                status
+                    .peers
+                    .iter()
+                    .map(|peer| (vec![peer.address.to_string()], number(peer.releases)))
+                    .collect()
+            })
+        },
+    ),
+    gauge(
+        "tandem_vrrp_peer_heard_seconds",
+        "Since the last advert of a router.",
+        &["virtual_router", "peer"],
+        |seen| {
+            each(seen, |status| {
+                status
+                    .peers
+                    .iter()
+                    .map(|peer| (vec![peer.address.to_string()], seconds(peer.heard_ms)))
+                    .collect()
+            })
+        },
+    ),
+    counter(
+        "tandem_vrrp_receive_errors_total",
+        "Packets not believed, by the check that failed.",
+        &["virtual_router", "error"],
+        |seen| {
+            each(seen, |status| {
+                let errors = status.counters.receive_errors.iter();
+                errors.map(|(error, count)| (vec![error.clone()], number(*count))).collect()
+            })
+        },
+    ),
+    counter(
+        "tandem_vrrp_address_mismatches_total",
+        "Adverts believed that list other virtual addresses than this node.",
+        ROUTER,
+        |seen| each(seen, |status| one(number(status.counters.address_mismatches))),
+    ),
+    gauge(
+        "tandem_vrrp_tracker_state_seconds",
+        "For how long a tracker has been good, or has failed.",
+        &["virtual_router", "tracker"],
+        |seen| {
+            each(seen, |status| {
+                let trackers = status.trackers.iter();
+                trackers.map(|tracker| (vec![tracker.name.clone()], seconds(tracker.since_ms))).collect()
+            })
+        },
+    ),
+    gauge("tandem_vrrp_tracker_good", "Whether a tracker is good.", &["virtual_router", "tracker"], |seen| {
+        each(seen, |status| {
+            let trackers = status.trackers.iter();
+            trackers.map(|tracker| (vec![tracker.name.clone()], flag(tracker.good == Some(true)))).collect()
+        })
+    }),
+    counter(
+        "tandem_vrrp_tracker_failures_total",
+        "Times that a tracker began to fail.",
+        &["virtual_router", "tracker"],
+        |seen| {
+            each(seen, |status| {
+                let trackers = status.trackers.iter();
+                trackers.map(|tracker| (vec![tracker.name.clone()], number(tracker.failures))).collect()
+            })
+        },
+    ),
+    counter(
+        "tandem_vrrp_announcements_total",
+        "Gratuitous ARP packets and neighbour advertisements sent.",
+        ROUTER,
+        |seen| each(seen, |status| one(number(status.counters.announcements))),
+    ),
+    counter(
+        "tandem_vrrp_addresses_restored_total",
+        "Virtual addresses that somebody else removed and vrrpd put back.",
+        ROUTER,
+        |seen| each(seen, |status| one(number(status.counters.addresses_restored))),
+    ),
+    counter(
+        "tandem_vrrp_conflicts_total",
+        "Packets in which another station claimed a virtual address that was here.",
+        ROUTER,
+        |seen| each(seen, |status| one(number(status.counters.conflicts))),
+    ),
+    counter(
+        "tandem_vrrp_takeovers_delayed_total",
+        "Takeovers put off because somebody still answered for the address.",
+        ROUTER,
+        |seen| each(seen, |status| one(number(status.counters.takeovers_delayed))),
+    ),
+    counter(
+        "tandem_vrrp_notify_failures_total",
+        "Notifications that failed, were killed or were lost.",
+        ROUTER,
+        |seen| each(seen, |status| one(number(status.counters.notify_failures))),
+    ),
+    histogram(
+        "tandem_vrrp_takeover_seconds",
+        "From the end of the wait to addresses added and announced.",
+        ROUTER,
+        |seen| each(seen, |status| one(status.counters.takeover.clone())),
+    ),
+    histogram(
+        "tandem_vrrp_advert_lateness_seconds",
+        "How much later than its interval the master's advert came.",
+        ROUTER,
+        |seen| each(seen, |status| one(status.counters.advert_lateness.clone())),
+    ),
+    histogram(
+        "tandem_vrrp_loop_lag_seconds",
+        "How much later than its deadline the election woke.",
+        ROUTER,
+        |seen| each(seen, |status| one(status.counters.loop_lag.clone())),
+    ),
+    gauge("tandem_vrrpd_state", "1 for the state that vrrpd is in.", &["state"], |seen| {
+        life(seen.info.state)
+    }),
+    gauge(
+        "tandem_vrrpd_config_generation",
+        "Successful loads of the configuration, the start included.",
+        &[],
+        |seen| one(number(seen.info.generation)),
+    ),
+    gauge("tandem_vrrpd_config_reload_ok", "1 unless the last reload was refused.", &[], |seen| {
+        one(flag(seen.info.reload_error.is_none()))
+    }),
+];
+
+/// The values of each virtual router, with its label before theirs.
+fn each<V>(seen: &Seen, values: impl Fn(&InstanceStatus) -> Samples<V>) -> Samples<V> {
+    let labelled = |status: &InstanceStatus| {
+        let of_router = |(mut labels, value): (Vec<String>, V)| {
+            labels.insert(0, status.instance.clone());
+            (labels, value)
+        };
+        values(status).into_iter().map(of_router).collect::<Samples<V>>()
+    };
+    seen.instances.iter().flat_map(labelled).collect()
+}

@@ -1,0 +1,131 @@
+use std::collections::BTreeMap;
+
+use daemon::families::{gather, table};
+use prometheus::{Encoder, TextEncoder};
+use wire::{
+    Info, InstanceCounters, InstanceState, InstanceStatus, LifeState, PeerStatus, TrackerStatus,
+    TransitionRecord,
+};
+
+use super::text::Asked;
+use super::{metrics, page, text};
+
+fn info() -> Info {
+    Info {
+        daemon: "vrrpd".into(),
+        version: "0.1.0".into(),
+        pid: 7,
+        uptime_ms: 61_000,
+        state: LifeState::Ready,
+        config: "vrrp.yaml".into(),
+        generation: 1,
+        reload_error: None,
+        details: BTreeMap::new(),
+    }
+}
+
+fn status() -> InstanceStatus {
+    let counters = InstanceCounters {
+        adverts_sent: 12,
+        receive_errors: BTreeMap::from([("ttl".to_owned(), 3)]),
+        transitions: BTreeMap::from([("master master_silent".to_owned(), 1)]),
+        ..InstanceCounters::default()
+    };
+    InstanceStatus {
+        instance: "web".into(),
+        state: InstanceState::Fault,
+        since_ms: 1500,
+        reason: "tracker lbd fails: lbd is <gone>".into(),
+        version: 3,
+        virtual_router: 51,
+        priority: 250,
+        configured_priority: 250,
+        interval_ms: 1000,
+        holding: false,
+        interface: Some("eth0".into()),
+        source: Some("192.0.2.11".parse().unwrap()),
+        addresses: vec!["192.0.2.100/24".into()],
+        master: None,
+        master_priority: None,
+        trackers: vec![TrackerStatus {
+            name: "lbd".into(),
+            good: Some(false),
+            text: "lbd is <gone>".into(),
+            weight: 0,
+            since_ms: 1500,
+            failures: 1,
+        }],
+        peers: vec![PeerStatus {
+            address: "192.0.2.12".parse().unwrap(),
+            priority: 240,
+            heard_ms: 300,
+            adverts: 40,
+            releases: 1,
+            checksum: "pseudo_header".into(),
+        }],
+        history: vec![TransitionRecord {
+            from: InstanceState::Master,
+            to: InstanceState::Fault,
+            cause: "tracker_failed".into(),
+            reason: "tracker lbd fails: lbd is <gone>".into(),
+            age_ms: 1500,
+            took_us: 800,
+        }],
+        counters,
+    }
+}
+
+#[test]
+fn the_page_says_what_is_wrong_and_escapes_it() {
+    let html = page::render(&info(), &[status()]);
+    for wanted in
+        ["web is FAULT", "lbd is &lt;gone&gt;", "192.0.2.100/24", "not on this node", "192.0.2.12", "0.8 ms"]
+    {
+        assert!(html.contains(wanted), "{wanted} is missing in {html}");
+    }
+    assert!(!html.contains("<gone>"));
+}
+
+#[test]
+fn commands_are_answered_or_understood() {
+    let asked = |command: &str| text::answer(command, &info(), &[status()]);
+    let answered = |command: &str| match asked(command) {
+        Asked::Answered(text) => text,
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        answered("show vrrp").contains("web: FAULT for 1.5 s: tracker lbd fails"),
+        "{}",
+        answered("show vrrp")
+    );
+    assert!(answered("show vrrp wbe").contains("did you mean `web`?"));
+    assert!(answered("show info").contains("Name: vrrpd\n"));
+    let json: Vec<InstanceStatus> = serde_json::from_str(&answered("show vrrp json")).unwrap();
+    assert_eq!(json, [status()]);
+    assert_eq!(asked("handover web"), Asked::Handover(Some("web".to_owned())));
+    assert_eq!(asked("reload"), Asked::Reload);
+}
+
+#[test]
+fn metrics_follow_the_rules_and_are_documented() {
+    let seen = metrics::Seen { info: info(), instances: vec![status()] };
+    let families = gather(metrics::FAMILIES, &seen);
+    assert_eq!(daemon::metrics::misnamed(&families), Vec::<String>::new());
+    let mut encoded = Vec::new();
+    TextEncoder::new().encode(&families, &mut encoded).unwrap();
+    let encoded = String::from_utf8(encoded).unwrap();
+    for wanted in [
+        "tandem_vrrp_state{virtual_router=\"web\",state=\"fault\"} 1",
+        "tandem_vrrp_receive_errors_total{virtual_router=\"web\",error=\"ttl\"} 3",
+        "tandem_vrrp_transitions_total{virtual_router=\"web\",to=\"master\",cause=\"master_silent\"} 1",
+        "tandem_vrrp_takeover_seconds_count{virtual_router=\"web\"} 0",
+        "tandem_vrrpd_state{state=\"ready\"} 1",
+        "tandem_vrrpd_config_reload_ok 1",
+    ] {
+        assert!(encoded.contains(wanted), "{wanted} is missing in {encoded}");
+    }
+    assert_eq!(families.len(), metrics::FAMILIES.len(), "each is emitted");
+    let wanted = table(metrics::FAMILIES);
+    let documentation = include_str!("../../../../docs/metrics.md");
+    assert!(documentation.contains(&wanted), "docs/metrics.md needs this table:\n\n{wanted}");
+}

@@ -1,0 +1,183 @@
+//! Interfaces and addresses.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use config::VirtualAddress;
+use tokio::time::timeout;
+use vrrpd::net::{Link, LinkAddress, Netlink};
+
+use crate::lan::{Lan, in_time, inside, needs_namespaces};
+
+/// How long without news there are none.
+const QUIET: Duration = Duration::from_millis(200);
+
+fn address(text: &str, prefix: u8) -> VirtualAddress {
+    VirtualAddress { ip: text.parse().unwrap(), prefix }
+}
+
+fn found(link: Option<&Link>, ip: IpAddr) -> Vec<LinkAddress> {
+    link.map(|link| link.addresses.iter().filter(|address| address.ip == ip).copied().collect())
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn addresses_are_added_with_the_mark_and_removed_as_often_as_one_likes() {
+    needs_namespaces!();
+    let lan = Lan::new().await;
+    let host = &lan.left;
+    let index = host.link.index;
+    let addresses = [
+        address("10.66.0.100", 24),
+        address("10.66.0.101", 32),
+        address("2001:db8::100", 64),
+        address("fe80::100", 128),
+    ];
+    for added in addresses {
+        for _ in 0..2 {
+            host.netlink.add_address(index, added).await.unwrap();
+            let there = LinkAddress { ip: added.ip, prefix: added.prefix, ours: true };
+            assert_eq!(found(host.now("eth0").await.as_ref(), added.ip), [there]);
+        }
+    }
+    let theirs = found(host.now("eth0").await.as_ref(), host.ipv4);
+    assert_eq!(theirs, [LinkAddress { ip: host.ipv4, prefix: 24, ours: false }]);
+
+    // The mark is the kernel's: another run sees it.
+    let (another, _) = inside(&host.netns, Netlink::open).unwrap();
+    let links = another.links().await.unwrap();
+    let ours = links.iter().flat_map(|link| &link.addresses).filter(|address| address.ours).count();
+    assert_eq!(ours, addresses.len());
+
+    for removed in addresses {
+        for _ in 0..2 {
+            another.remove_address(index, removed).await.unwrap();
+        }
+    }
+    let left = host.now("eth0").await.unwrap();
+    assert!(left.addresses.iter().all(|address| !address.ours), "{left:?}");
+    another.remove_address(index + 1000, addresses[0]).await.unwrap();
+    let refused = another.add_address(index + 1000, addresses[0]).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("cannot add 10.66.0.100/24"), "{refused:#}");
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_else_has_added_becomes_ours() {
+    needs_namespaces!();
+    let lan = Lan::new().await;
+    let host = &lan.left;
+    for (added, command) in [
+        (address("10.66.0.100", 24), "address add 10.66.0.100/24 dev eth0"),
+        (address("2001:db8::100", 64), "address add 2001:db8::100/64 dev eth0 nodad"),
+    ] {
+        host.ip(command);
+        let expected = |ours| LinkAddress { ip: added.ip, prefix: added.prefix, ours };
+        assert_eq!(found(host.now("eth0").await.as_ref(), added.ip), [expected(false)]);
+        host.netlink.add_address(host.link.index, added).await.unwrap();
+        assert_eq!(found(host.now("eth0").await.as_ref(), added.ip), [expected(true)]);
+    }
+}
+
+#[tokio::test]
+async fn an_ipv6_address_serves_at_once_but_no_connection_begins_there() {
+    needs_namespaces!();
+    let lan = Lan::new().await;
+    let host = &lan.left;
+    host.ip("address add 2001:db8::1/64 dev eth0 nodad");
+    host.netlink.add_address(host.link.index, address("2001:db8::100", 64)).await.unwrap();
+    let shown = host.ip("-oneline address show dev eth0 to 2001:db8::100");
+    assert!(!shown.contains("tentative"), "{shown}");
+    let route = host.ip("route get 2001:db8::2");
+    assert!(route.contains("src 2001:db8::1 "), "{route}");
+}
+
+#[tokio::test]
+async fn somebody_else_removes_an_address() {
+    needs_namespaces!();
+    let mut lan = Lan::new().await;
+    let host = &mut lan.left;
+    let ip = "10.66.0.100".parse().unwrap();
+    host.netlink.add_address(host.link.index, address("10.66.0.100", 24)).await.unwrap();
+    host.until("the address is there", |link| !found(link, ip).is_empty()).await;
+    host.ip("address delete 10.66.0.100/24 dev eth0");
+    host.until("the address is gone", |link| found(link, ip).is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_interface_goes_and_comes_back_under_another_name() {
+    needs_namespaces!();
+    let mut lan = Lan::new().await;
+    let host = &mut lan.left;
+    host.ip("link delete eth0");
+    host.until("the interface is gone", |link| link.is_none()).await;
+    host.ip("link add eth1 type veth peer name far");
+    host.ip("address add 10.66.0.1/24 dev eth1");
+    host.ip("link set eth1 up");
+    host.ip("link set far up");
+    let back = loop {
+        match host.now("eth1").await {
+            Some(link) if link.running => break link,
+            _ => in_time("the interface is back", host.changes.next()).await,
+        }
+    };
+    assert_ne!(back.index, host.link.index);
+    assert_eq!(found(Some(&back), host.ipv4).len(), 1);
+}
+
+#[tokio::test]
+async fn an_interface_without_carrier_does_not_run() {
+    needs_namespaces!();
+    let mut lan = Lan::new().await;
+    let host = &mut lan.left;
+    host.ip("link set eth0 down");
+    host.until("eth0 is down", |link| link.is_some_and(|link| !link.running)).await;
+    host.ip("link add near type veth peer name far");
+    host.ip("link set near up");
+    assert!(!host.now("near").await.unwrap().running, "the other end is down");
+    host.ip("link set far up");
+    while !host.now("near").await.unwrap().running {
+        in_time("near is running", host.changes.next()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_is_where_the_default_route_of_the_interface_leads() {
+    needs_namespaces!();
+    let lan = Lan::new().await;
+    let host = &lan.left;
+    let index = host.link.index;
+    assert_eq!(host.netlink.gateway(index, false).await.unwrap(), None);
+    host.ip("route add 192.0.2.0/24 via 10.66.0.9");
+    host.ip("route add default via 10.66.0.254");
+    host.ip("route add default via fe80::2 dev eth0");
+    assert_eq!(host.netlink.gateway(index, false).await.unwrap(), Some("10.66.0.254".parse().unwrap()));
+    assert_eq!(host.netlink.gateway(index, true).await.unwrap(), Some("fe80::2".parse().unwrap()));
+    assert_eq!(host.netlink.gateway(index + 1, false).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_flood_of_changes_is_one_and_too_many_for_the_kernel_are_still_news() {
+    needs_namespaces!();
+    let mut lan = Lan::new().await;
+    let host = &mut lan.left;
+    let mut batch = String::new();
+    for number in 0..2000 {
+        let verb = if number % 2 == 0 { "add" } else { "delete" };
+        batch += &format!("address {verb} 10.66.7.7/24 dev eth0\n");
+    }
+    let mut child = host.netns.command("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(batch.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+
+    let mut wakes = 0;
+    while timeout(QUIET, host.changes.next()).await.is_ok() {
+        wakes += 1;
+    }
+    assert!(wakes > 0, "no news of 2000 changes");
+    assert!(wakes < 20, "{wakes} wakes for 2000 changes");
+    host.ip("address add 10.66.8.8/24 dev eth0");
+    let ip = "10.66.8.8".parse().unwrap();
+    host.until("the change after the flood", |link| !found(link, ip).is_empty()).await;
+}

@@ -1,0 +1,107 @@
+//! SIGHUP: what changes is changed, what does not is not touched.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure message")]
+
+mod common;
+
+use common::{Node, VIP, config, pair};
+use nix::sys::signal::Signal;
+use testkit::{text_command, wait_until};
+
+fn reload(node: &Node, config: &str) {
+    let reloads = || node.count("configuration reloaded") + node.count("reload refused");
+    let before = reloads();
+    node.configure(config);
+    node.signal(Signal::SIGHUP);
+    wait_until("the reload has ended", || reloads() > before);
+}
+
+#[test]
+fn nothing_flaps() {
+    let network = network!();
+    let (first, second) = pair(&network, &[]);
+    let watch = first.watch();
+    for priority in [200, 210, 190, 200] {
+        reload(&first, &config(priority, &[]));
+    }
+    reload(&first, &config(200, &["preempt: false", "gratuitous: { repeat: 2 }"]));
+    assert_eq!(first.count("configuration reloaded"), 5);
+    assert!(!watch.has_seen_removal_of(VIP));
+    assert_eq!(first.count("master -> "), 0);
+    assert!(!second.has(VIP));
+}
+
+#[test]
+fn a_bad_file_changes_nothing() {
+    let network = network!();
+    let (first, second) = pair(&network, &[]);
+    let watch = first.watch();
+    reload(&first, &config(200, &["virtual_adresses: [10.9.0.7/24]"]));
+    first.wait_for_line("reload refused");
+    first.wait_for_line("virtual_addresses");
+    assert!(first.has(VIP) && !second.has(VIP));
+    assert!(!watch.has_seen_removal_of(VIP));
+    // It is still there to be talked to.
+    reload(&first, &config(200, &[]));
+    first.wait_for_line("configuration reloaded");
+}
+
+#[test]
+fn reloads_that_come_at_once_are_carried_out_one_after_the_other() {
+    let network = network!();
+    let (first, _second) = pair(&network, &[]);
+    // The election waits a second for a new tracker's first report, in which the other reloads come.
+    let reported = first.file("reported");
+    let track = format!(
+        "track: [{{ command: [/bin/sh, -c, 'sleep 1; touch {}'], timeout: 5s, interval: 5s, name: slow }}]",
+        reported.display()
+    );
+    first.configure(&config(200, &[]).replace("track: []", &track));
+    let socket = first.file("vrrpd.sock");
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let ask = || {
+            let answer = text_command(&socket, "reload");
+            assert!(reported.exists(), "what is answered is in force: {answer}");
+            answer
+        };
+        let asked = [(); 3].map(|()| scope.spawn(ask));
+        first.signal(Signal::SIGHUP);
+        asked.map(|one| one.join().unwrap()).into()
+    });
+    wait_until("all have ended", || first.count("configuration reloaded") == 4);
+    for answer in &answers {
+        assert!(answer.starts_with("generation "), "none is dropped: {answers:?}");
+    }
+    let generations: std::collections::BTreeSet<_> = answers.iter().collect();
+    assert_eq!(generations.len(), 3, "each has its own: {answers:?}");
+    assert!(first.has(VIP));
+}
+
+#[test]
+fn addresses_and_virtual_routers_come_and_go() {
+    let network = network!();
+    let (first, _second) = pair(&network, &[]);
+    let watch = first.watch();
+    reload(&first, &config(200, &["excluded_addresses: [10.9.0.103/24]"]));
+    first.wait_to_have("10.9.0.103");
+    let two = format!(
+        "{}  more:\n    virtual_router_id: 52\n    virtual_addresses: [10.9.0.104/24]\n    advert_interval: 200ms\n    \
+         track: []\n",
+        config(200, &[])
+    );
+    reload(&first, &two);
+    first.wait_not_to_have("10.9.0.103");
+    first.wait_to_have("10.9.0.104");
+    reload(&first, &config(200, &[]));
+    first.wait_not_to_have("10.9.0.104");
+    assert!(first.has(VIP) && !watch.has_seen_removal_of(VIP));
+}
+
+#[test]
+fn a_lower_priority_gives_way() {
+    let network = network!();
+    let (first, second) = pair(&network, &[]);
+    reload(&first, &config(50, &[]));
+    second.wait_to_have(VIP);
+    first.wait_not_to_have(VIP);
+}
