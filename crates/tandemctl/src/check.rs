@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use config::{Diagnostic, LbConfig};
+use config::{Checked, Content, Diagnostic, Severity, VirtualRouter};
 
 use crate::failure::Failure;
 
@@ -13,50 +13,72 @@ const FILE_MAX: u64 = 1 << 20;
 /// How much of a line is shown.
 const LINE_MAX: usize = 120;
 
-/// Checks each file: its errors and warnings to `err`, and to `out` that it can be used or, if `effective`, its text with
-/// every default.
+/// Checks each file, and all together: errors and warnings to `err`, and to `out` that a file can be used or, if `effective`,
+/// its text with every default.
 pub(crate) fn run(
     files: &[PathBuf],
     effective: bool,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> Result<(), Failure> {
-    let mut usable = true;
+    let mut checked = Vec::new();
     for file in files {
-        match config::load(file) {
-            Ok(loaded) => {
-                show(&loaded.warnings, file, err)?;
+        match Checked::load(file) {
+            Ok(one) => {
+                show(&one.warnings, file, err)?;
                 if effective {
-                    write!(out, "{}", config::effective_yaml(&loaded.config))?;
+                    write!(out, "{}", one.effective_yaml())?;
                 } else {
-                    writeln!(out, "{}: {}", file.display(), summary(&loaded.config, loaded.warnings.len()))?;
+                    writeln!(out, "{}: {}", file.display(), summary(&one))?;
                 }
+                checked.push(one);
             }
             Err(invalid) => {
-                usable = false;
                 show(&invalid.diagnostics, file, err)?;
                 writeln!(err, "{}: cannot be used", file.display())?;
             }
         }
     }
-    if usable { Ok(()) } else { Err(Failure::Configuration) }
+    let remarks = config::compare(&checked);
+    for one in &checked {
+        let about: Vec<Diagnostic> =
+            remarks.iter().filter(|remark| remark.file == one.file()).cloned().collect();
+        show(&about, Path::new(one.file()), err)?;
+    }
+    let unfit = remarks.iter().any(|remark| remark.severity == Severity::Error);
+    if unfit {
+        writeln!(err, "these files cannot be used together")?;
+    } else if checked.len() > 1 && checked.len() == files.len() && remarks.is_empty() && !effective {
+        writeln!(out, "they fit together")?;
+    }
+    if unfit || checked.len() < files.len() { Err(Failure::Configuration) } else { Ok(()) }
 }
 
-fn summary(config: &LbConfig, warnings: usize) -> String {
-    let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
-    let mut parts = vec![
-        plural(config.frontends.len(), "frontend"),
-        plural(config.backends.len(), "backend"),
-        plural(servers, "server"),
-    ];
-    if warnings > 0 {
-        parts.push(plural(warnings, "warning"));
+fn summary(checked: &Checked) -> String {
+    let mut parts = match &checked.content {
+        Content::Lb(config) => {
+            let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
+            vec![
+                plural(config.frontends.len(), "frontend", ""),
+                plural(config.backends.len(), "backend", ""),
+                plural(servers, "server", ""),
+            ]
+        }
+        Content::Vrrp(config) => {
+            let moved = |router: &VirtualRouter| router.addresses.len() + router.excluded.len();
+            let addresses: usize = config.instances.iter().map(moved).sum();
+            vec![plural(config.instances.len(), "instance", ""), plural(addresses, "virtual address", "e")]
+        }
+    };
+    if !checked.warnings.is_empty() {
+        parts.push(plural(checked.warnings.len(), "warning", ""));
     }
     format!("can be used: {}", parts.join(", "))
 }
 
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+/// A count of things; `e` is what their plural has before its s.
+fn plural(count: usize, word: &str, e: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}{e}s") }
 }
 
 /// Prints each diagnostic, with the line it is about and a mark under the place.

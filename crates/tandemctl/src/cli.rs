@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use balance::Weight;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::load::LoadArgs;
 
 /// Looks into the daemons of this node, and tells them what to do
 ///
@@ -21,15 +23,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the daemons, frontends, backends and servers of this node
-    Status {
-        /// Print JSON, for scripts
-        #[arg(long)]
-        json: bool,
-        /// Show it again every second, until interrupted
-        #[arg(long, short)]
-        watch: bool,
-    },
+    /// Show the daemons, virtual addresses, frontends, backends and servers of this node, or of another
+    Status(StatusArgs),
     /// Send no new requests to a server; those in flight are finished, and it is still checked
     Drain {
         /// The server, as BACKEND/SERVER, or as SERVER where only one backend has a server of that name
@@ -57,22 +52,74 @@ pub(crate) enum Command {
         #[arg(value_parser = parse_weight)]
         weight: Weight,
     },
+    /// Limit a server's requests at once; what is too much for it goes to others, or waits
+    Maxconn {
+        /// The server, as BACKEND/SERVER, or as SERVER where only one backend has a server of that name
+        #[arg(value_name = "BACKEND/SERVER")]
+        server: String,
+        /// Requests at once, of all workers together; 0 means no limit
+        maxconn: u32,
+    },
+    /// Give the virtual addresses to another node without losing a request
+    ///
+    /// Exit code 1 if this node has none to give, or nobody takes them.
+    Handover {
+        /// The virtual router, as vrrp.yaml names it; all of them if left out
+        instance: Option<String>,
+    },
     /// Let every daemon read its configuration again; one that is wrong is refused, and changes nothing
     Reload,
-    /// Check configuration files without starting anything
+    /// Check configuration files without starting anything, each alone and all together
+    ///
+    /// Give the vrrp.yaml of all nodes and their lb.yaml: what does not fit together is told too.
     Check {
-        /// Configuration files, such as lb.yaml
+        /// Configuration files, such as lb.yaml and vrrp.yaml
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Print each file with every default filled in
         #[arg(long)]
         effective: bool,
     },
+    /// Send a steady load, each request on a connection of its own, and say how many were lost and for how long
+    ///
+    /// Exit code 1 if any was lost.
+    Load(LoadArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+/// What `status` shows, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show it again every second, until interrupted
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Show another node, through the admin addresses of its daemons; by default the one that vrrpd heard last
+    #[arg(long, value_name = "HOST", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "that is how clap tells `--peer` from no `--peer`")]
+    pub(crate) peer: Option<Option<String>>,
+    #[command(flatten)]
+    pub(crate) ports: Ports,
+}
+
+/// The ports of another node's admin addresses.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Ports {
+    /// Port of the other node's lbd
+    #[arg(long, value_name = "PORT", requires = "peer", default_value_t = 8404)]
+    pub(crate) lbd_port: u16,
+    /// Port of the other node's healthd
+    #[arg(long, value_name = "PORT", requires = "peer", default_value_t = 8406)]
+    pub(crate) healthd_port: u16,
+    /// Port of the other node's vrrpd
+    #[arg(long, value_name = "PORT", requires = "peer", default_value_t = 8407)]
+    pub(crate) vrrpd_port: u16,
 }
 
 fn parse_weight(word: &str) -> Result<Weight, String> {

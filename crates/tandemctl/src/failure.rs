@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// A daemon cannot be reached: 69, `EX_UNAVAILABLE`.
     #[error("{0}")]
     Unreachable(#[from] Unreachable),
+    /// A daemon of another node cannot be reached, or not be understood: 69, `EX_UNAVAILABLE`.
+    #[error("{0}")]
+    Remote(String),
     /// A configuration cannot be used; it has been told why: 78, `EX_CONFIG`.
     #[error("the configuration cannot be used")]
     Configuration,
@@ -32,7 +35,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Output(_) => 1,
-            Self::Unreachable(_) => 69,
+            Self::Unreachable(_) | Self::Remote(_) => 69,
             Self::Configuration => 78,
             Self::Told(code) => *code,
         }

@@ -5,14 +5,21 @@
 //! | `cli` | the command line |
 //! | `node` | the daemons' sockets, and why one cannot be reached |
 //! | `status` | `tandemctl status`: a table, or JSON |
+//! | `peer`, `http` | the daemons of another node, through their admin addresses |
+//! | `handover` | gives the virtual addresses to another node |
 //! | `server` | `drain`, `ready`, `maint`, `weight` |
 //! | `reload`, `check` | the commands of the same names |
+//! | `load` | a steady load, to measure what a fault costs clients |
 //! | `failure` | exit codes |
 
 mod check;
 mod cli;
 mod failure;
+mod handover;
+mod http;
+mod load;
 mod node;
+mod peer;
 mod reload;
 mod server;
 mod status;
@@ -42,15 +49,18 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let node = Node::new(cli.run_dir);
     match cli.command {
-        Command::Status { json, watch } => status::run(&node, json, watch).await,
+        Command::Status(args) => status::run(&node, &args).await,
+        Command::Handover { instance } => handover::run(&node, instance).await,
         Command::Drain { server } => server::set_state(&node, &server, balance::AdminState::Drain).await,
         Command::Ready { server } => server::set_state(&node, &server, balance::AdminState::Ready).await,
         Command::Maint { server } => server::set_state(&node, &server, balance::AdminState::Maint).await,
         Command::Weight { server, weight } => server::set_weight(&node, &server, weight).await,
+        Command::Maxconn { server, maxconn } => server::set_maxconn(&node, &server, maxconn).await,
         Command::Reload => reload::run(&node).await,
         Command::Check { files, effective } => {
             check::run(&files, effective, &mut io::stdout(), &mut io::stderr())
         }
+        Command::Load(args) => load::run(args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tandemctl", &mut io::stdout());
             Ok(())

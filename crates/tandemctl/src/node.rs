@@ -9,17 +9,17 @@ use std::time::Duration;
 use nix::unistd::{Gid, Group, Uid, User};
 use tokio::time::timeout;
 use wire::client::{Client, ClientError};
-use wire::{Answer, RefusalCode, Request};
+use wire::{Answer, Info, InstanceStatus, RefusalCode, Request, StatRow, Verdict};
 
 use crate::failure::Failure;
 
 /// The daemons, in the order in which they are shown.
-pub(crate) const DAEMONS: [&str; 2] = ["lbd", "healthd"];
+pub(crate) const DAEMONS: [&str; 3] = ["lbd", "healthd", "vrrpd"];
 
 /// How long a daemon may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a daemon may take to read its configuration and put it in force.
-const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a daemon may take to put a configuration in force, or to hand addresses over.
+const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the daemons' sockets are.
 #[derive(Clone, Debug)]
@@ -34,6 +34,11 @@ impl Node {
 
     fn socket(&self, daemon: &str) -> PathBuf {
         self.run_dir.join(format!("{daemon}.sock"))
+    }
+
+    /// Whether the daemon is meant to run here, as far as its socket tells. A node without a virtual address has no vrrpd.
+    pub(crate) fn has(&self, daemon: &str) -> bool {
+        daemon != "vrrpd" || self.socket(daemon).exists()
     }
 
     /// A daemon that took too long.
@@ -65,7 +70,10 @@ pub(crate) struct Connection {
 impl Connection {
     /// Asks, and waits for the answer for a bounded time.
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Answer, Failure> {
-        let patience = if request == Request::Reload { RELOAD_PATIENCE } else { PATIENCE };
+        let patience = match request {
+            Request::Reload | Request::Handover { .. } => LONG_PATIENCE,
+            _ => PATIENCE,
+        };
         let answer =
             timeout(patience, self.client.request(request)).await.unwrap_or(Err(ClientError::TimedOut));
         answer.map_err(|cause| match cause {
@@ -80,6 +88,38 @@ impl Connection {
                 Failure::Unreachable(Unreachable { daemon: self.daemon, socket: self.socket.clone(), cause })
             }
         })
+    }
+
+    /// The daemon itself.
+    pub(crate) async fn info(&mut self) -> Result<Info, Failure> {
+        match self.ask(Request::Info).await? {
+            Answer::Info(info) => Ok(info),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// lbd's statistics.
+    pub(crate) async fn rows(&mut self) -> Result<Vec<StatRow>, Failure> {
+        match self.ask(Request::Stat).await? {
+            Answer::Stat(rows) => Ok(rows),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// healthd's verdicts.
+    pub(crate) async fn verdicts(&mut self) -> Result<Vec<Verdict>, Failure> {
+        match self.ask(Request::Verdicts).await? {
+            Answer::Verdicts(verdicts) => Ok(verdicts),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// vrrpd's virtual routers.
+    pub(crate) async fn instances(&mut self) -> Result<Vec<InstanceStatus>, Failure> {
+        match self.ask(Request::Instances).await? {
+            Answer::Instances(instances) => Ok(instances),
+            other => Err(self.unexpected(&other)),
+        }
     }
 
     /// An answer that is not one to what was asked.

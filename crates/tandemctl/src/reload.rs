@@ -11,7 +11,7 @@ use crate::node::{DAEMONS, Node};
 /// the same.
 pub(crate) async fn run(node: &Node) -> Result<(), Failure> {
     let mut failures: Vec<u8> = Vec::new();
-    for daemon in DAEMONS {
+    for daemon in DAEMONS.into_iter().filter(|daemon| node.has(daemon)) {
         match reload(node, daemon).await {
             Ok(done) => writeln!(std::io::stdout(), "{daemon}: {done}")?,
             Err(failure) => {

@@ -1,4 +1,4 @@
-//! `drain`, `ready`, `maint` and `weight`: an operator's wish for one server.
+//! `drain`, `ready`, `maint`, `weight` and `maxconn`: an operator's wish for one server.
 
 use std::io::Write;
 
@@ -6,39 +6,40 @@ use balance::{AdminState, Weight};
 use wire::{Answer, Request, RowKind, StatRow};
 
 use crate::failure::Failure;
-use crate::node::{Connection, Node};
+use crate::node::Node;
 
 /// Puts a server into a state, and prints what lbd says it did.
 pub(crate) async fn set_state(node: &Node, server: &str, state: AdminState) -> Result<(), Failure> {
-    set(node, server, Some(state), None).await
+    set(node, server, Wish { state: Some(state), ..Wish::default() }).await
 }
 
 /// Gives a server a weight, and prints what lbd says it did.
 pub(crate) async fn set_weight(node: &Node, server: &str, weight: Weight) -> Result<(), Failure> {
-    set(node, server, None, Some(weight)).await
+    set(node, server, Wish { weight: Some(weight), ..Wish::default() }).await
 }
 
-async fn set(
-    node: &Node,
-    path: &str,
+/// Limits a server's requests at once, and prints what lbd says it did.
+pub(crate) async fn set_maxconn(node: &Node, server: &str, maxconn: u32) -> Result<(), Failure> {
+    set(node, server, Wish { maxconn: Some(maxconn), ..Wish::default() }).await
+}
+
+/// What is to change of a server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
     state: Option<AdminState>,
     weight: Option<Weight>,
-) -> Result<(), Failure> {
+    maxconn: Option<u32>,
+}
+
+async fn set(node: &Node, path: &str, wish: Wish) -> Result<(), Failure> {
     let mut lbd = node.connect("lbd").await?;
     let (backend, server) = match path.split_once('/') {
         Some((backend, server)) => (backend.to_owned(), server.to_owned()),
-        None => find(path, &rows(&mut lbd).await?).map_err(Failure::Refused)?,
+        None => find(path, &lbd.rows().await?).map_err(Failure::Refused)?,
     };
-    match lbd.ask(Request::SetServer { backend, server, state, weight }).await? {
+    let Wish { state, weight, maxconn } = wish;
+    match lbd.ask(Request::SetServer { backend, server, state, weight, maxconn }).await? {
         Answer::Done(done) => Ok(writeln!(std::io::stdout(), "{done}")?),
-        other => Err(lbd.unexpected(&other)),
-    }
-}
-
-/// lbd's statistics.
-pub(crate) async fn rows(lbd: &mut Connection) -> Result<Vec<StatRow>, Failure> {
-    match lbd.ask(Request::Stat).await? {
-        Answer::Stat(rows) => Ok(rows),
         other => Err(lbd.unexpected(&other)),
     }
 }

@@ -69,3 +69,34 @@ fn one_bad_file_among_good_ones_is_enough() {
     assert!(check.out.contains("can be used"), "{check:?}");
     assert!(check.err.contains("absent.yaml"), "{check:?}");
 }
+
+#[test]
+fn a_pair_of_nodes_is_checked_with_its_load_balancer() {
+    let node = Node::new();
+    let vrrp = |priority: u8| {
+        format!(
+            "instances:\n  web:\n    virtual_router_id: 51\n    priority: {priority}\n    virtual_addresses: \
+             192.0.2.100/24\n"
+        )
+    };
+    let path = |name: &str| node.run_dir().join(name).to_str().unwrap().to_owned();
+    let (lb1, lb2, lb) = (path("vrrp-lb1.yaml"), path("vrrp-lb2.yaml"), path("lb.yaml"));
+    fs::write(&lb1, vrrp(250)).unwrap();
+    fs::write(&lb2, vrrp(240)).unwrap();
+    fs::write(&lb, GOOD).unwrap();
+    let check = node.tandemctl(&["check", &lb1, &lb2, &lb]);
+    assert_eq!((check.code, check.err.as_str()), (0, ""), "{check:?}");
+    assert!(check.out.contains("vrrp-lb1.yaml: can be used: 1 instance, 1 virtual address\n"), "{check:?}");
+    assert!(check.out.ends_with("they fit together\n"), "{check:?}");
+
+    fs::write(&lb1, vrrp(250) + "    track: [{ lbd: {}, weight: -2 }]\n").unwrap();
+    let check = node.tandemctl(&["check", &lb1, &lb2, &lb]);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(check.err.contains("250 becomes 248, which still beats 240"), "{check:?}");
+
+    fs::write(&lb2, vrrp(240).replace("51", "52")).unwrap();
+    let check = node.tandemctl(&["check", &lb1, &lb2]);
+    assert_eq!(check.code, 78, "{check:?}");
+    assert!(check.err.contains("  3 |     virtual_router_id: 52\n"), "{check:?}");
+    assert!(check.err.ends_with("these files cannot be used together\n"), "{check:?}");
+}

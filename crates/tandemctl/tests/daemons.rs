@@ -2,17 +2,18 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use balance::{AdminState, Weight};
-use support::{Daemon, Node, Outcome};
+use support::{Daemon, Node, Outcome, serves};
 use wire::{RefusalCode, Request};
 
 fn set(state: Option<AdminState>, weight: Option<Weight>) -> Request {
-    Request::SetServer { backend: "nginx".into(), server: "nginx1".into(), state, weight }
+    Request::SetServer { backend: "nginx".into(), server: "nginx1".into(), state, weight, maxconn: None }
 }
 
 #[test]
@@ -22,7 +23,7 @@ fn status_of_a_whole_node() {
     node.start(Daemon::new("healthd"));
     let status = node.tandemctl(&["status"]);
     assert_eq!((status.code, status.err.as_str()), (0, ""), "{status:?}");
-    for wanted in ["lbd      ready  0.1.0", "healthd  ready  0.1.0", "nginx/nginx1  UP"] {
+    for wanted in ["lbd      ready ", "healthd  ready ", "nginx/nginx1  UP"] {
         assert!(status.out.contains(wanted), "{wanted} is missing:\n{}", status.out);
     }
     assert!(!status.out.contains('\x1b'), "no colours without a terminal");
@@ -39,6 +40,84 @@ fn status_as_json() {
     assert!(json["daemons"]["healthd"]["error"].as_str().unwrap().contains("there is no socket"));
     assert_eq!(json["rows"][0]["name"], "nginx1");
     assert_eq!(json["verdicts"], serde_json::json!([]));
+}
+
+#[test]
+fn a_node_with_vrrpd_shows_its_virtual_routers() {
+    let node = Node::new();
+    node.start(Daemon::lbd(&["nginx/nginx1"]));
+    node.start(Daemon::new("healthd"));
+    assert!(node.tandemctl(&["status"]).out.contains("vrrpd    not running"));
+    node.start(Daemon::vrrpd());
+    let status = node.tandemctl(&["status"]);
+    assert_eq!((status.code, status.err.as_str()), (0, ""), "{status:?}");
+    for wanted in ["web is MASTER for 1 s: no master was heard in time", "127.0.0.3/8", "heard 127.0.0.1"] {
+        assert!(status.out.contains(wanted), "{wanted} is missing:\n{}", status.out);
+    }
+}
+
+#[test]
+fn a_handover_says_where_the_addresses_went() {
+    let node = Node::new();
+    let changes = node.start(Daemon::vrrpd());
+    let handover = node.tandemctl(&["handover", "web"]);
+    let wanted = "handed over web in 4 ms\nweb: 127.0.0.3/8 went from 127.0.0.2 to 127.0.0.1\n";
+    assert_eq!((handover.code, handover.out.as_str()), (0, wanted), "{handover:?}");
+    assert_eq!(*changes.lock().unwrap(), [Request::Handover { instance: Some("web".into()) }]);
+}
+
+#[test]
+fn a_handover_that_cannot_be_fails() {
+    let node = Node::new();
+    let missing = node.tandemctl(&["handover"]);
+    assert_eq!(missing.code, 69);
+    assert!(missing.err.contains("Start vrrpd"), "{missing:?}");
+    node.start(Daemon::vrrpd().refusing(RefusalCode::Failed, "this node is not master"));
+    let refused = node.tandemctl(&["handover"]);
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert!(refused.err.contains("vrrpd: this node is not master"), "{refused:?}");
+}
+
+#[test]
+fn the_other_node_is_the_one_that_vrrpd_heard() {
+    let ports = [("lbd", "stat"), ("healthd", "verdicts"), ("vrrpd", "instances")]
+        .map(|(daemon, about)| format!("--{daemon}-port={}", serves(daemon, about)));
+    let node = Node::new();
+    let ask = |host: &[&str]| {
+        let ports = ports.iter().map(String::as_str);
+        node.tandemctl(&["status"].into_iter().chain(ports).chain(host.iter().copied()).collect::<Vec<_>>())
+    };
+    let nobody = ask(&["--peer"]);
+    assert_eq!(nobody.code, 69, "{nobody:?}");
+    node.start(Daemon::vrrpd());
+    for host in [&["--peer"][..], &["--peer", "localhost"]] {
+        let status = ask(host);
+        assert_eq!((status.code, status.err.as_str()), (0, ""), "{status:?}");
+        for wanted in ["Node ", "lbd      ready", "healthd  ready", "vrrpd    ready"] {
+            assert!(status.out.contains(wanted), "{wanted} is missing:\n{}", status.out);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_open_on_the_other_node_is_said_with_what_to_do() {
+    let node = Node::new();
+    // A port that was just free, and one where another daemon is.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let lbd = serves("lbd", "stat");
+    let status = node.tandemctl(&[
+        "status",
+        "--peer=127.0.0.1",
+        &format!("--lbd-port={free}"),
+        &format!("--healthd-port={lbd}"),
+        &format!("--vrrpd-port={free}"),
+    ]);
+    assert_eq!(status.code, 69);
+    for wanted in
+        ["open to its own node alone", "is lbd, not healthd", "say with --healthd-port", "in its vrrp.yaml"]
+    {
+        assert!(status.out.contains(wanted), "{wanted} is missing:\n{}", status.out);
+    }
 }
 
 #[test]

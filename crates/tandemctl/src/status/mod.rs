@@ -1,14 +1,17 @@
 //! `status`: the whole node at a glance.
 
 mod report;
+mod routers;
 mod screen;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use crate::cli::StatusArgs;
 use crate::failure::Failure;
 use crate::node::Node;
+use crate::peer::Peer;
 use report::Report;
 use screen::Style;
 
@@ -18,11 +21,15 @@ const REFRESH: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Prints the state of the node, once or again and again. Fails if a daemon cannot be reached, after showing the others.
-pub(crate) async fn run(node: &Node, json: bool, watch: bool) -> Result<(), Failure> {
+pub(crate) async fn run(node: &Node, args: &StatusArgs) -> Result<(), Failure> {
+    let &StatusArgs { json, watch, ref peer, ports } = args;
     let mut out = io::stdout();
     let is_terminal = out.is_terminal();
     loop {
-        let report = Report::gather(node).await;
+        let report = match peer {
+            None => Report::gather(node).await,
+            Some(host) => Report::gather_from(&Peer::find(node, host.clone(), ports).await?).await,
+        };
         let text = if json { report.to_json() } else { screen::render(&report, Style::of_stdout()) };
         if watch && is_terminal {
             out.write_all(CLEAR.as_bytes())?;

@@ -6,38 +6,84 @@ use health::Status;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
-use wire::{Answer, Condition, Info, Request, RowKind, StatRow, Verdict};
+use wire::{Answer, Condition, Document, Info, InstanceStatus, RowKind, StatRow, Verdict};
 
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::server;
+use crate::peer::Peer;
 
 /// How long a daemon may take for all that is asked of it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the daemons say, or why they do not.
+/// What a daemon says of itself and what it is about, or why it does not.
+type Said<T> = Result<(Info, Vec<T>), Failure>;
+
+/// What the daemons say.
 pub(crate) struct Report {
-    pub(crate) lbd: Result<(Info, Vec<StatRow>), Failure>,
-    pub(crate) healthd: Result<(Info, Vec<Verdict>), Failure>,
+    /// The other node that they run on; none for this one.
+    pub(crate) host: Option<String>,
+    pub(crate) lbd: Said<StatRow>,
+    pub(crate) healthd: Said<Verdict>,
+    /// None where it does not run.
+    pub(crate) vrrpd: Option<Said<InstanceStatus>>,
 }
 
 impl Report {
-    /// Asks all daemons at once.
+    /// Asks all daemons of this node at once.
     pub(crate) async fn gather(node: &Node) -> Self {
-        let (lbd, healthd) =
-            tokio::join!(timeout(PATIENCE, ask_lbd(node)), timeout(PATIENCE, ask_healthd(node)));
+        let vrrpd = async {
+            match node.has("vrrpd") {
+                true => Some(timeout(PATIENCE, ask_vrrpd(node)).await),
+                false => None,
+            }
+        };
+        let (lbd, healthd, vrrpd) =
+            tokio::join!(timeout(PATIENCE, ask_lbd(node)), timeout(PATIENCE, ask_healthd(node)), vrrpd);
         Self {
+            host: None,
             lbd: lbd.unwrap_or_else(|_| Err(node.silent("lbd"))),
             healthd: healthd.unwrap_or_else(|_| Err(node.silent("healthd"))),
+            vrrpd: vrrpd.map(|vrrpd| vrrpd.unwrap_or_else(|_| Err(node.silent("vrrpd")))),
         }
     }
 
-    /// Each daemon: its name, and what it says of itself.
-    pub(crate) fn daemons(&self) -> [(&'static str, Result<&Info, &Failure>); 2] {
-        [
+    /// Asks all daemons of another node at once.
+    pub(crate) async fn gather_from(peer: &Peer) -> Self {
+        let (lbd, healthd, vrrpd) =
+            tokio::join!(peer.document("lbd"), peer.document("healthd"), peer.document("vrrpd"));
+        Self {
+            host: Some(peer.host.clone()),
+            lbd: of_document(lbd, |about| match about {
+                Answer::Stat(rows) => Some(rows),
+                _ => None,
+            }),
+            healthd: of_document(healthd, |about| match about {
+                Answer::Verdicts(verdicts) => Some(verdicts),
+                _ => None,
+            }),
+            vrrpd: Some(of_document(vrrpd, |about| match about {
+                Answer::Instances(instances) => Some(instances),
+                _ => None,
+            })),
+        }
+    }
+
+    /// Each daemon that is expected to run: its name, and what it says of itself.
+    pub(crate) fn daemons(&self) -> Vec<(&'static str, Result<&Info, &Failure>)> {
+        let mut daemons = vec![
             ("lbd", self.lbd.as_ref().map(|(info, _)| info)),
             ("healthd", self.healthd.as_ref().map(|(info, _)| info)),
-        ]
+        ];
+        daemons.extend(self.vrrpd.iter().map(|vrrpd| ("vrrpd", vrrpd.as_ref().map(|(info, _)| info))));
+        daemons
+    }
+
+    /// vrrpd's virtual routers.
+    pub(crate) fn instances(&self) -> &[InstanceStatus] {
+        match &self.vrrpd {
+            Some(Ok((_, instances))) => instances,
+            _ => &[],
+        }
     }
 
     /// lbd's statistics. Without lbd, what healthd knows of the servers.
@@ -49,9 +95,10 @@ impl Report {
         }
     }
 
-    /// One line of JSON: `daemons` by name, each with `info` or `error`; `rows` of lbd; `verdicts` of healthd.
+    /// One line of JSON: `daemons` by name, each with `info` or `error`; `rows` of lbd, `verdicts` of healthd, `instances` of
+    /// vrrpd.
     pub(crate) fn to_json(&self) -> String {
-        let daemons = self.daemons().map(|(daemon, info)| {
+        let daemons = self.daemons().into_iter().map(|(daemon, info)| {
             let said = match info {
                 Ok(info) => json!({ "info": info }),
                 Err(failure) => json!({ "error": failure.to_string() }),
@@ -60,8 +107,10 @@ impl Report {
         });
         let rows = list(self.lbd.as_ref().map(|(_, rows)| rows));
         let verdicts = list(self.healthd.as_ref().map(|(_, verdicts)| verdicts));
-        let daemons: serde_json::Map<_, _> = daemons.into_iter().collect();
-        format!("{}\n", json!({ "daemons": daemons, "rows": rows, "verdicts": verdicts }))
+        let daemons: serde_json::Map<_, _> = daemons.collect();
+        let instances = self.instances();
+        let json = json!({ "daemons": daemons, "rows": rows, "verdicts": verdicts, "instances": instances });
+        format!("{json}\n")
     }
 
     /// Failure if a daemon failed, with its exit code. What failed has been shown.
@@ -76,24 +125,27 @@ fn list<T: Serialize>(items: Result<&Vec<T>, &Failure>) -> serde_json::Value {
     items.map_or_else(|_| json!([]), |items| json!(items))
 }
 
-async fn ask_lbd(node: &Node) -> Result<(Info, Vec<StatRow>), Failure> {
+async fn ask_lbd(node: &Node) -> Said<StatRow> {
     let mut lbd = node.connect("lbd").await?;
-    let info = match lbd.ask(Request::Info).await? {
-        Answer::Info(info) => info,
-        other => return Err(lbd.unexpected(&other)),
-    };
-    Ok((info, server::rows(&mut lbd).await?))
+    Ok((lbd.info().await?, lbd.rows().await?))
 }
 
-async fn ask_healthd(node: &Node) -> Result<(Info, Vec<Verdict>), Failure> {
+async fn ask_healthd(node: &Node) -> Said<Verdict> {
     let mut healthd = node.connect("healthd").await?;
-    let info = match healthd.ask(Request::Info).await? {
-        Answer::Info(info) => info,
-        other => return Err(healthd.unexpected(&other)),
-    };
-    match healthd.ask(Request::Verdicts).await? {
-        Answer::Verdicts(verdicts) => Ok((info, verdicts)),
-        other => Err(healthd.unexpected(&other)),
+    Ok((healthd.info().await?, healthd.verdicts().await?))
+}
+
+async fn ask_vrrpd(node: &Node) -> Said<InstanceStatus> {
+    let mut vrrpd = node.connect("vrrpd").await?;
+    Ok((vrrpd.info().await?, vrrpd.instances().await?))
+}
+
+/// A document's info and its list.
+fn of_document<T>(document: Result<Document, Failure>, list: fn(Answer) -> Option<Vec<T>>) -> Said<T> {
+    let Document { info, about } = document?;
+    match list(about) {
+        Some(list) => Ok((info, list)),
+        None => Err(Failure::Remote(format!("{} tells of something else than it is about", info.daemon))),
     }
 }
 

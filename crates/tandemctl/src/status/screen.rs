@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use wire::{Condition, Info, LifeState, RowKind, StatRow, Tally, Tone, headline, human};
 
 use super::report::Report;
+use super::routers;
 use super::table::{Align, Cell, Column, Table, printable, toned};
 use crate::failure::Failure;
 
@@ -38,11 +39,24 @@ impl Style {
 pub(crate) fn render(report: &Report, style: Style) -> String {
     let rows = report.rows();
     let mut parts = Vec::new();
+    let mut headlines: Vec<(Tone, String)> = report.instances().iter().map(routers::headline).collect();
     if report.lbd.is_ok() {
-        let (tone, headline) = headline(&rows);
-        parts.push(format!("{}\n", toned(&printable(&headline), tone, style.colour)));
+        headlines.push(headline(&rows));
+    }
+    let mut lines = String::new();
+    if let Some(host) = &report.host {
+        lines.push_str(&format!("Node {}\n", printable(host)));
+    }
+    for (tone, headline) in headlines {
+        lines.push_str(&format!("{}\n", toned(&printable(&headline), tone, style.colour)));
+    }
+    if !lines.is_empty() {
+        parts.push(lines);
     }
     let mut tables = vec![daemons(report)];
+    if !report.instances().is_empty() {
+        tables.push(routers::table(report.instances()));
+    }
     if rows.iter().any(|row| row.kind == RowKind::Frontend) {
         tables.push(frontends(&rows));
     }
@@ -61,16 +75,16 @@ fn explain(failure: &Failure) -> String {
     failure.to_string().lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
-const fn left(title: &'static str, rank: u8) -> Column {
+pub(super) const fn left(title: &'static str, rank: u8) -> Column {
     Column { title, align: Align::Left, rank }
 }
 
-const fn right(title: &'static str, rank: u8) -> Column {
+pub(super) const fn right(title: &'static str, rank: u8) -> Column {
     Column { title, align: Align::Right, rank }
 }
 
 /// The rank of columns that are never left out.
-const ALWAYS: u8 = u8::MAX;
+pub(super) const ALWAYS: u8 = u8::MAX;
 
 fn daemons(report: &Report) -> Table {
     let mut table = Table::new(&[
@@ -86,14 +100,23 @@ fn daemons(report: &Report) -> Table {
         match info {
             Ok(info) => daemon_row(&mut table, daemon, info),
             Err(failure) => {
-                let word = if matches!(failure, Failure::Unreachable(_)) { "unreachable" } else { "failed" };
-                let mut cells = vec![Cell::plain(daemon), Cell::toned(word, Tone::Bad)];
-                cells.resize(7, Cell::plain(""));
-                table.row(cells);
+                let is_absent = matches!(failure, Failure::Unreachable(_) | Failure::Remote(_));
+                let word = if is_absent { "unreachable" } else { "failed" };
+                table.row(without_info(daemon, Cell::toned(word, Tone::Bad)));
             }
         }
     }
+    if report.vrrpd.is_none() {
+        table.row(without_info("vrrpd", Cell::toned("not running", Tone::Paused)));
+    }
     table
+}
+
+/// A daemon that says nothing.
+fn without_info(daemon: &str, state: Cell) -> Vec<Cell> {
+    let mut cells = vec![Cell::plain(daemon), state];
+    cells.resize(7, Cell::plain(""));
+    cells
 }
 
 fn daemon_row(table: &mut Table, daemon: &str, info: &Info) {
@@ -173,6 +196,9 @@ fn servers(rows: &[StatRow]) -> Table {
             let tally = Tally::of(name, rows);
             let usable = Cell::plain(format!("{}/{} usable", tally.usable, tally.servers));
             table.row(service(backend, name.to_owned(), usable));
+            if let Some((tone, why)) = why(backend) {
+                table.note(&why, tone);
+            }
         }
         for server in rows.iter().filter(|row| row.kind == RowKind::Server && row.proxy == name) {
             let label = if backend.is_some() {
@@ -220,12 +246,16 @@ fn check(server: &StatRow) -> Cell {
     if check.code.is_good() { Cell::plain(text) } else { Cell::toned(text, Tone::Bad) }
 }
 
-/// Why a server is as it is, if that is not plain.
+/// Why a server or backend is as it is, if that is not plain.
 fn why(server: &StatRow) -> Option<(Tone, String)> {
     let bad = server.check.as_ref().filter(|check| !check.code.is_good());
     let said = bad.map(|check| format!("{}, {} ago", check.text, human::duration(check.age_ms)));
     let reason = (!server.reason.is_empty()).then(|| server.reason.clone());
-    let lines: Vec<String> = said.into_iter().chain(reason).collect();
+    let warming = server.throttle.map(|percent| format!("warms up, with {percent}% of its weight"));
+    let queue = server.queue.filter(|queue| queue.now > 0 || queue.refused > 0).map(|queue| {
+        format!("{} requests wait for a server, {} were refused for it", queue.now, queue.refused)
+    });
+    let lines: Vec<String> = said.into_iter().chain(reason).chain(warming).chain(queue).collect();
     let tone = match Condition::of(&server.status).tone() {
         Tone::Bad => Tone::Bad,
         _ => Tone::Warning,

@@ -4,6 +4,8 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a panic is the failure message of a test")]
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, mpsc};
@@ -14,8 +16,8 @@ use tempfile::TempDir;
 use wire::server::{Handler, bind, serve};
 use wire::topic::Feed;
 use wire::{
-    Answer, DaemonHello, Info, LifeState, PROTOCOL, Ping, Refusal, RefusalCode, Request, RowKind, StatRow,
-    TopicName,
+    Answer, DaemonHello, Info, InstanceState, InstanceStatus, LifeState, PROTOCOL, Ping, Refusal,
+    RefusalCode, Request, RowKind, StatRow, TopicName,
 };
 
 /// A directory of sockets.
@@ -81,12 +83,13 @@ pub(crate) struct Daemon {
     pub(crate) rows: Vec<StatRow>,
     /// What every change is refused with.
     pub(crate) refusal: Option<Refusal>,
+    pub(crate) instances: Arc<Mutex<Vec<InstanceStatus>>>,
     changes: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Daemon {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, rows: Vec::new(), refusal: None, changes: Arc::default() }
+        Self { name, rows: Vec::new(), refusal: None, instances: Arc::default(), changes: Arc::default() }
     }
 
     /// lbd with the backends and servers of `paths`, such as `nginx/nginx1`.
@@ -104,6 +107,23 @@ impl Daemon {
             });
         }
         Self { rows, ..Self::new("lbd") }
+    }
+
+    /// vrrpd with one virtual router, `web`, that is master and has heard 127.0.0.1.
+    pub(crate) fn vrrpd() -> Self {
+        let vrrpd = Self::new("vrrpd");
+        let peer = serde_json::json!({
+            "address": "127.0.0.1", "priority": 240, "heard_ms": 4, "adverts": 1, "releases": 0, "checksum": "pseudo_header",
+        });
+        let counters = wire::InstanceCounters::default();
+        let web = serde_json::json!({
+            "instance": "web", "state": "master", "since_ms": 1000, "reason": "no master was heard in time", "version": 3,
+            "virtual_router": 51, "priority": 250, "configured_priority": 250, "interval_ms": 1000, "holding": true,
+            "interface": "eth0", "source": "127.0.0.2", "addresses": ["127.0.0.3/8"], "master": "127.0.0.2",
+            "trackers": [], "peers": [peer], "history": [], "counters": counters,
+        });
+        vrrpd.instances.lock().unwrap().push(serde_json::from_value(web).unwrap());
+        vrrpd
     }
 
     pub(crate) fn refusing(self, code: RefusalCode, message: &str) -> Self {
@@ -136,6 +156,15 @@ impl Handler for Daemon {
             })),
             Request::Stat => Ok(Answer::Stat(self.rows.clone())),
             Request::Verdicts => Ok(Answer::Verdicts(Vec::new())),
+            Request::Instances => Ok(Answer::Instances(self.instances.lock().unwrap().clone())),
+            Request::Handover { .. } => {
+                let answer = self.change(request, "handed over web in 4 ms".into());
+                for instance in self.instances.lock().unwrap().iter_mut().filter(|_| answer.is_ok()) {
+                    instance.state = InstanceState::Backup;
+                    instance.master = instance.peers.first().map(|peer| peer.address);
+                }
+                answer
+            }
             Request::Reload => self.change(request, "generation 2 is in force".into()),
             Request::SetServer { server, state, .. } => {
                 let row = self.rows.iter().find(|row| row.name == *server).unwrap();
@@ -159,4 +188,29 @@ impl Handler for Daemon {
     async fn command(&self, command: &str, _privileged: bool) -> String {
         panic!("tandemctl speaks JSON, not `{command}`")
     }
+}
+
+/// A port of another node on which one document is served until the end of the test.
+pub(crate) fn serves(daemon: &str, about: &str) -> u16 {
+    let info = format!(
+        r#"{{"daemon":"{daemon}","version":"0.1.0","pid":1,"uptime_ms":1,"state":"ready","config":"x.yaml","generation":1,"details":{{}}}}"#
+    );
+    let document = format!(r#"{{"info":{info},"{about}":[]}}"#);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            assert!(request.starts_with(b"GET /status.json "));
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", document.len());
+            stream.write_all(format!("{head}{document}").as_bytes()).unwrap();
+        }
+    });
+    port
 }

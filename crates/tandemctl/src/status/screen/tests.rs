@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use health::{CheckCode, Status};
 use wire::client::ClientError;
-use wire::{LastCheck, Verdict};
+use wire::{InstanceCounters, InstanceState, InstanceStatus, LastCheck, PeerStatus, TrackerStatus, Verdict};
 
 use super::*;
 use crate::node::Unreachable;
@@ -95,12 +95,101 @@ fn absent(daemon: &'static str) -> Failure {
     Failure::Unreachable(Unreachable { daemon, socket, cause })
 }
 
+fn router(state: InstanceState) -> InstanceStatus {
+    let holding = state == InstanceState::Master;
+    let reason = match state {
+        InstanceState::Fault => "tracker lbd fails: lbd is gone",
+        _ => "no master was heard in time",
+    };
+    InstanceStatus {
+        instance: "web".into(),
+        state,
+        since_ms: 61_000,
+        reason: reason.into(),
+        version: 3,
+        virtual_router: 51,
+        priority: 230,
+        configured_priority: 250,
+        interval_ms: 1000,
+        holding,
+        interface: Some("eth0".into()),
+        source: Some("172.20.0.21".parse().unwrap()),
+        addresses: vec!["172.20.0.100/16".into()],
+        master: holding.then(|| "172.20.0.21".parse().unwrap()),
+        master_priority: holding.then_some(230),
+        trackers: vec![
+            TrackerStatus {
+                name: "lbd".into(),
+                good: Some(holding),
+                text: if holding { "lbd is ready" } else { "lbd is gone" }.into(),
+                weight: 0,
+                since_ms: 61_000,
+                failures: u64::from(!holding),
+            },
+            TrackerStatus {
+                name: "gateway".into(),
+                good: None,
+                text: "has not reported yet".into(),
+                weight: -20,
+                since_ms: 0,
+                failures: 0,
+            },
+        ],
+        peers: vec![PeerStatus {
+            address: "172.20.0.22".parse().unwrap(),
+            priority: if holding { 0 } else { 240 },
+            heard_ms: 300,
+            adverts: 812,
+            releases: 1,
+            checksum: "pseudo_header".into(),
+        }],
+        history: Vec::new(),
+        counters: InstanceCounters {
+            receive_errors: BTreeMap::from([("ttl".into(), 3)]),
+            transitions: BTreeMap::from([("master master_silent".into(), 1)]),
+            conflicts: 2,
+            ..InstanceCounters::default()
+        },
+    }
+}
+
 const PLAIN: Style = Style { width: 120, colour: false };
 
 #[test]
 fn a_node_in_full() {
-    let report = Report { lbd: Ok((info("lbd"), rows())), healthd: Ok((info("healthd"), Vec::new())) };
+    let report = Report {
+        host: None,
+        vrrpd: None,
+        lbd: Ok((info("lbd"), rows())),
+        healthd: Ok((info("healthd"), Vec::new())),
+    };
     insta::assert_snapshot!(render(&report, PLAIN));
+}
+
+#[test]
+fn a_node_with_a_virtual_address() {
+    let vrrpd = Some(Ok((info("vrrpd"), vec![router(InstanceState::Master)])));
+    let report = Report {
+        host: None,
+        lbd: Ok((info("lbd"), rows())),
+        healthd: Ok((info("healthd"), Vec::new())),
+        vrrpd,
+    };
+    insta::assert_snapshot!(render(&report, PLAIN));
+    assert!(report.outcome().is_ok());
+}
+
+#[test]
+fn another_node_in_fault_and_in_eighty_columns() {
+    let lbd = Err(Failure::Remote("lbd of 172.20.0.21 cannot be reached on port 8404: refused".into()));
+    let vrrpd = Some(Ok((info("vrrpd"), vec![router(InstanceState::Fault)])));
+    let host = Some("172.20.0.21".into());
+    let report = Report { host, lbd, healthd: Ok((info("healthd"), Vec::new())), vrrpd };
+    let screen = render(&report, Style { width: 80, colour: false });
+    insta::assert_snapshot!(screen);
+    assert_eq!(report.outcome().unwrap_err().code(), 69);
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!(json["instances"][0]["state"], "fault");
 }
 
 #[test]
@@ -109,7 +198,7 @@ fn eighty_columns_are_enough() {
     lbd.reload_error =
         Some("lb.yaml:3:1: error: unknown key \"ballance\" (did you mean \"balance\"?)".into());
     lbd.details.insert("healthd".into(), "lost 12 s ago".into());
-    let report = Report { lbd: Ok((lbd, rows())), healthd: Err(absent("healthd")) };
+    let report = Report { host: None, vrrpd: None, lbd: Ok((lbd, rows())), healthd: Err(absent("healthd")) };
     let screen = render(&report, Style { width: 80, colour: false });
     insta::assert_snapshot!(screen);
     let tables = screen.split("\nhealthd cannot be reached").next().unwrap();
@@ -133,14 +222,20 @@ fn without_lbd_there_is_what_healthd_knows() {
         downs: 1,
         downtime_ms: 61_000,
     };
-    let report = Report { lbd: Err(absent("lbd")), healthd: Ok((info("healthd"), vec![verdict])) };
+    let report = Report {
+        host: None,
+        vrrpd: None,
+        lbd: Err(absent("lbd")),
+        healthd: Ok((info("healthd"), vec![verdict])),
+    };
     insta::assert_snapshot!(render(&report, PLAIN));
     assert_eq!(report.outcome().unwrap_err().code(), 69);
 }
 
 #[test]
 fn colours_only_where_they_are_wanted() {
-    let report = Report { lbd: Ok((info("lbd"), rows())), healthd: Err(absent("healthd")) };
+    let report =
+        Report { host: None, vrrpd: None, lbd: Ok((info("lbd"), rows())), healthd: Err(absent("healthd")) };
     assert!(!render(&report, PLAIN).contains('\x1b'));
     let coloured = render(&report, Style { colour: true, ..PLAIN });
     assert!(coloured.contains("\x1b[1;31mDOWN\x1b[0m"), "{coloured:?}");
@@ -156,6 +251,11 @@ fn what_daemons_say_cannot_command_the_terminal() {
         row.proxy = "\x1b[2J".into();
         row.status = "\x1b[2J".into();
     }
-    let report = Report { lbd: Ok((info("lbd"), rows)), healthd: Err(Failure::Refused("\x1b[2J".into())) };
+    let report = Report {
+        host: None,
+        vrrpd: None,
+        lbd: Ok((info("lbd"), rows)),
+        healthd: Err(Failure::Refused("\x1b[2J".into())),
+    };
     assert!(!render(&report, PLAIN).contains('\x1b'));
 }

@@ -1,0 +1,100 @@
+//! Virtual routers in the terminal: where the virtual addresses are, and why.
+
+use wire::{InstanceState, InstanceStatus, Tone, TrackerStatus, human};
+
+use super::screen::{ALWAYS, left, right};
+use super::table::{Cell, Table};
+
+/// One line about a virtual router: `web is MASTER for 3 min: no master was heard in time`.
+pub(super) fn headline(status: &InstanceStatus) -> (Tone, String) {
+    let InstanceStatus { instance, state, reason, since_ms, .. } = status;
+    let word = state.word().to_uppercase();
+    ((*state).into(), format!("{instance} is {word} for {}: {reason}", human::duration(*since_ms)))
+}
+
+/// Every virtual router, with what its trackers say and whom it hears below it.
+pub(super) fn table(instances: &[InstanceStatus]) -> Table {
+    let mut table = Table::new(&[
+        left("VIRTUAL ROUTER", ALWAYS),
+        left("STATE", ALWAYS),
+        right("SINCE", 5),
+        left("ADDRESSES", ALWAYS),
+        left("HERE", 9),
+        left("MASTER", 8),
+        right("PRIO", 7),
+        left("INTERFACE", 4),
+        right("TRANSITIONS", 3),
+        right("REFUSED", 2),
+    ]);
+    for status in instances {
+        table.row(row(status));
+        for tracker in &status.trackers {
+            let (text, tone) = tell(tracker);
+            table.note(&text, tone);
+        }
+        let others: Vec<String> = status.peers.iter().map(heard).collect();
+        match (others.is_empty(), status.state) {
+            (false, _) => table.note(&others.join("\n"), Tone::Paused),
+            (true, InstanceState::Master) => {
+                table.note("no other router heard: backups are silent", Tone::Paused);
+            }
+            (true, _) => table.note("no other router heard", Tone::Warning),
+        }
+        if status.counters.conflicts > 0 {
+            let conflicts = human::count(status.counters.conflicts);
+            table.note(
+                &format!("another station claimed an address that was here, {conflicts} times"),
+                Tone::Bad,
+            );
+        }
+    }
+    table
+}
+
+fn row(status: &InstanceStatus) -> Vec<Cell> {
+    let counters = &status.counters;
+    let refused: u64 = counters.receive_errors.values().sum();
+    let priority = match status.priority == status.configured_priority {
+        true => status.priority.to_string(),
+        false => format!("{} of {}", status.priority, status.configured_priority),
+    };
+    let refused = match refused {
+        0 => Cell::plain("0"),
+        some => Cell::toned(human::short_count(some), Tone::Warning),
+    };
+    vec![
+        Cell::plain(&status.instance),
+        Cell::toned(status.state.word().to_uppercase(), status.state.into()),
+        Cell::plain(human::short_duration(status.since_ms)),
+        Cell::plain(status.addresses.join(", ")),
+        Cell::plain(if status.holding { "yes" } else { "no" }),
+        Cell::plain(status.master.map_or_else(|| "unknown".to_owned(), |master| master.to_string())),
+        Cell::plain(priority),
+        Cell::plain(status.interface.as_deref().unwrap_or("none")),
+        Cell::plain(human::short_count(counters.transitions.values().sum())),
+        refused,
+    ]
+}
+
+fn tell(tracker: &TrackerStatus) -> (String, Tone) {
+    let TrackerStatus { name, text, since_ms, .. } = tracker;
+    let (word, tone) = tracker.word();
+    let effect = match tracker.good {
+        Some(true) => String::new(),
+        _ => format!(" ({})", tracker.effect()),
+    };
+    (format!("tracker {name} {} for {}: {text}{effect}", is(word), human::duration(*since_ms)), tone)
+}
+
+/// `good` and `unknown` are adjectives, `fails` is a verb.
+fn is(word: &str) -> String {
+    if word == "fails" { word.to_owned() } else { format!("is {word}") }
+}
+
+fn heard(peer: &wire::PeerStatus) -> String {
+    let heard = human::duration(peer.heard_ms);
+    match peer.priority {
+        0 => format!("{} left, {heard} ago", peer.address),
+        priority => format!("heard {} with priority {priority}, {heard} ago", peer.address),
+    }
+}
