@@ -3,4 +3,4 @@
 # what is there instead, and nothing is built.
 set -eu
 [ -n "${TANDEM_BIN_DIR:-}" ] && exit 0
-exec "${CARGO:-cargo}" build --quiet --package lbd --package healthd --package tandemctl
+exec "${CARGO:-cargo}" build --quiet --package lbd --package healthd --package vrrpd --package tandemctl

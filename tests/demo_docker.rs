@@ -1,15 +1,33 @@
-//! Demo 1 in Docker, from the images to the last container gone.
+//! The demos in Docker, from the images to the last container gone.
 
 use std::process::Command;
 
 use testkit::skip;
 
-mod demo;
+#[path = "demo/kit.rs"]
+mod kit;
+#[path = "demo/one.rs"]
+mod one;
+#[path = "demo/two.rs"]
+mod two;
+
+/// Whether a Docker daemon answers.
+fn docker_answers() -> bool {
+    Command::new("docker").arg("info").output().is_ok_and(|output| output.status.success())
+}
 
 #[test]
 fn demo_1_works_in_docker() {
-    if !Command::new("docker").arg("info").output().is_ok_and(|output| output.status.success()) {
+    if !docker_answers() {
         skip!("no Docker daemon answers");
     }
-    demo::run("docker");
+    one::run("docker");
+}
+
+#[test]
+fn demo_2_works_in_docker() {
+    if !docker_answers() {
+        skip!("no Docker daemon answers");
+    }
+    two::run("docker");
 }

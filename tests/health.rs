@@ -2,9 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use testkit::{
-    Config, Daemon, Load, Network, Nginx, Program, Stack, get, is_root, skip, wait_for, wait_until,
-};
+use testkit::{Config, Daemon, Load, Network, Nginx, Program, Stack, get, is_root, skip, wait_until};
 
 /// Log lines of healthd that speak of a server and a word.
 fn transitions(stack: &Stack, server: &str, word: &str) -> usize {
@@ -203,10 +201,10 @@ fn a_transition_is_one_event_in_the_log() {
     let mut stack = Stack::start();
     stack.nginx[0].stop();
     stack.wait_for_status("s1", "DOWN");
-    assert_eq!(transitions(&stack, "s1", "is DOWN"), 1, "{}", stack.healthd.stderr());
+    wait_until("the event of the fall", || transitions(&stack, "s1", "is DOWN") == 1);
     stack.nginx[0].restart();
     stack.wait_for_status("s1", "UP");
-    wait_for("the event of the return", || (transitions(&stack, "s1", "is UP") == 2).then_some(()));
+    wait_until("the event of the return", || transitions(&stack, "s1", "is UP") == 2);
     assert_eq!(transitions(&stack, "s1", "is DOWN"), 1, "{}", stack.healthd.stderr());
 }
 

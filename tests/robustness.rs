@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use testkit::{Client, Load, Program, Stack, binary, get, is_root, needs, pattern, skip, wait_until};
 
 /// A load that nobody waits for.
@@ -117,6 +119,35 @@ fn a_reader_of_the_access_log_that_stands_still_holds_up_nothing() {
     };
     wait_until("what was dropped is counted", || dropped() > 0.0);
     drop(reader);
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_only_who_wishes_something() {
+    let mut stack = Stack::builder().servers(2).unchecked().start();
+    let file = stack.dir().join("lbd.servers");
+    let new = file.with_extension("new");
+    // Who opens a pipe to write into it waits until somebody reads.
+    mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    for wish in [["weight", "app/s1", "7"].as_slice(), &["weight", "app/s1", "8"], &["drain", "app/s2"]] {
+        let said = stack.tandemctl_ok(wish);
+        assert!(said.contains("not saved yet"), "{said}");
+    }
+    let in_force = |stack: &Stack| (stack.stat("app", "s1").number("weight"), stack.status("s2"));
+    assert_eq!(in_force(&stack), (8, "DRAIN".to_owned()), "saved or not");
+    assert_eq!(stack.get("/").status, 200);
+
+    // The disk moves again: the first wish is written, and then all that have come since.
+    let first = fs::read_to_string(&new).unwrap();
+    assert!(first.contains('7') && !first.contains("drain"), "{first}");
+    wait_until("the last wishes are kept", || {
+        fs::metadata(&file).is_ok_and(|file| file.is_file())
+            && fs::read_to_string(&file).is_ok_and(|kept| kept.contains('8') && kept.contains("drain"))
+    });
+    let said = stack.tandemctl_ok(&["weight", "app/s1", "9"]);
+    assert!(!said.contains("saved"), "{said}");
+    stack.lbd.kill();
+    stack.lbd.start();
+    assert_eq!(in_force(&stack), (9, "DRAIN".to_owned()), "a crash after the answer loses nothing");
 }
 
 #[test]

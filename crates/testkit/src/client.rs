@@ -83,6 +83,19 @@ impl Client {
             .unwrap_or_else(|error| panic!("cannot connect from {source} to {address}: {error}"))
     }
 
+    /// Connects with room for only so many bytes that were received and not read.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn connect_with_room(address: SocketAddr, bytes: usize) -> Self {
+        let connect = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_recv_buffer_size(bytes)?;
+            Self::over(socket, address)
+        };
+        connect().unwrap_or_else(|error: Error| panic!("cannot connect to {address}: {error}"))
+    }
+
     /// Connects, if somebody listens.
     ///
     /// # Errors
@@ -92,6 +105,10 @@ impl Client {
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
+        Self::over(socket, address)
+    }
+
+    fn over(socket: Socket, address: SocketAddr) -> io::Result<Self> {
         socket.connect_timeout(&address.into(), PATIENCE)?;
         socket.set_tcp_nodelay(true)?;
         let stream = TcpStream::from(socket);

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::Netns;
 use crate::process::Process;
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, wait_until};
 
 /// A program of this project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Program {
     Lbd,
     /// The health checker.
     Healthd,
+    /// The owner of the virtual addresses.
+    Vrrpd,
     /// The operator's tool.
     Tandemctl,
 }
@@ -31,6 +33,7 @@ impl Program {
         match self {
             Self::Lbd => "lbd",
             Self::Healthd => "healthd",
+            Self::Vrrpd => "vrrpd",
             Self::Tandemctl => "tandemctl",
         }
     }
@@ -57,8 +60,10 @@ pub fn binary(program: Program) -> PathBuf {
 }
 
 fn build_daemons() {
+    let packages = [Program::Lbd, Program::Healthd, Program::Vrrpd, Program::Tandemctl];
     let status = Command::new(option_env!("CARGO").unwrap_or("cargo"))
-        .args(["build", "--quiet", "--package", "lbd", "--package", "healthd", "--package", "tandemctl"])
+        .args(["build", "--quiet"])
+        .args(packages.iter().flat_map(|package| ["--package", package.name()]))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(status.is_ok_and(|status| status.success()), "the daemons do not build");
@@ -76,7 +81,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon that will read `DIR/lb.yaml`, put its socket into `DIR`, and its output into `DIR/NAME.out` and
+    /// A daemon that will read `DIR/lb.yaml` (vrrpd: `DIR/vrrp.yaml`), put its socket into `DIR`, and its output into `DIR/NAME.out` and
     /// `DIR/NAME.err`.
     pub fn new(program: Program, dir: &Path) -> Self {
         Self {
@@ -154,7 +159,7 @@ impl Daemon {
 
     /// The path of its configuration file.
     pub fn config(&self) -> PathBuf {
-        self.dir.join("lb.yaml")
+        self.dir.join(if self.program == Program::Vrrpd { "vrrp.yaml" } else { "lb.yaml" })
     }
 
     /// The path of its socket.
@@ -230,6 +235,14 @@ impl Daemon {
         self.process().stderr()
     }
 
+    /// Waits until it has told of an event. A thread of its own writes them, perhaps after what they tell of was seen.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait_to_tell(&self, words: &str) {
+        wait_until(&format!("{words:?} is told"), || self.stderr().contains(words));
+    }
+
     /// Its resident memory in KiB.
     ///
     /// # Panics
@@ -239,6 +252,24 @@ impl Daemon {
         let line =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells VmRSS");
         line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
+    /// How many descriptors it has open: those of pipes, and all others.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn descriptors(&self) -> (usize, usize) {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs");
+        // One may be closed while this looks.
+        let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let (pipes, others): (Vec<_>, Vec<_>) =
+            targets.partition(|target| target.to_string_lossy().starts_with("pipe:"));
+        (pipes.len(), others.len())
+    }
+
+    /// The file that its standard output goes to, for what [`Daemon::stdout`] does not reach back to.
+    pub fn stdout_file(&self) -> PathBuf {
+        self.dir.join(format!("{}.out", self.program.name()))
     }
 
     fn process(&self) -> &Process {

@@ -11,10 +11,13 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test a panic is the failure message")]
 
+mod access_log;
 mod addresses;
 mod client;
 mod config;
+mod crowd;
 mod daemon;
+mod footprint;
 mod load;
 mod netns;
 mod nginx;
@@ -23,20 +26,25 @@ mod raw_server;
 mod skip;
 mod stack;
 mod stats;
+mod vrrp;
 mod wait;
 
+pub use access_log::LogLine;
 pub use addresses::Addresses;
 pub use client::{Client, Response, get};
 pub use config::Config;
+pub use crowd::{Crowd, Member};
 pub use daemon::{Daemon, Program, binary, run};
+pub use footprint::Footprint;
 pub use load::{Load, Report, RunningLoad};
 pub use netns::{Netns, Network};
 pub use nginx::Nginx;
-pub use process::Process;
+pub use process::{Process, raise_descriptors};
 pub use raw_server::{Peer, RawServer};
 pub use skip::{is_installed, is_root, record_skip};
 pub use stack::{SERVER_PORT, Stack, StackBuilder, text_command};
 pub use stats::{Row, read_csv};
+pub use vrrp::{Frr, Keepalived, Owners, Ownership, RunningOwners, Tshark, VrrpNode, has_address};
 pub use wait::{PATIENCE, wait_for, wait_until};
 
 use std::net::SocketAddr;

@@ -1,8 +1,11 @@
 //! Network namespaces: several hosts on one machine, with cables that can be cut. Needs root.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use nix::sched::{CloneFlags, setns};
 
 /// A network namespace with a loopback interface, removed on drop with everything in it.
 #[derive(Debug)]
@@ -39,6 +42,21 @@ impl Netns {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", name, program]);
         command
+    }
+
+    /// Does something on a thread of its own that is inside: its sockets are of this host.
+    ///
+    /// # Panics
+    /// When the work does.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(format!("/run/netns/{}", self.name)).expect("ip netns names it there");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter");
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Runs a command inside and returns what it printed.
@@ -83,13 +101,21 @@ impl Network {
     /// When the name is taken.
     pub fn host(&self, name: &str, address: Ipv4Addr) -> Netns {
         let host = Netns::new(name);
+        self.plug(&host, name, "eth0", address);
+        host
+    }
+
+    /// Gives a host another cable, with that name at the switch, and an address on its interface.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn plug(&self, host: &Netns, name: &str, interface: &str, address: Ipv4Addr) {
         let (inside, switch) = (host.name(), self.switch.name());
         // Made with both ends in place: no moment in which the machine's own namespace sees an interface.
-        ip(&format!("-n {switch} link add {name} type veth peer name eth0 netns {inside}"));
+        ip(&format!("-n {switch} link add {name} type veth peer name {interface} netns {inside}"));
         ip(&format!("-n {switch} link set {name} master switch up"));
-        ip(&format!("-n {inside} address add {address}/{} dev eth0", self.prefix_len));
-        ip(&format!("-n {inside} link set eth0 up"));
-        host
+        ip(&format!("-n {inside} address add {address}/{} dev {interface}", self.prefix_len));
+        ip(&format!("-n {inside} link set {interface} up"));
     }
 
     /// Cuts a host's cable at the switch: its packets vanish, and it is not told.

@@ -103,6 +103,13 @@ impl Nginx {
         }
     }
 
+    /// Kills it (SIGKILL): its connections are reset, whatever was under way on them.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
     /// Starts it again on its address, and waits until it accepts connections.
     ///
     /// # Panics

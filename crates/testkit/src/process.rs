@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -115,6 +116,16 @@ impl Drop for Process {
             );
         }
     }
+}
+
+/// Lets this process have as many descriptors as the system allows, and returns that number.
+///
+/// # Panics
+/// When the kernel does not tell.
+pub fn raise_descriptors() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel tells its limits");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit nobody needs a privilege");
+    hard
 }
 
 fn end_of_file(path: &Path) -> String {

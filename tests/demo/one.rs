@@ -1,11 +1,11 @@
 //! Demo 1 as people run it: started by `make demo-1`, attacked, and torn down. The same for every engine.
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 use std::process::{Command, Output};
 
 use testkit::{Client, Load, Response, Row, RunningLoad, get, read_csv, skip, wait_for, wait_until};
+
+use crate::kit::{Edited, answers, free_addresses, make, obstacle, root, script, script_ok, text};
 
 /// Starts the demo in an engine, does to it what the workshop does, and takes it down.
 pub fn run(engine: &str) {
@@ -25,21 +25,13 @@ pub fn run(engine: &str) {
     demo.leaves_nothing_behind();
 }
 
-/// A demo of the person at this machine is not ours to take down.
-fn obstacle() -> Option<String> {
-    let status = script(&["status"]);
-    let told = text(&status);
-    (!told.contains("No demo runs")).then(|| format!("a demo runs on this machine already: {told}"))
-}
-
 struct Demo {
     engine: String,
     web: SocketAddr,
     stats: SocketAddr,
     healthd: SocketAddr,
     prometheus: SocketAddr,
-    /// The configuration as it was, and as it is again in the end.
-    config: String,
+    config: Edited,
 }
 
 const SERVERS: [&str; 3] = ["nginx1", "nginx2", "nginx3"];
@@ -47,24 +39,20 @@ const SERVERS: [&str; 3] = ["nginx1", "nginx2", "nginx3"];
 impl Demo {
     fn up(engine: &str) -> Self {
         let [web, stats, healthd, prometheus] = free_addresses();
-        let config = fs::read_to_string(config_path()).unwrap();
+        let config = Edited::new("compose/lb.yaml");
         let demo = Self { engine: engine.to_owned(), web, stats, healthd, prometheus, config };
         demo.make_ok("demo-1");
         demo
     }
 
     fn make(&self, target: &str) -> Output {
-        Command::new("make")
-            .arg("--no-print-directory")
-            .arg(target)
-            .current_dir(root())
-            .env("ENGINE", &self.engine)
-            .env("WEB_PORT", self.web.port().to_string())
-            .env("STATS_PORT", self.stats.port().to_string())
-            .env("HEALTHD_PORT", self.healthd.port().to_string())
-            .env("PROMETHEUS_PORT", self.prometheus.port().to_string())
-            .output()
-            .expect("make is installed")
+        let ports = [
+            ("WEB_PORT", self.web),
+            ("STATS_PORT", self.stats),
+            ("HEALTHD_PORT", self.healthd),
+            ("PROMETHEUS_PORT", self.prometheus),
+        ];
+        make(target, &self.engine, &ports)
     }
 
     fn make_ok(&self, target: &str) -> String {
@@ -204,21 +192,19 @@ impl Demo {
         let algorithm = || self.row("BACKEND").text("algo").to_owned();
         let load = self.load();
         assert_eq!(algorithm(), "roundrobin");
-        let changed = self.config.replacen("balance: roundrobin", "balance: leastconn", 1);
-        assert_ne!(changed, self.config);
-        write_config(&changed);
-        self.make_ok("reload-1");
+        self.config.replace("balance: roundrobin", "balance: leastconn");
+        self.make_ok("reload");
         wait_until("leastconn is in force", || algorithm() == "leastconn");
 
-        write_config(&changed.replacen("leastconn", "leastcon", 1));
-        let refused = self.make("reload-1");
+        self.config.replace("balance: roundrobin", "balance: leastcon");
+        let refused = self.make("reload");
         let told = text(&refused);
         assert!(!refused.status.success(), "{told}");
         assert!(told.contains("lb.yaml:") && told.contains("leastconn"), "{told}");
         assert_eq!(algorithm(), "leastconn");
 
-        write_config(&self.config);
-        self.make_ok("reload-1");
+        self.config.restore();
+        self.make_ok("reload");
         wait_until("roundrobin is back", || algorithm() == "roundrobin");
         load.stop().assert_nothing_lost();
     }
@@ -262,55 +248,10 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        if fs::read_to_string(config_path()).ok().as_ref() != Some(&self.config) {
-            write_config(&self.config);
-        }
         if std::thread::panicking() {
-            for service in ["lb", "nginx1"] {
-                let log = text(&script(&["logs", service]));
-                let lines: Vec<_> = log.lines().collect();
-                eprintln!("--- {service}:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
-            }
+            crate::kit::tell_last_words(&["lb", "nginx1"]);
             let output = self.make("demo-1-down");
             eprintln!("--- make demo-1-down: {}", output.status);
         }
     }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn config_path() -> PathBuf {
-    root().join("compose/lb.yaml")
-}
-
-fn write_config(text: &str) {
-    fs::write(config_path(), text).expect("the demo's configuration can be written");
-}
-
-fn script(args: &[&str]) -> Output {
-    Command::new("scripts/demo").args(args).current_dir(root()).output().expect("the demo's script starts")
-}
-
-fn script_ok(args: &[&str]) -> String {
-    let output = script(args);
-    assert!(output.status.success(), "scripts/demo {args:?}: {}", text(&output));
-    text(&output)
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
-}
-
-fn answers(address: SocketAddr, path: &str) -> bool {
-    Client::try_connect(address, None)
-        .and_then(|mut client| client.try_get(path))
-        .is_ok_and(|response| response.status == 200)
-}
-
-/// Ports that were free a moment ago: the demo takes numbers of 127.0.0.1.
-fn free_addresses() -> [SocketAddr; 4] {
-    let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound"))
 }

@@ -1,0 +1,146 @@
+//! The load: wrk for HTTP, our own for what it cannot do.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use testkit::Process;
+
+use crate::cpu::{Processors, pinned};
+use crate::work::{Kind, Work};
+
+/// What the load saw.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    pub(crate) per_second: f64,
+    pub(crate) median: Duration,
+    pub(crate) p99: Duration,
+}
+
+/// Runs the load of one kind of work to its end.
+pub(crate) fn run(
+    work: &Work,
+    to: SocketAddr,
+    seconds: u64,
+    processors: Processors,
+    dir: &Path,
+) -> anyhow::Result<Outcome> {
+    let (connections, duration) = (work.connections.to_string(), format!("{seconds}s"));
+    let mut command = pinned(processors.load, "wrk");
+    command.args(["--latency", "-t", "1", "-c", &connections, "-d", &duration]);
+    match work.kind {
+        Kind::Get(path) => _ = command.arg(format!("http://{to}{path}")),
+        Kind::GetOnce(path) => {
+            _ = command.args(["-H", "Connection: close"]).arg(format!("http://{to}{path}"));
+        }
+        Kind::Post(length) => {
+            let script = dir.join("post.lua");
+            fs::write(&script, format!("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", {length})\n"))?;
+            command.arg("-s").arg(script).arg(format!("http://{to}/upload"));
+        }
+        Kind::Tunnel => {
+            command = this_program(processors.load)?;
+            command.args(["tunnels", &to.to_string(), &connections, &seconds.to_string()]);
+        }
+    }
+    let output = command.output().context("the load does not start")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!("the load failed: {said}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    parse(&said).with_context(|| format!("the load said:\n{said}"))
+}
+
+/// This program again, on one processor.
+pub(crate) fn this_program(processor: usize) -> anyhow::Result<Command> {
+    let program = std::env::current_exe()?;
+    Ok(pinned(processor, program.to_str().context("this program's path is no text")?))
+}
+
+/// Reads wrk's report, which our own load imitates. A load that met errors measured something else.
+fn parse(said: &str) -> anyhow::Result<Outcome> {
+    if let Some(line) = said.lines().find(|line| line.contains("Socket errors") || line.contains("Non-2xx")) {
+        bail!("{}", line.trim());
+    }
+    let after = |mark: &str| {
+        let line = said.lines().find_map(|line| line.trim().strip_prefix(mark));
+        line.map(str::trim).ok_or_else(|| anyhow!("no {mark}"))
+    };
+    let requests =
+        said.lines().find_map(|line| line.trim().split_once(" requests in ")).context("no requests")?.0;
+    Ok(Outcome {
+        requests: requests.parse()?,
+        per_second: after("Requests/sec:")?.parse()?,
+        median: duration(after("50%")?)?,
+        p99: duration(after("99%")?)?,
+    })
+}
+
+/// wrk's way to write a duration: `85.00us`, `1.25ms`, `1.10s`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let unit = text.find(|c: char| c.is_ascii_alphabetic()).context("a duration without a unit")?;
+    let (number, unit) = text.split_at(unit);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        other => bail!("{other} is no unit"),
+    };
+    Ok(Duration::from_secs_f64(number.parse::<f64>()? * seconds))
+}
+
+/// Opens idle connections in a process of its own, which holds them until it is dropped.
+pub(crate) fn start_holding(
+    to: SocketAddr,
+    connections: usize,
+    processors: Processors,
+    dir: &Path,
+) -> anyhow::Result<Process> {
+    let mut command = this_program(processors.load)?;
+    command.args(["hold", &to.to_string(), &connections.to_string()]);
+    Ok(Process::spawn("hold", command, dir))
+}
+
+/// Opens connections, and makes one request on each, so that they are kept alive; then holds them until it is killed.
+pub(crate) fn hold(to: SocketAddr, connections: usize) -> anyhow::Result<()> {
+    use std::io::{Read as _, Write as _};
+    let mut held = Vec::with_capacity(connections);
+    let mut buffer = [0; 1024];
+    for _ in 0..connections {
+        let mut stream = TcpStream::connect(to)?;
+        stream.write_all(b"GET /100 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+        if stream.read(&mut buffer)? == 0 {
+            bail!("the proxy closed a connection");
+        }
+        held.push(stream);
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrks_report_is_read() {
+        let said = "Running 2s test @ http://127.0.0.1:80/\n  1 threads and 64 connections\n  Thread Stats   Avg\n  \
+                    Latency Distribution\n     50%    1.25ms\n     75%    2.00ms\n     99%  850.00us\n  \
+                    61234 requests in 2.00s, 15.00MB read\nRequests/sec:  30617.50\n";
+        let outcome = parse(said).unwrap();
+        assert_eq!((outcome.requests, outcome.per_second), (61_234, 30_617.5));
+        assert_eq!((outcome.median, outcome.p99), (Duration::from_micros(1250), Duration::from_micros(850)));
+    }
+
+    #[test]
+    fn a_load_that_met_errors_is_none() {
+        let said = "  Socket errors: connect 0, read 5, write 0, timeout 0\n";
+        assert!(parse(said).unwrap_err().to_string().contains("read 5"));
+    }
+}

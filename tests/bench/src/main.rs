@@ -1,0 +1,41 @@
+//! `make bench`: lbd beside Debian's HAProxy and nginx, and beside a bare relay, in one run on loopback.
+//!
+//! The proxies have one processor to themselves, the load and the origin another. Rounds are interleaved: each goes through
+//! every kind of work with every proxy, so that whatever else the machine does meets all of them. What is compared is the
+//! median of each over the rounds, and what is asserted is nothing: a benchmark measures.
+
+mod args;
+mod checks;
+mod cpu;
+mod load;
+mod origin;
+mod peer;
+mod program;
+mod relay;
+mod report;
+mod tunnel;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Part};
+
+fn main() -> ExitCode {
+    let result = match Args::parse().part {
+        Part::Run(run) => run.main(),
+        Part::Checks(checks) => checks.main(),
+        Part::Relay { listen, to } => relay::main(listen, to),
+        Part::Echo { listen } => tunnel::echo(listen),
+        Part::Hold { to, connections } => load::hold(to, connections),
+        Part::Tunnels { to, connections, seconds } => tunnel::load(to, connections, seconds),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The proxies: each as its users run it, with one thread, on the same processor, before the same servers.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use testkit::{Addresses, Program};
+
+use crate::cpu::{Processors, pinned};
+use crate::load::this_program;
+use crate::origin::{Origin, server};
+use crate::program::{self, lines};
+use crate::work::Kind;
+
+/// How long a proxy may take to serve.
+const START: Duration = Duration::from_secs(20);
+
+/// A running proxy.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    tunnels: SocketAddr,
+    processes: Vec<Running>,
+}
+
+impl Peer {
+    /// The processes that do its work.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Running::pid).collect()
+    }
+
+    /// Where it takes this kind of work.
+    pub(crate) fn address_for(&self, kind: Kind) -> SocketAddr {
+        if kind == Kind::Tunnel { self.tunnels } else { self.address }
+    }
+}
+
+/// A process that ends with its owner.
+#[derive(Debug)]
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a process whose standard output, its access log, is read by another one on the load's processor, as a log
+/// collector does.
+pub(crate) fn spawn(
+    name: &str,
+    mut command: Command,
+    dir: &Path,
+    processors: Processors,
+) -> anyhow::Result<Running> {
+    let mut reader = pinned(processors.load, "cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .context("cannot start cat")?;
+    let log = reader.stdin.take().context("a pipe was asked for")?;
+    let errors = File::create(dir.join(format!("{name}.err")))?;
+    let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+    // The reader ends when the proxy does, and nobody waits for it: it is gone with this program at the latest.
+    Ok(Running(child.with_context(|| format!("cannot start {name}"))?))
+}
+
+/// Starts a proxy by its name, and waits until it serves.
+pub(crate) fn start(
+    name: &str,
+    addresses: &Addresses,
+    origin: &Origin,
+    servers: usize,
+    dir: &Path,
+    processors: Processors,
+) -> anyhow::Result<Peer> {
+    let place = match name {
+        "haproxy" => 10,
+        "haproxy-log" => 11,
+        "nginx" => 12,
+        "relay" => 13,
+        "lbd" => 14,
+        _ => bail!("there is no proxy \"{name}\"; there is haproxy, haproxy-log, nginx, relay, lbd"),
+    };
+    let plan = Plan {
+        address: addresses.socket(place, 8080),
+        tunnels: addresses.socket(place, 8081),
+        admin: addresses.socket(place, 8082),
+        healthd_admin: addresses.socket(place, 8083),
+        servers: (0..servers).map(server).collect(),
+        echo: origin.echo,
+    };
+    let dir = dir.join(format!("{name}-{servers}"));
+    fs::create_dir(&dir)?;
+    let commands = match name {
+        "haproxy" => vec![haproxy(&plan, false, &dir, processors)?],
+        "haproxy-log" => vec![haproxy(&plan, true, &dir, processors)?],
+        "nginx" => vec![nginx(&plan, &dir, processors)?],
+        "relay" => vec![relay(&plan, processors)?],
+        _ => lbd(&plan, &dir, processors)?,
+    };
+    let mut peer =
+        Peer { name: name.to_owned(), address: plan.address, tunnels: plan.tunnels, processes: Vec::new() };
+    for (number, command) in commands.into_iter().enumerate() {
+        peer.processes.push(spawn(&format!("{name}-{number}"), command, &dir, processors)?);
+    }
+    wait_for_service(&mut peer, &dir)?;
+    Ok(peer)
+}
+
+struct Plan {
+    address: SocketAddr,
+    tunnels: SocketAddr,
+    admin: SocketAddr,
+    healthd_admin: SocketAddr,
+    servers: Vec<SocketAddr>,
+    echo: SocketAddr,
+}
+
+fn wait_for_service(peer: &mut Peer, dir: &Path) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while !serves(peer.address) {
+        let ended = peer.processes.iter_mut().any(|process| !matches!(process.0.try_wait(), Ok(None)));
+        if ended || start.elapsed() > START {
+            let errors = (0..peer.processes.len()).map(|n| dir.join(format!("{}-{n}.err", peer.name)));
+            let said: Vec<_> = errors.filter_map(|path| fs::read_to_string(path).ok()).collect();
+            bail!("{} does not serve; it said:\n{}", peer.name, said.join("\n"));
+        }
+        sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn serves(address: SocketAddr) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /100 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+        let mut start = [0; 12];
+        stream.read_exact(&mut start)?;
+        std::io::Result::Ok(start == *b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
+}
+
+/// One thread, HTTP checks, finite timeouts, and all else as it comes; with its access log or without.
+fn haproxy(plan: &Plan, log: bool, dir: &Path, processors: Processors) -> anyhow::Result<Command> {
+    let (address, tunnels, echo) = (plan.address, plan.tunnels, plan.echo);
+    let (log_to, log_what) =
+        if log { ("log stdout format raw local0", "log global\n    option httplog") } else { ("", "") };
+    let servers =
+        lines(&plan.servers, |number, address| format!("    server s{number} {address} check inter 2s"));
+    let config = format!(
+        "global
+    nbthread 1
+    maxconn 9400
+    {log_to}
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 50s
+    timeout server 50s
+    timeout http-request 10s
+    timeout http-keep-alive 75s
+    option forwardfor
+    {log_what}
+frontend web
+    bind {address}
+    default_backend web
+frontend tunnels
+    bind {tunnels}
+    default_backend tunnels
+backend web
+    balance roundrobin
+    option httpchk GET /100
+{servers}
+backend tunnels
+    server echo {echo} check inter 2s
+"
+    );
+    program::haproxy(&config, dir, processors.proxy)
+}
+
+/// One process, idle connections to servers kept, no access log; Debian's nginx has no active checks.
+fn nginx(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Command> {
+    let (address, tunnels, echo) = (plan.address, plan.tunnels, plan.echo);
+    let servers = lines(&plan.servers, |_, address| format!("        server {address};"));
+    let http = format!(
+        "    keepalive_requests 1000000000; keepalive_timeout 75s;
+    upstream web {{
+{servers}
+        keepalive 1024; keepalive_requests 1000000000;
+    }}
+    upstream tunnels {{ server {echo}; }}
+    server {{
+        listen {address};
+        location / {{
+            proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection \"\";
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+    server {{
+        listen {tunnels};
+        location / {{
+            proxy_pass http://tunnels; proxy_http_version 1.1;
+            proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade;
+        }}
+    }}
+"
+    );
+    program::nginx(19_000, &http, dir, processors.proxy)
+}
+
+fn relay(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
+    let to = plan.servers.first().context("there are servers")?;
+    let mut command = this_program(processors.proxy)?;
+    command.args(["relay", &plan.address.to_string(), &to.to_string()]);
+    Ok(command)
+}
+
+/// Everything as it comes, access log, metrics and checks included, but for one worker.
+fn lbd(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Vec<Command>> {
+    let Plan { address, tunnels, admin, healthd_admin, echo, .. } = plan;
+    let servers = lines(&plan.servers, |number, address| format!("      s{number}: {address}"));
+    let config = format!(
+        "frontends:
+  web: {{ bind: [\"{address}\"], backend: web, timeouts: {{ keep_alive: 75s }} }}
+  tunnels: {{ bind: [\"{tunnels}\"], backend: tunnels }}
+backends:
+  web:
+    check: {{ http: {{ path: /100, expect: 200 }}, interval: 2s }}
+    servers:
+{servers}
+  tunnels:
+    servers: {{ echo: \"{echo}\" }}
+admin: {{ bind: \"{admin}\" }}
+lbd: {{ workers: 1 }}
+healthd: {{ admin: {{ bind: \"{healthd_admin}\" }} }}
+"
+    );
+    let daemon = |daemon| program::tandem(daemon, &config, dir, processors.proxy);
+    Ok(vec![daemon(Program::Healthd)?, daemon(Program::Lbd)?])
+}

@@ -1,0 +1,112 @@
+//! The kinds of work, and measuring one of them with one proxy.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::cpu::{Processors, Used, resident_kib};
+use crate::load::{self, Outcome};
+use crate::peer::Peer;
+
+/// How long a proxy works before it is measured: its buffers and connections exist then.
+const WARM_UP: u64 = 1;
+
+/// A kind of work.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Servers of the backend.
+    pub(crate) servers: usize,
+    pub(crate) connections: usize,
+    /// Connections that are open besides, and idle.
+    pub(crate) idle: usize,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// GET of a path; the connection stays.
+    Get(&'static str),
+    /// GET of a path, on a connection of its own.
+    GetOnce(&'static str),
+    /// POST of so many bytes.
+    Post(usize),
+    /// Messages through an upgraded connection, and back.
+    Tunnel,
+}
+
+/// What one measurement found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) outcome: Outcome,
+    pub(crate) used: Used,
+    pub(crate) resident_kib: u64,
+}
+
+pub(crate) fn all() -> Vec<Work> {
+    let get = |name, about, path, connections| Work {
+        name,
+        about,
+        servers: 3,
+        connections,
+        idle: 0,
+        kind: Kind::Get(path),
+    };
+    let small = |name, about, servers, idle| Work { servers, idle, ..get(name, about, "/100", 64) };
+    vec![
+        get("keep-alive", "100 B, keep-alive, 64 connections", "/100", 64),
+        get("keep-alive-1000", "100 B, keep-alive, 1,000 connections", "/100", 1000),
+        Work {
+            kind: Kind::GetOnce("/100"),
+            ..get("connection", "100 B, a connection for each request, 64 at once", "/100", 64)
+        },
+        get("16k", "16 KiB, keep-alive, 64 connections", "/16k", 64),
+        get("1m", "1 MiB, keep-alive, 16 connections", "/1m", 16),
+        Work {
+            kind: Kind::Post(10 * 1024),
+            ..get("upload", "10 KiB sent, keep-alive, 64 connections", "", 64)
+        },
+        Work {
+            kind: Kind::Tunnel,
+            ..get("tunnel", "64 B echoed through upgraded connections, 64 at once", "", 64)
+        },
+        small("servers-10", "100 B, 10 servers", 10, 0),
+        small("servers-100", "100 B, 100 servers", 100, 0),
+        small("servers-1000", "100 B, 1,000 servers", 1000, 0),
+        small("open-1000", "100 B, 1,000 more connections idle", 3, 1000),
+        small("open-9000", "100 B, 9,000 more connections idle", 3, 9000),
+    ]
+}
+
+impl Work {
+    /// Whether a proxy can do it: the relay leads to one address, reads nothing, and so knows no idle connection to reuse.
+    pub(crate) fn suits(&self, peer: &str) -> bool {
+        peer != "relay" || self.servers == 3 && self.idle == 0 && self.kind != Kind::Tunnel
+    }
+
+    /// Does the work through a proxy for some seconds.
+    pub(crate) fn measure(
+        &self,
+        peer: &Peer,
+        seconds: u64,
+        processors: Processors,
+        dir: &Path,
+    ) -> anyhow::Result<Sample> {
+        let context = || format!("{} through {}", self.name, peer.name);
+        let run = |seconds| load::run(self, peer.address_for(self.kind), seconds, processors, dir);
+        let _held = (self.idle > 0).then(|| {
+            let held = load::start_holding(peer.address, self.idle, processors, dir);
+            // The kernel has them within milliseconds; the proxy needs a moment to accept as many.
+            sleep(Duration::from_secs(1));
+            held
+        });
+        run(WARM_UP).with_context(context)?;
+        let before = Used::by(&peer.pids())?;
+        let outcome = run(seconds).with_context(context)?;
+        let used = Used::by(&peer.pids())?.since(before);
+        Ok(Sample { outcome, used, resident_kib: resident_kib(&peer.pids())? })
+    }
+}

@@ -1,0 +1,108 @@
+//! What it takes to run a demo from a test: its commands, its ports, its files.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use testkit::Client;
+
+/// A demo of the person at this machine is not ours to take down.
+pub fn obstacle() -> Option<String> {
+    let status = script(&["status"]);
+    let told = text(&status);
+    (!told.contains("No demo runs")).then(|| format!("a demo runs on this machine already: {told}"))
+}
+
+/// Runs a target of the Makefile.
+pub fn make(target: &str, engine: &str, ports: &[(&str, SocketAddr)]) -> Output {
+    Command::new("make")
+        .arg("--no-print-directory")
+        .arg(target)
+        .current_dir(root())
+        .env("ENGINE", engine)
+        .envs(ports.iter().map(|(name, address)| (name, address.port().to_string())))
+        .output()
+        .expect("make is installed")
+}
+
+/// Runs a command of scripts/demo.
+pub fn script(args: &[&str]) -> Output {
+    Command::new("scripts/demo").args(args).current_dir(root()).output().expect("the demo's script starts")
+}
+
+/// Runs a command of scripts/demo that has to work, and returns what it said.
+pub fn script_ok(args: &[&str]) -> String {
+    let output = script(args);
+    assert!(output.status.success(), "scripts/demo {args:?}: {}", text(&output));
+    text(&output)
+}
+
+/// What a command said on both its outputs.
+pub fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Whether somebody answers there with 200.
+pub fn answers(address: SocketAddr, path: &str) -> bool {
+    Client::try_connect(address, None)
+        .and_then(|mut client| client.try_get(path))
+        .is_ok_and(|response| response.status == 200)
+}
+
+/// Ports that were free a moment ago: the demos take numbers of 127.0.0.1.
+pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound"))
+}
+
+/// Prints the end of what services said but for their access logs, for the report of a test that failed.
+pub fn tell_last_words(services: &[&str]) {
+    for service in services {
+        let log = text(&script(&["logs", service]));
+        let lines: Vec<_> = log.lines().filter(|line| !line.contains("] web nginx/")).collect();
+        eprintln!("--- {service}:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+    }
+}
+
+/// A file of the repository that a test edits as people do, and that is as it was in the end.
+pub struct Edited {
+    path: PathBuf,
+    original: String,
+}
+
+impl Edited {
+    pub fn new(path: &str) -> Self {
+        let path = root().join(path);
+        let original = fs::read_to_string(&path).expect("the demo's configuration can be read");
+        Self { path, original }
+    }
+
+    /// Writes the original with one change.
+    pub fn replace(&self, from: &str, to: &str) {
+        let changed = self.original.replacen(from, to, 1);
+        assert_ne!(changed, self.original, "{} has no {from:?}", self.path.display());
+        self.write(&changed);
+    }
+
+    pub fn restore(&self) {
+        self.write(&self.original);
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.path, text).expect("the demo's configuration can be written");
+    }
+}
+
+impl Drop for Edited {
+    fn drop(&mut self) {
+        if fs::read_to_string(&self.path).ok().as_ref() != Some(&self.original) {
+            self.restore();
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Demo 2 as people run it: started by `make demo-2`, attacked as the workshop does, and torn down. The same for every
+//! engine.
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+
+use testkit::{Client, Load, RunningLoad, get, skip, wait_for, wait_until};
+
+use crate::kit::{
+    Edited, answers, free_addresses, make, obstacle, root, script, script_ok, tell_last_words, text,
+};
+
+/// Starts the demo in an engine, does to it what the workshop does, and takes it down.
+pub fn run(engine: &str) {
+    if let Some(reason) = obstacle() {
+        skip!("{reason}");
+    }
+    let demo = Demo::up(engine);
+    demo.answers_through_the_address();
+    demo.is_told_about_by_its_tools();
+    demo.survives_starting_it_twice();
+    demo.refuses_demo_1();
+    demo.moves_when_the_master_is_stopped_and_stays();
+    demo.moves_when_lbd_is_killed();
+    demo.stays_when_vrrpd_is_killed();
+    demo.is_handed_over();
+    demo.moves_when_the_master_is_cut_off();
+    demo.has_one_owner_after_a_partition();
+    demo.reloads_without_a_flap();
+    demo.survives_chaos();
+    demo.is_back_after_both_were_down();
+    demo.is_measured();
+    demo.leaves_nothing_behind();
+}
+
+struct Demo {
+    engine: String,
+    web: SocketAddr,
+    stats: [SocketAddr; 2],
+    vrrp: [SocketAddr; 2],
+    prometheus: SocketAddr,
+    /// The configurations of lb1's and lb2's vrrpd.
+    configs: [Edited; 2],
+}
+
+const NODES: [&str; 2] = ["lb1", "lb2"];
+const SERVERS: [&str; 3] = ["nginx1", "nginx2", "nginx3"];
+
+fn other(node: &str) -> &'static str {
+    if node == NODES[0] { NODES[1] } else { NODES[0] }
+}
+
+/// The nodes whose kernel has the virtual address.
+fn owners() -> Vec<&'static str> {
+    let vip = text(&script(&["vip"]));
+    let first = vip.lines().next().unwrap_or_default();
+    let (_, owners) = first.split_once(" is on ").unwrap_or_default();
+    NODES.into_iter().filter(|node| owners.split(' ').any(|owner| owner == *node)).collect()
+}
+
+impl Demo {
+    fn up(engine: &str) -> Self {
+        let [web, prometheus, stats1, stats2, vrrp1, vrrp2] = free_addresses();
+        let configs = ["compose/vrrp-lb1.yaml", "compose/vrrp-lb2.yaml"].map(Edited::new);
+        let (stats, vrrp) = ([stats1, stats2], [vrrp1, vrrp2]);
+        let demo = Self { engine: engine.to_owned(), web, stats, vrrp, prometheus, configs };
+        demo.make_ok("demo-2");
+        demo
+    }
+
+    fn make(&self, target: &str) -> Output {
+        let ports = [
+            ("WEB_PORT", self.web),
+            ("PROMETHEUS_PORT", self.prometheus),
+            ("STATS_PORT", self.stats[0]),
+            ("STATS2_PORT", self.stats[1]),
+            ("VRRP_PORT", self.vrrp[0]),
+            ("VRRP2_PORT", self.vrrp[1]),
+        ];
+        make(target, &self.engine, &ports)
+    }
+
+    fn make_ok(&self, target: &str) -> String {
+        let output = self.make(target);
+        assert!(output.status.success(), "make {target}: {}", text(&output));
+        text(&output)
+    }
+
+    fn load(&self) -> RunningLoad {
+        let load = Load::default().start(self.web);
+        load.wait_for_requests(20);
+        load
+    }
+
+    fn state(&self, node: &str) -> Option<String> {
+        let address = self.vrrp[usize::from(node == NODES[1])];
+        let metrics =
+            Client::try_connect(address, None).and_then(|mut client| client.try_get("/metrics")).ok()?;
+        let text = metrics.text();
+        let line =
+            text.lines().find(|line| line.starts_with("tandem_vrrp_state{") && line.ends_with(" 1"))?;
+        let (_, rest) = line.split_once("state=\"")?;
+        Some(rest.split('"').next()?.to_owned())
+    }
+
+    /// Waits until one node has the address and the other is its backup; the former.
+    fn settled(&self) -> &'static str {
+        wait_for("one owner and one backup", || match owners().as_slice() {
+            [owner] => {
+                let as_expected = self.state(owner)? == "master" && self.state(other(owner))? == "backup";
+                as_expected.then_some(*owner)
+            }
+            _ => None,
+        })
+    }
+
+    fn wait_for_owner(&self, node: &str) {
+        wait_until(&format!("the address is on {node} alone"), || owners() == [node]);
+    }
+
+    fn answers_through_the_address(&self) {
+        let mut client = Client::connect(self.web);
+        let seen: Vec<_> = (0..6).map(|_| client.get("/").instance()).collect();
+        let mut first: Vec<_> = seen[..3].to_vec();
+        first.sort_unstable();
+        assert_eq!(first, [Some(1), Some(2), Some(3)], "{seen:?}");
+        for port in ["80", "8080"] {
+            let url = format!("http://172.20.0.100:{port}/");
+            let page = script_ok(&["exec", "vip-access", "curl", "-s", "--max-time", "10", &url]);
+            assert!(page.contains("NGINX Instance"), "{page}");
+        }
+    }
+
+    fn is_told_about_by_its_tools(&self) {
+        let master = self.settled();
+        let status = self.make_ok("demo-2-status");
+        for word in ["lb1", "lb2", "nginx1", "vrrpd", "172.20.0.100 is on"] {
+            assert!(status.contains(word), "{word}: {status}");
+        }
+        let address = script_ok(&["exec", master, "ip", "addr", "show", "eth0"]);
+        assert!(address.contains("172.20.0.100"), "{address}");
+        let log = script_ok(&["logs", master]).to_lowercase();
+        assert!(log.lines().any(|line| line.contains("vrrp") && line.contains("master")), "{log}");
+        assert!(!log.contains("names a key that every user"), "vrrpd has a copy of its own: {log}");
+        for address in self.stats.iter().chain(&self.vrrp) {
+            assert_eq!(get(*address, "/ready").status, 200, "{address}");
+        }
+        let files = ["vrrp-lb1.yaml", "vrrp-lb2.yaml", "lb.yaml"].map(|file| format!("/etc/tandem/{file}"));
+        script_ok(&["exec", master, "tandemctl", "check", &files[0], &files[1], &files[2]]);
+        wait_until("Prometheus scrapes every daemon", || {
+            let answer = get(self.prometheus, "/api/v1/query?query=sum(up)").text();
+            answer.contains("\"success\"") && answer.contains("\"7\"")
+        });
+    }
+
+    fn survives_starting_it_twice(&self) {
+        let master = self.settled();
+        let load = self.load();
+        self.make_ok("demo-2");
+        load.stop().assert_nothing_lost();
+        assert_eq!(owners(), [master]);
+    }
+
+    fn refuses_demo_1(&self) {
+        let refused = self.make("demo-1");
+        let told = text(&refused);
+        assert!(!refused.status.success() && told.contains("demo 2 runs"), "{told}");
+        assert_eq!(owners().len(), 1);
+    }
+
+    fn moves_when_the_master_is_stopped_and_stays(&self) {
+        for _ in NODES {
+            let master = self.settled();
+            let load = self.load();
+            script_ok(&["stop", master]);
+            self.wait_for_owner(other(master));
+            load.wait_for_requests(100);
+            script_ok(&["start", master]);
+            assert_eq!(self.settled(), other(master), "nobody preempts");
+            load.stop().assert_nothing_lost();
+        }
+    }
+
+    fn moves_when_lbd_is_killed(&self) {
+        let master = self.settled();
+        script_ok(&["kill", master, "lbd"]);
+        self.wait_for_owner(other(master));
+        assert_eq!(self.settled(), other(master), "{master} is a backup again once s6 has started lbd");
+        Load::default().run(self.web, 60).assert_nothing_lost();
+    }
+
+    fn stays_when_vrrpd_is_killed(&self) {
+        let master = self.settled();
+        let load = self.load();
+        script_ok(&["kill", master, "vrrpd"]);
+        assert_eq!(self.settled(), master);
+        load.wait_for_requests(100);
+        load.stop().assert_nothing_lost();
+        assert_eq!(owners(), [master]);
+    }
+
+    fn is_handed_over(&self) {
+        let master = self.settled();
+        let load = self.load();
+        script_ok(&["exec", master, "tandemctl", "handover"]);
+        self.wait_for_owner(other(master));
+        assert_eq!(self.settled(), other(master));
+        load.wait_for_requests(100);
+        load.stop().assert_nothing_lost();
+    }
+
+    fn moves_when_the_master_is_cut_off(&self) {
+        let master = self.settled();
+        script_ok(&["disconnect", master]);
+        wait_until("the address is on the other node", || owners().contains(&other(master)));
+        wait_until("clients are served", || answers(self.web, "/"));
+        script_ok(&["connect", master]);
+        assert_eq!(self.settled(), other(master), "{master} is a healthy backup");
+        Load::default().run(self.web, 60).assert_nothing_lost();
+    }
+
+    fn has_one_owner_after_a_partition(&self) {
+        self.settled();
+        script_ok(&["partition"]);
+        wait_until("each side has an owner", || owners().len() == 2);
+        assert!(answers(self.web, "/"));
+        script_ok(&["heal"]);
+        self.settled();
+        Load::default().run(self.web, 60).assert_nothing_lost();
+    }
+
+    fn reloads_without_a_flap(&self) {
+        let master = self.settled();
+        let load = self.load();
+        for config in &self.configs {
+            config.replace("timing: safe", "timing: fast");
+        }
+        self.make_ok("reload");
+        assert_eq!(self.settled(), master);
+        self.configs[0].replace("timing: safe", "timing: fsat");
+        let refused = self.make("reload");
+        let told = text(&refused);
+        assert!(!refused.status.success(), "{told}");
+        assert!(told.contains("vrrp-lb1.yaml:") && told.contains("fast"), "{told}");
+        for config in &self.configs {
+            config.restore();
+        }
+        self.make_ok("reload");
+        assert_eq!(self.settled(), master);
+        load.stop().assert_nothing_lost();
+    }
+
+    fn survives_chaos(&self) {
+        let master = self.settled();
+        let load = self.load();
+        let victims = [SERVERS[0], master, SERVERS[1]];
+        for victim in victims {
+            script_ok(&["stop", victim]);
+            load.wait_for_requests(100);
+        }
+        assert_eq!(owners(), [other(master)]);
+        for victim in victims {
+            script_ok(&["start", victim]);
+        }
+        assert_eq!(self.settled(), other(master));
+        load.stop().assert_nothing_lost();
+        wait_until("all servers take their share again", || {
+            Load::default().run(self.web, 30).by_instance.len() == SERVERS.len()
+        });
+    }
+
+    fn is_back_after_both_were_down(&self) {
+        for node in NODES {
+            script_ok(&["stop", node]);
+        }
+        assert!(!answers(self.web, "/"));
+        for node in NODES {
+            script_ok(&["start", node]);
+        }
+        self.settled();
+        Load::default().run(self.web, 60).assert_nothing_lost();
+    }
+
+    fn is_measured(&self) {
+        let measure = |fault: &str| {
+            let output = Command::new("scripts/failover-test.sh").arg(fault).current_dir(root()).output();
+            let output = output.expect("the failover test starts");
+            let told = text(&output);
+            assert!(output.status.success(), "{told}");
+            told
+        };
+        let killed = measure("lbd-killed");
+        assert!(killed.contains("VIP on lb") && killed.contains("owners at most 1"), "{killed}");
+        let handover = measure("handover");
+        assert!(handover.contains("lost 0 of ") && handover.contains("VIP on lb"), "{handover}");
+        self.settled();
+    }
+
+    fn leaves_nothing_behind(&self) {
+        self.make_ok("demo-2-down");
+        let all = [self.web, self.prometheus].into_iter().chain(self.stats).chain(self.vrrp);
+        for address in all {
+            assert!(Client::try_connect(address, None).is_err(), "somebody still listens on {address}");
+        }
+        assert!(text(&script(&["status"])).contains("No demo runs"));
+        // Taking down what is down is harmless.
+        self.make_ok("demo-2-down");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tell_last_words(&["lb1", "lb2", "vip-access"]);
+            let output = self.make("demo-2-down");
+            eprintln!("--- make demo-2-down: {}", output.status);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What must hold for any bytes: one function a target, which panics where it does not.
+//!
+//! `scripts/fuzz` searches for such bytes; the workspace's tests run those that are kept in `corpus`.
+
+mod config_files;
+mod http1_body;
+mod http1_exchange;
+mod http1_request;
+mod http1_response;
+mod pieces;
+pub mod strict;
+mod vrrp_packet;
+mod wire_lines;
+
+/// A target: the name of its folder in `corpus`, and what has to hold.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("config_lb", config_files::lb),
+    ("config_vrrp", config_files::vrrp),
+    ("http1_body", http1_body::run),
+    ("http1_exchange", http1_exchange::run),
+    ("http1_request", http1_request::run),
+    ("http1_response", http1_response::run),
+    ("vrrp_packet", vrrp_packet::run),
+    ("wire", wire_lines::run),
+];

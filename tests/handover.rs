@@ -1,0 +1,393 @@
+//! lbd gives its clients away: for a stop that vrrpd follows, and on request.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::{
+    Client, Config, Daemon, Load, Network, Nginx, PATIENCE, Program, RawServer, Stack, binary, is_root,
+    needs, skip, wait_until,
+};
+
+/// A connection to lbd's socket, such as vrrpd has.
+struct Follower {
+    lines: BufReader<UnixStream>,
+    asked: u64,
+}
+
+impl Follower {
+    fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut follower = Self { lines: BufReader::new(stream), asked: 0 };
+        follower.say(&json!({"hello": {"protocol": 1, "client": "test"}}));
+        assert!(follower.hear().is_some_and(|line| line["hello"]["daemon"] == "lbd"));
+        follower
+    }
+
+    /// One that follows the liveness.
+    fn subscribe(socket: &Path) -> Self {
+        let mut follower = Self::connect(socket);
+        follower.ask(&json!({"request": "subscribe", "topic": "liveness", "ping_ms": 20}));
+        follower.wait_for("ready");
+        follower
+    }
+
+    fn say(&mut self, line: &Value) {
+        self.lines.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn hear(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        let read = self.lines.read_line(&mut line).unwrap();
+        (read > 0).then(|| serde_json::from_str(&line).unwrap())
+    }
+
+    fn ask(&mut self, request: &Value) {
+        self.asked += 1;
+        let mut request = request.clone();
+        request["id"] = self.asked.into();
+        self.say(&request);
+    }
+
+    /// What was done for the last request.
+    fn done(&mut self) -> String {
+        loop {
+            let line = self.hear().expect("lbd answers before it ends");
+            if line["id"] == self.asked {
+                return line["ok"]["done"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned();
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.ask(&json!({"request": "drain"}));
+    }
+
+    fn released(&mut self) {
+        self.ask(&json!({"request": "released"}));
+    }
+
+    /// Reads on until lbd says that it is in that state.
+    fn wait_for(&mut self, state: &str) {
+        loop {
+            let line = self.hear().unwrap_or_else(|| panic!("lbd ended before it was {state}"));
+            let items = [&line["snapshot"]["items"][0], &line["event"]["item"]];
+            if items.iter().any(|item| item["liveness"]["state"] == state) {
+                return;
+            }
+        }
+    }
+}
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// lbd in front of one server that answers each request when it is told to.
+fn gated(lbd: &str) -> (Stack, RawServer, Sender<()>) {
+    let (open, gate) = mpsc::channel();
+    let gate = Mutex::new(gate);
+    let (stack, server) = Stack::builder()
+        .config(|config, _| config.lbd = format!("workers: 2\n{lbd}"))
+        .start_before(move |peer| {
+            loop {
+                peer.read_request()?;
+                let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
+                peer.send(ANSWER)?;
+            }
+        });
+    (stack, server, open)
+}
+
+fn request(stack: &Stack, server: &RawServer) -> Client {
+    let before = server.requests().len();
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_until("the server has the request", || server.requests().len() > before);
+    client
+}
+
+/// Whether a client that connects now has to wait. One that is refused is a failure.
+fn is_held(stack: &Stack) -> bool {
+    match TcpStream::connect_timeout(&stack.web(), Duration::from_millis(300)) {
+        Ok(_) => false,
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => true,
+        Err(error) => panic!("a client was refused: {error}"),
+    }
+}
+
+#[test]
+fn a_stop_that_is_followed_waits_for_requests_and_then_for_the_addresses() {
+    let (mut stack, server, open) = gated("handover_timeout: 5s");
+    let mut follower = Follower::subscribe(&stack.lbd.socket());
+    let mut client = request(&stack, &server);
+    stack.lbd.terminate();
+    follower.wait_for("draining");
+    wait_until("new clients are held", || is_held(&stack));
+    open.send(()).unwrap();
+    let response = client.response();
+    assert!(response.status == 200 && response.closes(), "{response:?}");
+    client.expect_closed();
+    drop(client);
+    follower.wait_for("stopping");
+    stack.lbd.wait_to_tell("drained after");
+    // The address is still here, and so is the listener.
+    assert!(is_held(&stack));
+    assert!(stack.lbd.is_running());
+    follower.released();
+    assert_eq!(stack.lbd.wait().code(), Some(0), "{}", stack.lbd.stderr());
+}
+
+#[test]
+fn a_stop_ends_by_itself_when_its_follower_leaves_or_says_nothing() {
+    for leaves in [true, false] {
+        let timeout = if leaves { "5s" } else { "100ms" };
+        let (mut stack, _server, _open) = gated(&format!("handover_timeout: {timeout}"));
+        let mut follower = Follower::subscribe(&stack.lbd.socket());
+        stack.lbd.terminate();
+        follower.wait_for("stopping");
+        if leaves {
+            drop(follower);
+        }
+        assert_eq!(stack.lbd.wait().code(), Some(0));
+        assert_eq!(stack.lbd.stderr().contains("nobody has said"), !leaves, "{}", stack.lbd.stderr());
+    }
+}
+
+#[test]
+fn a_request_that_takes_longer_than_the_handover_is_finished_after_it() {
+    let (mut stack, server, open) = gated("handover_timeout: 200ms");
+    let mut follower = Follower::subscribe(&stack.lbd.socket());
+    let mut client = request(&stack, &server);
+    stack.lbd.terminate();
+    follower.wait_for("stopping");
+    stack.lbd.wait_to_tell("with 1 connections in use");
+    follower.released();
+    wait_until("the listener is closed", || {
+        TcpStream::connect(stack.web())
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    });
+    open.send(()).unwrap();
+    assert_eq!(client.response().status, 200);
+    drop(client);
+    assert_eq!(stack.lbd.wait().code(), Some(0));
+}
+
+#[test]
+fn a_stop_breaks_off_what_is_left_after_stop_timeout() {
+    let (mut stack, server, _open) = gated("handover_timeout: 100ms\nstop_timeout: 300ms");
+    let mut follower = Follower::subscribe(&stack.lbd.socket());
+    let mut client = request(&stack, &server);
+    stack.lbd.terminate();
+    follower.wait_for("stopping");
+    follower.released();
+    assert_eq!(stack.lbd.wait().code(), Some(0));
+    assert!(client.try_response("GET").is_err());
+    assert!(stack.lbd.stderr().contains("stop_timeout is over"), "{}", stack.lbd.stderr());
+}
+
+#[test]
+fn lbd_goes_on_after_a_handover_on_request() {
+    let (stack, server, open) = gated("handover_timeout: 5s");
+    let mut follower = Follower::subscribe(&stack.lbd.socket());
+    let mut idle = request(&stack, &server);
+    open.send(()).unwrap();
+    let response = idle.response();
+    assert!(!response.closes(), "{response:?}");
+    let mut busy = request(&stack, &server);
+    // Asking twice is asking once.
+    let mut other = Follower::connect(&stack.lbd.socket());
+    follower.drain();
+    follower.wait_for("draining");
+    other.drain();
+    idle.expect_closed();
+    open.send(()).unwrap();
+    let response = busy.response();
+    assert!(response.status == 200 && response.closes(), "{response:?}");
+    drop(busy);
+    for asked in [&mut follower, &mut other] {
+        let done = asked.done();
+        assert!(done.starts_with("drained after"), "{done}");
+    }
+    other.drain();
+    assert!(other.done().starts_with("drained after"));
+    assert!(is_held(&stack));
+    let ready = testkit::get(stack.config.admin, "/ready");
+    assert!(ready.status == 503 && ready.text().contains("draining"), "{ready:?}");
+    assert!(stack.command("show info").contains("draining"), "{}", stack.command("show info"));
+
+    follower.released();
+    follower.wait_for("ready");
+    let mut client = request(&stack, &server);
+    open.send(()).unwrap();
+    assert!(!client.response().closes());
+    // Saying it once more changes nothing.
+    other.released();
+    other.done();
+    assert_eq!(testkit::get(stack.config.admin, "/ready").status, 200);
+}
+
+#[test]
+fn lbd_goes_on_by_itself_when_a_handover_comes_to_nothing() {
+    let (stack, server, open) = gated("handover_timeout: 300ms");
+    let mut follower = Follower::subscribe(&stack.lbd.socket());
+    follower.drain();
+    follower.wait_for("draining");
+    follower.wait_for("ready");
+    stack.lbd.wait_to_tell("nobody has said");
+    let mut client = request(&stack, &server);
+    open.send(()).unwrap();
+    assert!(!client.response().closes());
+}
+
+#[test]
+fn lbd_is_told_when_nobody_takes_the_addresses() {
+    let (mut stack, server, open) = gated("handover_timeout: 5s");
+    let mut follower = Follower::subscribe(&stack.lbd.socket());
+    follower.drain();
+    follower.done();
+    assert!(is_held(&stack));
+    follower.ask(&json!({"request": "kept"}));
+    follower.wait_for("ready");
+    let mut client = request(&stack, &server);
+    open.send(()).unwrap();
+    assert!(!client.response().closes());
+    drop(client);
+
+    stack.lbd.terminate();
+    follower.wait_for("stopping");
+    follower.ask(&json!({"request": "kept"}));
+    assert_eq!(stack.lbd.wait().code(), Some(0));
+    stack.lbd.wait_to_tell("clients are refused until lbd is back");
+}
+
+#[test]
+fn a_tunnel_does_not_hold_up_a_handover() {
+    let (stack, _server) = Stack::builder()
+        .config(|config, _| config.lbd = "handover_timeout: 5s".to_owned())
+        .start_before(|peer| {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n")?;
+            loop {
+                let line = peer.read_until(b"\n")?;
+                peer.send(line)?;
+            }
+        });
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n");
+    assert_eq!(client.try_head().unwrap().status, 101);
+    let mut follower = Follower::connect(&stack.lbd.socket());
+    follower.drain();
+    let done = follower.done();
+    assert!(done.starts_with("drained after"), "{done}");
+    client.send("still here\n");
+    assert_eq!(client.take(11).unwrap(), b"still here\n");
+}
+
+#[test]
+fn a_response_is_waited_for_until_the_client_has_it() {
+    const LENGTH: usize = 64 << 10;
+    for (timeout, reads) in [("5s", true), ("300ms", false)] {
+        let (stack, _server) = Stack::builder()
+            .config(|config, _| config.lbd = format!("handover_timeout: {timeout}"))
+            .start_before(|peer| {
+                peer.read_request()?;
+                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n"))?;
+                peer.send(vec![b'x'; LENGTH])
+            });
+        // The kernel takes more of a response than a client has room for: lbd is done with it, and the client is not.
+        let mut client = Client::connect_with_room(stack.web(), 4096);
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        wait_until("lbd is done with the request", || stack.lbd.stdout().contains("GET / HTTP/1.1"));
+        let mut follower = Follower::subscribe(&stack.lbd.socket());
+        follower.drain();
+        follower.wait_for("draining");
+        if reads {
+            assert_eq!(client.response().body.len(), LENGTH);
+        }
+        let done = follower.done();
+        let wanted = if reads { "drained after" } else { "have not acknowledged everything" };
+        assert!(done.contains(wanted), "{done}");
+    }
+}
+
+#[test]
+fn handovers_lose_no_request() {
+    let stack = Stack::start();
+    let mut follower = Follower::connect(&stack.lbd.socket());
+    for keep_alive in [true, false] {
+        let load = Load { clients: 8, keep_alive, ..Load::default() }.start(stack.web());
+        for _ in 0..5 {
+            load.wait_for_requests(50);
+            follower.drain();
+            let done = follower.done();
+            assert!(done.starts_with("drained after"), "{done}");
+            follower.released();
+            follower.done();
+        }
+        load.stop().assert_nothing_lost();
+    }
+}
+
+#[test]
+fn a_stop_moves_clients_to_another_node_and_loses_nothing() {
+    needs!("ip");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    let network = Network::new(24);
+    let address = |last| Ipv4Addr::new(10, 68, 0, last);
+    let (client, server) = (network.host("client", address(1)), network.host("server", address(2)));
+    let nodes = [network.host("lb1", address(11)), network.host("lb2", address(12))];
+    let _nginx = Nginx::start_in(&server, 1, (address(2), 80).into());
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut lbds: Vec<_> = std::iter::zip(&nodes, &dirs)
+        .map(|(node, dir)| {
+            let any = |port| (Ipv4Addr::UNSPECIFIED, port).into();
+            let mut config = Config::new(any(80), any(8404), any(8406));
+            config.check = "off".to_owned();
+            config.server("s1", format!("{}:80", address(2)));
+            let mut lbd = Daemon::new(Program::Lbd, dir.path()).within(node);
+            std::fs::write(lbd.config(), config.to_string()).unwrap();
+            lbd.start();
+            lbd
+        })
+        .collect();
+    let vip = format!("{}/24", address(100));
+    nodes[0].run("ip", &["address", "add", &vip, "dev", "eth0"]);
+
+    let mut follower = Follower::subscribe(&lbds[0].socket());
+    let load = client
+        .command(&binary(Program::Tandemctl).display().to_string())
+        .args([
+            "load",
+            &format!("http://{}/", address(100)),
+            "--rate",
+            "100",
+            "--for",
+            "4s",
+            "--timeout",
+            "4s",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("requests are answered", || lbds[0].stdout().lines().count() > 50);
+    lbds[0].terminate();
+    follower.wait_for("stopping");
+    nodes[0].run("ip", &["address", "delete", &vip, "dev", "eth0"]);
+    nodes[1].run("ip", &["address", "add", &vip, "dev", "eth0"]);
+    // What an announcement by ARP does.
+    client.run("ip", &["neighbour", "flush", "dev", "eth0"]);
+    follower.released();
+    assert_eq!(lbds[0].wait().code(), Some(0));
+    let output = load.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}\n{}", lbds[0].stderr());
+    assert!(lbds[1].stdout().lines().count() > 50, "{told}");
+    drop(lbds);
+}

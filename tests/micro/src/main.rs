@@ -1,0 +1,168 @@
+//! Does one thing so many times: `tandem-micro NAME TIMES`. `scripts/bench-micro` counts the instructions of two runs, and so
+//! of one time. Without arguments the names are listed.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use balance::{
+    AdminState, Algorithm, BackendView, Balancer, Health, ServerView, Throttle, Tick, Tried, Weight,
+};
+use http1::{
+    Body, BodyReader, ClientSide, Forward, ForwardedFor, Limits, Method, RequestParser, ResponseLimits,
+    ResponseParser, Version,
+};
+use vrrp::packet::{Advert, ChecksumForm, Decoded, Endpoints, Protection, encode};
+use vrrp::{AdvertInterval, Priority, VirtualRouterId};
+
+const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n";
+const BROWSER: &[u8] = b"GET /assets/app.css?v=17 HTTP/1.1\r\nHost: www.example.com\r\nConnection: keep-alive\r\n\
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n\
+Accept: text/css,*/*;q=0.1\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: style\r\n\
+Referer: http://www.example.com/\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\n\
+Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=all\r\nIf-None-Match: \"64a1f0c2-1f4\"\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Thu, 26 Nov 2026 20:56:24 GMT\r\n\
+Content-Type: text/plain\r\nContent-Length: 100\r\nConnection: keep-alive\r\nETag: \"64a1f0c2-64\"\r\n\r\n";
+
+/// A name, and what makes the thing to do again and again.
+type Work = (String, Box<dyn Fn() -> Box<dyn FnMut()>>);
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let works = works();
+    let Some(name) = arguments.next() else {
+        works.iter().for_each(|(name, _)| println!("{name}"));
+        return;
+    };
+    let times: u32 = arguments.next().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let Some((_, make)) = works.iter().find(|(known, _)| *known == name) else {
+        eprintln!("tandem-micro: nothing is called {name}");
+        std::process::exit(2);
+    };
+    let mut work = make();
+    (0..times).for_each(|_| work());
+}
+
+fn works() -> Vec<Work> {
+    let mut works: Vec<Work> = Vec::new();
+    let mut add = |name: &str, make: Box<dyn Fn() -> Box<dyn FnMut()>>| works.push((name.to_owned(), make));
+    add("http1/request_parse/small", Box::new(|| request_parse(SMALL)));
+    add("http1/request_parse/browser", Box::new(|| request_parse(BROWSER)));
+    add("http1/request_write/small", Box::new(|| request_write(SMALL)));
+    add("http1/request_write/browser", Box::new(|| request_write(BROWSER)));
+    add("http1/response_parse", Box::new(response_parse));
+    add("http1/response_write", Box::new(response_write));
+    add("http1/body_chunks", Box::new(body_chunks));
+    for algorithm in [Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random] {
+        for servers in [10, 100, 1000] {
+            add(&format!("balance/{algorithm}/{servers}"), Box::new(move || pick(algorithm, servers)));
+        }
+    }
+    add("vrrp/decode", Box::new(vrrp_decode));
+    add("vrrp/encode", Box::new(vrrp_encode));
+    works
+}
+
+const LIMITS: Limits = Limits { request_line: 8192, head: 16384, fields: 100 };
+const RESPONSE_LIMITS: ResponseLimits = ResponseLimits { head: 16384, fields: 100 };
+
+fn request_parse(bytes: &'static [u8]) -> Box<dyn FnMut()> {
+    let mut parser = RequestParser::new(LIMITS);
+    Box::new(move || drop(black_box(parser.parse(black_box(bytes)))))
+}
+
+fn request_write(bytes: &'static [u8]) -> Box<dyn FnMut()> {
+    let head = RequestParser::new(LIMITS).parse(bytes).expect("it is right").expect("it is whole");
+    let mut out = Vec::with_capacity(4096);
+    Box::new(move || {
+        let forwarded_for = ForwardedFor::Append;
+        let forward = Forward { client: "192.0.2.17", proto: "http", default_host: "app", forwarded_for };
+        out.clear();
+        head.write(black_box(bytes), &forward, &mut out);
+        black_box(&out);
+    })
+}
+
+fn response_parse() -> Box<dyn FnMut()> {
+    let mut parser = ResponseParser::new(RESPONSE_LIMITS);
+    Box::new(move || drop(black_box(parser.parse(black_box(RESPONSE), Method::Get))))
+}
+
+fn response_write() -> Box<dyn FnMut()> {
+    let head = ResponseParser::new(RESPONSE_LIMITS).parse(RESPONSE, Method::Get);
+    let head = head.expect("it is right").expect("it is whole");
+    let mut out = Vec::with_capacity(4096);
+    Box::new(move || {
+        let side = ClientSide { version: Version::Http11, persistent: true, upgrade: false };
+        out.clear();
+        head.write(black_box(RESPONSE), &side, &mut out);
+        black_box(&out);
+    })
+}
+
+/// Eight chunks of 1 KiB in one step.
+fn body_chunks() -> Box<dyn FnMut()> {
+    let bytes = [format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(8), "0\r\n\r\n".to_owned()].concat();
+    Box::new(move || {
+        let step = BodyReader::new(Body::Chunked).step(black_box(bytes.as_bytes()));
+        assert!(step.is_ok_and(|step| step.done));
+    })
+}
+
+/// A request from its choice to its end.
+fn pick(algorithm: Algorithm, servers: u16) -> Box<dyn FnMut()> {
+    let server = |number: u16| ServerView {
+        name: format!("server{number}"),
+        address: Some(([127, 0, 0, 1], 80).into()),
+        weight: Weight::new(1 + number % 4).unwrap_or_default(),
+        throttle: Throttle::NONE,
+        admin: AdminState::Ready,
+        health: Health::Up,
+    };
+    let view = BackendView::new(algorithm, (0..servers).map(server).collect());
+    let mut balancer = Balancer::new(Arc::new(view), 0);
+    let mut client = 0_u32;
+    Box::new(move || {
+        client = client.wrapping_add(0x9e37_79b9);
+        let address = IpAddr::V4(Ipv4Addr::from_bits(client));
+        if let Some(id) = balancer.pick(address, &Tried::default(), Tick::default()) {
+            balancer.begin(id);
+            balancer.succeeded(id);
+            balancer.end(black_box(id));
+        }
+    })
+}
+
+fn endpoints() -> Endpoints {
+    Endpoints { source: [192, 0, 2, 11].into(), destination: [224, 0, 0, 18].into() }
+}
+
+fn advert() -> Advert {
+    let version = vrrp::Version::V3;
+    Advert {
+        version,
+        virtual_router: VirtualRouterId::new(51).expect("it is in range"),
+        priority: Priority::DEFAULT,
+        interval: AdvertInterval::new(version, Duration::from_secs(1)).expect("it is in range"),
+        addresses: vec![[192, 0, 2, 100].into(), [192, 0, 2, 101].into()],
+    }
+}
+
+fn vrrp_encode() -> Box<dyn FnMut()> {
+    let advert = advert();
+    Box::new(move || {
+        drop(black_box(encode(
+            black_box(&advert),
+            endpoints(),
+            ChecksumForm::PseudoHeader,
+            Protection::None,
+        )));
+    })
+}
+
+fn vrrp_decode() -> Box<dyn FnMut()> {
+    let packet = encode(&advert(), endpoints(), ChecksumForm::PseudoHeader, Protection::None);
+    let packet = packet.expect("it can be sent");
+    Box::new(move || drop(black_box(Decoded::read(black_box(&packet), endpoints()))))
+}

@@ -1,0 +1,229 @@
+//! Clients of every kind, each on a thread of its own, that notice everything that is not as it should be.
+
+use std::io::{self, Error};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use testkit::{Client, PATIENCE, Stack, pattern};
+use tungstenite::Message;
+
+/// The length of a large file, and of an upload.
+const LARGE: usize = 4 << 20;
+const UPLOAD: usize = 256 << 10;
+
+/// What a client does over and over: its name, how many do it, how long each rests between two times, and how.
+type Kind = (&'static str, usize, Duration, fn(&mut Hand) -> io::Result<()>);
+
+const KINDS: [Kind; 7] = [
+    ("kept alive", 4, Duration::from_millis(5), |hand| hand.page(true)),
+    ("connection each", 2, Duration::from_millis(10), |hand| hand.page(false)),
+    ("downloads", 1, Duration::from_millis(100), |hand| hand.download("/files/large")),
+    ("chunked downloads", 1, Duration::from_millis(100), |hand| hand.download("/chunked/large")),
+    ("uploads", 1, Duration::from_millis(50), Hand::upload),
+    ("chunked uploads", 1, Duration::from_millis(50), Hand::upload_chunked),
+    ("tunnels", 2, Duration::from_millis(50), Hand::tunnel),
+];
+
+/// A request that did not get what it should have.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its target, which no other request has.
+    pub target: String,
+    pub what: String,
+    pub began: Instant,
+    pub ended: Instant,
+}
+
+/// Work under way.
+pub struct Work {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    started: AtomicU64,
+    done: [AtomicU64; KINDS.len()],
+    failures: Mutex<Vec<Failure>>,
+}
+
+/// One client.
+struct Hand {
+    shared: Arc<Shared>,
+    web: SocketAddr,
+    tunnels: SocketAddr,
+    large: Arc<Vec<u8>>,
+    /// Kept for the next request.
+    client: Option<Client>,
+    /// Of the request under way.
+    target: String,
+    page: String,
+}
+
+impl Work {
+    pub fn start(stack: &Stack) -> Self {
+        let large = Arc::new(pattern(LARGE, 1));
+        for nginx in &stack.nginx {
+            std::fs::write(nginx.files().join("large"), large.as_slice()).unwrap();
+        }
+        let shared = Arc::new(Shared::default());
+        let mut threads = Vec::new();
+        for (number, &(_, hands, rest, act)) in KINDS.iter().enumerate() {
+            for _ in 0..hands {
+                let mut hand = Hand {
+                    shared: Arc::clone(&shared),
+                    web: stack.web(),
+                    tunnels: super::chaos::tunnels(&stack.addresses),
+                    large: Arc::clone(&large),
+                    client: None,
+                    target: String::new(),
+                    page: "NGINX Instance ".to_owned(),
+                };
+                threads.push(std::thread::spawn(move || {
+                    while !hand.shared.stop.load(SeqCst) {
+                        hand.work(number, act);
+                        std::thread::sleep(rest);
+                    }
+                }));
+            }
+        }
+        Self { shared, threads }
+    }
+
+    /// What has been done so far, in words.
+    pub fn progress(&self) -> String {
+        let done = KINDS.iter().zip(&self.shared.done);
+        let words: Vec<_> = done.map(|((name, ..), done)| format!("{} {name}", done.load(SeqCst))).collect();
+        words.join(", ")
+    }
+
+    /// How many requests have failed so far.
+    pub fn failures(&self) -> usize {
+        self.shared.failures.lock().unwrap().len()
+    }
+
+    /// Ends the work, and returns what failed.
+    pub fn stop(self) -> Vec<Failure> {
+        self.shared.stop.store(true, SeqCst);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for (done, (name, ..)) in self.shared.done.iter().zip(KINDS) {
+            assert!(done.load(SeqCst) > 0, "no {name} at all");
+        }
+        std::mem::take(&mut self.shared.failures.lock().unwrap())
+    }
+}
+
+impl Hand {
+    fn work(&mut self, kind: usize, act: fn(&mut Self) -> io::Result<()>) {
+        let began = Instant::now();
+        match act(self) {
+            Ok(()) => {
+                self.shared.done[kind].fetch_add(1, SeqCst);
+            }
+            Err(error) => {
+                self.client = None;
+                let (target, what) = (self.target.clone(), error.to_string());
+                let failure = Failure { target, what, began, ended: Instant::now() };
+                self.shared.failures.lock().unwrap().push(failure);
+            }
+        }
+    }
+
+    /// Sends a request, whose body the caller has framed, and returns the response's body.
+    fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &[u8],
+        keep: bool,
+    ) -> io::Result<Vec<u8>> {
+        self.target = format!("{path}?{}", self.shared.started.fetch_add(1, SeqCst));
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => Client::try_connect(self.web, None)?,
+        };
+        let close = if keep { "" } else { "Connection: close\r\n" };
+        client.try_send(format!("{method} {} HTTP/1.1\r\nHost: soak\r\n{fields}{close}\r\n", self.target))?;
+        client.try_send(body)?;
+        let response = client.try_response(method)?;
+        if response.status / 100 != 2 {
+            return Err(Error::other(format!("status {}", response.status)));
+        }
+        if keep && !response.closes() {
+            self.client = Some(client);
+        }
+        Ok(response.body)
+    }
+
+    fn page(&mut self, keep: bool) -> io::Result<()> {
+        let body = self.request("GET", "/", "", &[], keep)?;
+        expect(body.starts_with(self.page.as_bytes()), "another page")
+    }
+
+    fn download(&mut self, path: &str) -> io::Result<()> {
+        let body = self.request("GET", path, "", &[], true)?;
+        expect(body == *self.large, "a damaged body")
+    }
+
+    fn upload(&mut self) -> io::Result<()> {
+        let large = Arc::clone(&self.large);
+        let length = format!("Content-Length: {UPLOAD}\r\n");
+        self.request("PUT", "/upload/plain", &length, &large[..UPLOAD], true).map(drop)
+    }
+
+    fn upload_chunked(&mut self) -> io::Result<()> {
+        let mut body = Vec::with_capacity(UPLOAD + 4096);
+        for chunk in self.large[..UPLOAD].chunks(10_007) {
+            body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            body.extend_from_slice(chunk);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"0\r\n\r\n");
+        self.request("PUT", "/upload/chunked", "Transfer-Encoding: chunked\r\n", &body, true).map(drop)
+    }
+
+    /// A WebSocket that lives for a while, across whatever happens.
+    fn tunnel(&mut self) -> io::Result<()> {
+        self.target = format!("/tunnel?{}", self.shared.started.fetch_add(1, SeqCst));
+        let stream = TcpStream::connect(self.tunnels)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let url = format!("ws://{}{}", self.tunnels, self.target);
+        let (mut socket, _) = tungstenite::client(url, stream).map_err(Error::other)?;
+        for length in (0..20).map(|step| step * step * 200) {
+            let message = Message::binary(self.large[..length].to_vec());
+            socket.send(message.clone()).map_err(Error::other)?;
+            expect(socket.read().map_err(Error::other)? == message, "a damaged echo")?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        socket.close(None).map_err(Error::other)?;
+        while socket.read().is_ok() {}
+        Ok(())
+    }
+}
+
+fn expect(is_so: bool, otherwise: &str) -> io::Result<()> {
+    if is_so { Ok(()) } else { Err(Error::other(otherwise)) }
+}
+
+/// A WebSocket server that echoes, for as long as the program runs.
+pub fn start_echo(address: SocketAddr) {
+    let listener = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                // A client that leaves in the middle ends this, too.
+                let Ok(mut socket) = tungstenite::accept(stream) else { return };
+                while let Ok(message) = socket.read() {
+                    if !message.is_close() && socket.send(message).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
