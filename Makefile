@@ -10,8 +10,8 @@ SCRIPTS := $(shell grep -lrE '^\#!/(usr/bin/env bash|bin/sh)' scripts deploy tes
 .DEFAULT_GOAL := help
 # Cargo uses all processors by itself, and what a target needs stands in its order.
 .NOTPARALLEL:
-.PHONY: help demo-1 demo-1-down demo-1-status reload-1 images build test check fmt lint shellcheck deny docs doc-tests \
-    nextest install
+.PHONY: help demo-1 demo-1-down demo-1-status demo-2 demo-2-down demo-2-status reload images build test check fmt lint shellcheck deny docs doc-tests \
+    nextest bench soak fuzz bench-micro install
 
 help: ## this list
 	@echo 'Tandem: high availability for the stateless layer. Targets:'
@@ -24,11 +24,20 @@ demo-1: ## build and start demo 1: lbd and healthd before three nginx
 demo-1-status: ## what demo 1 is doing
 	@scripts/demo status
 
-reload-1: ## take the edited compose/lb.yaml into use
-	@scripts/demo reload
-
 demo-1-down: ## stop demo 1 and remove everything that it made
 	@scripts/demo down 1
+
+demo-2: ## build and start demo 2: two load balancers behind one virtual address
+	@scripts/demo up 2
+
+demo-2-status: ## what demo 2 is doing, and who holds the virtual address
+	@scripts/demo status
+
+demo-2-down: ## stop demo 2 and remove everything that it made
+	@scripts/demo down 2
+
+reload: ## take edited files in compose/ into use, in the demo that runs
+	@scripts/demo reload
 
 build: ## the programs as they ship, in target/release
 	@scripts/prerequisites build
@@ -53,6 +62,7 @@ lint: ## formatting and lints
 	@$(MAKE) --no-print-directory shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --manifest-path tests/micro/Cargo.toml --target-dir target/micro --locked -- -D warnings
 
 shellcheck:
 	shellcheck --external-sources $(SCRIPTS)
@@ -71,8 +81,24 @@ doc-tests:
 nextest:
 	@TANDEM_BIN_DIR=$(abspath $(PROGRAMS)) scripts/nextest
 
+bench: ## lbd's processor time beside HAProxy, nginx and a bare relay (ARGS='--help' for its options)
+	@scripts/prerequisites bench
+	@scripts/bench $(ARGS)
+
+bench-micro: ## instructions of the pure crates' hot functions, compared with what they were
+	@scripts/prerequisites micro
+	@scripts/bench-micro
+
+fuzz: ## search for bytes that break what has to hold for any, each target for FUZZ_SECONDS (60)
+	@scripts/prerequisites fuzz
+	@scripts/fuzz
+
+soak: build ## five minutes of mixed work under faults (SOAK_SECONDS)
+	@scripts/prerequisites test
+	@TANDEM_BIN_DIR=$(abspath $(PROGRAMS)) scripts/soak
+
 # As root, who need not have a Rust toolchain: `make build && sudo make install`.
 install: ## programs, systemd units and an example configuration, after `make build` (PREFIX, DESTDIR)
 	@test -x $(PROGRAMS)/lbd || { echo 'error: nothing is built yet: run make build first, as yourself' >&2; exit 1; }
-	install -D -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)/healthd $(PROGRAMS)/lbd $(PROGRAMS)/tandemctl
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)/healthd $(PROGRAMS)/lbd $(PROGRAMS)/vrrpd $(PROGRAMS)/tandemctl
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-units

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Sends requests one after the other, each on a connection of its own, and shows who answered.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib/usage.sh
 
 usage() {
     cat <<'USAGE'
@@ -12,14 +14,8 @@ The exit status is 0 when every request was answered with 200, 1 when one was no
 USAGE
 }
 
-refuse() {
-    printf 'error: %s\n\n' "$1" >&2
-    usage >&2
-    exit 64
-}
-
+help_if_asked "${1:-}"
 case ${1:-} in
-    -h | --help) usage && exit ;;
     http://?* | https://?*) url=$1 ;;
     '') refuse "no URL" ;;
     *) refuse "\"$1\" is not a URL: it begins with http:// or https://" ;;

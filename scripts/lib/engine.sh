@@ -55,7 +55,7 @@ find_running() {
 
 # Removes whatever is there of a demo, in every engine, also what was left half started.
 down() { # DEMO
-    local candidate found=no
+    local candidate
     for candidate in docker podman; do
         answers "$candidate" || continue
         on_engine "$candidate" down "$1"

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Waiting until a demo works, and explaining when it does not. Needs say.sh, engine.sh and ports.sh.
+# Waiting until a demo works, and explaining when it does not. Needs say.sh, engine.sh, nodes.sh and ports.sh.
 
 answers_ok() { # PORT PATH
     [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://127.0.0.1:$1$2")" = 200 ]
 }
 
-servers_up() { # How many servers of backend nginx lbd routes to
-    curl -s --max-time 2 "http://127.0.0.1:$STATS_PORT/;csv" |
+servers_up() { # PORT of lbd's page: how many servers of backend nginx it routes to
+    curl -s --max-time 2 "http://127.0.0.1:$1/;csv" |
         awk -F, '$1 == "nginx" && $2 ~ /^nginx/ && $18 ~ /^UP/ { up++ } END { print up + 0 }'
 }
 
@@ -26,23 +26,38 @@ wait_for() {
     echo ' ok'
 }
 
-all_up() { [ "$(servers_up)" -eq 3 ]; }
+all_up() { [ "$(servers_up "$1")" -eq 3 ]; }
 
-wait_until_healthy() {
+one_holder() { [ "$(holders | wc -l)" -eq 1 ]; }
+
+wait_until_healthy() { # DEMO
     step "Waiting until everything is healthy"
-    wait_for "lbd is ready" 30 answers_ok "$STATS_PORT" /ready &&
-        wait_for "healthd is ready" 30 answers_ok "$HEALTHD_PORT" /ready &&
-        wait_for "all three nginx are UP" 30 all_up &&
+    case $1 in
+        1)
+            wait_for "lbd is ready" 30 answers_ok "$STATS_PORT" /ready &&
+                wait_for "healthd is ready" 30 answers_ok "$HEALTHD_PORT" /ready &&
+                wait_for "all three nginx are UP" 30 all_up "$STATS_PORT"
+            ;;
+        2)
+            wait_for "lbd is ready on lb1" 30 answers_ok "$STATS_PORT" /ready &&
+                wait_for "lbd is ready on lb2" 30 answers_ok "$STATS2_PORT" /ready &&
+                wait_for "all three nginx are UP for lb1" 30 all_up "$STATS_PORT" &&
+                wait_for "all three nginx are UP for lb2" 30 all_up "$STATS2_PORT" &&
+                wait_for "vrrpd is ready on lb1" 30 answers_ok "$VRRP_PORT" /ready &&
+                wait_for "vrrpd is ready on lb2" 30 answers_ok "$VRRP2_PORT" /ready &&
+                wait_for "one of them has the address" 30 one_holder
+            ;;
+    esac &&
         wait_for "a request is answered" 10 answers_ok "$WEB_PORT" / &&
         wait_for "Prometheus is ready" 60 answers_ok "$PROMETHEUS_PORT" /-/ready
 }
 
-explain_failure() { # ENGINE
+explain_failure() { # DEMO
     step "What runs"
-    on_engine "$1" list || true
+    in_demo list || true
     local service
-    for service in lb nginx1 prometheus; do
+    for service in $(nodes_of "$1") nginx1 prometheus; do
         step "The last words of $service"
-        on_engine "$1" logs "$service" 2>&1 | tail -n 15 || true
+        in_demo logs "$service" 2>&1 | tail -n 15 || true
     done
 }

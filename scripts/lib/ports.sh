@@ -1,9 +1,20 @@
 # shellcheck shell=bash
 # The ports of this machine that a demo is reached at. Needs say.sh.
 
-WEB_PORT=${WEB_PORT:-8080} STATS_PORT=${STATS_PORT:-8404} HEALTHD_PORT=${HEALTHD_PORT:-8406}
-PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090} PUBLISH=${PUBLISH:-127.0.0.1}
-export WEB_PORT STATS_PORT HEALTHD_PORT PROMETHEUS_PORT PUBLISH
+WEB_PORT=${WEB_PORT:-8080} PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090} PUBLISH=${PUBLISH:-127.0.0.1}
+# lbd's page, of demo 2's second node too; healthd's of demo 1; vrrpd's of both nodes.
+STATS_PORT=${STATS_PORT:-8404} STATS2_PORT=${STATS2_PORT:-8405} HEALTHD_PORT=${HEALTHD_PORT:-8406}
+VRRP_PORT=${VRRP_PORT:-8407} VRRP2_PORT=${VRRP2_PORT:-8408}
+readonly port_names=(WEB_PORT PROMETHEUS_PORT STATS_PORT STATS2_PORT HEALTHD_PORT VRRP_PORT VRRP2_PORT)
+export PUBLISH "${port_names[@]}"
+
+# The ports that a demo takes, by name.
+ports_of() { # DEMO
+    case $1 in
+        1) echo WEB_PORT STATS_PORT HEALTHD_PORT PROMETHEUS_PORT ;;
+        2) echo WEB_PORT STATS_PORT STATS2_PORT VRRP_PORT VRRP2_PORT PROMETHEUS_PORT ;;
+    esac
+}
 
 # Who listens on a port of PUBLISH, as well as this user may know; empty when nobody does.
 listener() { # PORT
@@ -19,13 +30,13 @@ listener() { # PORT
     fi
 }
 
-refuse_taken_ports() {
+refuse_taken_ports() { # DEMO
     local name port owner
-    for name in WEB_PORT STATS_PORT HEALTHD_PORT PROMETHEUS_PORT; do
+    for name in $(ports_of "$1"); do
         port=${!name}
         [[ $port =~ ^[0-9]+$ ]] && ((port >= 1 && port <= 65535)) || die "$name=$port is not a port number"
         owner=$(listener "$port")
         [ -z "$owner" ] || die "port $port is taken by $owner" \
-            "Stop that, or choose another port: $name=$((port + 10000)) make demo-1"
+            "Stop that, or choose another port: $name=$((port + 10000)) make demo-$1"
     done
 }

@@ -8,7 +8,7 @@ up() { # DEMO
     find_running
     if [ -z "$running_engine" ]; then
         choose_engine
-        refuse_taken_ports
+        refuse_taken_ports "$demo"
     else
         join_running "$demo"
     fi
@@ -20,11 +20,11 @@ up() { # DEMO
     [ "$engine" = netns ] || scripts/images "$engine"
     step "Starting in $engine"
     on_engine "$engine" up "$demo"
-    wait_until_healthy || {
-        explain_failure "$engine"
+    wait_until_healthy "$demo" || {
+        explain_failure "$demo"
         die "demo $demo does not work; above is what its parts said" "Remove it: make demo-$demo-down"
     }
-    guide "$demo"
+    "guide_$demo"
 }
 
 # A demo that runs is brought up to date where it runs.
@@ -46,10 +46,10 @@ refuse_unreadable_configuration() {
         "chmod -R a+rX compose"
 }
 
-guide() { # DEMO
+guide_1() {
     cat <<GUIDE
 
-${BOLD}Demo $1 runs in $engine and is healthy.${PLAIN}
+${BOLD}Demo 1 runs in $engine and is healthy.${PLAIN}
 
 Look at
     http://localhost:$WEB_PORT    three nginx in turn: refresh the page
@@ -62,9 +62,32 @@ Try
     ./scripts/demo stop nginx1     during a load test: still no failure
     ./scripts/demo start nginx1    and it takes its share again within 5 s
     ./scripts/demo kill lb lbd     the load balancer itself: back in under a second
-    make demo-$1-status             the state of everything in the terminal
-    edit compose/lb.yaml, then make reload-$1: no restart, and a mistake is refused and explained
+    make demo-1-status             the state of everything in the terminal
+    edit compose/lb.yaml, then make reload: no restart, and a mistake is refused and explained
 
-docs/workshop.md continues from here. make demo-$1-down removes everything.
+docs/workshop.md continues from here. make demo-1-down removes everything.
+GUIDE
+}
+
+guide_2() {
+    cat <<GUIDE
+
+${BOLD}Demo 2 runs in $engine and is healthy: $virtual_address is on $(holders | xargs).${PLAIN}
+
+Look at
+    http://localhost:$WEB_PORT    three nginx in turn, through the virtual address
+    http://localhost:$STATS_PORT    what lbd does on lb1; on lb2: http://localhost:$STATS2_PORT
+    http://localhost:$VRRP_PORT    what vrrpd does on lb1; on lb2: http://localhost:$VRRP2_PORT
+    http://localhost:$PROMETHEUS_PORT    Prometheus, with an alert when the virtual address moves
+
+Try
+    ./scripts/demo vip             who holds the virtual address, and why
+    ./scripts/demo kill lb1 lbd    it moves in milliseconds; during ./scripts/load-test.sh http://localhost:$WEB_PORT 300 0.02
+    ./scripts/demo stop lb2        and back
+    ./scripts/demo start lb2       and it stays: nobody preempts
+    ./scripts/failover-test.sh lbd-killed    what exactly that costs clients
+    make demo-2-status             the state of both nodes in the terminal
+
+docs/workshop.md continues from here. make demo-2-down removes everything.
 GUIDE
 }

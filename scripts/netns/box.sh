@@ -5,8 +5,14 @@
 
 readonly boxes=${TANDEM_BOXES:-/run/tandem-demo}
 
-# The first three numbers of the boxes' network.
-readonly subnet=${TANDEM_SUBNET:-10.213.47}
+# choose_network DEMO: sets the first three numbers of the boxes' network, the length of its prefix, and the first three
+# numbers of the addresses that are given in turn. Demo 2 has the network that its virtual address is of.
+choose_network() {
+    case $1 in
+        1) subnet=${TANDEM_SUBNET:-10.213.47} prefix=24 pool=$subnet ;;
+        2) subnet=172.20.0 prefix=16 pool=172.20.1 ;;
+    esac
+}
 
 # A switch of its own, in a namespace of its own, so that no firewall of the machine filters between boxes.
 readonly switch=tandem-switch
@@ -24,17 +30,17 @@ box_runs() {
 switch_up() {
     ip netns pids "$switch" >/dev/null 2>&1 && return
     local clash
-    clash=$(ip -4 route show table all root "$subnet.0/24" | head -n 1)
-    [ -z "$clash" ] || die "the boxes' network $subnet.0/24 is in use here: $clash" \
-        "Choose another: TANDEM_SUBNET=10.99.1"
+    clash=$(ip -4 route show table all root "$subnet.0/$prefix" | head -n 1)
+    [ -z "$clash" ] || die "the demo's network $subnet.0/$prefix is in use here: $clash" \
+        "Demo 1 can have another one, TANDEM_SUBNET=10.99.1. For demo 2 take away what uses it."
     ip netns add "$switch"
     ip -n "$switch" link set lo up
     ip -n "$switch" link add bridge type bridge
-    ip -n "$switch" addr add "$subnet.2/24" dev bridge
+    ip -n "$switch" addr add "$subnet.2/$prefix" dev bridge
     ip -n "$switch" link set bridge up
     ip link add "$uplink" type veth peer name uplink netns "$switch"
     ip -n "$switch" link set uplink master bridge up
-    ip addr add "$subnet.1/24" dev "$uplink"
+    ip addr add "$subnet.1/$prefix" dev "$uplink"
     ip link set "$uplink" up
 }
 
@@ -51,8 +57,19 @@ box_attach() {
     ip -n "$ns" link set lo up
     ip -n "$switch" link add "$1" type veth peer name eth0 netns "$ns"
     ip -n "$switch" link set "$1" master bridge up
-    ip -n "$ns" addr add "$2/24" dev eth0
+    ip -n "$ns" addr add "$2/$prefix" dev eth0
     ip -n "$ns" link set eth0 up
+    # As engines do for containers: daemons without rights may listen on port 80.
+    ip netns exec "$ns" sysctl -qw net.ipv4.ip_unprivileged_port_start=0
+}
+
+# box_cable NAME up|down: plugs a box's cable in, or pulls it out.
+box_cable() { ip -n "$switch" link set "$1" "$2"; }
+
+# box_isolation on|off NAME...: boxes that are isolated from one another still reach all others.
+box_isolation() {
+    local name
+    for name in "${@:2}"; do bridge -n "$switch" link set dev "$name" isolated "$1"; done
 }
 
 # box_run NAME PREPARE COMMAND...: the directory that becomes /etc and so on is made by the function PREPARE, which

@@ -26,18 +26,21 @@ name_is_gone() { # NAME
 
 names_reload() { kill -HUP "$(cat "$boxes/names.pid")"; }
 
-# The load balancer and Prometheus have addresses for good, since ports of the machine lead to them. An nginx gets
-# another one at each start, from .10 to .249 in turn, as containers may.
+# What ports of the machine lead to has an address for good, and so have the nodes of demo 2. An nginx gets another one at
+# each start, from .10 to .249 of the pool in turn, as containers may.
 address_for() { # NAME
     local last=9
     case $1 in
         lb) echo "$subnet.3" ;;
         prometheus) echo "$subnet.4" ;;
+        vip-access) echo "$subnet.5" ;;
+        lb1) echo "$subnet.11" ;;
+        lb2) echo "$subnet.12" ;;
         *)
             [ ! -e "$boxes/last-address" ] || last=$(cat "$boxes/last-address")
             last=$((last >= 249 ? 10 : last + 1))
             echo "$last" >"$boxes/last-address"
-            echo "$subnet.$last"
+            echo "$pool.$last"
             ;;
     esac
 }
