@@ -310,7 +310,7 @@ fn a_response_is_waited_for_until_the_client_has_it() {
             assert_eq!(client.response().body.len(), LENGTH);
         }
         let done = follower.done();
-        let wanted = if reads { "drained after" } else { "have not acknowledged everything" };
+        let wanted = if reads { "drained after" } else { "bytes not acknowledged" };
         assert!(done.contains(wanted), "{done}");
     }
 }
@@ -331,6 +331,44 @@ fn handovers_lose_no_request() {
         }
         load.stop().assert_nothing_lost();
     }
+}
+
+/// Such a connection inherits that packets are dropped, and the request comes before anybody can change that.
+#[test]
+fn a_request_right_after_a_handshake_that_a_handover_met_is_answered() {
+    needs!("ip");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    let network = Network::new(24);
+    let address = |last| Ipv4Addr::new(10, 67, 0, last);
+    let (client, server) = (network.host("client", address(1)), network.host("server", address(2)));
+    let node = network.host("lb", address(11));
+    let _nginx = Nginx::start_in(&server, 1, (address(2), 80).into());
+    let dir = tempfile::tempdir().unwrap();
+    let any = |port| (Ipv4Addr::UNSPECIFIED, port).into();
+    let mut config = Config::new(any(80), any(8404), any(8406));
+    config.lbd = "handover_timeout: 5s".to_owned();
+    config.check = "off".to_owned();
+    config.server("s1", format!("{}:80", address(2)));
+    let mut lbd = Daemon::new(Program::Lbd, dir.path()).within(&node);
+    std::fs::write(lbd.config(), config.to_string()).unwrap();
+    lbd.start();
+
+    // While the node takes another host for the client, no handshake ends.
+    let client_ip = address(1).to_string();
+    node.run("ip", &["neighbour", "replace", &client_ip, "lladdr", "02:00:00:00:00:99", "dev", "eth0"]);
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| client.inside(|| Client::connect((address(11), 80).into()).get("/")));
+        wait_until("a handshake is under way", || node.run("cat", &["/proc/net/tcp"]).contains(" 03 "));
+        let mut follower = Follower::subscribe(&lbd.socket());
+        follower.drain();
+        follower.wait_for("draining");
+        node.run("ip", &["neighbour", "delete", &client_ip, "dev", "eth0"]);
+        assert_eq!(answer.join().unwrap().instance(), Some(1));
+        let done = follower.done();
+        assert!(done.starts_with("drained after"), "{done}");
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::counters::{PerWorker, WorkerCounters};
-use crate::sockets;
+use crate::sockets::{self, Pending};
 use crate::worker::Command;
 
 /// How often it is looked whether everything is finished.
@@ -33,12 +33,16 @@ pub async fn drain(
         tracing::error!("a worker hangs, and its new connections are not held");
     }
     let awaited = || counters.sum(|worker| worker.awaited.get());
-    let finished = timeout(patience, finish(awaited, listening)).await.is_ok();
+    let mut pending = None;
+    let finished = timeout(patience, finish(awaited, listening, &mut pending)).await.is_ok();
     let time = format!("{:.1} ms", begun.elapsed().as_secs_f64() * 1000.0);
-    match awaited() {
-        0 if finished => format!("drained after {time}"),
-        0 => format!("handover_timeout is over after {time}, and clients have not acknowledged everything"),
-        left => format!("handover_timeout is over after {time} with {left} connections in use"),
+    match (awaited(), pending) {
+        (0, _) if finished => format!("drained after {time}"),
+        (0, Some(pending)) => format!("handover_timeout is over after {time}: {pending}"),
+        (0, None) => {
+            format!("handover_timeout is over after {time}, too soon to know that clients have everything")
+        }
+        (left, _) => format!("handover_timeout is over after {time} with {left} connections in use"),
     }
 }
 
@@ -56,27 +60,32 @@ async fn hold(workers: &[mpsc::Sender<Command>]) {
     }
 }
 
-/// Returns when nothing was left to finish twice in a row: the system's list of sockets is no picture of one moment.
-async fn finish(awaited: impl Fn() -> u64, listening: Vec<SocketAddr>) {
+/// Returns when nothing was left to finish twice in a row: the system's list of sockets is no picture of one moment. What
+/// was seen last stays in `pending`.
+async fn finish(awaited: impl Fn() -> u64, listening: Vec<SocketAddr>, pending: &mut Option<Pending>) {
     let listening = Arc::new(listening);
     let mut looks = 0;
     while looks < 2 {
         sleep(LOOK).await;
-        let quiet = awaited() == 0 && !is_busy(&listening).await && awaited() == 0;
+        let mut quiet = awaited() == 0;
+        if quiet {
+            *pending = look(&listening).await;
+            quiet = pending.is_none() && awaited() == 0;
+        }
         looks = if quiet { looks + 1 } else { 0 };
     }
 }
 
-async fn is_busy(listening: &Arc<Vec<SocketAddr>>) -> bool {
+async fn look(listening: &Arc<Vec<SocketAddr>>) -> Option<Pending> {
     let listening = listening.clone();
     // The list may be long; this thread also tells vrrpd that lbd lives.
-    let looked = tokio::task::spawn_blocking(move || sockets::any_busy(&listening)).await;
+    let looked = tokio::task::spawn_blocking(move || sockets::first_pending(&listening)).await;
     match looked {
-        Ok(Ok(busy)) => busy,
+        Ok(Ok(pending)) => pending,
         Ok(Err(error)) => {
             tracing::warn!(%error, "cannot look at sockets: responses on their way are not waited for");
-            false
+            None
         }
-        Err(_) => false,
+        Err(_) => None,
     }
 }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 
 use nix::libc;
-use nix::sys::socket::SetSockOpt;
-use nix::sys::socket::sockopt::SetStruct;
+use nix::sys::socket::sockopt::{GetStruct, SetStruct};
+use nix::sys::socket::{GetSockOpt, SetSockOpt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel holds for a worker that is busy; the kernel caps it at its own `somaxconn`.
@@ -84,8 +84,24 @@ pub fn take_packets(socket: &impl AsFd, address: SocketAddr) -> io::Result<()> {
     set_min_ttl(socket, address, 0)
 }
 
+/// Numbers of a socket's memory, of which the last says how many of its packets were dropped (`SK_MEMINFO_DROPS`).
+#[derive(Clone, Copy)]
+struct Memory;
+nix::getsockopt_impl!(Memory, libc::SOL_SOCKET, libc::SO_MEMINFO, [u32; 9], GetStruct<[u32; 9]>);
+
+/// Whether the kernel has dropped what a client sent on this connection: with what it inherited from its listener, that
+/// befalls a request that comes before the connection is accepted. The client's kernel will send it again.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn has_dropped(socket: &impl AsFd) -> io::Result<bool> {
+    let [.., drops] = Memory.get(socket)?;
+    Ok(drops > 0)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::time::Duration;
 
@@ -115,6 +131,24 @@ mod tests {
             assert_eq!(listener.accept().unwrap().1, before.local_addr().unwrap());
             take_packets(&listener, address).unwrap();
             TcpStream::connect(address).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_held_connection_drops_is_seen_and_comes_again() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = open(any.parse().unwrap(), 1).unwrap().remove(0);
+            listener.set_nonblocking(false).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut client = TcpStream::connect(address).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            assert!(!has_dropped(&server).unwrap());
+            // What a connection inherits.
+            hold_new_connections(&server, address).unwrap();
+            client.write_all(b"x").unwrap();
+            while !has_dropped(&server).unwrap() {}
+            take_packets(&server, address).unwrap();
+            server.read_exact(&mut [0]).unwrap();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the kernel tells of our TCP sockets, also of those that this process has closed already.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,12 +14,32 @@ const RETRANSMITS_MAX: u32 = 1;
 const SYN_RECEIVED: u8 = 0x03;
 const LISTEN: u8 = 0x0A;
 
-/// Whether anything is under way at one of the addresses `listening`: a handshake, a connection that nobody has accepted,
-/// or bytes, or a close, that a client has not acknowledged.
+/// What a client waits for; as text, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// A handshake with this client has not ended.
+    Handshake(SocketAddr),
+    /// So many connections at this address were not accepted yet.
+    Backlog(SocketAddr, u32),
+    /// So many bytes were not acknowledged by this client. A close counts as one.
+    Unacknowledged(SocketAddr, u32),
+}
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handshake(client) => write!(f, "the handshake of {client} is under way"),
+            Self::Backlog(address, count) => write!(f, "{count} connections at {address} are not accepted"),
+            Self::Unacknowledged(client, bytes) => write!(f, "{client} has {bytes} bytes not acknowledged"),
+        }
+    }
+}
+
+/// The first thing that is under way at one of the addresses `listening`.
 ///
 /// # Errors
 /// When the kernel's list cannot be read.
-pub fn any_busy(listening: &[SocketAddr]) -> io::Result<bool> {
+pub fn first_pending(listening: &[SocketAddr]) -> io::Result<Option<Pending>> {
     for (list, is_ipv6) in LISTS {
         if !listening.iter().any(|address| address.is_ipv6() == is_ipv6) {
             continue;
@@ -34,21 +55,22 @@ pub fn any_busy(listening: &[SocketAddr]) -> io::Result<bool> {
         while lines.read_line(&mut line)? > 0 {
             // The first line names the columns.
             if let Some(socket) = Socket::parse(&line)
-                && socket.is_busy()
+                && let Some(pending) = socket.pending()
                 && listening.iter().any(|address| socket.is_at(*address))
             {
-                return Ok(true);
+                return Ok(Some(pending));
             }
             line.clear();
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// A line of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Socket {
     local: SocketAddr,
+    remote: SocketAddr,
     state: u8,
     /// Bytes that the other side has not acknowledged, a FIN being one.
     unacknowledged: u32,
@@ -62,10 +84,12 @@ impl Socket {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
         let local = address(words.nth(1)?)?;
-        let state = u8::from_str_radix(words.nth(1)?, 16).ok()?;
+        let remote = address(words.next()?)?;
+        let state = u8::from_str_radix(words.next()?, 16).ok()?;
         let (unacknowledged, waiting) = words.next()?.split_once(':')?;
         Some(Self {
             local,
+            remote,
             state,
             unacknowledged: u32::from_str_radix(unacknowledged, 16).ok()?,
             waiting: u32::from_str_radix(waiting, 16).ok()?,
@@ -73,12 +97,14 @@ impl Socket {
         })
     }
 
-    fn is_busy(&self) -> bool {
+    fn pending(&self) -> Option<Pending> {
         match self.state {
-            LISTEN => self.waiting > 0,
-            _ if self.retransmits > RETRANSMITS_MAX => false,
-            SYN_RECEIVED => true,
-            _ => self.unacknowledged > 0,
+            LISTEN => (self.waiting > 0).then_some(Pending::Backlog(self.local, self.waiting)),
+            _ if self.retransmits > RETRANSMITS_MAX => None,
+            SYN_RECEIVED => Some(Pending::Handshake(self.remote)),
+            _ => {
+                (self.unacknowledged > 0).then_some(Pending::Unacknowledged(self.remote, self.unacknowledged))
+            }
         }
     }
 
@@ -128,6 +154,7 @@ mod tests {
             socket,
             Socket {
                 local: "127.0.0.1:8080".parse().unwrap(),
+                remote: "127.0.0.2:54258".parse().unwrap(),
                 state: 1,
                 unacknowledged: 300,
                 waiting: 7,
@@ -137,7 +164,7 @@ mod tests {
         let line = "  0: 00000000000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 00000000:00000001 00:00000000 00000000     0        0 1 1";
         let socket = Socket::parse(line).unwrap();
         assert_eq!(socket.local, "[::1]:443".parse().unwrap());
-        assert!(socket.is_busy());
+        assert_eq!(socket.pending(), Some(Pending::Backlog(socket.local, 1)));
         assert!(
             Socket::parse("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when").is_none()
         );
@@ -148,18 +175,21 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let ours = [listener.local_addr().unwrap()];
-            assert!(!any_busy(&ours).unwrap());
+            assert_eq!(first_pending(&ours).unwrap(), None);
             let mut client = TcpStream::connect(ours[0]).unwrap();
-            assert!(any_busy(&ours).unwrap(), "nobody has accepted it");
+            assert_eq!(first_pending(&ours).unwrap(), Some(Pending::Backlog(ours[0], 1)));
             let (mut server, _) = listener.accept().unwrap();
-            assert!(!any_busy(&ours).unwrap());
+            assert_eq!(first_pending(&ours).unwrap(), None);
             // More than the client's buffer takes while it does not read.
             server.set_nonblocking(true).unwrap();
             while server.write(&[0; 64 << 10]).is_ok() {}
             drop(server);
-            assert!(any_busy(&ours).unwrap(), "closed, and not acknowledged");
+            // Closed, and not acknowledged.
+            let pending = first_pending(&ours).unwrap();
+            let this = client.local_addr().unwrap();
+            assert!(matches!(pending, Some(Pending::Unacknowledged(of, _)) if of == this), "{pending:?}");
             client.read_to_end(&mut Vec::new()).unwrap();
-            while any_busy(&ours).unwrap() {}
+            while first_pending(&ours).unwrap().is_some() {}
         }
     }
 }

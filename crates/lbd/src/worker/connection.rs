@@ -25,6 +25,7 @@ use super::exchange::{Ended, Exchange, Meter, Upload};
 use super::failure::{self, Failure};
 use super::frontend::Frontend;
 use super::hang_up::hang_up;
+use super::listener::Arrival;
 use super::service::{Backend, Reuse, Seat};
 use super::{send, tunnel};
 use crate::access_log::{REQUEST_LINE_MAX, Record, Termination, Times};
@@ -78,6 +79,8 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     client_text: ClientText,
     accepted: Instant,
+    /// Whether its first request is on its way for certain.
+    owes_request: bool,
     deadline: Deadline,
     /// What was received and not yet used. Idle connections have none.
     input: Option<Buffer>,
@@ -117,9 +120,9 @@ impl Connection {
         worker: Rc<Worker>,
         frontend: Rc<Frontend>,
         presence: Rc<Presence>,
-        client: TcpStream,
-        peer: SocketAddr,
+        arrival: Arrival,
     ) -> Self {
+        let Arrival { client, peer, owes_request } = arrival;
         let deadline = Deadline::after(frontend.rules().timeouts.request_head);
         Self {
             worker,
@@ -129,6 +132,7 @@ impl Connection {
             peer,
             client_text: ClientText::new(peer),
             accepted: Instant::now(),
+            owes_request,
             deadline,
             input: None,
             request_line: Vec::new(),
@@ -200,6 +204,7 @@ impl Connection {
     /// long, or the worker is leaving.
     async fn first_bytes(&mut self, first: bool) -> Option<Buffer> {
         let Self { worker, frontend, presence, client, deadline, accepted, .. } = self;
+        let owes_request = first && self.owes_request;
         let received = poll_fn(|cx| {
             if client.poll_read_ready(cx).is_ready() {
                 // A connection just accepted counts as readable until a read has found it empty.
@@ -208,7 +213,7 @@ impl Connection {
                     return Poll::Ready(result.is_ok_and(|n| n > 0).then(|| buffer.keep()));
                 }
             }
-            if worker.is_leaving() || frontend.is_retired() {
+            if (worker.is_leaving() || frontend.is_retired()) && !owes_request {
                 let grace =
                     if first { FIRST_REQUEST.saturating_sub(accepted.elapsed()) } else { Duration::ZERO };
                 if !grace.is_zero() {

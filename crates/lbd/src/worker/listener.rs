@@ -83,7 +83,7 @@ async fn accept_all(
             biased;
             _ = &mut closed => break,
             accepted = admit(&worker, &frontend, &door) => match accepted {
-                Ok((client, peer)) => serve(&worker, &frontend.borrow(), client, peer),
+                Ok(arrival) => serve(&worker, &frontend.borrow(), arrival),
                 Err(error) => pause(&error).await,
             },
         }
@@ -92,7 +92,7 @@ async fn accept_all(
     let last = async {
         loop {
             match door.accept().await {
-                Ok((client, peer)) => serve(&worker, &frontend.borrow(), client, peer),
+                Ok(arrival) => serve(&worker, &frontend.borrow(), arrival),
                 Err(error) => pause(&error).await,
             }
         }
@@ -101,11 +101,7 @@ async fn accept_all(
 }
 
 /// Accepts the next connection once the limits leave room for it. Until then clients wait in the backlog.
-async fn admit(
-    worker: &Worker,
-    frontend: &RefCell<Rc<Frontend>>,
-    door: &Door,
-) -> std::io::Result<(TcpStream, SocketAddr)> {
+async fn admit(worker: &Worker, frontend: &RefCell<Rc<Frontend>>, door: &Door) -> std::io::Result<Arrival> {
     loop {
         if worker.is_full() {
             worker.ended.notified().await;
@@ -125,6 +121,14 @@ async fn admit(
             }
         }
     }
+}
+
+/// A connection that was accepted.
+pub(super) struct Arrival {
+    pub(super) client: TcpStream,
+    pub(super) peer: SocketAddr,
+    /// Whether the client has sent something that was dropped, and will send it again.
+    pub(super) owes_request: bool,
 }
 
 /// A listening socket that can let clients wait.
@@ -149,15 +153,12 @@ impl Door {
         }
     }
 
-    async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&self) -> std::io::Result<Arrival> {
         self.take(self.socket.accept().await)
     }
 
     /// Waits for a client, and accepts it unless `full` says no by then.
-    async fn accept_unless(
-        &self,
-        full: impl Fn() -> bool,
-    ) -> Option<std::io::Result<(TcpStream, SocketAddr)>> {
+    async fn accept_unless(&self, full: impl Fn() -> bool) -> Option<std::io::Result<Arrival>> {
         let accepted = poll_fn(|cx| match full() {
             true => Poll::Ready(None),
             false => self.socket.poll_accept(cx).map(Some),
@@ -165,15 +166,14 @@ impl Door {
         accepted.await.map(|accepted| self.take(accepted))
     }
 
-    fn take(
-        &self,
-        accepted: std::io::Result<(TcpStream, SocketAddr)>,
-    ) -> std::io::Result<(TcpStream, SocketAddr)> {
+    fn take(&self, accepted: std::io::Result<(TcpStream, SocketAddr)>) -> std::io::Result<Arrival> {
         let (client, peer) = accepted?;
+        let mut owes_request = false;
         if self.was_held.get() {
             listen::take_packets(&client, self.address)?;
+            owes_request = listen::has_dropped(&client)?;
         }
-        Ok((client, peer))
+        Ok(Arrival { client, peer, owes_request })
     }
 }
 
@@ -190,7 +190,7 @@ async fn pause(error: &std::io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, client: TcpStream, peer: SocketAddr) {
+fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
     let presence = Rc::new(Presence::new(frontend.clone()));
     worker.counters().awaited.up();
     let id = worker.next_connection.get();
@@ -202,7 +202,7 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, client: TcpStream, peer: 
 
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
-    let connection = Connection::new(worker.clone(), frontend.clone(), presence.clone(), client, peer);
+    let connection = Connection::new(worker.clone(), frontend.clone(), presence.clone(), arrival);
     let (worker, frontend) = (worker.clone(), frontend.clone());
     // Boxed, as tokio moves a task's future four times between its start and its end, and this one has some kilobytes.
     tokio::task::spawn_local(Box::pin(async move {
