@@ -97,11 +97,6 @@ fn logged(stack: &Stack, path: &str) -> Vec<String> {
     })
 }
 
-fn metric(stack: &Stack, series: &str) -> Option<f64> {
-    let text = get(stack.config.admin, "/metrics").text();
-    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-}
-
 #[test]
 fn a_server_never_has_more_requests_than_it_may() {
     for maxconn in [1, 3] {
@@ -154,7 +149,7 @@ fn who_waits_gets_a_place_in_turn_or_503_in_time() {
     assert_eq!((&*line[3], &*line[5], &*line[9]), ("app/<NOSRV>", "503", "sQ--"), "{line:?}");
     assert!(line[11].starts_with("0/1 "), "it queued up behind one other: {line:?}");
     assert_eq!(logged(&stack, "/fourth")[9], "sQ--");
-    assert_eq!(metric(&stack, "tandem_backend_queue_refused_total{proxy=\"app\"}"), Some(3.0));
+    assert_eq!(stack.metric("tandem_backend_queue_refused_total{proxy=\"app\"}"), Some(3.0));
     assert_eq!(queued(&stack), 0);
 }
 
@@ -309,7 +304,7 @@ fn descriptors_are_counted_before_clients_are() {
     stack.lbd.start();
     let info = stack.command("show info");
     assert!(info.contains("Maxconn: 448") && info.contains("Ulimit-n: 1024"), "{info}");
-    assert_eq!(metric(&stack, "tandem_lbd_max_connections"), Some(448.0));
+    assert_eq!(stack.metric("tandem_lbd_max_connections"), Some(448.0));
     stack.config.lbd = "workers: 1\nmaxconn: 449\nverdict_wait: 0s".into();
     stack.write_config();
     let refused = stack.command("reload");
@@ -369,7 +364,7 @@ fn a_server_that_comes_up_warms_up() {
 fn where_all_are_down_they_are_tried_if_that_is_wanted() {
     let failing = "{ http: { path: /status/500 }, interval: 100ms, timeout: 2s, fall: 2, rise: 2 }";
     let mut stack = Stack::builder().backend("when_all_down: try").start();
-    let last_resort = |stack: &Stack| metric(stack, "tandem_backend_last_resort{proxy=\"app\"}");
+    let last_resort = |stack: &Stack| stack.metric("tandem_backend_last_resort{proxy=\"app\"}");
     assert_eq!(last_resort(&stack), Some(0.0));
     stack.command("set server app/s3 state maint");
     let good = std::mem::replace(&mut stack.config.check, failing.into());
@@ -446,7 +441,7 @@ fn retries_beyond_the_budget_are_counted() {
             config.server("nobody", addresses.socket(100, 7081));
         })
         .start();
-    let refused = |stack: &Stack| metric(stack, "tandem_backend_retries_refused_total{proxy=\"app\"}");
+    let refused = |stack: &Stack| stack.metric("tandem_backend_retries_refused_total{proxy=\"app\"}");
     assert_eq!(refused(&stack), Some(0.0));
     for _ in 0..20 {
         assert_eq!(stack.get("/").status, 503);
@@ -460,5 +455,24 @@ fn a_backend_without_limits_has_no_queue() {
     let stack = Stack::builder().servers(1).start();
     let row = stack.stat("app", "BACKEND");
     assert_eq!((row.number("qcur"), row.text("qlimit"), row.text("slim")), (0, "", ""));
-    assert_eq!(metric(&stack, "tandem_backend_current_queue{proxy=\"app\"}"), None);
+    assert_eq!(stack.metric("tandem_backend_current_queue{proxy=\"app\"}"), None);
+}
+
+#[test]
+fn workers_gather_events_of_crowds_alone() {
+    for (coalesce, clients, gathers) in [("on", 64, true), ("on", 4, false), ("off", 64, false)] {
+        let stack = Stack::builder()
+            .unchecked()
+            .config(|config, _| config.lbd = format!("workers: 1\ncoalesce: {coalesce}"))
+            .start();
+        let naps = || stack.metric("tandem_lbd_naps_total").unwrap();
+        let load = Load { clients, pause: Duration::ZERO, ..Load::default() }.start(stack.web());
+        if gathers {
+            wait_until("events are gathered", || naps() > 0.0);
+        } else {
+            load.wait_for_requests(3000);
+            assert!(naps() == 0.0, "{coalesce}, {clients} clients");
+        }
+        load.stop().assert_nothing_lost();
+    }
 }

@@ -1,6 +1,7 @@
 //! What must not break lbd: scarce resources, noise, readers that do not read, a second instance, strangers.
 
 use std::fs::{self, File, OpenOptions};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
@@ -112,12 +113,8 @@ fn a_reader_of_the_access_log_that_stands_still_holds_up_nothing() {
     let path = format!("/{}", "x".repeat(900));
     let load = Load { clients: 8, pause: Duration::ZERO, path, ..Load::default() };
     load.run(stack.web(), 8000).assert_nothing_lost();
-    let dropped = || {
-        let metrics = get(stack.config.admin, "/metrics").text();
-        let line = metrics.lines().find_map(|line| line.strip_prefix("tandem_lbd_access_log_dropped_total "));
-        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_default()
-    };
-    wait_until("what was dropped is counted", || dropped() > 0.0);
+    let dropped = || stack.metric("tandem_lbd_access_log_dropped_total");
+    wait_until("what was dropped is counted", || dropped().is_some_and(|lines| lines > 0.0));
     drop(reader);
 }
 
@@ -218,7 +215,7 @@ fn strangers_may_not_change_anything() {
 
 #[test]
 fn both_families_of_addresses_work() {
-    let v6 = std::net::TcpListener::bind("[::1]:0").map(|listener| listener.local_addr().unwrap());
+    let v6 = TcpListener::bind("[::1]:0").map(|listener| listener.local_addr().unwrap());
     let Ok(address) = v6 else { skip!("this machine has no IPv6 loopback") };
     let mut stack = Stack::start();
     stack.config.more_frontends = format!("six:\n  bind: [\"{address}\"]\n  backend: app");
@@ -226,4 +223,19 @@ fn both_families_of_addresses_work() {
     let mut client = Client::connect(address);
     let told = client.get("/headers").text();
     assert!(told.contains("\nx-forwarded-for=::1\n"), "{told}");
+}
+
+#[test]
+fn a_taken_admin_address_is_named_with_its_key() {
+    let mut stack = Stack::builder().without_lbd().without_healthd().start();
+    stack.write_config();
+    let (admin, healthd_admin) = (stack.config.admin, stack.config.healthd_admin);
+    for (daemon, key, address) in
+        [(&mut stack.lbd, "admin.bind", admin), (&mut stack.healthd, "healthd.admin.bind", healthd_admin)]
+    {
+        let _holder = TcpListener::bind(address).unwrap();
+        drop(daemon.spawn());
+        assert!(!daemon.wait().success());
+        daemon.wait_to_tell(&format!("{key}: cannot listen on {address}"));
+    }
 }

@@ -35,13 +35,13 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the request that is then being answered may still take.
 const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens the admin address.
+/// Opens the admin address, which was configured under that key.
 ///
 /// # Errors
 /// When the address is taken, or not ours.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+pub async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on the admin address {address}"));
+    let listener = listener.with_context(|| format!("{key}: cannot listen on {address}"));
     listener.map_err(Failure::System)
 }
 
@@ -177,7 +177,7 @@ mod tests {
     }
 
     async fn start() -> SocketAddr {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let registry = metrics::registry("healthd").unwrap();
         tokio::spawn(serve(listener, router(&Arc::new(Daemon), registry, &["/;csv"])));

@@ -87,7 +87,7 @@ pub async fn run(
     let socket = context.socket("healthd");
     let listener =
         server::bind(&socket, SOCKET_MODE, "healthd").map_err(|error| Failure::System(error.into()))?;
-    let admin_listener = admin::bind(admin_address).await?;
+    let admin_listener = admin::bind("healthd.admin.bind", admin_address).await?;
 
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let registry = shared::registry("healthd").context("metrics")?;

@@ -120,7 +120,7 @@ impl App {
 
         let socket = wire::server::bind(&context.socket("lbd"), 0o666, "lbd")
             .map_err(|error| Failure::System(error.into()))?;
-        let admin_listener = admin::bind(admin_address).await?;
+        let admin_listener = admin::bind("admin.bind", admin_address).await?;
         let wanted = binds(lock(&state).config());
         let mut waiting = BTreeMap::new();
         for (address, frontend) in &wanted {

@@ -168,6 +168,12 @@ impl Stack {
             .unwrap_or_else(|| panic!("no row {proxy}/{name} in the statistics"))
     }
 
+    /// A series of lbd's metrics, with its labels: `tandem_server_status{proxy="app",server="s1",state="UP"}`.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let text = get(self.config.admin, "/metrics").text();
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
     /// A server's status as lbd shows it.
     pub fn status(&self, server: &str) -> String {
         self.stat("app", server).text("status").to_owned()

@@ -66,7 +66,7 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let socket = context.socket("vrrpd");
     let listener =
         server::bind(&socket, SOCKET_MODE, "vrrpd").map_err(|error| Failure::System(error.into()))?;
-    let admin_listener = admin::bind(config.vrrpd.admin).await?;
+    let admin_listener = admin::bind("admin.bind", config.vrrpd.admin).await?;
 
     let board = Arc::new(Board::new());
     let (orders, obeyed) = mpsc::channel(ORDERS);

@@ -3,10 +3,13 @@
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
+
+use crate::counters::{PerWorker, WorkerCounters};
 
 /// How long a worker naps, and so the latency that it can add.
 const NAP: Duration = Duration::from_micros(50);
@@ -41,12 +44,13 @@ impl Drop for UnderWay {
     }
 }
 
-/// Has the worker of this thread, whose runtime is being built, gather events.
-pub(super) fn coalesce(builder: &mut Builder) {
+/// Has worker `id`, which is this thread and whose runtime is being built, gather events.
+pub(super) fn coalesce(builder: &mut Builder, counters: Arc<PerWorker<WorkerCounters>>, id: usize) {
     // Where that is refused, naps are longer, and do no harm.
     let _ = rustix::thread::set_current_timer_slack(Some(SLACK));
-    builder.on_thread_park(|| {
+    builder.on_thread_park(move || {
         if DENSELY.get() && UNDER_WAY.get() >= CROWD {
+            counters.of(id).naps.inc();
             thread::sleep(NAP);
         }
         WAITS_SINCE.set(Some(Instant::now()));

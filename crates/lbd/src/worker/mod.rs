@@ -244,7 +244,7 @@ impl Worker {
 pub fn run(setup: Setup) -> std::io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     if setup.coalesce {
-        coalesce::coalesce(&mut builder);
+        coalesce::coalesce(&mut builder, setup.counters.clone(), setup.id);
     }
     builder.enable_all().build_local(LocalOptions::default())?.block_on(work(setup));
     Ok(())
