@@ -3,7 +3,7 @@
 use daemon::families::{
     Family, Samples, counter, flag, gauge, histogram, life, number, one, one_of, seconds,
 };
-use wire::{Info, InstanceState, InstanceStatus};
+use wire::{Info, InstanceState, InstanceStatus, PeerStatus, TrackerStatus};
 
 /// Everything that vrrpd knows, at one moment.
 #[derive(Clone, Debug)]
@@ -70,43 +70,19 @@ pub const FAMILIES: &[Family<Seen>] = &[
         "tandem_vrrp_advertisements_received_total",
         "Adverts believed, by the router that sent them.",
         &["virtual_router", "peer"],
-        |seen| {
-            each(seen, |status| {
-                status
-                    .peers
-                    .iter()
-                    .map(|peer| (vec![peer.address.to_string()], number(peer.adverts)))
-                    .collect()
-            })
-        },
+        |seen| peers(seen, |peer| number(peer.adverts)),
     ),
     counter(
         "tandem_vrrp_priority_zero_received_total",
         "Adverts that say that their sender leaves, by the router that sent them.",
         &["virtual_router", "peer"],
-        |seen| {
-            each(seen, |status| {
-                status
-                    .peers
-                    .iter()
-                    .map(|peer| (vec![peer.address.to_string()], number(peer.releases)))
-                    .collect()
-            })
-        },
+        |seen| peers(seen, |peer| number(peer.releases)),
     ),
     gauge(
         "tandem_vrrp_peer_heard_seconds",
         "Since the last advert of a router.",
         &["virtual_router", "peer"],
-        |seen| {
-            each(seen, |status| {
-                status
-                    .peers
-                    .iter()
-                    .map(|peer| (vec![peer.address.to_string()], seconds(peer.heard_ms)))
-                    .collect()
-            })
-        },
+        |seen| peers(seen, |peer| seconds(peer.heard_ms)),
     ),
     counter(
         "tandem_vrrp_receive_errors_total",
@@ -129,29 +105,14 @@ pub const FAMILIES: &[Family<Seen>] = &[
         "tandem_vrrp_tracker_state_seconds",
         "For how long a tracker has been good, or has failed.",
         &["virtual_router", "tracker"],
-        |seen| {
-            each(seen, |status| {
-                let trackers = status.trackers.iter();
-                trackers.map(|tracker| (vec![tracker.name.clone()], seconds(tracker.since_ms))).collect()
-            })
-        },
+        |seen| trackers(seen, |tracker| seconds(tracker.since_ms)),
     ),
-    gauge("tandem_vrrp_tracker_good", "Whether a tracker is good.", &["virtual_router", "tracker"], |seen| {
-        each(seen, |status| {
-            let trackers = status.trackers.iter();
-            trackers.map(|tracker| (vec![tracker.name.clone()], flag(tracker.good == Some(true)))).collect()
-        })
-    }),
+    gauge("tandem_vrrp_tracker_good", "Whether a tracker is good.", &["virtual_router", "tracker"], |seen| trackers(seen, |tracker| flag(tracker.good == Some(true)))),
     counter(
         "tandem_vrrp_tracker_failures_total",
         "Times that a tracker began to fail.",
         &["virtual_router", "tracker"],
-        |seen| {
-            each(seen, |status| {
-                let trackers = status.trackers.iter();
-                trackers.map(|tracker| (vec![tracker.name.clone()], number(tracker.failures))).collect()
-            })
-        },
+        |seen| trackers(seen, |tracker| number(tracker.failures)),
     ),
     counter(
         "tandem_vrrp_announcements_total",
@@ -225,4 +186,18 @@ fn each<V>(seen: &Seen, values: impl Fn(&InstanceStatus) -> Samples<V>) -> Sampl
         values(status).into_iter().map(of_router).collect::<Samples<V>>()
     };
     seen.instances.iter().flat_map(labelled).collect()
+}
+
+/// A value of each router that a virtual router has heard, by its address.
+fn peers(seen: &Seen, value: impl Fn(&PeerStatus) -> f64) -> Samples {
+    each(seen, |status| {
+        status.peers.iter().map(|peer| (vec![peer.address.to_string()], value(peer))).collect()
+    })
+}
+
+/// A value of each tracker of a virtual router, by its name.
+fn trackers(seen: &Seen, value: impl Fn(&TrackerStatus) -> f64) -> Samples {
+    each(seen, |status| {
+        status.trackers.iter().map(|tracker| (vec![tracker.name.clone()], value(tracker))).collect()
+    })
 }
