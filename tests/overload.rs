@@ -476,3 +476,26 @@ fn workers_gather_events_of_crowds_alone() {
         load.stop().assert_nothing_lost();
     }
 }
+
+#[test]
+fn idle_tunnels_are_no_crowd() {
+    let (stack, _raw) =
+        Stack::builder().config(|config, _| config.lbd = "workers: 1".to_owned()).start_before(|peer| {
+            while !peer.read_request()?.contains("Upgrade: ") {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+            }
+            peer.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: idle\r\nConnection: upgrade\r\n\r\n")?;
+            peer.stall()
+        });
+    let _tunnels: Vec<_> = (0..32)
+        .map(|_| {
+            let mut client = stack.client();
+            client.send("GET / HTTP/1.1\r\nHost: test\r\nUpgrade: idle\r\nConnection: upgrade\r\n\r\n");
+            assert_eq!(client.try_head().unwrap().status, 101);
+            client
+        })
+        .collect();
+    let load = Load { clients: 4, pause: Duration::ZERO, ..Load::default() };
+    load.run(stack.web(), 5000).assert_nothing_lost();
+    assert_eq!(stack.metric("tandem_lbd_naps_total"), Some(0.0));
+}

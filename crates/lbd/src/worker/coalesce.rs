@@ -27,7 +27,7 @@ thread_local! {
     static UNDER_WAY: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A request of this thread's worker that is under way, until it is dropped.
+/// A request of this thread's worker that is under way, until it is dropped. A tunnel is none.
 #[derive(Debug)]
 pub(super) struct UnderWay(());
 

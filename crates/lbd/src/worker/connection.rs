@@ -113,6 +113,7 @@ struct Account {
     meter: Meter,
     attempts: Attempts,
     seat: Option<Seat>,
+    under_way: Option<UnderWay>,
 }
 
 impl Connection {
@@ -233,9 +234,8 @@ impl Connection {
 
     /// Answers one request.
     async fn answer(&mut self, request: Request) -> After {
-        let _under_way = UnderWay::begin();
         let backend = self.frontend.backend();
-        let mut account = Account::default();
+        let mut account = Account { under_way: Some(UnderWay::begin()), ..Account::default() };
         self.frontend.counters().requests.inc();
         backend.counters().requests.inc();
         backend.counters().in_flight.up();
@@ -368,6 +368,8 @@ impl Connection {
                 }
                 Ok(Ended::Tunnel(early)) => {
                     self.presence.let_go(self.worker.counters());
+                    // It may be idle for days.
+                    account.under_way = None;
                     let pending = self.input.take();
                     let ends = (early, pending.as_ref().map_or(&[][..], Buffer::filled));
                     let idle = rules.timeouts.tunnel;
@@ -487,7 +489,7 @@ impl Connection {
 
     /// Counts and logs a request that has ended.
     fn settle(&self, request: &Request, backend: &Backend, account: &Account, failure: Option<Failure>) {
-        let Account { meter, attempts, seat } = account;
+        let Account { meter, attempts, seat, .. } = account;
         let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
         let now = Instant::now();
         let times = Times {

@@ -107,7 +107,9 @@ pub const FAMILIES: &[Family<Seen>] = &[
         &["virtual_router", "tracker"],
         |seen| trackers(seen, |tracker| seconds(tracker.since_ms)),
     ),
-    gauge("tandem_vrrp_tracker_good", "Whether a tracker is good.", &["virtual_router", "tracker"], |seen| trackers(seen, |tracker| flag(tracker.good == Some(true)))),
+    gauge("tandem_vrrp_tracker_good", "Whether a tracker is good.", &["virtual_router", "tracker"], |seen| {
+        trackers(seen, |tracker| flag(tracker.good == Some(true)))
+    }),
     counter(
         "tandem_vrrp_tracker_failures_total",
         "Times that a tracker began to fail.",
