@@ -23,7 +23,6 @@ pub fn effective_yaml(config: &LbConfig) -> String {
             "lbd",
             map([
                 ("workers", config.lbd.workers.into()),
-                ("coalesce", text(if config.lbd.coalesce { "on" } else { "off" })),
                 ("stop_timeout", duration(config.lbd.stop_timeout)),
                 ("handover_timeout", duration(config.lbd.handover_timeout)),
                 ("verdict_wait", duration(config.lbd.verdict_wait)),

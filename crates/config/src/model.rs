@@ -276,8 +276,6 @@ pub struct Lbd {
     pub workers: usize,
     /// Client connections at once; more wait in the backlog. Default: as many as the descriptors are enough for.
     pub maxconn: Option<u32>,
-    /// Whether a busy worker gathers events for some 50 us before it serves them. Default true.
-    pub coalesce: bool,
     /// How long a graceful stop waits for requests in flight. Default 30 s.
     pub stop_timeout: Duration,
     /// How long a planned handover waits for requests in flight, and then for the virtual addresses to be gone. Default 1 s.

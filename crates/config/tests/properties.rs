@@ -139,7 +139,7 @@ fn configs() -> impl Strategy<Value = LbConfig> {
         backends,
         frontends,
         resolvers(),
-        (1..=256_usize, option::of(maxconn()), any::<bool>(), wait(), handover_wait(), wait()),
+        (1..=256_usize, option::of(maxconn()), wait(), handover_wait(), wait()),
         1..=10_000_u16,
     )
         .prop_map(
@@ -147,7 +147,7 @@ fn configs() -> impl Strategy<Value = LbConfig> {
                 backends,
                 frontends,
                 resolvers,
-                (workers, maxconn, coalesce, stop_timeout, handover_timeout, verdict_wait),
+                (workers, maxconn, stop_timeout, handover_timeout, verdict_wait),
                 port,
             )| {
                 let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
@@ -165,7 +165,6 @@ fn configs() -> impl Strategy<Value = LbConfig> {
                         admin: SocketAddr::new([127, 0, 0, 1].into(), port),
                         workers,
                         maxconn,
-                        coalesce,
                         stop_timeout,
                         handover_timeout,
                         verdict_wait,

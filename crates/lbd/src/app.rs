@@ -399,9 +399,6 @@ impl App {
                 "lbd.workers has changed: it takes effect at the next start"
             );
         }
-        if config.lbd.coalesce != old.coalesce {
-            tracing::warn!("lbd.coalesce has changed: it takes effect at the next start");
-        }
         if config.lbd.admin != old.admin {
             tracing::warn!(running = %old.admin, "admin.bind has changed: it takes effect at the next start");
         }
@@ -580,9 +577,9 @@ fn start_workers(
     log: &Sink,
     count: usize,
 ) -> anyhow::Result<(Vec<Worker>, mpsc::Receiver<usize>)> {
-    let (start, counters, descriptors, coalesce) = {
+    let (start, counters, descriptors) = {
         let state = lock(state);
-        (state.start(), state.registry().worker.clone(), state.descriptors(), state.config().lbd.coalesce)
+        (state.start(), state.registry().worker.clone(), state.descriptors())
     };
     let (ended, worker_ended) = mpsc::channel(count);
     let mut workers = Vec::with_capacity(count);
@@ -596,7 +593,6 @@ fn start_workers(
             commands: receiver,
             log: log.clone(),
             descriptors,
-            coalesce,
         };
         let death = Death { id, ended: ended.clone() };
         std::thread::Builder::new()

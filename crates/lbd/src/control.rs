@@ -183,7 +183,6 @@ impl Control {
             maxconn: state.maxconn(),
             descriptors: state.descriptors().allowed,
             log_dropped: workers.sum(|worker| worker.log_dropped.get()),
-            naps: workers.sum(|worker| worker.naps.get()),
             refusals: refusals.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }

@@ -238,8 +238,6 @@ pub struct WorkerCounters {
     pub tick: Counter,
     /// Access log lines dropped because the reader was too slow.
     pub log_dropped: Counter,
-    /// Naps that gathered events.
-    pub naps: Counter,
     /// Client connections.
     pub connections: Counter,
     /// Client connections that a handover waits for: all but tunnels, and those that have been sent their last response.

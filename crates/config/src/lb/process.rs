@@ -70,7 +70,6 @@ pub(super) fn lbd(s: &mut Section<'_>, admin: SocketAddr) -> Lbd {
         admin,
         workers: s.number_or_none("workers", "one a processor", 1..=MAX_WORKERS).unwrap_or_else(processors),
         maxconn: s.number_or_none("maxconn", "what the descriptors allow", 1..=MAXCONN),
-        coalesce: s.word("coalesce", true, &[("on", true), ("off", false)]),
         stop_timeout: s.duration("stop_timeout", Duration::from_secs(30), WAIT),
         handover_timeout: s.duration("handover_timeout", Duration::from_secs(1), HANDOVER),
         verdict_wait: s.duration("verdict_wait", Duration::from_secs(3), WAIT),

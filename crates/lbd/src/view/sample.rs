@@ -220,7 +220,6 @@ pub(crate) fn measured() -> super::metrics::Sample {
         maxconn: 448,
         descriptors: 1024,
         log_dropped: 2,
-        naps: 31,
         refusals: vec![("head_too_large".into(), 3), ("timeout".into(), 1)],
     }
 }

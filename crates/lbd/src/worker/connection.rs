@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use super::Worker;
 use super::buffer::Buffer;
 use super::client_text::ClientText;
-use super::coalesce::UnderWay;
 use super::connect::{self, Attempts};
 use super::deadline::Deadline;
 use super::exchange::{Ended, Exchange, Meter, Upload};
@@ -113,7 +112,6 @@ struct Account {
     meter: Meter,
     attempts: Attempts,
     seat: Option<Seat>,
-    under_way: Option<UnderWay>,
 }
 
 impl Connection {
@@ -235,7 +233,7 @@ impl Connection {
     /// Answers one request.
     async fn answer(&mut self, request: Request) -> After {
         let backend = self.frontend.backend();
-        let mut account = Account { under_way: Some(UnderWay::begin()), ..Account::default() };
+        let mut account = Account::default();
         self.frontend.counters().requests.inc();
         backend.counters().requests.inc();
         backend.counters().in_flight.up();
@@ -368,8 +366,6 @@ impl Connection {
                 }
                 Ok(Ended::Tunnel(early)) => {
                     self.presence.let_go(self.worker.counters());
-                    // It may be idle for days.
-                    account.under_way = None;
                     let pending = self.input.take();
                     let ends = (early, pending.as_ref().map_or(&[][..], Buffer::filled));
                     let idle = rules.timeouts.tunnel;
@@ -489,7 +485,7 @@ impl Connection {
 
     /// Counts and logs a request that has ended.
     fn settle(&self, request: &Request, backend: &Backend, account: &Account, failure: Option<Failure>) {
-        let Account { meter, attempts, seat, .. } = account;
+        let Account { meter, attempts, seat } = account;
         let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
         let now = Instant::now();
         let times = Times {

@@ -9,7 +9,6 @@
 mod buffer;
 mod client_text;
 mod clock;
-mod coalesce;
 mod connect;
 mod connection;
 mod deadline;
@@ -117,8 +116,6 @@ pub struct Setup {
     pub log: Sink,
     /// What it may open, with all others.
     pub descriptors: Descriptors,
-    /// Whether it gathers events under load.
-    pub coalesce: bool,
 }
 
 /// What the tasks of one worker share.
@@ -243,15 +240,12 @@ impl Worker {
 /// When the runtime cannot be built.
 pub fn run(setup: Setup) -> std::io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    if setup.coalesce {
-        coalesce::coalesce(&mut builder, setup.counters.clone(), setup.id);
-    }
     builder.enable_all().build_local(LocalOptions::default())?.block_on(work(setup));
     Ok(())
 }
 
 async fn work(setup: Setup) {
-    let Setup { id, start, counters, mut routing, mut commands, log, descriptors, coalesce: _ } = setup;
+    let Setup { id, start, counters, mut routing, mut commands, log, descriptors } = setup;
     let worker = Rc::new(Worker {
         id,
         clock: Clock::new(start),

@@ -338,9 +338,6 @@ pub const FAMILIES: &[Family<Sample>] = &[
     gauge("tandem_lbd_worker_tick_age_seconds", "Since the slowest worker's last tick.", &[], |s| {
         one(s.tick_age.as_secs_f64())
     }),
-    counter("tandem_lbd_naps_total", "Naps that workers took to gather events (lbd.coalesce).", &[], |s| {
-        one(number(s.naps))
-    }),
     counter(
         "tandem_lbd_access_log_dropped_total",
         "Access log lines dropped because their reader was too slow.",

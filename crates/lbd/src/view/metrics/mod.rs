@@ -36,8 +36,6 @@ pub struct Sample {
     pub descriptors: u64,
     /// Access log lines dropped because their reader was too slow.
     pub log_dropped: u64,
-    /// Naps that workers took to gather events.
-    pub naps: u64,
     /// Requests that lbd refused, by reason.
     pub refusals: Vec<(String, u64)>,
 }
