@@ -142,6 +142,7 @@ impl Demo {
         let log = script_ok(&["logs", master]).to_lowercase();
         assert!(log.lines().any(|line| line.contains("vrrp") && line.contains("master")), "{log}");
         assert!(!log.contains("names a key that every user"), "vrrpd has a copy of its own: {log}");
+        assert!(!log.contains("not permitted"), "{log}");
         for address in self.stats.iter().chain(&self.vrrp) {
             assert_eq!(get(*address, "/ready").status, 200, "{address}");
         }
