@@ -35,7 +35,9 @@ switch_up() {
         "Demo 1 can have another one, TANDEM_SUBNET=10.99.1. For demo 2 take away what uses it."
     ip netns add "$switch"
     ip -n "$switch" link set lo up
-    ip -n "$switch" link add bridge type bridge
+    # An address of its own. A bridge takes its ports' lowest one otherwise, and another when that box goes: the boxes would
+    # send their questions for names to the old one for half a minute.
+    ip -n "$switch" link add bridge address 02:00:00:00:00:02 type bridge
     ip -n "$switch" addr add "$subnet.2/$prefix" dev bridge
     ip -n "$switch" link set bridge up
     ip link add "$uplink" type veth peer name uplink netns "$switch"
