@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use config::{Diagnostic, Invalid};
 use thiserror::Error;
+use wire::{DaemonHello, PROTOCOL};
 
 use crate::log::{self, LogFormat};
 
@@ -66,6 +67,16 @@ impl Context {
     /// The socket of a daemon of this node.
     pub fn socket(&self, daemon: &str) -> PathBuf {
         self.run_dir.join(format!("{daemon}.sock"))
+    }
+
+    /// Who answers on this daemon's socket.
+    pub fn hello(&self) -> DaemonHello {
+        DaemonHello {
+            protocol: PROTOCOL,
+            daemon: self.name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: self.epoch,
+        }
     }
 }
 

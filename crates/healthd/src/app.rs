@@ -15,7 +15,7 @@ use health::Status as Health;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
-use wire::{Answer, DaemonHello, Document, Info, LifeState, PROTOCOL, server};
+use wire::{Answer, DaemonHello, Document, Info, LifeState, server};
 
 use crate::control::{Control, ReloadRequest};
 use crate::fleet::{FirstRound, Fleet};
@@ -140,12 +140,7 @@ impl Daemon {
 
     /// Who answers on the socket.
     pub fn hello(&self) -> DaemonHello {
-        DaemonHello {
-            protocol: PROTOCOL,
-            daemon: self.context.name.to_owned(),
-            version: VERSION.to_owned(),
-            epoch: self.context.epoch,
-        }
+        self.context.hello()
     }
 
     /// healthd in general.

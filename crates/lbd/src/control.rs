@@ -11,9 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use wire::server::Handler;
 use wire::text::{self, Command, DENIED};
 use wire::topic::{Feed, Topic};
-use wire::{
-    Answer, DaemonHello, Info, LifeState, PROTOCOL, Ping, Refusal, RefusalCode, Request, StatRow, TopicName,
-};
+use wire::{Answer, DaemonHello, Info, LifeState, Ping, Refusal, RefusalCode, Request, StatRow, TopicName};
 
 use crate::app::handover::{HandoverRequest, Step};
 use crate::app::{Shared, lock};
@@ -90,13 +88,7 @@ impl Control {
         reload: mpsc::Sender<ReloadRequest>,
         handover: mpsc::Sender<HandoverRequest>,
     ) -> Self {
-        let hello = DaemonHello {
-            protocol: PROTOCOL,
-            daemon: context.name.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch: context.epoch,
-        };
-        Self { hello, state, file, liveness, reload, handover }
+        Self { hello: context.hello(), state, file, liveness, reload, handover }
     }
 
     /// lbd in general.

@@ -177,7 +177,9 @@ mod tests {
             let ours = [listener.local_addr().unwrap()];
             assert_eq!(first_pending(&ours).unwrap(), None);
             let mut client = TcpStream::connect(ours[0]).unwrap();
-            assert_eq!(first_pending(&ours).unwrap(), Some(Pending::Backlog(ours[0], 1)));
+            // The kernel may still have to take the last packet of the handshake.
+            let pending = first_pending(&ours).unwrap();
+            assert!(matches!(pending, Some(Pending::Handshake(_) | Pending::Backlog(..))), "{pending:?}");
             let (mut server, _) = listener.accept().unwrap();
             assert_eq!(first_pending(&ours).unwrap(), None);
             // More than the client's buffer takes while it does not read.

@@ -13,7 +13,7 @@ use daemon::{Context, Failure, metrics, ready};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
-use wire::{Answer, DaemonHello, Document, Info, InstanceState, InstanceStatus, LifeState, PROTOCOL, server};
+use wire::{Answer, DaemonHello, Document, Info, InstanceState, InstanceStatus, LifeState, server};
 
 use crate::board::Board;
 use crate::control::Control;
@@ -132,12 +132,7 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
 impl Daemon {
     /// Who answers on the socket.
     pub fn hello(&self) -> DaemonHello {
-        DaemonHello {
-            protocol: PROTOCOL,
-            daemon: self.context.name.to_owned(),
-            version: VERSION.to_owned(),
-            epoch: self.context.epoch,
-        }
+        self.context.hello()
     }
 
     /// vrrpd in general.
