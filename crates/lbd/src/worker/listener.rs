@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Worker;
-use super::connection::{Connection, Presence};
+use super::connection::Connection;
 use super::frontend::Frontend;
+use super::presence::Presence;
 use crate::limits::Admission;
 use crate::listen;
 

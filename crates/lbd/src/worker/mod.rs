@@ -17,6 +17,7 @@ mod failure;
 mod frontend;
 mod hang_up;
 mod listener;
+mod presence;
 mod send;
 mod service;
 mod splice;
@@ -36,9 +37,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::buffer::{Buffer, Pool};
 use self::clock::Clock;
-use self::connection::Presence;
 use self::frontend::Frontend;
 use self::listener::Listener;
+use self::presence::Presence;
 use self::service::Backend;
 use self::splice::Pipes;
 use crate::access_log::{AccessLog, Sink};

@@ -1,0 +1,131 @@
+//! What a request did: counted and logged when it is over.
+
+use tokio::time::Instant;
+
+use super::{Connection, Request};
+use crate::access_log::{Record, Termination, Times};
+use crate::worker::connect::Attempts;
+use crate::worker::exchange::Meter;
+use crate::worker::failure::Failure;
+use crate::worker::service::{Backend, Seat};
+
+/// What one request did, for the log and the counters.
+#[derive(Default)]
+pub(super) struct Account {
+    pub(super) meter: Meter,
+    pub(super) attempts: Attempts,
+    pub(super) seat: Option<Seat>,
+}
+
+impl Account {
+    /// A request goes out again, to another server, because its connection was closed without an answer.
+    pub(super) fn repeat(&mut self, backend: &Backend) {
+        if let Some(seat) = self.seat.take() {
+            self.attempts.again(backend, &seat);
+        }
+    }
+}
+
+impl Connection {
+    /// Counts and logs a request that has ended.
+    pub(super) fn settle(
+        &self,
+        request: &Request,
+        backend: &Backend,
+        account: &Account,
+        failure: Option<Failure>,
+    ) {
+        let Account { meter, attempts, seat } = account;
+        let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
+        let now = Instant::now();
+        let times = Times {
+            request: Some(request.received - request.begun),
+            queue: attempts.queue_time(),
+            connect: attempts.connect_time,
+            response: meter
+                .sent
+                .get()
+                .zip(meter.answered.get())
+                .map(|(sent, answered)| answered.saturating_duration_since(sent)),
+            total: now - request.begun,
+        };
+
+        let front = self.frontend.counters();
+        front.bytes_in.add(bytes_in);
+        front.bytes_out.add(bytes_out);
+        if status > 0 {
+            front.responses.record(status);
+        }
+        if let Some(reason) = failure.and_then(Failure::refusal) {
+            front.refused.inc();
+            self.worker.counters().refuse(reason);
+        }
+        let server = seat.as_ref().map(|seat| seat.server.counters());
+        for counters in std::iter::once(backend.counters()).chain(server) {
+            counters.bytes_in.add(bytes_in);
+            counters.bytes_out.add(bytes_out);
+            if status > 0 {
+                counters.responses.record(status);
+            }
+            match failure {
+                Some(failure) if failure.is_bad_response() => {
+                    counters.response_errors.inc();
+                    if meter.started.get() {
+                        counters.server_aborts.inc();
+                    }
+                }
+                Some(failure) if failure.is_clients() => counters.client_aborts.inc(),
+                _ => {}
+            }
+            if let Some(time) = times.queue {
+                counters.queue_time.record(crate::verdicts::millis(time));
+            }
+            if let Some(time) = times.connect {
+                counters.connect_time.record(crate::verdicts::millis(time));
+            }
+            if let Some(time) = times.response {
+                counters.response_time.record(crate::verdicts::millis(time));
+            }
+            counters.total_time.record(crate::verdicts::millis(times.total));
+            counters.last_request.set(self.worker.clock.millis() + 1);
+        }
+        if let Some(server) = server {
+            server.requests.inc();
+            if failure.is_none() && status >= 500 {
+                server.server_errors.inc();
+            }
+        }
+        if let Some(answered) = meter.answered.get() {
+            backend.counters().latency.record(answered - request.received);
+        }
+
+        let all = self.worker.counters().connections.get();
+        self.log(&Record {
+            client: self.peer,
+            client_text: self.client_text.with_port(),
+            received: request.wall,
+            frontend: self.frontend.name(),
+            backend: &backend.name,
+            server: seat.as_ref().map(|seat| &*seat.server.name),
+            times,
+            status,
+            bytes: bytes_out,
+            termination: failure.map_or(Termination::NORMAL, Failure::termination),
+            concurrency: [
+                all,
+                front.connections.get(),
+                backend.counters().in_flight.get(),
+                server.map_or(0, |server| server.in_flight.get()),
+            ],
+            retries: attempts.retries,
+            redispatched: attempts.redispatched,
+            queued_behind: attempts.queued_behind,
+            request: &self.request_line,
+        });
+    }
+
+    pub(super) fn log(&self, record: &Record<'_>) {
+        let dropped = self.worker.log.borrow_mut().append(self.frontend.rules().access_log, record);
+        self.worker.counters().log_dropped.add(dropped);
+    }
+}

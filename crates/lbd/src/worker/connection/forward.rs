@@ -1,0 +1,192 @@
+//! Answering one request: from a server, or with what became of the attempt.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http1::{Body, BodyReader, Forward};
+use socket2::SockRef;
+use tokio::time::Instant;
+
+use super::account::Account;
+use super::{After, Connection, Request};
+use crate::worker::buffer::Buffer;
+use crate::worker::exchange::{Ended, Exchange, Upload};
+use crate::worker::failure::{self, Failure};
+use crate::worker::hang_up::hang_up;
+use crate::worker::service::{Backend, Reuse};
+use crate::worker::{connect, tunnel};
+
+impl Connection {
+    /// Answers one request.
+    pub(super) async fn answer(&mut self, request: Request) -> After {
+        let backend = self.frontend.backend();
+        let mut account = Account::default();
+        self.frontend.counters().requests.inc();
+        backend.counters().requests.inc();
+        backend.counters().in_flight.up();
+        backend.earn_retries();
+        let result = self.forward(&request, &backend, &mut account).await;
+
+        if let Some(seat) = &account.seat {
+            seat.leave();
+        }
+        let (after, failure) = match result {
+            Ok(after) => (after, None),
+            Err(failure) => (self.answer_failure(failure, &request, &account).await, Some(failure)),
+        };
+        self.settle(&request, &backend, &account, failure);
+        backend.counters().in_flight.down();
+        // What follows in the buffer is the next request; an empty buffer goes back until there is one.
+        if self.input.as_ref().is_some_and(Buffer::is_empty)
+            && let Some(input) = self.input.take()
+        {
+            self.worker.requests.give(input);
+        }
+        after
+    }
+
+    /// Sends the request to a server, to another one if that fails early, and the response to the client.
+    async fn forward(
+        &mut self,
+        request: &Request,
+        backend: &Rc<Backend>,
+        account: &mut Account,
+    ) -> Result<After, Failure> {
+        let rules = self.frontend.rules();
+        let head = &request.head;
+        if matches!(head.body, Body::Length(length) if length > rules.body_max) {
+            return Err(Failure::RequestTooLong);
+        }
+        let Some(input) = self.input.as_mut() else { return Err(Failure::ClientClosed) };
+        let mut head_out = self.worker.heads.lend();
+        let forward = Forward {
+            client: self.client_text.ip(),
+            proto: "http",
+            default_host: &backend.name,
+            forwarded_for: rules.forwarded_for,
+        };
+        head.write(input.filled(), &forward, &mut head_out);
+
+        // What has arrived of the body goes out with the head: one write, and still there for another attempt.
+        let mut body = BodyReader::new(head.body);
+        let step = body.step(&input.filled()[head.len..]).map_err(Failure::RequestBody)?;
+        head_out.extend_from_slice(&input.filled()[head.len..head.len + step.forward]);
+        let allowance = rules.body_max.checked_sub(step.forward as u64).ok_or(Failure::RequestTooLong)?;
+        account.meter.bytes_in.set((head.len + step.consumed) as u64);
+        input.consume(head.len + step.consumed);
+        let complete = step.done;
+        if complete
+            && input.is_empty()
+            && let Some(input) = self.input.take()
+        {
+            self.worker.requests.give(input);
+        }
+
+        let mut repeated = false;
+        loop {
+            // A reused connection may close while the request is on its way to it.
+            let repeatable = complete && head.method.is_idempotent();
+            let reuse = match repeatable {
+                _ if repeated => Reuse::Never,
+                true => Reuse::Any,
+                false => Reuse::Fresh,
+            };
+            let attempts = &mut account.attempts;
+            let abort_on_close = backend.rules().abort_on_close;
+            let upstream = tokio::select! {
+                biased;
+                upstream = connect::acquire(
+                    &self.worker, backend, self.peer.ip(), reuse, attempts, &self.deadline
+                ) => upstream,
+                () = hang_up(&self.client, abort_on_close) => {
+                    return Err(Failure::ClientLeft(account.attempts.waits_for()));
+                }
+            };
+            let (mut server, seat, reused) = match upstream {
+                Ok(upstream) => upstream,
+                Err((failure, seat)) => {
+                    account.seat = seat.or(account.seat.take());
+                    return Err(failure);
+                }
+            };
+            let persistent = || head.persistent && !self.worker.is_leaving() && !self.frontend.is_retired();
+            let exchange = Exchange {
+                deadline: &self.deadline,
+                client_timeout: rules.timeouts.client,
+                server_timeout: backend.rules().timeouts.server,
+                responses: &self.worker.responses,
+                heads: &self.worker.heads,
+                pipes: &self.worker.pipes,
+                method: head.method,
+                version: head.version,
+                upgrade: head.upgrade,
+                persistent: &persistent,
+                abort_on_close,
+                body_allowance: allowance,
+                meter: &account.meter,
+            };
+            let input = if complete { None } else { self.input.as_mut() };
+            let upload = Upload { head: &head_out, body: &mut body, input };
+            let ended = exchange.run(&mut self.client, &mut server.stream, upload).await;
+            if reused && account.meter.answered.get().is_some() {
+                // An answer on an old connection shows as well as a new connection that the server lives.
+                seat.reached();
+            }
+            account.seat = Some(seat);
+            match ended {
+                // A server that stops closes idle connections and those just made alike. Repeating is safe for what is
+                // idempotent (RFC 9110 9.2.2); where the server may be at fault, the budget bounds it.
+                Err(Failure::Unanswered) if repeatable && !repeated && (reused || backend.spend_retry()) => {
+                    repeated = true;
+                    account.repeat(backend);
+                }
+                Err(failure) => return Err(failure),
+                Ok(Ended::Complete { client_reusable, server_reusable, uploaded }) => {
+                    if server_reusable && let Some(seat) = &account.seat {
+                        seat.server.keep(server, Instant::now());
+                    }
+                    return Ok(match client_reusable {
+                        true => After::Reuse,
+                        false if head.persistent || !uploaded => After::Linger,
+                        false => After::Close,
+                    });
+                }
+                Ok(Ended::Tunnel(early)) => {
+                    self.presence.let_go(self.worker.counters());
+                    let pending = self.input.take();
+                    let ends = (early, pending.as_ref().map_or(&[][..], Buffer::filled));
+                    let idle = rules.timeouts.tunnel;
+                    let (buffers, meter) = (&self.worker.responses, &account.meter);
+                    let ended = tunnel::run(
+                        &mut self.client,
+                        &mut server.stream,
+                        ends,
+                        buffers,
+                        &self.deadline,
+                        idle,
+                        meter,
+                    )
+                    .await;
+                    self.input = pending;
+                    return ended.map(|()| After::Close);
+                }
+            }
+        }
+    }
+
+    /// Gives the client the answer that a failure calls for, if it can still have one.
+    async fn answer_failure(&mut self, failure: Failure, request: &Request, account: &Account) -> After {
+        if account.meter.started.get() {
+            if account.meter.unframed.get() {
+                // The end of this body is the end of the connection: only a reset tells that it is not whole.
+                let _ = SockRef::from(&self.client).set_linger(Some(Duration::ZERO));
+            }
+            return After::Close;
+        }
+        account.meter.status.set(failure.status().unwrap_or(0));
+        let Some(status) = failure.status() else { return After::Close };
+        let response = failure::response(status, request.head.method == http1::Method::Head);
+        account.meter.add_out(response.len());
+        self.send_last(&response).await
+    }
+}
