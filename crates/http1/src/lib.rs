@@ -44,5 +44,5 @@ pub use body::{BodyReader, Step};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
 pub use message::{Body, Method, Version};
 pub use request::{Forward, ForwardedFor, Limits, RequestHead, RequestParser};
-pub use response::{ClientSide, ResponseHead, ResponseLimits, ResponseParser};
+pub use response::{ClientSide, INTERIM_MAX, ResponseHead, ResponseLimits, ResponseParser};
 pub use span::Span;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use config::{Check, Probe, ServerAddress};
 use health::{CheckCode, CheckResult};
-use tokio::time::Instant;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 pub use failure::io_text;
 use http::HttpProber;
@@ -83,6 +84,14 @@ impl Prober {
             text: finding.text,
         };
         if finding.starved { Probed::Starved(result) } else { Probed::Server(result) }
+    }
+}
+
+/// A connection to the server, or why there is none.
+async fn connect(address: SocketAddr, limits: Limits) -> Result<TcpStream, Finding> {
+    match timeout(limits.connect, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(|error| Finding::not_connected(&error, limits)),
+        Err(_) => Err(Finding::connect_timeout(limits)),
     }
 }
 

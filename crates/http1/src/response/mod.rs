@@ -3,7 +3,7 @@
 mod parser;
 mod write;
 
-pub use parser::{ResponseLimits, ResponseParser};
+pub use parser::{INTERIM_MAX, ResponseLimits, ResponseParser};
 pub use write::ClientSide;
 
 use crate::edits::Edits;

@@ -15,6 +15,14 @@ pub struct ResponseLimits {
     pub fields: usize,
 }
 
+impl ResponseLimits {
+    /// What servers may send: to clients, and so to those who check whether clients could be served.
+    pub const SERVERS: Self = Self { head: 32 * 1024, fields: 256 };
+}
+
+/// Interim responses before a final one; a server that sends more is broken.
+pub const INTERIM_MAX: u32 = 32;
+
 /// Reads response heads from bytes that arrive in any pieces, as [`RequestParser`](crate::RequestParser) does.
 #[derive(Clone, Debug)]
 pub struct ResponseParser {

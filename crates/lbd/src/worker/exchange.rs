@@ -9,7 +9,9 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use http1::{Body, BodyReader, ClientSide, Method, ResponseHead, ResponseParser, Version};
+use http1::{
+    Body, BodyReader, ClientSide, INTERIM_MAX, Method, ResponseHead, ResponseLimits, ResponseParser, Version,
+};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
@@ -20,9 +22,6 @@ use super::failure::{Failure, Wait};
 use super::hang_up::hang_up;
 use super::send;
 use super::splice::{Broken, Pipes};
-
-/// Interim responses before a final one; a server that sends more is broken.
-const INTERIM_MAX: u32 = 32;
 
 /// What one exchange needs to know.
 pub(crate) struct Exchange<'a> {
@@ -229,7 +228,7 @@ impl Exchange<'_> {
         let mut buffer = self.responses.lend();
         let mut head_out = self.heads.lend();
 
-        let mut parser = ResponseParser::new(super::RESPONSE_LIMITS);
+        let mut parser = ResponseParser::new(ResponseLimits::SERVERS);
         let mut interim = 0;
         let head = loop {
             let head = self.response_head(&mut parser, &mut buffer, &mut from).await?;

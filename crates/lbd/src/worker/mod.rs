@@ -30,7 +30,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http1::ResponseLimits;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -58,9 +57,6 @@ const RESPONSE_BUFFER: usize = 64 * 1024;
 const HEAD_BUFFER: usize = 2048;
 /// Buffers of each kind that wait for use.
 const POOLED: usize = 256;
-
-/// What servers may send as a head.
-const RESPONSE_LIMITS: ResponseLimits = ResponseLimits { head: 32 * 1024, fields: 256 };
 
 /// What the control thread tells a worker, beside the routing.
 #[derive(Debug)]
