@@ -4,7 +4,7 @@
 const TOKEN: u8 = 1;
 /// A character of a request target: visible ASCII without `#`, which no target holds (RFC 9112 section 3.2).
 const TARGET: u8 = 2;
-/// A character of a host name: the unreserved ones of RFC 3986 section 2.3.
+/// A character of a host name: the unreserved ones and the sub-delimiters of RFC 3986 section 2.
 const HOST: u8 = 4;
 
 const CLASSES: [u8; 256] = classes();
@@ -39,7 +39,23 @@ const fn classes() -> [u8; 256] {
         ) {
             class |= TOKEN;
         }
-        if matches!(byte, b'-' | b'.' | b'_' | b'~') {
+        if matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+        ) {
             class |= HOST;
         }
         table[byte as usize] = class;
@@ -71,9 +87,9 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && token_prefix(bytes) == bytes.len()
 }
 
-/// Whether all bytes are characters of a host name.
-pub(crate) fn is_host_text(bytes: &[u8]) -> bool {
-    prefix(bytes, HOST) == bytes.len()
+/// How many bytes at the start are characters of a host name that stand for themselves.
+pub(crate) fn host_prefix(bytes: &[u8]) -> usize {
+    prefix(bytes, HOST)
 }
 
 /// Without the white space, blanks and tabs, around it (RFC 9110 section 5.6.3).
@@ -86,12 +102,6 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
-}
-
-/// Without the blanks around it; `None` if it holds a tab. A tab is white space too, but in the fields that decide where a
-/// message ends or goes servers disagree about it, and only who wants to fool them sends one.
-pub(crate) fn trim_blanks(value: &[u8]) -> Option<&[u8]> {
-    (!value.contains(&b'\t')).then(|| trim(value))
 }
 
 /// The elements of a comma-separated list, trimmed, the empty ones too.
@@ -200,7 +210,11 @@ mod tests {
         for byte in 0..=u8::MAX {
             let alphanumeric = byte.is_ascii_alphanumeric();
             assert_eq!(is_token(&[byte]), alphanumeric || b"!#$%&'*+-.^_`|~".contains(&byte), "{byte:#x}");
-            assert_eq!(is_host_text(&[byte]), alphanumeric || b"-._~".contains(&byte), "{byte:#x}");
+            assert_eq!(
+                host_prefix(&[byte]) == 1,
+                alphanumeric || b"-._~!$&'()*+,;=".contains(&byte),
+                "{byte:#x}"
+            );
             assert_eq!(target_prefix(&[byte]) == 1, byte.is_ascii_graphic() && byte != b'#', "{byte:#x}");
         }
     }

@@ -1,7 +1,9 @@
 //! The lines of a head that are not copied as they are.
 
 use crate::Span;
+use crate::bytes::trim;
 use crate::fault::HeadFault;
+use crate::fields::Field;
 
 /// Why a line may have to go; the writer decides with what it knows then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,7 +11,9 @@ pub(crate) enum Kind {
     /// It always goes.
     #[default]
     Drop,
-    /// Upgrade: stays if the protocol may be switched.
+    /// It stays, with one blank before its value and none behind it.
+    Respace,
+    /// Upgrade: stays, respaced, if the protocol may be switched.
     Upgrade,
     /// X-Forwarded-For.
     ForwardedFor,
@@ -17,7 +21,7 @@ pub(crate) enum Kind {
     ForwardedProto,
     /// Any other field that tells where a request is from.
     Forwarding,
-    /// Transfer-Encoding of a response: goes for clients that know HTTP/1.0 only.
+    /// Transfer-Encoding of a response: goes for clients that know HTTP/1.0 only, and stays respaced for others.
     Coding,
 }
 
@@ -90,10 +94,29 @@ impl Edits {
     /// Appends `part` of `buf` without the lines whose kind is `dropped`.
     pub(crate) fn copy(&self, buf: &[u8], part: Span, dropped: impl Fn(Kind) -> bool, out: &mut Vec<u8>) {
         let mut from = part.start;
-        for edit in self.iter().filter(|edit| dropped(edit.kind)) {
+        for edit in self.iter() {
+            let dropped = dropped(edit.kind);
+            if !dropped && !matches!(edit.kind, Kind::Respace | Kind::Upgrade | Kind::Coding) {
+                continue;
+            }
             out.extend_from_slice(Span { start: from, end: edit.lines.start }.of(buf));
             from = edit.lines.end;
+            if !dropped {
+                respace(edit.lines.of(buf), out);
+            }
         }
         out.extend_from_slice(Span { start: from, end: part.end }.of(buf));
     }
+}
+
+/// Appends a field line, with one blank before its value and none behind it.
+fn respace(line: &[u8], out: &mut Vec<u8>) {
+    let Some(Field { name, value }) = line.strip_suffix(b"\r\n").and_then(|line| Field::split(line).ok())
+    else {
+        return;
+    };
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(trim(value));
+    out.extend_from_slice(b"\r\n");
 }

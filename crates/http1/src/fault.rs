@@ -47,7 +47,7 @@ faults! {
         Target = 400 "target" "the request target is not a path, an http URL, or `*` with OPTIONS",
         /// A fragment, or a byte that must be percent-encoded (RFC 3986 section 2).
         TargetCharacter = 400 "target_character" "the request target has a character that must be percent-encoded",
-        /// A version other than 1.0 and 1.1, HTTP/2's preface among them.
+        /// A major version other than 1, HTTP/2's preface among them.
         Version = 505 "version" "only HTTP/1.0 and HTTP/1.1 are supported",
         /// The request line exceeds its limit.
         RequestLineTooLong = 414 "request_line_too_long" "the request line is too long",
@@ -73,7 +73,7 @@ faults! {
         ContentLengthConflict = 400 "content_length_conflict" "several Content-Length fields with different values",
         /// Content-Length and Transfer-Encoding together (RFC 9112 section 6.1).
         LengthAndCoding = 400 "length_and_coding" "Content-Length and Transfer-Encoding together",
-        /// Not a list of tokens, chunked twice, or with a tab.
+        /// Not a list of tokens, or chunked twice.
         TransferEncoding = 400 "transfer_encoding" "Transfer-Encoding is malformed",
         /// The body's end could not be found (RFC 9112 section 6.3).
         FinalCodingNotChunked = 400 "final_coding_not_chunked" "the last transfer coding is not chunked",
@@ -105,7 +105,7 @@ faults! {
         ControlCharacter = 502 "control_character" "a control character in the head",
         /// RFC 9112 section 4: version, one space, three digits, one space, reason.
         StatusLine = 502 "status_line" "the status line is not `HTTP/1.1 STATUS REASON`",
-        /// A version other than 1.0 and 1.1.
+        /// A major version other than 1.
         Version = 502 "version" "the response is neither HTTP/1.0 nor HTTP/1.1",
         /// The head exceeds its limit.
         HeadTooLarge = 502 "head_too_large" "the response head is too large",
@@ -127,7 +127,7 @@ faults! {
         ContentLengthConflict = 502 "content_length_conflict" "several Content-Length fields with different values",
         /// Content-Length and Transfer-Encoding together (RFC 9112 section 6.3).
         LengthAndCoding = 502 "length_and_coding" "Content-Length and Transfer-Encoding together",
-        /// Not a list of tokens, chunked twice, or with a tab.
+        /// Not a list of tokens, or chunked twice.
         TransferEncoding = 502 "transfer_encoding" "Transfer-Encoding is malformed",
         /// RFC 9112 section 6.3 would read until the connection closes; refused, as it cannot be told from a cut.
         FinalCodingNotChunked = 502 "final_coding_not_chunked" "the last transfer coding is not chunked",

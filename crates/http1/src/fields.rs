@@ -139,6 +139,16 @@ impl Fields {
         self.edits.push(whole(line), Kind::Upgrade)
     }
 
+    /// Notes a line that stays, unless one blank is all the white space around its value: servers disagree about other
+    /// white space in the fields that decide where a message goes or ends.
+    #[inline]
+    pub(crate) fn respace(&mut self, line: Span, value: &[u8]) -> Result<(), HeadFault> {
+        match value {
+            [b' ', rest @ ..] if trim(rest).len() == rest.len() => Ok(()),
+            _ => self.edits.push(whole(line), Kind::Respace),
+        }
+    }
+
     /// Content-Length, which goes if it is a repetition, or has no place in the message.
     pub(crate) fn content_length(
         &mut self,
@@ -147,9 +157,9 @@ impl Fields {
         misplaced: bool,
     ) -> Result<(), HeadFault> {
         if !self.facts.framing.content_length(value)? || misplaced {
-            self.edits.push(whole(line), Kind::Drop)?;
+            return self.edits.push(whole(line), Kind::Drop);
         }
-        Ok(())
+        self.respace(line, value)
     }
 
     /// Transfer-Encoding.

@@ -43,6 +43,6 @@ mod span;
 pub use body::{BodyReader, Step};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
 pub use message::{Body, Method, Version};
-pub use request::{Forward, ForwardedFor, Limits, RequestHead, RequestParser};
+pub use request::{Forward, ForwardedFor, Limits, RequestHead, RequestParser, empty_lines};
 pub use response::{ClientSide, INTERIM_MAX, ResponseHead, ResponseLimits, ResponseParser};
 pub use span::Span;

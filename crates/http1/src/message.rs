@@ -1,11 +1,11 @@
 //! What requests and responses have in common: methods, versions and how a body is delimited.
 
-/// The protocol version of a message; others are refused.
+/// The protocol version of a message; those before 1.0 and from 2 on are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// HTTP/1.0.
     Http10,
-    /// HTTP/1.1.
+    /// HTTP/1.1, or a later minor version.
     Http11,
 }
 

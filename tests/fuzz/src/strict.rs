@@ -134,6 +134,7 @@ fn request_head(bytes: &[u8]) -> Result<(Request, Framing, usize), End> {
     if target.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || byte == b'#') {
         return Err(End::Refused("target"));
     }
+    spacing(head, &[b"host", b"content-length", b"transfer-encoding"])?;
     let framing = framing(&fields)?.unwrap_or(Framing::Length(0));
     let method = parsed.method.unwrap_or_default().to_owned();
     Ok((Request { method, target, host, fields, body: Vec::new(), complete: false }, framing, head.len()))
@@ -151,6 +152,7 @@ fn response_head(bytes: &[u8]) -> Result<(Response, Framing, usize), End> {
         return Err(End::Refused("another version"));
     }
     let fields = fields(parsed.headers);
+    spacing(head, &[b"content-length", b"transfer-encoding"])?;
     let framing = framing(&fields)?.unwrap_or(Framing::UntilClose);
     let status = parsed.code.unwrap_or_default();
     Ok((Response { status, fields, body: Vec::new(), complete: false }, framing, head.len()))
@@ -184,6 +186,21 @@ fn fields(headers: &[httparse::Header<'_>]) -> Fields {
 /// The values of all fields of that name, given in lower case.
 pub fn values<'a>(fields: &'a [(String, Vec<u8>)], name: &str) -> Vec<&'a [u8]> {
     fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_slice()).collect()
+}
+
+/// The fields that say where a message goes and ends, by their names, have one blank before their value, and none behind it.
+fn spacing(head: &[u8], names: &[&[u8]]) -> Result<(), End> {
+    for line in head.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if names.iter().any(|known| name.eq_ignore_ascii_case(known))
+            && value.strip_prefix(b" ") != Some(value.trim_ascii())
+        {
+            return Err(End::Refused("white space around a value"));
+        }
+    }
+    Ok(())
 }
 
 /// How the body is framed: by one number, or by `chunked`, and by nothing that only looks like them.

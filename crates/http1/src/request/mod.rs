@@ -4,7 +4,7 @@ mod line;
 mod parser;
 mod write;
 
-pub use parser::{Limits, RequestParser};
+pub use parser::{Limits, RequestParser, empty_lines};
 pub use write::{Forward, ForwardedFor};
 
 use crate::edits::Edits;

@@ -2,7 +2,7 @@
 
 use super::RequestHead;
 use super::line::{Form, RequestLine};
-use crate::bytes::{list, trim, trim_blanks};
+use crate::bytes::{list, trim};
 use crate::edits::Kind;
 use crate::fields::{Field, Fields, Lines, span_of, whole};
 use crate::name::Name;
@@ -24,7 +24,7 @@ pub struct Limits {
 /// It remembers how far it has looked, so that the whole cost is linear in the number of bytes however they arrive, and
 /// reports the first fault by position, as soon as its byte, or for the grammar of a line that line's end, is seen.
 ///
-/// One empty line before a head is skipped (RFC 9112 section 2.2).
+/// Empty lines before a head are skipped (RFC 9112 section 2.2).
 #[derive(Clone, Debug)]
 pub struct RequestParser {
     limits: Limits,
@@ -40,6 +40,12 @@ struct Progress {
     host: Option<Span>,
     expects_continue: bool,
     accepts_trailers: bool,
+}
+
+/// How many bytes at the start of `bytes` are empty lines: clients of old send one behind a body, and a head has not begun
+/// with them (RFC 9112 section 2.2).
+pub fn empty_lines(bytes: &[u8]) -> usize {
+    2 * bytes.chunks_exact(2).take_while(|pair| pair == b"\r\n").count()
 }
 
 impl RequestParser {
@@ -93,7 +99,7 @@ impl Progress {
             let limit =
                 self.lines.start.saturating_add(limits.request_line).saturating_add(2).min(limits.head);
             match self.lines.next(&head[..head.len().min(limit)])? {
-                Some(line) if line.is_empty() && line.start == 0 => {}
+                Some(line) if line.is_empty() => {}
                 Some(line) => return RequestLine::parse(head, line).map(Some),
                 None if head.len() >= limit => return Err(RequestFault::RequestLineTooLong),
                 None => return Ok(None),
@@ -113,10 +119,13 @@ impl Progress {
             Name::Other => Ok(()),
             Name::Connection => self.fields.connection(buf, span, value).map_err(RequestFault::from),
             Name::ContentLength => self.fields.content_length(span, value, false).map_err(RequestFault::from),
-            Name::TransferEncoding => self.fields.transfer_encoding(value).map_err(RequestFault::from),
+            Name::TransferEncoding => {
+                self.fields.transfer_encoding(value)?;
+                Ok(self.fields.respace(span, value)?)
+            }
             Name::Upgrade => self.fields.upgrade(span, value).map_err(RequestFault::from),
             Name::Host => self.host(buf, line, span, value),
-            Name::Expect => self.expect(line, span, trim(value)),
+            Name::Expect => self.expect(line, span, value),
             Name::Te => {
                 // Parameters, as in `trailers;q=0.5`, do not exist for trailers (RFC 9110 section 10.1.4).
                 self.accepts_trailers |= list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
@@ -139,10 +148,13 @@ impl Progress {
         if self.host.is_some() {
             return Err(RequestFault::HostRepeated);
         }
-        let value = trim_blanks(value).filter(|value| host::is_valid(value)).ok_or(RequestFault::Host)?;
-        self.host = Some(span_of(buf, value));
+        let host = trim(value);
+        if !host::is_valid(host) {
+            return Err(RequestFault::Host);
+        }
+        self.host = Some(span_of(buf, host));
         match line.form {
-            Form::Origin => Ok(()),
+            Form::Origin => Ok(self.fields.respace(span, value)?),
             Form::Absolute(_) => self.edit(span, Kind::Drop),
         }
     }
@@ -153,14 +165,14 @@ impl Progress {
         if line.version == Version::Http10 {
             return self.edit(span, Kind::Drop);
         }
-        if !value.eq_ignore_ascii_case(b"100-continue") {
+        if !trim(value).eq_ignore_ascii_case(b"100-continue") {
             return Err(RequestFault::Expectation);
         }
         if std::mem::replace(&mut self.expects_continue, true) {
             // Servers refuse a repetition.
             return self.edit(span, Kind::Drop);
         }
-        Ok(())
+        Ok(self.fields.respace(span, value)?)
     }
 
     /// The head, now that its empty line is there.

@@ -42,6 +42,7 @@ impl RequestHead {
         let fields = self.write_line(buf, forward.default_host, out);
         let dropped = |kind| match kind {
             Kind::Drop | Kind::Coding => true,
+            Kind::Respace => false,
             Kind::Upgrade => !self.upgrade,
             Kind::ForwardedFor | Kind::ForwardedProto => mode != ForwardedFor::Off,
             Kind::Forwarding => mode == ForwardedFor::Replace,
@@ -71,9 +72,11 @@ impl RequestHead {
     /// there on, without the empty line.
     fn write_line(&self, buf: &[u8], default_host: &str, out: &mut Vec<u8>) -> Span {
         let end = Span::new(0..self.len.saturating_sub(2)).end;
+        let line = Span { start: self.method_span.start, end: self.line_end };
         let prefix = match self.form {
-            Form::Origin if self.version == Version::Http11 => {
-                return Span { start: self.method_span.start, end };
+            // A later minor version than ours is not passed on.
+            Form::Origin if self.version == Version::Http11 && line.of(buf).ends_with(b"1") => {
+                return Span { end, ..line };
             }
             Form::Origin => &b""[..],
             Form::Absolute(prefix) => prefix,

@@ -94,6 +94,8 @@ impl StatusLine {
         let version = match start {
             b"HTTP/1.1 " => Version::Http11,
             b"HTTP/1.0 " => Version::Http10,
+            // A later minor version is one that we know, with something more (RFC 9110 section 2.5).
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', b' '] => Version::Http11,
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b' ']
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
             {

@@ -26,6 +26,7 @@ impl ResponseHead {
         let dropped = |kind| match kind {
             Kind::Coding => to.version == Version::Http10,
             Kind::Upgrade => !switching,
+            Kind::Respace => false,
             Kind::Drop | Kind::ForwardedFor | Kind::ForwardedProto | Kind::Forwarding => true,
         };
         // Our own version; the rest is as received, but for a missing space.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use http1::{RequestHead, RequestParser};
+use http1::{RequestHead, RequestParser, empty_lines};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -121,6 +121,10 @@ impl Connection {
     /// Waits for the next request's head. None when the connection ends between requests.
     async fn next_request(&mut self, first: bool) -> Result<Option<Request>, (Failure, Instant)> {
         let rules = self.frontend.rules();
+        if let Some(input) = &mut self.input {
+            input.consume(empty_lines(input.filled()));
+            self.give_empty_input();
+        }
         if self.input.is_none() {
             let patience = if first { rules.timeouts.request_head } else { rules.timeouts.keep_alive };
             self.deadline.set(patience);
@@ -150,7 +154,7 @@ impl Connection {
             at_once = false;
             match self.deadline.guard(input.fill(&mut self.client)).await {
                 Ok(Ok(n)) if n > 0 => {}
-                Ok(_) if input.is_empty() => return Ok(None),
+                Ok(_) | Err(_) if !has_begun(input.filled()) => return Ok(None),
                 Ok(_) => return Err((Failure::ClientClosed, begun)),
                 Err(_) => return Err((Failure::RequestTimeout, begun)),
             }
@@ -163,11 +167,16 @@ impl Connection {
         let Self { worker, frontend, presence, client, deadline, accepted, .. } = self;
         let owes_request = first && self.owes_request;
         let received = poll_fn(|cx| {
-            if client.poll_read_ready(cx).is_ready() {
+            while client.poll_read_ready(cx).is_ready() {
                 // A connection just accepted counts as readable until a read has found it empty.
                 let mut buffer = worker.requests.lend();
-                if let Poll::Ready(result) = buffer.poll_fill(cx, client) {
-                    return Poll::Ready(result.is_ok_and(|n| n > 0).then(|| buffer.keep()));
+                let Poll::Ready(result) = buffer.poll_fill(cx, client) else { break };
+                let ended = !result.is_ok_and(|n| n > 0);
+                let lines = empty_lines(buffer.filled());
+                buffer.consume(lines);
+                // With empty lines alone it is as idle as before.
+                if ended || !buffer.is_empty() {
+                    return Poll::Ready((!ended).then(|| buffer.keep()));
                 }
             }
             if (worker.is_leaving() || frontend.is_retired()) && !owes_request {
@@ -183,6 +192,13 @@ impl Connection {
             Poll::Pending
         });
         deadline.guard(received).await.unwrap_or(None)
+    }
+
+    /// What follows in the buffer is the next request; an empty buffer goes back until there is one.
+    fn give_empty_input(&mut self) {
+        if let Some(input) = self.input.take_if(|input| input.is_empty()) {
+            self.worker.requests.give(input);
+        }
     }
 
     /// A head that was refused, or that never came: answered, counted and logged without ever reaching a server.
@@ -201,7 +217,7 @@ impl Connection {
         }
         let mut after = After::Close;
         if status > 0 {
-            let response = failure::response(status, false);
+            let response = failure::response(status, self.request_line.starts_with(b"HEAD "));
             bytes = response.len() as u64;
             counters.responses.record(status);
             counters.bytes_out.add(bytes);
@@ -271,9 +287,14 @@ fn has_arrived(client: &TcpStream) -> bool {
     SockRef::from(client).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|n| n > 0)
 }
 
-/// Keeps the first line for the log; an empty one before it is none (RFC 9112 2.2).
+/// Whether these are the first bytes of a head, and not of an empty line before it.
+fn has_begun(received: &[u8]) -> bool {
+    !matches!(received[empty_lines(received)..], [] | [b'\r'])
+}
+
+/// Keeps the first line for the log.
 fn keep_line(received: &[u8], line: &mut Vec<u8>) {
-    let received = received.strip_prefix(b"\r\n").unwrap_or(received);
+    let received = &received[empty_lines(received)..];
     let end = received.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(received.len());
     line.clear();
     line.extend_from_slice(&received[..end.min(REQUEST_LINE_MAX)]);

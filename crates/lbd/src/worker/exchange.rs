@@ -270,6 +270,11 @@ impl Exchange<'_> {
             (self.persistent)() && uploaded.get() && !stripped && head.body != Body::UntilClose;
         self.pass_head(&head, client_reusable, &buffer, &mut head_out);
         buffer.consume(head.len);
+        if buffer.is_empty() && !body.is_done() {
+            // A server that collects small writes sends the body when it knows that the head has arrived, and the kernel would
+            // tell it with the next request, or after 40 ms.
+            let _ = from.as_ref().set_quickack(true);
+        }
 
         loop {
             let step = body.step(buffer.filled()).map_err(|_| Failure::ServerBroke)?;

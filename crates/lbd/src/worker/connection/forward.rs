@@ -36,12 +36,7 @@ impl Connection {
         };
         self.settle(&request, &backend, &account, failure);
         backend.counters().in_flight.down();
-        // What follows in the buffer is the next request; an empty buffer goes back until there is one.
-        if self.input.as_ref().is_some_and(Buffer::is_empty)
-            && let Some(input) = self.input.take()
-        {
-            self.worker.requests.give(input);
-        }
+        self.give_empty_input();
         after
     }
 
@@ -75,11 +70,14 @@ impl Connection {
         account.meter.bytes_in.set((head.len + step.consumed) as u64);
         input.consume(head.len + step.consumed);
         let complete = step.done;
-        if complete
-            && input.is_empty()
-            && let Some(input) = self.input.take()
-        {
-            self.worker.requests.give(input);
+        if complete {
+            if let Some(input) = self.input.take_if(|input| input.is_empty()) {
+                self.worker.requests.give(input);
+            }
+        } else if !head.expects_continue {
+            // A client that collects small writes sends the rest when it knows that these bytes have arrived, and the kernel
+            // would tell it with our answer, or after 40 ms.
+            let _ = self.client.set_quickack(true);
         }
 
         let mut repeated = false;
