@@ -24,7 +24,7 @@ use crate::board::Board;
 use crate::metrics::Metrics;
 use crate::probe::{self, Probed, Prober};
 use crate::record::{Clock, Record, ServerKey};
-use crate::resolve::{NameWatch, Names};
+use crate::resolve::{NameWatch, Names, Resolved};
 
 /// What the monitors share.
 pub(crate) struct Shared {
@@ -68,6 +68,9 @@ pub(crate) struct Monitor {
     /// Dropped when the server's first check has ended.
     first_round: Option<mpsc::Sender<()>>,
     name: Option<NameWatch>,
+    /// What the name was last followed to. Decisions stand on this alone, and only [`Monitor::follow`] reads the name: so no
+    /// answer can be seen without being followed.
+    meaning: Resolved,
     record: Record,
     /// When the name, if there is one, came into use.
     named: Moment,
@@ -96,6 +99,7 @@ impl Monitor {
             hurried,
             first_round: Some(first_round),
             name: None,
+            meaning: Resolved::default(),
             record: Record::new(key, now),
             named: now,
             pause: now,
@@ -122,8 +126,8 @@ impl Monitor {
                     Err(_) => return,
                 },
                 () = self.hurried.notified() => self.hurry(),
-                () = name_changed(&mut self.name) => {
-                    self.follow_name();
+                meaning = news(&mut self.name, &self.meaning) => {
+                    self.follow(meaning);
                 }
                 () = until(due) => self.check().await,
             }
@@ -135,11 +139,11 @@ impl Monitor {
     }
 
     /// When the next check is to start; none if there is none.
-    fn due(&mut self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         let checker = self.record.checker.as_ref()?;
         let deadline = if self.urgent { Moment::ZERO } else { checker.next_deadline()? };
         // The first question about a name is given the time of a check to be answered.
-        let unasked = self.name.as_mut().is_some_and(|name| !name.resolved().asked);
+        let unasked = self.name.is_some() && !self.meaning.asked;
         let patience =
             if unasked { self.named.saturating_add(checker.timing().timeout) } else { Moment::ZERO };
         Some(self.shared.clock.instant(deadline.max(self.pause).max(patience)))
@@ -178,6 +182,7 @@ impl Monitor {
         };
         self.named = now;
         self.urgent = before.is_some();
+        self.meaning = self.name.as_ref().map(NameWatch::resolved).unwrap_or_default();
         self.refresh_address();
     }
 
@@ -190,7 +195,8 @@ impl Monitor {
     }
 
     /// Takes over what the name means now. Returns whether the address is another one.
-    fn follow_name(&mut self) -> bool {
+    fn follow(&mut self, meaning: Resolved) -> bool {
+        self.meaning = meaning;
         let before = (self.record.address, self.record.resolve_error.clone());
         self.refresh_address();
         let moved = self.record.address != before.0;
@@ -211,17 +217,9 @@ impl Monitor {
 
     fn refresh_address(&mut self) {
         let port = self.plan.server.port;
-        match &mut self.name {
-            Some(name) => {
-                let resolved = name.resolved();
-                self.record.address = resolved.address.map(|ip| SocketAddr::new(ip, port));
-                self.record.resolve_error = resolved.error;
-            }
-            None => {
-                self.record.address = self.plan.server.literal();
-                self.record.resolve_error = None;
-            }
-        }
+        let found = self.meaning.address.map(|ip| SocketAddr::new(ip, port));
+        self.record.address = self.plan.server.literal().or(found);
+        self.record.resolve_error.clone_from(&self.meaning.error);
     }
 
     /// Runs one check, unless something makes it pointless meanwhile.
@@ -232,7 +230,7 @@ impl Monitor {
             return self.unresolved();
         };
         if self.record.status() == Status::Down {
-            if self.name.as_mut().is_some_and(|name| name.resolved().gone) {
+            if self.meaning.gone {
                 // Addresses are given to others: what answers there now is not this server.
                 return self.unresolved();
             }
@@ -259,7 +257,7 @@ impl Monitor {
                     }
                     return;
                 }
-                () = name_changed(&mut self.name) => if self.follow_name() {
+                meaning = news(&mut self.name, &self.meaning) => if self.follow(meaning) {
                     return;
                 },
             }
@@ -349,10 +347,10 @@ fn seed(key: &ServerKey) -> u64 {
     RandomState::new().hash_one(key)
 }
 
-/// Waits for a change of the name; for ever without one. Cancel safe.
-async fn name_changed(name: &mut Option<NameWatch>) {
+/// Waits until the name means something else than what was followed; for ever without one. Cancel safe.
+async fn news(name: &mut Option<NameWatch>, followed: &Resolved) -> Resolved {
     match name {
-        Some(name) => name.changed().await,
+        Some(name) => name.other_than(followed).await,
         None => std::future::pending().await,
     }
 }
@@ -364,3 +362,6 @@ async fn until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,17 +38,14 @@ fn ip(text: &str) -> IpAddr {
 
 /// Waits until the name means what the condition says.
 async fn until(watch: &mut NameWatch, what: &str, condition: impl Fn(&Resolved) -> bool) -> Resolved {
+    let mut seen = watch.resolved();
     let wait = async {
-        loop {
-            let resolved = watch.resolved();
-            if condition(&resolved) {
-                return resolved;
-            }
-            watch.changed().await;
+        while !condition(&seen) {
+            seen = watch.other_than(&seen).await;
         }
     };
     match tokio::time::timeout(PATIENCE, wait).await {
-        Ok(resolved) => resolved,
+        Ok(()) => seen,
         Err(_) => panic!("waited in vain: {what}; {:?}", watch.resolved()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -30,6 +31,20 @@ impl Netns {
     /// The name for `ip netns exec`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Gives commands that run inside another `/etc/NAME`, such as `hosts`. The machine's own stays as it is.
+    ///
+    /// # Panics
+    /// Without root.
+    pub fn etc(&self, name: &str, text: &str) {
+        std::fs::create_dir_all(self.etc_dir()).expect("root may write to /etc/netns");
+        std::fs::write(self.etc_dir().join(name), text).expect("root may write to /etc/netns");
+    }
+
+    /// `ip netns exec` mounts the files of this directory over those of /etc.
+    fn etc_dir(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
     }
 
     /// A command that will run inside.
@@ -73,6 +88,8 @@ impl Drop for Netns {
     fn drop(&mut self) {
         // Processes inside end with their own owners; the kernel removes the interfaces.
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
+        // There is one only if the test made it.
+        let _ = std::fs::remove_dir_all(self.etc_dir());
     }
 }
 

@@ -86,7 +86,7 @@ pub struct NameWatch {
 }
 
 /// What a name means to one of its users now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// The address to use; none before the first answer.
     pub address: Option<IpAddr>,
@@ -148,6 +148,14 @@ impl Names {
         all
     }
 
+    /// A name server's answer about a name in use, without the name server.
+    #[cfg(test)]
+    pub(crate) fn answer(&self, name: &str, addresses: &[IpAddr]) {
+        let known = self.names.lock().unwrap().get(name).and_then(Weak::upgrade);
+        let answer = Answer { addresses: addresses.to_vec(), ttl: Duration::ZERO, complete: true };
+        known.unwrap().core.learn(Ok(answer), Instant::now());
+    }
+
     fn in_use(&self) -> Vec<Arc<Name>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).values().filter_map(Weak::upgrade).collect()
     }
@@ -155,21 +163,19 @@ impl Names {
 
 impl NameWatch {
     /// What the name means now.
-    pub fn resolved(&mut self) -> Resolved {
-        let state = self.changes.borrow_and_update();
-        Resolved {
-            address: state.slots.get(self.slot),
-            error: state.error.clone(),
-            gone: state.gone,
-            asked: state.next.is_some(),
-        }
+    pub fn resolved(&self) -> Resolved {
+        self.changes.borrow().resolved_for(self.slot)
     }
 
-    /// Waits until [`NameWatch::resolved`] may say something else. Cancel safe.
-    pub async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
+    /// Waits until the name means something else than `known`, and returns that. What counts is the state and not the event:
+    /// it does not matter when the name changed, nor who has looked since. Cancel safe.
+    pub async fn other_than(&mut self, known: &Resolved) -> Resolved {
+        let slot = self.slot;
+        let other = self.changes.wait_for(|state| state.resolved_for(slot) != *known).await;
+        match other.map(|state| state.resolved_for(slot)) {
+            Ok(resolved) => resolved,
             // The sender lives in `self.name`, so this is never reached; waiting is the harmless answer.
-            std::future::pending::<()>().await;
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -265,6 +271,15 @@ impl Core {
 }
 
 impl State {
+    fn resolved_for(&self, slot: usize) -> Resolved {
+        Resolved {
+            address: self.slots.get(slot),
+            error: self.error.clone(),
+            gone: self.gone,
+            asked: self.next.is_some(),
+        }
+    }
+
     fn resolved(&mut self, name: &str, mut answer: Answer) -> bool {
         self.resolved += 1;
         let recovered = self.error.take().is_some();
