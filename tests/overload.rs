@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -198,6 +199,69 @@ fn the_end_of_what_a_client_sends_is_a_hang_up_only_where_it_is_said_so() {
     wait_until("the fourth has left the queue", || queued(&stack) == 0);
     third.finish_sending();
     wait_until("the third has left the server", || stack.stat("app", "raw").number("scur") == 0);
+}
+
+/// Two servers that take one request each. One is held there, and another waits for that server, as the other one has just
+/// closed its connection instead of answering.
+#[test]
+fn nobody_waits_behind_somebody_who_waits_for_another_server() {
+    let gate = Gate::default();
+    let door = gate.clone();
+    let closed = Arc::new(AtomicBool::new(false));
+    let script = move |peer: &mut Peer| loop {
+        let head = peer.read_request()?;
+        if head.starts_with("GET /hold ") {
+            door.change(|inside| inside.seen += 1);
+            let (inside, changed) = &*door.0;
+            drop(changed.wait_while(inside.lock().unwrap(), |inside| !inside.open).unwrap());
+        }
+        if head.starts_with("GET /head ") && !closed.swap(true, SeqCst) {
+            return Ok(());
+        }
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+    };
+    let (mut stack, one) = Stack::builder()
+        .backend("queue: { timeout: 30s }")
+        .config(|config, _| config.lbd = "workers: 1".into())
+        .start_before(script.clone());
+    let two = RawServer::start(stack.addresses.socket(101, 7081), script);
+    for (name, address) in [("raw", one.address()), ("other", two.address())] {
+        stack.config.server(name, format!("{{ address: \"{address}\", maxconn: 1 }}"));
+    }
+    reload(&stack);
+    let mut held = request(&stack, "/hold");
+    wait_until("a server is busy", || gate.seen() == 1);
+    let mut head = request(&stack, "/head");
+    wait_until("it waits for the busy server", || queued(&stack) == 1);
+    let served = (0..60).filter(|_| stack.get("/other").status == 200).count();
+    assert_eq!((served, queued(&stack)), (60, 1), "the other server was idle");
+    gate.open();
+    assert_eq!((held.response().status, head.response().status), (200, 200));
+}
+
+/// A limit that is raised, and a server that comes up, let in as many as there is room for.
+#[test]
+fn many_places_at_once_serve_many_at_once() {
+    let (mut stack, raw, gate) = gated(1, "queue: { timeout: 30s }");
+    let mut clients: Vec<Client> = (0..31).map(|_| request(&stack, "/")).collect();
+    wait_until("all but one wait", || gate.seen() == 1 && queued(&stack) == 30);
+    stack.command("set maxconn server app/raw 11");
+    wait_until("ten more are served", || gate.seen() == 11 && queued(&stack) == 20);
+    let server = gate.clone();
+    let other = RawServer::start(stack.addresses.socket(101, 7081), move |peer| server.serve(peer));
+    stack.config.server("raw", format!("{{ address: \"{}\", maxconn: 11 }}", raw.address()));
+    stack.config.server("other", format!("{{ address: \"{}\", maxconn: 10 }}", other.address()));
+    stack.command("set maxconn server app/raw 11");
+    reload(&stack);
+    wait_until("another ten are served", || gate.seen() == 21 && queued(&stack) == 10);
+    // A server without a limit is never waited for.
+    stack.config.server("other", format!("\"{}\"", other.address()));
+    reload(&stack);
+    wait_until("all are served", || gate.seen() == 31 && queued(&stack) == 0);
+    let mut more: Vec<Client> = (0..10).map(|_| request(&stack, "/")).collect();
+    wait_until("more are, too", || gate.seen() == 41 && queued(&stack) == 0);
+    gate.open();
+    assert!(clients.iter_mut().chain(&mut more).all(|client| client.response().status == 200));
 }
 
 #[test]

@@ -35,6 +35,14 @@ pub struct Balancer {
     random: Random,
 }
 
+/// Which servers are good enough for a request: there are no better ones.
+#[derive(Clone, Copy, Debug)]
+struct Tier {
+    trusted: bool,
+    /// Only those that were not tried.
+    untried: bool,
+}
+
 impl Balancer {
     /// A balancer over a view. The seed makes workers start with different servers and draw different numbers; workers
     /// numbered from zero are spread well by their numbers.
@@ -107,11 +115,34 @@ impl Balancer {
         now: Tick,
     ) -> Result<ServerId, Unpicked> {
         self.end_periods(now);
-        let chosen = self
-            .choose(client, tried, full)
-            .or_else(|| self.choose(client, &Tried::default(), full))
-            .ok_or(Unpicked::NoneUsable)?;
-        let slot = chosen.ok_or(Unpicked::AllFull)?;
+        let slot = self.choose(client, tried, full)?;
+        self.send_to(slot, now);
+        Ok(self.slots.id(slot))
+    }
+
+    /// The servers that a request for which all are full had better not wait for, as it would not be sent there now: those
+    /// that were tried, and those that are suspected. None if no server is usable.
+    pub fn avoided(&mut self, tried: &Tried, now: Tick) -> Option<Tried> {
+        self.end_periods(now);
+        let tier = self.tier(tried)?;
+        let is_avoided = |slot: &&usize| !self.is_in(tier, **slot, tried);
+        Some(self.placed.iter().filter(is_avoided).map(|slot| self.slots.id(*slot)).collect())
+    }
+
+    /// A server has room for a request that was tried elsewhere in vain, or waited. Whether it may go there now; if so, the
+    /// server is picked.
+    pub fn claim(&mut self, id: ServerId, tried: &Tried, now: Tick) -> bool {
+        self.end_periods(now);
+        let tier = self.tier(tried);
+        let slot = self.slots.find(id).filter(|slot| tier.is_some_and(|tier| self.is_in(tier, *slot, tried)));
+        if let Some(slot) = slot {
+            self.send_to(slot, now);
+        }
+        slot.is_some()
+    }
+
+    /// A request is sent to a server: its turn is over.
+    fn send_to(&mut self, slot: usize, now: Tick) {
         self.turn = self.turn.max(self.slots[slot].next_turn());
         let turn = self.turn;
         let held = &mut self.slots[slot];
@@ -124,7 +155,6 @@ impl Balancer {
             }
             _ => self.update(slot),
         }
-        Ok(self.slots.id(slot))
     }
 
     /// A request went to the server.
@@ -188,26 +218,38 @@ impl Balancer {
         self.placed.get(place).map(|slot| self.slots.id(*slot))
     }
 
-    /// Chooses among the servers that were not tried: trusted ones, or else suspected ones. None if there are none; none
-    /// within if all of them are full.
-    fn choose(&mut self, client: IpAddr, tried: &Tried, full: &Tried) -> Option<Option<usize>> {
+    /// Which servers a request may be sent to. None if no server is usable.
+    fn tier(&self, tried: &Tried) -> Option<Tier> {
+        let pools = [(&self.trusted, true), (&self.suspected, false)];
+        [true, false].into_iter().find_map(|untried| {
+            pools.into_iter().find_map(|(pool, trusted)| {
+                let out = tried.iter().filter_map(|id| self.slots.find(id)).filter(|slot| pool.has(*slot));
+                let left = if untried { pool.len() - out.count() } else { pool.len() };
+                (left > 0).then_some(Tier { trusted, untried })
+            })
+        })
+    }
+
+    fn is_in(&self, tier: Tier, slot: usize, tried: &Tried) -> bool {
+        let pool = if tier.trusted { &self.trusted } else { &self.suspected };
+        pool.has(slot) && !(tier.untried && tried.contains(self.slots.id(slot)))
+    }
+
+    /// Chooses among the servers that the request may be sent to and that are not full.
+    fn choose(&mut self, client: IpAddr, tried: &Tried, full: &Tried) -> Result<usize, Unpicked> {
+        let tier = self.tier(tried).ok_or(Unpicked::NoneUsable)?;
         let Self { view, slots, placed, trusted, suspected, random, .. } = self;
         let load = |slot: usize| slots[slot].rank().load;
         let question = Question { client, ring: &view.ring, placed, load: &load };
-        [trusted, suspected].into_iter().find_map(|pool| {
-            for slot in tried.iter().filter_map(|id| slots.find(id)) {
-                pool.hide(slot);
-            }
-            let has_any = !pool.is_empty();
-            for slot in full.iter().filter_map(|id| slots.find(id)) {
-                pool.hide(slot);
-            }
-            let chosen = pool.choose(&question, random);
-            for slot in tried.iter().chain(full.iter()).filter_map(|id| slots.find(id)) {
-                pool.show(slot, slots[slot].rank());
-            }
-            has_any.then_some(chosen)
-        })
+        let pool = if tier.trusted { trusted } else { suspected };
+        let hidden = || {
+            let tried = tried.iter().filter(|_| tier.untried);
+            tried.chain(full.iter()).filter_map(|id| slots.find(id))
+        };
+        hidden().for_each(|slot| pool.hide(slot));
+        let chosen = pool.choose(&question, random);
+        hidden().for_each(|slot| pool.show(slot, slots[slot].rank()));
+        chosen.ok_or(Unpicked::AllFull)
     }
 
     /// Lets servers back among the trusted whose period of suspicion is over: the next request there is the probe.
@@ -237,6 +279,30 @@ impl Balancer {
             None => self.trusted.insert(slot, rank),
             Some(_) => self.suspected.insert(slot, rank),
         }
+    }
+
+    /// Panics unless what is remembered of each server agrees: usable ones are in one pool, where they can be chosen by what
+    /// they have in flight and when their turn is; suspected ones return in time.
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self) {
+        let mut pools = [0, 0];
+        for slot in 0..self.slots.len() {
+            let held = &self.slots[slot];
+            let server = held.place.and_then(|place| self.view.servers.get(place));
+            assert_eq!(held.place.and_then(|place| self.placed.get(place)), held.place.and(Some(&slot)));
+            assert!(held.place.is_some() || held.suspicion.is_none(), "{held:?}");
+            let is_in = [&self.trusted, &self.suspected].map(|pool| pool.has(slot));
+            let is_usable = server.is_some_and(|server| server.is_usable());
+            assert_eq!(is_in[0] != is_in[1], is_usable, "{held:?}");
+            assert!(!is_in[1] || held.suspicion.is_some(), "{held:?}");
+            let until = held.suspicion.map(|suspicion| suspicion.until()).filter(|_| is_in[1]);
+            assert_eq!(self.due.key(slot), until, "{held:?}");
+            for (pool, is_in) in [&self.trusted, &self.suspected].into_iter().zip(is_in) {
+                pool.check_invariants(slot, is_in.then(|| held.rank()));
+            }
+            pools = [pools[0] + usize::from(is_in[0]), pools[1] + usize::from(is_in[1])];
+        }
+        assert_eq!(pools, [self.trusted.len(), self.suspected.len()]);
     }
 
     fn update(&mut self, slot: usize) {

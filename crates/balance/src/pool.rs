@@ -128,19 +128,24 @@ impl Pool {
 
     /// Takes a visible member's new rank into account.
     pub(crate) fn update(&mut self, slot: usize, rank: Rank) {
-        if self.membership(slot) == Membership::Visible {
+        if self.has(slot) {
             self.set_order(slot, Some(rank));
         }
     }
 
-    /// Whether no member is visible.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.visible == 0
+    /// How many members are visible.
+    pub(crate) fn len(&self) -> usize {
+        self.visible
+    }
+
+    /// Whether it is a member that is visible.
+    pub(crate) fn has(&self, slot: usize) -> bool {
+        self.membership(slot) == Membership::Visible
     }
 
     /// The visible member whose turn it is. None if there is none.
     pub(crate) fn choose(&mut self, question: &Question<'_>, random: &mut Random) -> Option<usize> {
-        if self.is_empty() {
+        if self.visible == 0 {
             return None;
         }
         match &mut self.order {
@@ -149,7 +154,7 @@ impl Pool {
                 .ring
                 .walk(question.client)
                 .filter_map(|place| question.placed.get(place).copied())
-                .find(|slot| self.membership(*slot) == Membership::Visible),
+                .find(|slot| self.has(*slot)),
             Order::Shares(shares) => {
                 let first = shares.draw(random)?;
                 let weight = (question.load)(first).weight;
@@ -160,6 +165,22 @@ impl Pool {
                     Some(second) if (question.load)(second) < (question.load)(first) => second,
                     _ => first,
                 })
+            }
+        }
+    }
+
+    /// Panics unless a slot is ordered by its rank if it is a member, and not at all if it is none.
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self, slot: usize, rank: Option<Rank>) {
+        assert_eq!(self.has(slot), rank.is_some(), "nothing stays hidden");
+        match &self.order {
+            Order::Turns { tournament, by_load } => {
+                let load = |rank: Rank| if *by_load { rank.load } else { Load::NONE };
+                assert_eq!(tournament.key(slot), rank.map(|rank| (load(rank), rank.turn)));
+            }
+            Order::Ring => {}
+            Order::Shares(shares) => {
+                assert_eq!(shares.weight(slot), rank.map_or(0, |rank| rank.load.weight));
             }
         }
     }

@@ -32,6 +32,12 @@ impl Shares {
         }
     }
 
+    /// The weight of a slot.
+    #[cfg(test)]
+    pub(crate) fn weight(&self, slot: usize) -> u16 {
+        self.weights.get(slot).copied().unwrap_or_default()
+    }
+
     /// A slot, each with the probability of its weight.
     pub(crate) fn draw(&self, random: &mut Random) -> Option<usize> {
         if self.total == 0 {

@@ -33,8 +33,16 @@ impl Tried {
         self.0.contains(&id)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ServerId> {
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = ServerId> {
         self.0.iter().copied()
+    }
+}
+
+/// Each is to come once.
+impl FromIterator<ServerId> for Tried {
+    fn from_iter<I: IntoIterator<Item = ServerId>>(ids: I) -> Self {
+        Self(ids.into_iter().collect())
     }
 }
 

@@ -41,7 +41,8 @@ impl<K: Copy + Ord> Tournament<K> {
         Some((winner, self.key(winner)?))
     }
 
-    fn key(&self, contestant: usize) -> Option<K> {
+    /// What a contestant has.
+    pub(crate) fn key(&self, contestant: usize) -> Option<K> {
         self.keys.get(contestant).copied().flatten()
     }
 

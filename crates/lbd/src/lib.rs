@@ -10,6 +10,7 @@ pub mod keeper;
 pub mod limits;
 pub mod listen;
 pub mod operator;
+pub mod queue;
 pub mod registry;
 pub mod routing;
 pub mod sockets;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use config::LbConfig;
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters, WorkerCounters};
-use crate::limits::{Places, Queue};
+use crate::limits::Places;
 use crate::operator::Operator;
+use crate::queue::Queue;
 use crate::verdicts::ServerKey;
 
 /// Counters and limits by name.
@@ -36,7 +37,7 @@ impl Registry {
             frontends: HashMap::new(),
             backends: HashMap::new(),
             servers: HashMap::new(),
-            connections: Arc::new(Places::new(Arc::default())),
+            connections: Arc::new(Places::default()),
             frontend_places: HashMap::new(),
             server_places: HashMap::new(),
             queues: HashMap::new(),
@@ -61,11 +62,11 @@ impl Registry {
         retain(&mut self.frontends, frontends(), |_| PerWorker::new(workers));
         retain(&mut self.backends, backends(), |_| PerWorker::new(workers));
         retain(&mut self.servers, servers(), |_| PerWorker::new(workers));
-        retain(&mut self.frontend_places, frontends(), |_| Places::new(Arc::default()));
+        retain(&mut self.frontend_places, frontends(), |_| Places::default());
         retain(&mut self.queues, backends(), |_| Queue::default());
         let queues = &self.queues;
         retain(&mut self.server_places, servers(), |(backend, _)| {
-            Places::new(queues.get(backend).map(|queue| queue.freed()).unwrap_or_default())
+            Places::queued(queues.get(backend).cloned().unwrap_or_default())
         });
     }
 
@@ -92,13 +93,13 @@ impl Registry {
 
     /// The client connections of a frontend.
     pub fn frontend_places(&self, name: &str) -> Arc<Places> {
-        self.frontend_places.get(name).cloned().unwrap_or_else(|| Arc::new(Places::new(Arc::default())))
+        self.frontend_places.get(name).cloned().unwrap_or_else(|| Arc::new(Places::default()))
     }
 
     /// The requests at a server.
     pub fn server_places(&self, backend: &str, server: &str) -> Arc<Places> {
         let key = (backend.to_owned(), server.to_owned());
-        self.server_places.get(&key).cloned().unwrap_or_else(|| Arc::new(Places::new(Arc::default())))
+        self.server_places.get(&key).cloned().unwrap_or_else(|| Arc::new(Places::default()))
     }
 
     /// The queue of a backend.

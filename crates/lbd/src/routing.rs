@@ -9,8 +9,9 @@ use config::{LbConfig, WhenAllDown};
 use health::Status;
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
-use crate::limits::{Places, Queue};
+use crate::limits::Places;
 use crate::operator::Operator;
+use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::verdicts::Verdicts;
 use crate::warmup::Warmups;

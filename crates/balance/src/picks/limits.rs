@@ -63,3 +63,33 @@ fn without_a_usable_server_nothing_is_waited_for() {
         assert_eq!(picked, Err(Unpicked::NoneUsable), "{algorithm}");
     }
 }
+
+#[test]
+fn a_request_waits_for_those_it_would_be_sent_to_and_goes_nowhere_else() {
+    for algorithm in every_algorithm() {
+        let mut bench = Bench::of(algorithm, &[1, 1, 1]);
+        let all = ids(&bench);
+        let none = Tried::default();
+        // What it is to wait for, and where it may go then, have to be the same.
+        let waits_for = |bench: &mut Bench, tried: &Tried| -> Vec<bool> {
+            let avoided = bench.balancer.avoided(tried, START).expect("a server is usable");
+            for id in &all {
+                let may_go = bench.balancer.clone().claim(*id, tried, START);
+                assert_eq!(may_go, !avoided.contains(*id), "{algorithm}");
+            }
+            all.iter().map(|id| !avoided.contains(*id)).collect()
+        };
+        assert_eq!(waits_for(&mut bench, &none), [true, true, true]);
+        assert_eq!(waits_for(&mut bench, &set(&all[..1])), [false, true, true]);
+        bench.balancer.failed(all[1], START);
+        assert_eq!(waits_for(&mut bench, &none), [true, false, true]);
+        assert_eq!(waits_for(&mut bench, &set(&all[..1])), [false, false, true]);
+        // The suspected one is all that was not tried.
+        assert_eq!(waits_for(&mut bench, &set(&[all[0], all[2]])), [false, true, false]);
+        assert_eq!(waits_for(&mut bench, &set(&all)), [true, false, true]);
+        bench.balancer.failed(all[0], START);
+        bench.balancer.failed(all[2], START);
+        assert_eq!(waits_for(&mut bench, &none), [true, true, true]);
+    }
+    assert!(Bench::of(every_algorithm()[0], &[0]).balancer.avoided(&Tried::default(), START).is_none());
+}

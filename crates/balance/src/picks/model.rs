@@ -161,6 +161,7 @@ impl Model {
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
+        self.bench.balancer.check_invariants();
         for (name, id) in &self.requests {
             let expected = self.requests.iter().filter(|(other, _)| other == name).count();
             prop_assert_eq!(self.bench.balancer.in_flight(*id), expected as u64, "in flight at {}", name);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use balance::{Tried, Unpicked};
+use balance::Tried;
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ use super::Worker;
 use super::deadline::Deadline;
 use super::failure::{Failure, Wait};
 use super::service::{Backend, Reuse, Seat, Server, ServerConnection, Unchosen};
-use crate::limits::Queue;
+use crate::queue::Queue;
 
 /// What it took to find a server.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ pub(crate) async fn acquire(
             Err(Unchosen::NoneUsable) => break,
             Err(Unchosen::Wait(queue)) => {
                 let before = attempts.queued;
-                match wait(&queue, backend, client, attempts, deadline).await {
+                match wait(worker, &queue, backend, client, attempts, deadline).await {
                     // Waiting is not connecting.
                     Ok(seat) => {
                         started += attempts.queued - before;
@@ -142,6 +142,7 @@ pub(crate) async fn acquire(
 
 /// Waits until a server has room, for what is left of the time.
 async fn wait(
+    worker: &Worker,
     queue: &Queue,
     backend: &Rc<Backend>,
     client: IpAddr,
@@ -149,7 +150,8 @@ async fn wait(
     deadline: &Deadline,
 ) -> Result<Seat, Failure> {
     let rules = backend.rules().queue;
-    let Some(stand) = queue.enter(rules.max) else {
+    let avoided = |attempts: &Attempts| backend.avoided(&attempts.tried).ok_or(Failure::NoServer);
+    let Some(stand) = queue.enter(worker.id, rules.max, avoided(attempts)?) else {
         queue.refuse();
         return Err(Failure::Queue);
     };
@@ -157,12 +159,23 @@ async fn wait(
     attempts.queued_since = Some(since);
     attempts.queued_behind = stand.before;
     deadline.set(rules.timeout.saturating_sub(attempts.queued));
-    let find = || match backend.choose_in_turn(client, &attempts.tried) {
-        Ok(seat) => Some(Ok(seat)),
-        Err(Unpicked::NoneUsable) => Some(Err(Failure::NoServer)),
-        Err(Unpicked::AllFull) => None,
+    let turn = async {
+        loop {
+            // Something may have become free before it stood there.
+            match backend.choose(client, &attempts.tried) {
+                Ok(seat) => return Ok(seat),
+                Err(Unchosen::NoneUsable) => return Err(Failure::NoServer),
+                Err(Unchosen::Wait(_)) => {}
+            }
+            if let Some(place) = stand.place().await
+                && let Some(seat) = backend.claim(place, &attempts.tried)
+            {
+                return Ok(seat);
+            }
+            stand.stay(avoided(attempts)?);
+        }
     };
-    let found = deadline.guard(stand.until(find)).await;
+    let found = deadline.guard(turn).await;
     attempts.queued_since = None;
     attempts.queued += since.elapsed();
     found.unwrap_or_else(|_| {

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use crate::counters::{PerWorker, ServiceCounters};
-use crate::limits::{Place, Places, Queue};
+use crate::limits::{Place, Places};
+use crate::queue::Queue;
 use crate::routing::{self, BackendRules};
 
 /// Idle connections kept for each server.
@@ -42,7 +43,7 @@ pub(crate) struct Backend {
 pub(crate) enum Unchosen {
     /// None is usable.
     NoneUsable,
-    /// Those that would do are full, or others wait already.
+    /// Those that would do are full.
     Wait(Arc<Queue>),
 }
 
@@ -181,8 +182,15 @@ impl Backend {
             server.places.replace(places);
         }
         let queue = routing.limits.as_ref().map(|limits| limits.queue.clone());
-        if let Some(before) = self.queue.replace(queue) {
-            before.look_again();
+        let before = self.queue.replace(queue);
+        drop(servers);
+        for server in self.servers.borrow().iter() {
+            if let Some(places) = &*server.places.borrow() {
+                places.set_open(server.usable.get());
+            }
+        }
+        if let Some(before) = before {
+            before.look_again(self.counters.worker);
         }
     }
 
@@ -214,30 +222,40 @@ impl Backend {
             let picked = self.balancer.borrow_mut().pick(client, tried, self.clock.tick());
             return picked.and_then(|id| self.seat(id, None)).ok_or(Unchosen::NoneUsable);
         };
-        if queue.waiting() > 0 {
-            return Err(Unchosen::Wait(queue));
-        }
-        self.choose_in_turn(client, tried).map_err(|unpicked| match unpicked {
-            Unpicked::NoneUsable => Unchosen::NoneUsable,
-            Unpicked::AllFull => Unchosen::Wait(queue),
-        })
-    }
-
-    /// The same for the first of those that wait.
-    pub(crate) fn choose_in_turn(self: &Rc<Self>, client: IpAddr, tried: &Tried) -> Result<Seat, Unpicked> {
         let mut full = self.full_servers();
         loop {
             let picked =
                 self.balancer.borrow_mut().pick_below_limits(client, tried, &full, self.clock.tick());
-            let id = picked?;
+            let id = picked.map_err(|unpicked| match unpicked {
+                Unpicked::NoneUsable => Unchosen::NoneUsable,
+                Unpicked::AllFull => Unchosen::Wait(queue.clone()),
+            })?;
             let places = self.server(id).and_then(|server| server.places.borrow().clone());
             let place = places.as_ref().map(Places::take);
             match place {
                 // Another worker was quicker.
                 Some(None) => full.insert(id),
-                place => return self.seat(id, place.flatten()).ok_or(Unpicked::NoneUsable),
+                place => return self.seat(id, place.flatten()).ok_or(Unchosen::NoneUsable),
             }
         }
+    }
+
+    /// The seat that a place which was waited for stands for, if the request may go there now.
+    pub(crate) fn claim(self: &Rc<Self>, place: Place, tried: &Tried) -> Option<Seat> {
+        let is_its =
+            |server: &Rc<Server>| server.places.borrow().as_ref().is_some_and(|own| place.is_of(own));
+        let at = self.servers.borrow().iter().position(is_its)?;
+        let mut balancer = self.balancer.borrow_mut();
+        let id = balancer.id_at(at).filter(|id| balancer.claim(*id, tried, self.clock.tick()));
+        // Seats are counted there, too.
+        drop(balancer);
+        self.seat(id?, Some(place))
+    }
+
+    /// The limited servers that a request would not be sent to now, if they had room. None if no server is usable.
+    pub(crate) fn avoided(&self, tried: &Tried) -> Option<Vec<Arc<Places>>> {
+        let avoided = self.balancer.borrow_mut().avoided(tried, self.clock.tick())?;
+        Some(avoided.iter().filter_map(|id| self.server(id)?.places.borrow().clone()).collect())
     }
 
     fn full_servers(&self) -> Tried {
