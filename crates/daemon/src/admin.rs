@@ -1,7 +1,10 @@
 //! The admin HTTP server: for people, scripts and Prometheus.
 //!
-//! It is not on the data path and serves few clients; what matters is that none of them can pile up.
+//! It is not on the data path and serves few clients; what matters is that none of them can pile up, and that nobody shuts
+//! out those who ask whether the daemon does its work. A connection is for one request: then those that ask are told from
+//! those that only sit there, and these [make room](wire::server::seats).
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,31 +12,35 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::{Request, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use prometheus::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 use wire::Document;
+use wire::server::seats::{Seat, Seats};
 
 use crate::metrics::{self, encode};
 use crate::{Failure, page};
 
-/// Connections at once; more wait in the backlog.
-const CONNECTIONS_MAX: usize = 128;
+/// Connections at once that have not asked for anything yet.
+const SILENT_MAX: usize = 64;
+/// Connections at once that are being answered. One more, and the one that has read for longest makes room.
+const ANSWERED_MAX: usize = 64;
+/// What is answered even while everything else is too much.
+const ALWAYS: [&str; 2] = ["/health", "/ready"];
 /// How long a client may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may be used for further requests.
+/// How long a connection may last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the request that is then being answered may still take.
-const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the admin address, which was configured under that key.
 ///
@@ -98,19 +105,16 @@ fn readiness(ready: Result<(), String>) -> (StatusCode, String) {
 
 /// Serves for as long as it is polled; dropping it ends all connections.
 pub async fn serve(listener: TcpListener, router: Router) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = Seats::new(SILENT_MAX, ANSWERED_MAX);
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        // The semaphore is never closed, so there is always a seat to wait for.
-        let Ok(seat) = seats.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let service = TowerToHyperService::new(router.clone());
-                connections.spawn(async move {
-                    serve_connection(stream, service).await;
-                    drop(seat);
-                });
+                connections.spawn(serve_connection(stream, service, Arc::new(seats.take())));
+                // What the others have asked is heard before the next one takes a seat.
+                yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection to the admin address; trying again shortly");
@@ -120,14 +124,31 @@ pub async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-/// Clients that break off or take too long are no news.
-async fn serve_connection(stream: TcpStream, service: TowerToHyperService<Router>) {
+/// Clients that break off, take too long or make room are no news.
+async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>, seat: Arc<Seat>) {
+    let asked = seat.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, seat) = (router.clone(), asked.clone());
+        async move {
+            let answer = if seat.ask() || ALWAYS.contains(&request.uri().path()) {
+                router.call(request).await
+            } else {
+                let busy = "too many others are being answered; try again shortly\n";
+                Ok((StatusCode::SERVICE_UNAVAILABLE, busy).into_response())
+            };
+            // It is for the client now to read it.
+            seat.rest();
+            answer as Result<Response, Infallible>
+        }
+    });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    tokio::select! {
+        // What has arrived of a request counts, even if it comes with the last chance.
+        biased;
+        _ = timeout(CONNECTION_TIMEOUT, connection.as_mut()) => {}
+        () = seat.given_up() => {}
     }
 }
 
@@ -139,6 +160,7 @@ mod tests {
     use wire::{Answer, Info, LifeState};
 
     use super::*;
+    use axum::routing::get as route;
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -201,21 +223,58 @@ mod tests {
         assert!(unknown.contains("Try one of: / /status.json /metrics /health /ready /;csv"), "{unknown}");
     }
 
-    /// Slow clients hold all seats, and lose them.
-    #[tokio::test(start_paused = true)]
-    async fn clients_that_never_end_their_heads_make_room_for_others() {
-        let address = start().await;
-        let mut slow = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
+    /// Clients that connect and then say this.
+    async fn clients(address: SocketAddr, count: usize, say: &str) -> Vec<TcpStream> {
+        let mut clients = Vec::new();
+        for _ in 0..count {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET /health HTTP/1.1\r\nHost: ").await.unwrap();
-            slow.push(stream);
+            stream.write_all(say.as_bytes()).await.unwrap();
+            clients.push(stream);
         }
-        assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
-        for mut stream in slow {
+        clients
+    }
+
+    /// The clock stands still but when nothing else can happen: what is answered at once is answered before any timeout.
+    #[tokio::test(start_paused = true)]
+    async fn the_admin_side_cannot_be_shut_out_by_the_silent() {
+        let address = start().await;
+        let asked_at = tokio::time::Instant::now();
+        let silent = clients(address, 260, "").await;
+        let slow = clients(address, 260, "GET /health HTTP/1.1\r\nHost: ").await;
+        assert!(get(address, "/ready").await.contains("the first checks are running"));
+        assert!(get(address, "/metrics").await.contains("tandem_build_info"));
+        assert!(asked_at.elapsed() < HEAD_TIMEOUT, "nobody's timeout was waited for");
+        // All of them end, those that were too many at once.
+        for mut stream in silent.into_iter().chain(slow) {
             let mut rest = Vec::new();
-            // The daemon has closed it, properly or by a reset.
             let _ = stream.read_to_end(&mut rest).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_admin_side_cannot_be_shut_out_by_those_who_do_not_read() {
+        let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // More than the sockets hold.
+        let long = Router::new()
+            .route("/long", route(|| async { "x".repeat(16 << 20) }))
+            .route("/health", route(|| async { "OK\n" }));
+        tokio::spawn(serve(listener, long));
+        let asked_at = tokio::time::Instant::now();
+        let request = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
+        let stuck = clients(address, ANSWERED_MAX + 8, request).await;
+        assert!(get(address, "/health").await.ends_with("OK\n"));
+        assert!(get(address, "/long").await.len() > 16 << 20, "a newcomer that reads is answered whole");
+        assert!(asked_at.elapsed() < HEAD_TIMEOUT, "nobody's timeout was waited for");
+        drop(stuck);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_asks_at_once_is_answered_whole() {
+        let address = start().await;
+        let crowd: Vec<_> = (0..300).map(|_| tokio::spawn(get(address, "/metrics"))).collect();
+        for answer in crowd {
+            assert!(answer.await.unwrap().contains("tandem_start_time_seconds"));
         }
     }
 

@@ -144,21 +144,82 @@ async fn events_cannot_starve_pings() {
     busy.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn silent_clients_do_not_shut_out_commands() {
+    let directory = directory();
+    let daemon = Daemon::start(&directory.path().join("s"), 1);
+    let asked_at = tokio::time::Instant::now();
+    let mut silent = Vec::new();
+    for n in 0..200 {
+        silent.push(say(&daemon.path, ["", "{", "show inf"][n % 3]).await);
+    }
+    assert_eq!(ask(&daemon.path, "show info\n").await, "Name: healthd\n\n");
+    assert!(Client::connect(&daemon.path, "test").await.unwrap().request(Request::Info).await.is_ok());
+    assert!(asked_at.elapsed() < Duration::from_secs(1), "nobody's timeout was waited for");
+    // Each is told why, and none gets a bare reset, also if it speaks up too late.
+    for (n, mut stream) in silent.into_iter().enumerate() {
+        let made_room = n < 180;
+        if made_room && n % 2 == 0 {
+            let _ = stream.write_all(b"show info\n").await;
+        }
+        let said = rest(stream).await;
+        let code = &json(said.lines().last().unwrap())["error"]["code"];
+        assert!(*code == "lagged" || !made_room && *code == "bad_line", "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_commands_at_once_is_answered_whole() {
+    let directory = directory();
+    let daemon = Daemon::start(&directory.path().join("s"), 1);
+    let path = daemon.path.clone();
+    let crowd: Vec<_> = (0..300)
+        .map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { ask(&path, "show info\n").await })
+        })
+        .collect();
+    for answer in crowd {
+        assert_eq!(answer.await.unwrap(), "Name: healthd\n\n");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_client_makes_room_for_one_that_asks() {
+    let directory = directory();
+    let daemon = Daemon::start(&directory.path().join("s"), 1);
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(Client::connect(&daemon.path, "test").await.unwrap());
+    }
+    // The first has been served after all others came, so that the second is the one that makes room.
+    assert!(idle[0].request(Request::Info).await.is_ok());
+    let _new = Client::connect(&daemon.path, "test").await.unwrap();
+    assert!(idle[0].request(Request::Info).await.is_ok());
+    let error = idle[1].request(Request::Info).await.unwrap_err();
+    let ClientError::Refused(refusal) = error else { panic!("{error}") };
+    assert_eq!(refusal.code, RefusalCode::Lagged);
+    assert!(idle[2].request(Request::Info).await.is_ok());
+}
+
 #[tokio::test]
 async fn one_client_too_many_is_told_so() {
     let directory = directory();
     let daemon = Daemon::start(&directory.path().join("s"), 1);
-    let mut clients = Vec::new();
-    let refusal = loop {
-        match Client::connect(&daemon.path, "test").await {
-            Ok(client) => clients.push(client),
-            Err(ClientError::Refused(refusal)) => break refusal,
-            Err(error) => panic!("{error}"),
-        }
+    let mut followers = Vec::new();
+    for _ in 0..64 {
+        let client = Client::connect(&daemon.path, "test").await.unwrap();
+        followers.push(client.subscribe(TopicName::Verdicts, Duration::from_secs(10)).await.unwrap());
+    }
+    let refusal = match Client::connect(&daemon.path, "test").await {
+        Err(ClientError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
     };
-    assert_eq!((clients.len(), refusal.code), (64, RefusalCode::Lagged));
+    assert_eq!(refusal.code, RefusalCode::Lagged);
     assert!(refusal.message.contains("close some"), "{}", refusal.message);
-    clients.truncate(32);
+    let said = ask(&daemon.path, "show info\n").await;
+    assert!(said.contains("close some"), "also in text: {said}");
+    followers.truncate(32);
     // The daemon notices the closed ones on its own time.
     tokio::time::timeout(PATIENCE, async {
         while Client::connect(&daemon.path, "test").await.is_err() {
@@ -167,6 +228,16 @@ async fn one_client_too_many_is_told_so() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn nobody_gets_a_bare_reset() {
+    let directory = directory();
+    let daemon = Daemon::start(&directory.path().join("s"), 1);
+    // More than the daemon reads of it before it refuses, or answers.
+    let flood = "x".repeat(3 * MAX_LINE);
+    assert_eq!(cut_off(&daemon, &format!("{{{flood}")).await, "bad_line");
+    assert_eq!(rest(say(&daemon.path, &format!("show info\n{flood}")).await).await, "Name: healthd\n\n");
 }
 
 /// The clock stands still but when nothing else can happen, so that the daemon's bounds cost no time.

@@ -9,13 +9,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::{Handler, parts, request};
+use super::seats::Seat;
+use super::{ASKED_MAX, Handler, parts, request};
 use crate::codec::{LineError, LineReader, MAX_LINE, encode};
 use crate::topic::{Feed, News, Position};
 use crate::{
@@ -30,6 +31,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a client may take to read a line.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client that is cut off may take to read why, and what it may say meanwhile.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOSE_BYTES: u64 = 256 * 1024;
 /// The limits of a subscriber's ping interval, in ms.
 const PING_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
 
@@ -69,39 +73,68 @@ pub(super) struct Connection<H> {
     out: OwnedWriteHalf,
     handler: Arc<H>,
     privileged: bool,
+    seat: Seat,
     client: String,
 }
 
 impl<H: Handler> Connection<H> {
-    /// Serves a client to the end.
-    pub(super) async fn serve(stream: UnixStream, handler: Arc<H>, privileged: bool) {
+    /// Serves a client to the end. `closing` bounds how many clients are given time to read the end.
+    pub(super) async fn serve(
+        stream: UnixStream,
+        handler: Arc<H>,
+        privileged: bool,
+        seat: Seat,
+        closing: Arc<Semaphore>,
+    ) {
         let (reader, out) = stream.into_split();
         let client = String::new();
-        let mut connection = Self { lines: LineReader::new(reader), out, handler, privileged, client };
+        let mut connection = Self { lines: LineReader::new(reader), out, handler, privileged, seat, client };
         match connection.talk().await {
             Ok(()) | Err(End::Closed) => {}
             Err(End::Lagged) => {
                 tracing::warn!(client = connection.client, "dropped a client that does not read its socket");
+                return;
             }
             // The client is being cut off; it may well be gone.
             Err(End::Refused(error)) => {
                 let _ = connection.send(&DaemonLine::Error { id: None, error }).await;
             }
         }
+        connection.close(&closing).await;
+    }
+
+    /// Ends what the client reads, and hears it out: closing what it still writes to would be an error for it, which hides
+    /// what it was told.
+    async fn close(self, closing: &Semaphore) {
+        let Self { mut lines, mut out, seat, .. } = self;
+        drop(seat);
+        let Ok(_place) = closing.try_acquire() else { return };
+        if out.shutdown().await.is_ok() {
+            let mut rest = lines.get_mut().take(CLOSE_BYTES);
+            let _ = timeout(CLOSE_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+        }
     }
 
     async fn talk(&mut self) -> Result<(), End> {
-        let first = match timeout(HELLO_TIMEOUT, self.lines.next()).await {
+        let first = match timeout(HELLO_TIMEOUT, next_line(&mut self.lines, &self.seat)).await {
             Ok(Ok(Some(line))) => line.to_vec(),
             // `printf 'show info'` forgets the newline, and means the same.
-            Ok(Err(LineError::Cut)) => self.lines.rest().to_vec(),
+            Ok(Err(NoLine::Broken(LineError::Cut))) => self.lines.rest().to_vec(),
             Ok(Ok(None)) => return Ok(()),
-            Ok(Err(error)) => return Err(error.into()),
+            Ok(Err(NoLine::Broken(error))) => return Err(error.into()),
+            Ok(Err(NoLine::GivenUp)) => {
+                return Err(lagged("nothing was said here, and others want to; connect again".to_owned()));
+            }
             Err(_) => {
                 let message = format!("nothing was said within {HELLO_TIMEOUT:?}");
                 return Err(End::Refused(Refusal::new(RefusalCode::BadLine, message)));
             }
         };
+        if !self.seat.ask() {
+            return Err(lagged(format!(
+                "{ASKED_MAX} connections are at work already; close some and try again"
+            )));
+        }
         if first.first() != Some(&b'{') {
             return self.answer_text(&first).await;
         }
@@ -131,9 +164,22 @@ impl<H: Handler> Connection<H> {
         let mut pending: Option<Pending> = None;
         let mut idle_since = Instant::now();
         loop {
+            if pending.is_none() && subscription.is_none() {
+                self.seat.rest();
+            }
             tokio::select! {
-                line = self.lines.next(), if pending.is_none() => {
-                    let Some(line) = line? else { return Ok(()) };
+                line = next_line(&mut self.lines, &self.seat), if pending.is_none() => {
+                    let line = match line {
+                        Ok(Some(line)) => line,
+                        Ok(None) => return Ok(()),
+                        Err(NoLine::Broken(error)) => return Err(error.into()),
+                        Err(NoLine::GivenUp) => {
+                            let open = format!("{ASKED_MAX} connections are open already");
+                            return Err(lagged(format!("{open}, and others ask while this one is idle")));
+                        }
+                    };
+                    // It has asked before, so that there is room.
+                    let _ = self.seat.ask();
                     pending = match request::request(line) {
                         Ok((id, Request::Subscribe { topic, ping_ms })) => {
                             self.subscribe(id, topic, ping_ms, &mut subscription).await?;
@@ -272,6 +318,31 @@ impl<H: Handler> Connection<H> {
             Err(_) => Err(End::Lagged),
         }
     }
+}
+
+/// Why there is no next line.
+enum NoLine {
+    /// The connection broke.
+    Broken(LineError),
+    /// It has to make room for others.
+    GivenUp,
+}
+
+/// The next line. What has been said counts, even if it comes with the last chance. Cancel safe.
+async fn next_line<'a>(
+    lines: &'a mut LineReader<OwnedReadHalf>,
+    seat: &Seat,
+) -> Result<Option<&'a [u8]>, NoLine> {
+    tokio::select! {
+        biased;
+        line = lines.next() => line.map_err(NoLine::Broken),
+        () = seat.given_up() => Err(NoLine::GivenUp),
+    }
+}
+
+/// The end of a connection that makes room for others.
+fn lagged(message: String) -> End {
+    End::Refused(Refusal::new(RefusalCode::Lagged, message))
 }
 
 /// The answer of a daemon that takes too long.

@@ -1,33 +1,39 @@
 //! A daemon's end of its socket.
 //!
 //! One task accepts, one serves each connection. A connection that is idle, slow or wrong ends by itself; none is waited
-//! for by anything else.
+//! for by anything else, and those that say nothing make [room](seats) for those that do.
 
 mod bind;
 mod connection;
 mod parts;
 pub mod request;
+pub mod seats;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid};
+use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 pub use bind::{BindError, bind};
 use connection::Connection;
 
-use crate::codec::encode;
-use crate::topic::Feed;
-use crate::{Answer, DaemonHello, DaemonLine, Ping, Refusal, RefusalCode, Request, TopicName};
+use seats::Seats;
 
-/// Connections at once of those who may change something, and again of all others; one more gets an error and is closed.
-/// So nobody can lock out operators, or another daemon.
-const CONNECTIONS_MAX: usize = 64;
+use crate::topic::Feed;
+use crate::{Answer, DaemonHello, Ping, Refusal, Request, TopicName};
+
+/// Connections at once that have asked for something, of those who may change something, and again of all others. So
+/// nobody can lock out operators, or another daemon.
+const ASKED_MAX: usize = 64;
+/// Connections at once that have said nothing yet, of either kind.
+const SILENT_MAX: usize = 16;
+/// Closed connections at once whose clients are given time to read why.
+const CLOSING_MAX: usize = 32;
 
 /// What a daemon answers with.
 pub trait Handler: Send + Sync + 'static {
@@ -47,24 +53,18 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Serves connections for as long as it is polled; dropping it ends them all.
 pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>) {
-    let seats = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let seats = [(); 2].map(|()| Seats::new(SILENT_MAX, ASKED_MAX));
+    let closing = Arc::new(Semaphore::new(CLOSING_MAX));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let handler = handler.clone();
                     let privileged = stream.peer_cred().is_ok_and(|peer| may_change(&peer));
-                    match seats[usize::from(privileged)].clone().try_acquire_owned() {
-                        Ok(seat) => {
-                            connections.spawn(async move {
-                                Connection::serve(stream, handler, privileged).await;
-                                drop(seat);
-                            });
-                        }
-                        // The refusal fits into the socket's buffer, so it does not wait.
-                        Err(_) => refuse(&stream),
-                    }
+                    let seat = seats[usize::from(privileged)].take();
+                    connections.spawn(Connection::serve(stream, handler.clone(), privileged, seat, closing.clone()));
+                    // What the others have said is heard before the next one takes a seat.
+                    yield_now().await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection on the control socket; trying again shortly");
@@ -79,13 +79,4 @@ pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>) {
 /// Root, the daemon's user, and its group.
 fn may_change(peer: &UCred) -> bool {
     peer.uid() == 0 || peer.uid() == Uid::effective().as_raw() || peer.gid() == Gid::effective().as_raw()
-}
-
-fn refuse(stream: &UnixStream) {
-    let message = format!("{CONNECTIONS_MAX} connections are open already; close some and try again");
-    let error = Refusal::new(RefusalCode::Lagged, message);
-    if let Ok(line) = encode(&DaemonLine::Error { id: None, error }) {
-        // Somebody who is gone already needs no refusal.
-        let _ = stream.try_write(&line);
-    }
 }
