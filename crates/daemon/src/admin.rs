@@ -12,23 +12,24 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::body::Body;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{Request, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use futures_util::stream;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use prometheus::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 use wire::Document;
 use wire::server::seats::{Seat, Seats};
 
-use crate::metrics::{self, encode};
+use crate::metrics::{self, Exposition, Pieces};
 use crate::{Failure, page};
 
 /// Connections at once that have not asked for anything yet.
@@ -40,7 +41,7 @@ const ALWAYS: [&str; 2] = ["/health", "/ready"];
 /// How long a client may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may last.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens the admin address, which was configured under that key.
 ///
@@ -67,17 +68,14 @@ pub trait Shown: Send + Sync + 'static {
 
 /// What every daemon answers: `/`, `/status.json`, `/metrics`, `/health` (it lives), `/ready` (it does its work; otherwise 503
 /// and why not), and for any other path what there is. `more` are the paths that the daemon adds itself.
-pub fn router(shown: &Arc<impl Shown>, registry: Registry, more: &[&str]) -> Router {
+pub fn router(shown: &Arc<impl Shown>, metrics: Exposition, more: &[&str]) -> Router {
     let paths = ["/", "/status.json", "/metrics", "/health", "/ready"].iter().chain(more);
     let paths = paths.copied().collect::<Vec<_>>().join(" ");
     let (page, status, ready) = (shown.clone(), shown.clone(), shown.clone());
     Router::new()
         .route("/", get(move || async move { html(page.page()) }))
         .route("/status.json", get(move || async move { json(&status.document()) }))
-        .route(
-            "/metrics",
-            get(move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], encode(&registry)) }),
-        )
+        .route("/metrics", get(move || async move { exposition(metrics.pieces()) }))
         .route("/health", get(|| async { "OK\n" }))
         .route("/ready", get(move || async move { readiness(ready.ready()) }))
         .fallback(move || async move {
@@ -94,6 +92,15 @@ fn json(document: &Document) -> Response {
         Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
+}
+
+/// The pieces are made as the client reads, and everything else has its turn between them.
+fn exposition(pieces: Pieces) -> impl IntoResponse {
+    let pieces = stream::unfold(pieces, |mut pieces| async {
+        yield_now().await;
+        pieces.next().map(|piece| (Ok::<_, Infallible>(piece), pieces))
+    });
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], Body::from_stream(pieces))
 }
 
 fn readiness(ready: Result<(), String>) -> (StatusCode, String) {
@@ -155,12 +162,14 @@ async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use axum::routing::get as route;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use wire::{Answer, Info, LifeState};
 
     use super::*;
-    use axum::routing::get as route;
+    use crate::families::{Family, Samples, gauge};
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -201,8 +210,8 @@ mod tests {
     async fn start() -> SocketAddr {
         let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let registry = metrics::registry("healthd").unwrap();
-        tokio::spawn(serve(listener, router(&Arc::new(Daemon), registry, &["/;csv"])));
+        let metrics = Exposition::new(metrics::registry("healthd").unwrap(), &[], || ());
+        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &["/;csv"])));
         address
     }
 
@@ -267,6 +276,33 @@ mod tests {
         assert!(get(address, "/long").await.len() > 16 << 20, "a newcomer that reads is answered whole");
         assert!(asked_at.elapsed() < HEAD_TIMEOUT, "nobody's timeout was waited for");
         drop(stuck);
+    }
+
+    /// How often a family has been read.
+    static READ: AtomicUsize = AtomicUsize::new(0);
+
+    fn megabyte(text: &String) -> Samples<'_> {
+        READ.fetch_add(1, Ordering::Relaxed);
+        vec![(vec![text.into()], 1.0)]
+    }
+
+    #[tokio::test]
+    async fn a_scrape_is_made_as_its_reader_takes_it() {
+        const LARGE: &[Family<String>] =
+            &[const { gauge("tandem_large", "A megabyte.", &["x"], megabyte) }; 64];
+        let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Exposition::new(metrics::registry("healthd").unwrap(), LARGE, || "x".repeat(1 << 20));
+        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &[])));
+        let mut reader = clients(address, 1, "GET /metrics HTTP/1.0\r\n\r\n").await.remove(0);
+        // The sockets fill up, and others are answered meanwhile.
+        for _ in 0..100 {
+            assert!(get(address, "/health").await.ends_with("OK\n"));
+        }
+        assert!((1..64).contains(&READ.load(Ordering::Relaxed)), "{READ:?}");
+        let mut all = String::new();
+        reader.read_to_string(&mut all).await.unwrap();
+        assert!(all.len() > 64 << 20 && READ.load(Ordering::Relaxed) == 64);
     }
 
     #[tokio::test]

@@ -1,10 +1,13 @@
 //! Metric families that are read at each scrape, so that no series outlives what it is about: of each family its name, its
 //! help, its labels, and where its values come from.
+//!
+//! They are written as text one by one, each when the client has room for it: with thousands of servers a scrape is megabytes
+//! of text, and to hold all of it, or to let everything else wait meanwhile, would cost more than the metrics are worth.
 
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{self, Bucket, LabelPair, Metric, MetricFamily, MetricType};
 use wire::{Histogram, LifeState};
 
 /// A family of metrics. `S` is what one scrape looks at.
@@ -20,20 +23,20 @@ pub struct Family<S> {
 
 /// Where a family's values come from.
 enum Read<S> {
-    Counter(fn(&S) -> Samples),
-    Gauge(fn(&S) -> Samples),
-    Histogram(fn(&S) -> Samples<Histogram>),
+    Counter(fn(&S) -> Samples<'_>),
+    Gauge(fn(&S) -> Samples<'_>),
+    Histogram(fn(&S) -> Samples<'_, Histogram>),
 }
 
 /// Values, each with those of its labels.
-pub type Samples<V = f64> = Vec<(Vec<String>, V)>;
+pub type Samples<'a, V = f64> = Vec<(Vec<Cow<'a, str>>, V)>;
 
 /// Numbers that only grow.
 pub const fn counter<S>(
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
-    read: fn(&S) -> Samples,
+    read: fn(&S) -> Samples<'_>,
 ) -> Family<S> {
     Family { name, help, labels, read: Read::Counter(read) }
 }
@@ -43,7 +46,7 @@ pub const fn gauge<S>(
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
-    read: fn(&S) -> Samples,
+    read: fn(&S) -> Samples<'_>,
 ) -> Family<S> {
     Family { name, help, labels, read: Read::Gauge(read) }
 }
@@ -53,7 +56,7 @@ pub const fn histogram<S>(
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
-    read: fn(&S) -> Samples<Histogram>,
+    read: fn(&S) -> Samples<'_, Histogram>,
 ) -> Family<S> {
     Family { name, help, labels, read: Read::Histogram(read) }
 }
@@ -68,98 +71,82 @@ impl<S> Family<S> {
         }
     }
 
-    fn collect(&self, seen: &S) -> MetricFamily {
-        let mut family = MetricFamily::default();
-        family.set_name(self.name.to_owned());
-        family.set_help(self.help.to_owned());
-        let (kind, metrics) = match self.read {
-            Read::Counter(read) => (MetricType::COUNTER, self.metrics(read(seen), set_counter)),
-            Read::Gauge(read) => (MetricType::GAUGE, self.metrics(read(seen), set_gauge)),
-            Read::Histogram(read) => (MetricType::HISTOGRAM, self.metrics(read(seen), set_histogram)),
-        };
-        family.set_field_type(kind);
-        family.set_metric(metrics);
-        family
+    /// The family in the text format of Prometheus; nothing if it has no values.
+    pub fn write(&self, seen: &S) -> String {
+        match self.read {
+            Read::Counter(read) | Read::Gauge(read) => self.write_all(&read(seen), |text, labels, value| {
+                self.line(text, "", labels, None, value);
+            }),
+            Read::Histogram(read) => self.write_all(&read(seen), |text, labels, times| {
+                for (bound, count) in &times.buckets {
+                    self.line(text, "_bucket", labels, Some(&(number(*bound) / 1e6)), count);
+                }
+                self.line(text, "_bucket", labels, Some(&"+Inf"), &times.count);
+                self.line(text, "_sum", labels, None, &(number(times.sum_us) / 1e6));
+                self.line(text, "_count", labels, None, &times.count);
+            }),
+        }
     }
 
-    fn metrics<V>(&self, samples: Samples<V>, set: impl Fn(&mut Metric, V)) -> Vec<Metric> {
-        let label = |(name, value): (&&str, String)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value(value);
-            pair
-        };
-        let metric = |(values, value): (Vec<String>, V)| {
-            let mut metric = Metric::default();
-            metric.set_label(self.labels.iter().zip(values).map(label).collect());
-            set(&mut metric, value);
-            metric
-        };
-        samples.into_iter().map(metric).collect()
+    fn write_all<V>(
+        &self,
+        samples: &Samples<'_, V>,
+        write: impl Fn(&mut String, &[Cow<'_, str>], &V),
+    ) -> String {
+        let mut text = String::new();
+        if !samples.is_empty() {
+            // Writing to a string cannot fail.
+            _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", self.name, self.help, self.name, self.kind());
+        }
+        for (labels, value) in samples {
+            write(&mut text, labels, value);
+        }
+        text
     }
-}
 
-fn set_counter(metric: &mut Metric, value: f64) {
-    let mut counter = proto::Counter::default();
-    counter.set_value(value);
-    metric.set_counter(counter);
-}
-
-fn set_gauge(metric: &mut Metric, value: f64) {
-    let mut gauge = proto::Gauge::default();
-    gauge.set_value(value);
-    metric.set_gauge(gauge);
-}
-
-fn set_histogram(metric: &mut Metric, times: Histogram) {
-    let bucket = |(bound, count): &(u64, u64)| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(number(*bound) / 1e6);
-        bucket.set_cumulative_count(*count);
-        bucket
-    };
-    let mut histogram = proto::Histogram::default();
-    histogram.set_bucket(times.buckets.iter().map(bucket).collect());
-    histogram.set_sample_sum(number(times.sum_us) / 1e6);
-    histogram.set_sample_count(times.count);
-    metric.set_histogram(histogram);
-}
-
-/// The families with their values, for the text encoder. Those without a value are left out.
-pub fn gather<S>(families: &[Family<S>], seen: &S) -> Vec<MetricFamily> {
-    let families = families.iter().map(|family| family.collect(seen));
-    families.filter(|family| !family.get_metric().is_empty()).collect()
-}
-
-/// A collector that looks at each scrape.
-pub struct Scrape<S: 'static, F> {
-    families: &'static [Family<S>],
-    look: F,
-    descriptions: Vec<Desc>,
-}
-
-impl<S, F: Fn() -> S + Send + Sync> Scrape<S, F> {
-    /// A collector of these families, whose values are in what `look` returns.
-    ///
-    /// # Errors
-    /// If a family's name is no metric name; a test of each daemon keeps that from happening.
-    pub fn new(families: &'static [Family<S>], look: F) -> prometheus::Result<Self> {
-        let describe = |family: &Family<S>| {
-            let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(family.name.to_owned(), family.help.to_owned(), labels, Default::default())
-        };
-        let descriptions = families.iter().map(describe).collect::<prometheus::Result<_>>()?;
-        Ok(Self { families, look, descriptions })
+    /// A line; `bound` is that of a histogram's bucket.
+    fn line(
+        &self,
+        text: &mut String,
+        suffix: &str,
+        labels: &[Cow<'_, str>],
+        bound: Option<&dyn Display>,
+        value: &impl Display,
+    ) {
+        text.push_str(self.name);
+        text.push_str(suffix);
+        let mut between = '{';
+        for (name, value) in self.labels.iter().zip(labels) {
+            text.push(between);
+            text.push_str(name);
+            text.push_str("=\"");
+            push_escaped(text, value);
+            text.push('"');
+            between = ',';
+        }
+        if let Some(bound) = bound {
+            _ = write!(text, "{between}le=\"{bound}\"");
+            between = ',';
+        }
+        if between == ',' {
+            text.push('}');
+        }
+        _ = writeln!(text, " {value}");
     }
 }
 
-impl<S, F: Fn() -> S + Send + Sync> Collector for Scrape<S, F> {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
+/// Appends the value of a label, in which the format has backslash, quote and line's end escaped.
+fn push_escaped(text: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        return text.push_str(value);
     }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        gather(self.families, &(self.look)())
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
     }
 }
 
@@ -175,17 +162,17 @@ pub fn table<S>(families: &[Family<S>]) -> String {
 }
 
 /// A value without labels.
-pub fn one<V>(value: V) -> Samples<V> {
+pub fn one<'a, V>(value: V) -> Samples<'a, V> {
     vec![(Vec::new(), value)]
 }
 
 /// 1 for `current`, 0 for the other words, each with its word as the label.
-pub fn one_of<'a>(words: impl IntoIterator<Item = &'a str>, current: &str) -> Samples {
-    words.into_iter().map(|word| (vec![word.to_owned()], flag(word == current))).collect()
+pub fn one_of<'a>(words: impl IntoIterator<Item = &'a str>, current: &str) -> Samples<'a> {
+    words.into_iter().map(|word| (vec![word.into()], flag(word == current))).collect()
 }
 
 /// 1 for the state that a daemon is in, 0 for the others.
-pub fn life(state: LifeState) -> Samples {
+pub fn life<'a>(state: LifeState) -> Samples<'a> {
     let all = [LifeState::Starting, LifeState::Ready, LifeState::Draining, LifeState::Stopping];
     one_of(all.map(LifeState::word), state.word())
 }
@@ -203,4 +190,23 @@ pub fn seconds(ms: u64) -> f64 {
 /// Prometheus knows only floating-point numbers: above 2^53 the last digits are lost.
 pub fn number(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_end_a_label_is_escaped() {
+        let family = gauge("tandem_x", "A help.", &["a", "b"], |name: &String| {
+            vec![(vec![name.into(), "z".into()], 0.5)]
+        });
+        let text = family.write(&"back\\slash \"quoted\"\nü".to_owned());
+        assert_eq!(
+            text,
+            "# HELP tandem_x A help.\n# TYPE tandem_x gauge\ntandem_x{a=\"back\\\\slash \\\"quoted\\\"\\nü\",b=\"z\"} 0.5\n"
+        );
+        let none = counter("tandem_none", "A help.", &[], |_: &()| Vec::new());
+        assert_eq!(none.write(&()), "");
+    }
 }

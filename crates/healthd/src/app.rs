@@ -96,12 +96,12 @@ pub async fn run(
     let status = Mutex::new(Status { state: LifeState::Starting, file });
     let daemon = Arc::new(Daemon { context, started: Instant::now(), admin: admin_address, fleet, status });
     let looked_at = Arc::clone(&daemon);
-    metrics.register(&registry, move || looked_at.seen()).context("metrics")?;
+    let exposition = metrics.exposition(registry, move || looked_at.seen()).context("metrics")?;
 
     let (requests, mut reloads) = mpsc::channel::<ReloadRequest>(RELOADS);
     let control = Arc::new(Control::new(Arc::clone(&daemon), requests));
     let serve_control = server::serve(listener, control);
-    let serve_admin = admin::serve(admin_listener, admin::router(&daemon, registry, &[]));
+    let serve_admin = admin::serve(admin_listener, admin::router(&daemon, exposition, &[]));
     let supervise = async {
         daemon.become_ready(&mut first_round).await?;
         loop {

@@ -4,7 +4,10 @@
 //! Labels are those of lbd's metrics: `proxy` is the backend. `docs/metrics.md` documents all of them, and a test compares
 //! the two.
 
-use daemon::families::{Family, Samples, Scrape, counter, flag, gauge, life, number, one, one_of, seconds};
+use std::borrow::Cow;
+
+use daemon::families::{Family, Samples, counter, flag, gauge, life, number, one, one_of, seconds};
+use daemon::metrics::Exposition;
 use health::{CheckResult, Status};
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use wire::{LastCheck, Observation};
@@ -49,8 +52,8 @@ const READINGS: &[Family<Seen>] = &[
         |seen| {
             by_server(seen, |server| {
                 vec![
-                    (vec!["up".to_owned()], number(server.ups)),
-                    (vec!["down".to_owned()], number(server.verdict.downs)),
+                    (vec!["up".into()], number(server.ups)),
+                    (vec!["down".into()], number(server.verdict.downs)),
                 ]
             })
         },
@@ -61,11 +64,7 @@ const READINGS: &[Family<Seen>] = &[
         &["proxy", "server", "code"],
         |seen| {
             by_server(seen, |server| {
-                server
-                    .checks
-                    .iter()
-                    .map(|(code, count)| (vec![code.word().to_owned()], number(*count)))
-                    .collect()
+                server.checks.iter().map(|(code, count)| (vec![code.word().into()], number(*count))).collect()
             })
         },
     ),
@@ -88,8 +87,8 @@ const READINGS: &[Family<Seen>] = &[
         |seen| {
             let failing = seen.names.iter().filter(|name| name.error.is_some()).count();
             vec![
-                (vec!["resolved".to_owned()], size(seen.names.len() - failing)),
-                (vec!["failing".to_owned()], size(failing)),
+                (vec!["resolved".into()], size(seen.names.len() - failing)),
+                (vec!["failing".into()], size(failing)),
             ]
         },
     ),
@@ -139,21 +138,21 @@ impl Metrics {
         })
     }
 
-    /// Registers everything: what is counted here, and what `seen` shows at each scrape.
+    /// What healthd tells: of every daemon `registry`, what is counted here, and what `seen` shows at each scrape.
     ///
     /// # Errors
     /// Never, as no name is there twice.
-    pub fn register(
+    pub fn exposition(
         &self,
-        registry: &Registry,
+        registry: Registry,
         seen: impl Fn() -> Seen + Send + Sync + 'static,
-    ) -> prometheus::Result<()> {
+    ) -> prometheus::Result<Exposition> {
         registry.register(Box::new(self.duration.clone()))?;
         registry.register(Box::new(self.running.clone()))?;
         registry.register(Box::new(self.starved.clone()))?;
         registry.register(Box::new(self.observations.clone()))?;
         registry.register(Box::new(self.queries.clone()))?;
-        registry.register(Box::new(Scrape::new(READINGS, seen)?))
+        Ok(Exposition::new(registry, READINGS, seen))
     }
 
     /// Counts questions about names, by `outcome`.
@@ -202,17 +201,19 @@ impl Drop for Running {
 const STATUSES: [Status; 4] = [Status::Unknown, Status::Up, Status::Down, Status::Unchecked];
 
 /// The values of each server, with its labels before theirs.
-fn by_server(seen: &Seen, values: impl Fn(&ServerSeen) -> Samples) -> Samples {
-    let labelled = |server: &ServerSeen| {
-        let of_server = vec![server.verdict.backend.clone(), server.verdict.server.clone()];
-        let with = move |(labels, value): (Vec<String>, f64)| ([of_server.clone(), labels].concat(), value);
-        values(server).into_iter().map(with).collect::<Samples>()
-    };
-    seen.servers.iter().flat_map(labelled).collect()
+fn by_server<'a>(seen: &'a Seen, values: impl Fn(&'a ServerSeen) -> Samples<'a>) -> Samples<'a> {
+    let mut all = Vec::new();
+    for server in &seen.servers {
+        for (labels, value) in values(server) {
+            let of_server = [&server.verdict.backend, &server.verdict.server].map(Cow::from);
+            all.push((of_server.into_iter().chain(labels).collect(), value));
+        }
+    }
+    all
 }
 
 /// A value of each server that has been checked.
-fn by_check(seen: &Seen, value: impl Fn(&LastCheck) -> f64) -> Samples {
+fn by_check(seen: &Seen, value: impl Fn(&LastCheck) -> f64) -> Samples<'_> {
     by_server(seen, |server| server.verdict.check.as_ref().map_or_else(Vec::new, |check| one(value(check))))
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use config::VrrpConfig;
 use daemon::admin::{self, Shown};
 use daemon::config_file::ConfigFile;
-use daemon::families::Scrape;
+use daemon::metrics::Exposition;
 use daemon::signals::{Signal, Signals};
 use daemon::{Context, Failure, metrics, ready};
 use tokio::sync::{mpsc, oneshot};
@@ -98,9 +98,9 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let registry = metrics::registry("vrrpd").context("metrics")?;
     let looked_at = daemon.clone();
     let look = move || Seen { info: looked_at.info(), instances: looked_at.statuses() };
-    metrics::register(&registry, Scrape::new(FAMILIES, look).context("metrics")?);
+    let metrics = Exposition::new(registry, FAMILIES, look);
     let serve_control = server::serve(listener, Arc::new(Control::new(daemon.clone())));
-    let serve_admin = admin::serve(admin_listener, admin::router(&daemon, registry, &[]));
+    let serve_admin = admin::serve(admin_listener, admin::router(&daemon, metrics, &[]));
     let supervise = async {
         daemon.become_ready(is_open).await?;
         loop {

@@ -6,8 +6,7 @@ use axum::Router;
 use axum::http::{HeaderName, header};
 use axum::routing::get;
 use daemon::admin::{self, Shown};
-use daemon::families::Scrape;
-use daemon::metrics;
+use daemon::metrics::{self, Exposition};
 use wire::{Answer, Document};
 
 use super::metrics::families::FAMILIES;
@@ -19,11 +18,10 @@ use crate::control::Control;
 /// # Errors
 /// When a metric's name is taken twice or is none; a test keeps that from happening.
 pub fn router(control: &Arc<Control>) -> prometheus::Result<Router> {
-    let registry = metrics::registry("lbd")?;
     let sampled = control.clone();
-    registry.register(Box::new(Scrape::new(FAMILIES, move || sampled.sample())?))?;
+    let metrics = Exposition::new(metrics::registry("lbd")?, FAMILIES, move || sampled.sample());
     let (for_csv, for_json) = (control.clone(), control.clone());
-    Ok(admin::router(control, registry, &["/;csv", "/;json"])
+    Ok(admin::router(control, metrics, &["/;csv", "/;json"])
         .route(
             "/;csv",
             get(move || async move { (plain("text/plain; charset=utf-8"), csv::render(&for_csv.rows())) }),

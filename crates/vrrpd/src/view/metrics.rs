@@ -1,5 +1,7 @@
 //! vrrpd's metrics for Prometheus. `docs/metrics.md` documents them, and a test compares the two.
 
+use std::borrow::Cow;
+
 use daemon::families::{
     Family, Samples, counter, flag, gauge, histogram, life, number, one, one_of, seconds,
 };
@@ -46,11 +48,13 @@ pub const FAMILIES: &[Family<Seen>] = &[
         &["virtual_router", "to", "cause"],
         |seen| {
             each(seen, |status| {
-                let split = |(key, count): (&String, &u64)| {
-                    let (to, cause) = key.split_once(' ').unwrap_or((key, ""));
-                    (vec![to.to_owned(), cause.to_owned()], number(*count))
-                };
-                status.counters.transitions.iter().map(split).collect()
+                let transitions = status.counters.transitions.iter();
+                transitions
+                    .map(|(key, count)| {
+                        let (to, cause) = key.split_once(' ').unwrap_or((key, ""));
+                        (vec![to.into(), cause.into()], number(*count))
+                    })
+                    .collect()
             })
         },
     ),
@@ -91,7 +95,7 @@ pub const FAMILIES: &[Family<Seen>] = &[
         |seen| {
             each(seen, |status| {
                 let errors = status.counters.receive_errors.iter();
-                errors.map(|(error, count)| (vec![error.clone()], number(*count))).collect()
+                errors.map(|(error, count)| (vec![error.into()], number(*count))).collect()
             })
         },
     ),
@@ -179,27 +183,27 @@ pub const FAMILIES: &[Family<Seen>] = &[
 ];
 
 /// The values of each virtual router, with its label before theirs.
-fn each<V>(seen: &Seen, values: impl Fn(&InstanceStatus) -> Samples<V>) -> Samples<V> {
-    let labelled = |status: &InstanceStatus| {
-        let of_router = |(mut labels, value): (Vec<String>, V)| {
-            labels.insert(0, status.instance.clone());
+fn each<'a, V>(seen: &'a Seen, values: impl Fn(&'a InstanceStatus) -> Samples<'a, V>) -> Samples<'a, V> {
+    let labelled = |status: &'a InstanceStatus| {
+        let of_router = |(mut labels, value): (Vec<Cow<'a, str>>, V)| {
+            labels.insert(0, (&status.instance).into());
             (labels, value)
         };
-        values(status).into_iter().map(of_router).collect::<Samples<V>>()
+        values(status).into_iter().map(of_router).collect::<Samples<'a, V>>()
     };
     seen.instances.iter().flat_map(labelled).collect()
 }
 
 /// A value of each router that a virtual router has heard, by its address.
-fn peers(seen: &Seen, value: impl Fn(&PeerStatus) -> f64) -> Samples {
+fn peers(seen: &Seen, value: impl Fn(&PeerStatus) -> f64) -> Samples<'_> {
     each(seen, |status| {
-        status.peers.iter().map(|peer| (vec![peer.address.to_string()], value(peer))).collect()
+        status.peers.iter().map(|peer| (vec![peer.address.to_string().into()], value(peer))).collect()
     })
 }
 
 /// A value of each tracker of a virtual router, by its name.
-fn trackers(seen: &Seen, value: impl Fn(&TrackerStatus) -> f64) -> Samples {
+fn trackers(seen: &Seen, value: impl Fn(&TrackerStatus) -> f64) -> Samples<'_> {
     each(seen, |status| {
-        status.trackers.iter().map(|tracker| (vec![tracker.name.clone()], value(tracker))).collect()
+        status.trackers.iter().map(|tracker| (vec![(&tracker.name).into()], value(tracker))).collect()
     })
 }

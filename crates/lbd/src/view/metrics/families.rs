@@ -1,8 +1,8 @@
 //! Every metric of lbd: its name, its help, and where its values come from.
 
-use daemon::families::{
-    Family, Samples, counter, flag, gauge, histogram, life, number, one, one_of, seconds,
-};
+use std::borrow::Cow;
+
+use daemon::families::{Family, Samples, counter, flag, gauge, histogram, life, number, one, seconds};
 use health::CheckCode;
 use wire::RowKind::{Backend, Frontend, Server};
 use wire::{Condition, Histogram, RowKind, StatRow};
@@ -353,48 +353,52 @@ pub const FAMILIES: &[Family<Sample>] = &[
 ];
 
 /// A number of each row of a kind; none where it has no meaning.
-fn rows<V: Into<Option<f64>>>(sample: &Sample, kind: RowKind, value: impl Fn(&StatRow) -> V) -> Samples {
-    each(sample, kind, |row| value(row).into().map_or_else(Vec::new, one))
+fn rows<V: Into<Option<f64>>>(sample: &Sample, kind: RowKind, value: impl Fn(&StatRow) -> V) -> Samples<'_> {
+    let of_kind = sample.rows.iter().filter(|row| row.kind == kind);
+    of_kind.filter_map(|row| value(row).into().map(|value| (labels(row, None), value))).collect()
 }
 
-/// The values of each row of a kind, with its labels before theirs.
-fn each(sample: &Sample, kind: RowKind, values: impl Fn(&StatRow) -> Samples) -> Samples {
-    let labelled = |row: &StatRow| {
-        let mut of_row = vec![row.proxy.clone()];
-        if row.kind == Server {
-            of_row.push(row.name.clone());
-        }
-        let with = move |(labels, value): (Vec<String>, f64)| ([of_row.clone(), labels].concat(), value);
-        values(row).into_iter().map(with).collect::<Samples>()
-    };
-    sample.rows.iter().filter(|row| row.kind == kind).flat_map(labelled).collect()
+/// The values of each row of a kind, each with a word.
+fn each<'a, I>(sample: &'a Sample, kind: RowKind, values: impl Fn(&'a StatRow) -> I) -> Samples<'a>
+where
+    I: IntoIterator<Item = (&'a str, f64)>,
+{
+    let of_kind = sample.rows.iter().filter(|row| row.kind == kind);
+    of_kind
+        .flat_map(|row| values(row).into_iter().map(move |(word, value)| (labels(row, Some(word)), value)))
+        .collect()
+}
+
+/// The labels of a row, and a word beside them.
+fn labels<'a>(row: &'a StatRow, word: Option<&'a str>) -> Vec<Cow<'a, str>> {
+    let name = (row.kind == Server).then_some(row.name.as_str());
+    [Some(row.proxy.as_str()), name, word].into_iter().flatten().map(Cow::from).collect()
 }
 
 /// Responses of each row of a kind, by class.
-fn responses(sample: &Sample, kind: RowKind) -> Samples {
+fn responses(sample: &Sample, kind: RowKind) -> Samples<'_> {
     each(sample, kind, |row| {
-        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"].into_iter().zip(row.responses);
-        classes.map(|(class, count)| (vec![class.to_owned()], number(count))).collect()
+        ["1xx", "2xx", "3xx", "4xx", "5xx", "other"].into_iter().zip(row.responses.map(number))
     })
 }
 
 /// 1 for the state that each row of a kind is in, 0 for the others. A frontend that is open is `UP`, as in HAProxy's exporter.
-fn states(sample: &Sample, kind: RowKind, states: &[&str]) -> Samples {
+fn states<'a>(sample: &'a Sample, kind: RowKind, states: &'static [&'static str]) -> Samples<'a> {
     each(sample, kind, |row| {
         let state = match (kind, Condition::of(&row.status)) {
             (Frontend, Condition::Open) => "UP",
             (Frontend, _) => "DOWN",
             (_, condition) => condition.word(),
         };
-        one_of(states.iter().copied(), state)
+        states.iter().map(move |word| (*word, flag(*word == state)))
     })
 }
 
 /// 1 for the code of each server's last check, 0 for the others.
-fn check_codes(sample: &Sample) -> Samples {
+fn check_codes(sample: &Sample) -> Samples<'_> {
     each(sample, Server, |row| {
-        let Some(check) = &row.check else { return Vec::new() };
-        one_of(CHECK_CODES.map(CheckCode::word), check.code.word())
+        let codes = row.check.iter().flat_map(|check| CHECK_CODES.map(|code| (code, check.code)));
+        codes.map(|(code, last)| (code.word(), flag(code == last)))
     })
 }
 
@@ -411,11 +415,11 @@ const CHECK_CODES: [CheckCode; 9] = [
 ];
 
 /// Response times of each backend.
-fn latency(sample: &Sample) -> Samples<Histogram> {
-    sample.latency.iter().map(|latency| (vec![latency.backend.clone()], latency.times.clone())).collect()
+fn latency(sample: &Sample) -> Samples<'_, Histogram> {
+    sample.latency.iter().map(|latency| (vec![(&latency.backend).into()], latency.times.clone())).collect()
 }
 
 /// Refused requests by reason.
-fn refusals(sample: &Sample) -> Samples {
-    sample.refusals.iter().map(|(reason, count)| (vec![reason.clone()], number(*count))).collect()
+fn refusals(sample: &Sample) -> Samples<'_> {
+    sample.refusals.iter().map(|(reason, count)| (vec![reason.into()], number(*count))).collect()
 }
