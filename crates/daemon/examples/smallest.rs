@@ -24,7 +24,7 @@ async fn run(context: Context) -> Result<(), Failure> {
     ready::ready(&context)?;
     tracing::info!(backends = config.backends.len(), "ready");
     while signals.next().await == Signal::Reload {
-        match file.load() {
+        match config_file::load(file.path()) {
             Ok(_) => file.adopted(),
             Err(invalid) => file.refused(&invalid.to_string()),
         }

@@ -46,13 +46,10 @@ impl<C> ConfigFile<C> {
         Ok((Self { path: path.to_owned(), parse, generation: 1, error: None }, config))
     }
 
-    /// Loads the file again, and logs every diagnostic. What is in force is not touched; tell the outcome with
-    /// [`ConfigFile::adopted`] or [`ConfigFile::refused`].
-    ///
-    /// # Errors
-    /// When it cannot be used.
-    pub fn load(&mut self) -> Result<C, Invalid> {
-        load_with(&self.path, self.parse)
+    /// How the file is parsed, to load it again with [`load_with`]. What is in force is not touched by that; tell the outcome
+    /// with [`ConfigFile::adopted`] or [`ConfigFile::refused`].
+    pub(crate) const fn parse(&self) -> Parse<C> {
+        self.parse
     }
 
     /// What was loaded is in force now.

@@ -3,6 +3,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`program`] | arguments, `--check`, exit codes: from `main` to the daemon's own code |
+//! | [`serve`], [`life`] | from an open socket to a good end: ready, reload, stop |
 //! | [`config_file`] | loading the configuration, and loading it again |
 //! | [`log`] | events on standard error |
 //! | [`signals`] | stop and reload |
@@ -13,12 +14,14 @@
 pub mod admin;
 pub mod config_file;
 pub mod families;
+pub mod life;
 pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod page;
 pub mod program;
 pub mod ready;
+pub mod serve;
 pub mod signals;
 
 pub use program::{Context, Failure, Program};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use daemon::serve::{self, Own};
 use wire::server::Handler;
 use wire::topic::Feed;
 use wire::{Answer, DaemonHello, Ping, Refusal, RefusalCode, Request, TopicName};
@@ -10,33 +10,21 @@ use wire::{Answer, DaemonHello, Ping, Refusal, RefusalCode, Request, TopicName};
 use crate::app::Daemon;
 use crate::view::text;
 
-/// Asks the main loop to reload; the outcome comes back: what was done, or why not.
-pub(crate) type ReloadRequest = oneshot::Sender<Result<String, String>>;
-
 /// Answers the clients of the socket.
 pub(crate) struct Control {
     daemon: Arc<Daemon>,
-    reloads: mpsc::Sender<ReloadRequest>,
 }
 
 impl Control {
-    /// Answers for `daemon`, and asks for reloads through `reloads`.
-    pub(crate) fn new(daemon: Arc<Daemon>, reloads: mpsc::Sender<ReloadRequest>) -> Self {
-        Self { daemon, reloads }
-    }
-
-    async fn reload(&self) -> Result<Answer, Refusal> {
-        let failed = |message: String| Refusal { code: RefusalCode::Failed, message };
-        let (sender, outcome) = oneshot::channel();
-        let stopping = || failed("healthd is stopping".to_owned());
-        self.reloads.send(sender).await.map_err(|_| stopping())?;
-        outcome.await.map_err(|_| stopping())?.map(Answer::Done).map_err(failed)
+    /// Answers for `daemon`.
+    pub(crate) fn new(daemon: Arc<Daemon>) -> Self {
+        Self { daemon }
     }
 }
 
 impl Handler for Control {
     fn hello(&self) -> DaemonHello {
-        self.daemon.hello()
+        self.daemon.life().hello()
     }
 
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
@@ -52,7 +40,10 @@ impl Handler for Control {
                     observations.len()
                 )))
             }
-            Request::Reload => self.reload().await,
+            Request::Reload => {
+                let done = serve::reload(&self.daemon).await.map(Answer::Done);
+                done.map_err(|why| Refusal::new(RefusalCode::Failed, why))
+            }
             other => Err(Refusal::not_for("healthd", &other)),
         }
     }

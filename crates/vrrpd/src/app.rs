@@ -1,19 +1,22 @@
-//! vrrpd as a whole: what it starts with, what it does when it is told to, and how it ends.
+//! vrrpd as a whole: what it starts with, and what it does when it is told to.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use config::VrrpConfig;
-use daemon::admin::{self, Shown};
+use daemon::admin::Shown;
 use daemon::config_file::ConfigFile;
+use daemon::life::Life;
 use daemon::metrics::Exposition;
-use daemon::signals::{Signal, Signals};
-use daemon::{Context, Failure, metrics, ready};
+use daemon::serve::{self, Doors, Own};
+use daemon::signals::Signals;
+use daemon::{Context, Failure, metrics};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing::{info, warn};
-use wire::{Answer, DaemonHello, Document, Info, InstanceState, InstanceStatus, LifeState, server};
+use tracing::warn;
+use wire::{Answer, Document, Info, InstanceState, InstanceStatus};
 
 use crate::board::Board;
 use crate::control::Control;
@@ -23,10 +26,6 @@ use crate::track::Trackers;
 use crate::view::metrics::{FAMILIES, Seen};
 use crate::{election, handover, notify, view};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Permissions of the socket: everybody may look. Who may change something is decided by who asks.
-const SOCKET_MODE: u32 = 0o666;
 /// Orders that may wait for the election.
 const ORDERS: usize = 64;
 /// Notifications that may wait to be sent.
@@ -37,22 +36,14 @@ const LAST_NOTICES: Duration = Duration::from_secs(5);
 /// The running daemon, as everybody who answers questions about it sees it.
 #[derive(Debug)]
 pub struct Daemon {
-    context: Context,
-    started: Instant,
+    life: Life<VrrpConfig>,
     /// As configured at the start, like all that concerns the process.
     process: config::Vrrpd,
     board: Arc<Board>,
     orders: mpsc::Sender<Order>,
     trackers: Mutex<Trackers>,
-    status: Mutex<Status>,
-    /// Held for a whole reload: a signal and a request that come at once are two reloads, one after the other.
-    reloading: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug)]
-struct Status {
-    state: LifeState,
-    file: ConfigFile<VrrpConfig>,
+    /// Ends when the election has, and everybody has been notified. Waited for once.
+    notified: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Runs vrrpd until it is told to stop.
@@ -60,13 +51,10 @@ struct Status {
 /// # Errors
 /// When the configuration cannot be used, or the system refuses something.
 pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) -> Result<(), Failure> {
-    let mut signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
+    let signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
     let (file, config) = ConfigFile::open_with(&context.config, config::load_vrrp)?;
     let election = election.map_err(Failure::System)?;
-    let socket = context.socket("vrrpd");
-    let listener =
-        server::bind(&socket, SOCKET_MODE, "vrrpd").map_err(|error| Failure::System(error.into()))?;
-    let admin_listener = admin::bind("admin.bind", config.vrrpd.admin).await?;
+    let doors = Doors::open(&context, "admin.bind", config.vrrpd.admin).await?;
 
     let board = Arc::new(Board::new());
     let (orders, obeyed) = mpsc::channel(ORDERS);
@@ -78,81 +66,39 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
         // Nobody listens only if the daemon has ended.
         Err(error) => _ = opened.send(Err(error)),
     });
-    let status = Mutex::new(Status { state: LifeState::Starting, file });
-    let started = Instant::now();
     let notified = tokio::spawn(notify::run(noticed, board.clone()));
     let mut trackers = Trackers::new(orders.clone(), &context.socket("lbd"));
     trackers.apply(&config.instances);
-    let trackers = Mutex::new(trackers);
     let daemon = Arc::new(Daemon {
-        context,
-        started,
+        life: Life::new(context, file),
         process: config.vrrpd,
         board,
         orders,
-        trackers,
-        status,
-        reloading: tokio::sync::Mutex::default(),
+        trackers: Mutex::new(trackers),
+        notified: Mutex::new(Some(notified)),
     });
 
     let registry = metrics::registry("vrrpd").context("metrics")?;
     let looked_at = daemon.clone();
     let look = move || Seen { info: looked_at.info(), instances: looked_at.statuses() };
     let metrics = Exposition::new(registry, FAMILIES, look);
-    let serve_control = server::serve(listener, Arc::new(Control::new(daemon.clone())));
-    let serve_admin = admin::serve(admin_listener, admin::router(&daemon, metrics, &[]));
-    let supervise = async {
-        daemon.become_ready(is_open).await?;
-        loop {
-            tokio::select! {
-                signal = signals.next() => match signal {
-                    Signal::Stop => break,
-                    // The log has the reason.
-                    Signal::Reload => _ = daemon.reload().await,
-                },
-                () = daemon.orders.closed() => return Err(anyhow!("the election's thread has ended").into()),
-            }
-        }
-        daemon.stop().await;
-        if timeout(LAST_NOTICES, notified).await.is_err() {
-            warn!("a notification takes too long and is ended with vrrpd");
-        }
-        Ok(())
-    };
-    let result = tokio::select! {
-        () = serve_control => Ok(()),
-        () = serve_admin => Ok(()),
-        result = supervise => result,
-    };
-    // A socket that nobody answers on would only be in the way.
-    let _ = std::fs::remove_file(socket);
-    result
+    let control = Arc::new(Control::new(daemon.clone()));
+    serve::serve(daemon, doors, control, metrics, signals, begin(is_open)).await
+}
+
+/// Waits until the election has its sockets.
+async fn begin(is_open: oneshot::Receiver<anyhow::Result<()>>) -> Result<(), Failure> {
+    let opened = is_open.await.unwrap_or_else(|_| Err(anyhow!("the election's thread has ended")));
+    opened.map_err(Failure::System)
 }
 
 impl Daemon {
-    /// Who answers on the socket.
-    pub fn hello(&self) -> DaemonHello {
-        self.context.hello()
-    }
-
     /// vrrpd in general.
     pub(crate) fn info(&self) -> Info {
         let instances = self.board.statuses();
         let count = |state| instances.iter().filter(|instance| instance.state == state).count().to_string();
-        let details =
-            InstanceState::ALL.map(|state| (format!("Instances_{}", state.word()), count(state))).into();
-        let status = self.status();
-        Info {
-            daemon: self.context.name.to_owned(),
-            version: VERSION.to_owned(),
-            pid: std::process::id(),
-            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            state: status.state,
-            config: status.file.path().display().to_string(),
-            generation: status.file.generation(),
-            reload_error: status.file.error().map(str::to_owned),
-            details,
-        }
+        let details = InstanceState::ALL.map(|state| (format!("Instances_{}", state.word()), count(state)));
+        self.life.info(details.into())
     }
 
     /// All virtual routers.
@@ -167,31 +113,19 @@ impl Daemon {
 
     /// Gives the addresses of one virtual router, or of all, to another node. What was done, or why nothing was.
     pub(crate) async fn hand_over(&self, instance: Option<String>) -> Result<String, String> {
-        let lbd = self.context.socket("lbd");
+        let lbd = self.life.context().socket("lbd");
         handover::hand_over(&self.board, &self.orders, &lbd, instance.as_deref()).await
     }
+}
 
-    /// Waits until the election has its sockets, and says that vrrpd is ready.
-    async fn become_ready(&self, is_open: oneshot::Receiver<anyhow::Result<()>>) -> Result<(), Failure> {
-        let opened = is_open.await.unwrap_or_else(|_| Err(anyhow!("the election's thread has ended")));
-        opened.map_err(Failure::System)?;
-        self.status().state = LifeState::Ready;
-        ready::ready(&self.context)?;
-        info!("ready");
-        Ok(())
+impl Own for Daemon {
+    type Config = VrrpConfig;
+
+    fn life(&self) -> &Life<VrrpConfig> {
+        &self.life
     }
 
-    /// Takes over the configuration file as it is now, wholly or not at all. What was done, or why nothing was.
-    pub(crate) async fn reload(&self) -> Result<String, String> {
-        let _alone = self.reloading.lock().await;
-        let loaded = self.status().file.load().map_err(|invalid| invalid.to_string());
-        let config = match loaded {
-            Ok(config) => config,
-            Err(reason) => {
-                self.status().file.refused(&reason);
-                return Err(reason);
-            }
-        };
+    async fn adopt(&self, config: VrrpConfig) -> Result<String, String> {
         if config.vrrpd != self.process {
             warn!("admin.bind or vrrpd has changed: that takes effect at the next start");
         }
@@ -200,31 +134,29 @@ impl Daemon {
         self.trackers.lock().unwrap_or_else(PoisonError::into_inner).apply(&config.instances);
         let (done, applied) = oneshot::channel();
         give(&self.orders, Order::Reload { routers: config.instances, done }, applied, ANSWER).await?;
-        let mut status = self.status();
-        status.file.adopted();
-        Ok(format!("generation {}: {instances} virtual routers", status.file.generation()))
+        Ok(format!("{instances} virtual routers"))
     }
 
-    /// Leaves all elections in good order.
-    async fn stop(&self) {
-        self.status().state = LifeState::Stopping;
-        info!("stopping");
-        ready::stopping();
-        handover::leave(&self.board, &self.orders, &self.context.socket("lbd")).await;
+    async fn broken(&self) -> Failure {
+        self.orders.closed().await;
+        anyhow!("the election's thread has ended").into()
     }
 
-    fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Leaves all elections, and has everybody notified of that.
+    async fn leave(&self) {
+        handover::leave(&self.board, &self.orders, &self.life.context().socket("lbd")).await;
+        let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(notified) = notified
+            && timeout(LAST_NOTICES, notified).await.is_err()
+        {
+            warn!("a notification takes too long and is ended with vrrpd");
+        }
     }
 }
 
 impl Shown for Daemon {
     fn ready(&self) -> Result<(), String> {
-        match self.status().state {
-            LifeState::Starting => Err("the sockets are being opened".to_owned()),
-            LifeState::Stopping => Err("vrrpd is stopping".to_owned()),
-            LifeState::Ready | LifeState::Draining => Ok(()),
-        }
+        self.life.ready("the sockets are being opened")
     }
 
     fn page(&self) -> String {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use daemon::serve::{self, Own};
 use wire::server::Handler;
 use wire::text::DENIED;
 use wire::topic::Feed;
@@ -22,27 +23,17 @@ impl Control {
         Self { daemon }
     }
 
+    /// Does what is begun, even if whoever asked goes away.
     async fn hand_over(&self, instance: Option<String>) -> Result<String, String> {
         let daemon = self.daemon.clone();
-        to_the_end(async move { daemon.hand_over(instance).await }).await
+        let handover = tokio::spawn(async move { daemon.hand_over(instance).await });
+        handover.await.unwrap_or_else(|_| Err("vrrpd is stopping".to_owned()))
     }
-
-    async fn reload(&self) -> Result<String, String> {
-        let daemon = self.daemon.clone();
-        to_the_end(async move { daemon.reload().await }).await
-    }
-}
-
-/// Does what is begun, even if whoever asked goes away.
-async fn to_the_end(
-    task: impl Future<Output = Result<String, String>> + Send + 'static,
-) -> Result<String, String> {
-    tokio::spawn(task).await.unwrap_or_else(|_| Err("vrrpd is stopping".to_owned()))
 }
 
 impl Handler for Control {
     fn hello(&self) -> DaemonHello {
-        self.daemon.hello()
+        self.daemon.life().hello()
     }
 
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
@@ -53,7 +44,7 @@ impl Handler for Control {
             Request::Info => Ok(Answer::Info(self.daemon.info())),
             Request::Instances => Ok(Answer::Instances(self.daemon.statuses())),
             Request::Handover { instance } => done(self.hand_over(instance).await),
-            Request::Reload => done(self.reload().await),
+            Request::Reload => done(serve::reload(&self.daemon).await),
             other => Err(Refusal::not_for("vrrpd", &other)),
         }
     }
@@ -74,7 +65,7 @@ impl Handler for Control {
             Asked::Answered(text) => text,
             Asked::Handover(_) | Asked::Reload if !privileged => DENIED.to_owned(),
             Asked::Handover(instance) => line(self.hand_over(instance).await),
-            Asked::Reload => line(self.reload().await),
+            Asked::Reload => line(serve::reload(&self.daemon).await),
         }
     }
 }
