@@ -104,6 +104,67 @@ fn ten_mebibytes_arrive_whole_each_way_fixed_and_chunked() {
 }
 
 #[test]
+fn tiny_chunks_arrive_whole_each_way_without_their_extensions() {
+    const CHUNKS: usize = 100_000;
+    fn tiny() -> String {
+        (0..CHUNKS).map(|at| format!("1;at={at}\r\n{}\r\n", at % 10)).collect::<String>()
+            + "0 ;last\r\nX-Sum: 1\r\n\r\n"
+    }
+    let expected: String = (0..CHUNKS).map(|at| format!("1\r\n{}\r\n", at % 10)).collect();
+    let expected = expected + "0\r\nX-Sum: 1\r\n\r\n";
+    let wanted = expected.clone();
+    let (stack, _server) = Stack::builder().start_before(move |peer| {
+        peer.read_request()?;
+        let body = peer.read_until(b"\r\n\r\n")?;
+        let same = body == wanted.as_bytes();
+        peer.send(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Same: {same}\r\n\r\n"))?;
+        peer.send(tiny())
+    });
+    let mut client = stack.client();
+    let mut sender = client.sender();
+    let sending = std::thread::spawn(move || {
+        sender.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        sender.send(tiny());
+    });
+    let head = client.try_head().unwrap();
+    sending.join().unwrap();
+    assert_eq!(head.field("x-same"), Some("true"));
+    assert!(client.take(expected.len()).unwrap() == expected.as_bytes(), "the response has changed");
+}
+
+#[test]
+fn an_upload_is_carried_on_behind_an_early_response() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        loop {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok")?;
+            peer.read_body(1_000_000)?;
+        }
+    });
+    let mut client = stack.client();
+    for _ in 0..3 {
+        client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome");
+        let response = client.response();
+        assert_eq!((response.status, response.closes()), (202, false));
+        client.send(vec![b'x'; 999_996]);
+    }
+    assert_eq!(server.connections(), 1, "both sides' connections are kept");
+}
+
+#[test]
+fn a_server_that_closes_behind_an_early_response_ends_the_upload() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let mut client = stack.client();
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome");
+    assert_eq!(client.response().status, 202);
+    client.expect_closed();
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
 fn a_client_that_expects_100_continue_gets_it_before_it_sends() {
     let stack = Stack::builder().servers(1).unchecked().start();
     let mut client = stack.client();

@@ -110,10 +110,66 @@ fn a_stalled_body_does_not_hold_its_client_for_ever() {
 #[test]
 fn a_body_without_a_length_lasts_until_the_server_closes() {
     let (stack, _server) = Stack::builder().start_before(answering("HTTP/1.1 200 OK\r\n\r\nall of it"));
-    for version in ["1.0", "1.1"] {
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    let response = client.response();
+    assert_eq!((response.text().as_str(), response.field("transfer-encoding")), ("all of it", None));
+    client.expect_closed();
+    // A client of HTTP/1.1 gets chunks, and its connection lives on.
+    let mut client = stack.client();
+    for _ in 0..3 {
+        let response = client.get("/");
+        assert_eq!((response.text().as_str(), response.closes()), ("all of it", false));
+        assert_eq!(response.field("transfer-encoding"), Some("chunked"));
+    }
+}
+
+#[test]
+fn a_body_without_a_length_is_passed_on_as_it_comes_in_chunks() {
+    const PARTS: usize = 200;
+    let (stack, _server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.0 200 OK\r\n\r\n")?;
+        for part in 1..=PARTS {
+            peer.send(vec![b'x'; part * part])?;
+        }
+        Ok(())
+    });
+    let mut client = stack.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").body.len(), (1..=PARTS).map(|part| part * part).sum::<usize>());
+    }
+    // An empty one is a whole one.
+    let (stack, _server) = Stack::builder().start_before(answering("HTTP/1.0 200 OK\r\n\r\n"));
+    let mut client = stack.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").text(), "");
+    }
+}
+
+#[test]
+fn a_body_without_a_length_that_breaks_off_has_no_last_chunk() {
+    for reset in [true, false] {
+        let backend = "timeouts: { server: 500ms }";
+        let (stack, _server) = Stack::builder().backend(backend).start_before(move |peer| {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 200 OK\r\n\r\nhalf of it")?;
+            if reset {
+                // A reset destroys what lbd has not read yet.
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                peer.reset()
+            } else {
+                peer.stall()
+            }
+        });
         let mut client = stack.client();
-        client.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
-        assert_eq!(client.response().text(), "all of it", "HTTP/{version}");
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let received = String::from_utf8(client.take_all()).unwrap();
+        assert!(received.ends_with("\r\n\r\na\r\nhalf of it\r\n"), "{received:?}");
+        let mut client = stack.client();
+        client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+        let error = client.try_response("GET").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "nothing else tells it");
     }
 }
 
@@ -131,6 +187,48 @@ fn bytes_after_a_response_belong_to_nobody() {
         assert_eq!(client.get("/").text(), "ok");
     }
     assert_eq!(server.connections(), 5, "such a connection is not used again");
+}
+
+/// As waitress, starman, cheroot and busybox do it.
+#[test]
+fn a_body_behind_the_answer_to_a_head_is_nobodys() {
+    for pause in [0, 1, 40] {
+        let (stack, _server) = Stack::builder().backend("retries: 0").start_before(move |peer| {
+            loop {
+                peer.read_request()?;
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")?;
+                std::thread::sleep(std::time::Duration::from_millis(pause));
+                peer.send("body")?;
+            }
+        });
+        for _ in 0..10 {
+            let mut client = stack.client();
+            client.send(
+                "HEAD / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+            );
+            assert_eq!(client.response_to("HEAD").status, 200);
+            let next = client.response();
+            assert_eq!((next.status, next.text().as_str()), (200, "body"), "after {pause} ms");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_answered_a_head_and_is_quiet_is_used_again() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        loop {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")?;
+        }
+    });
+    let mut client = stack.client();
+    for _ in 0..3 {
+        client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response_to("HEAD").status, 200);
+        let idle = r#"tandem_server_idle_connections_current{proxy="app",server="raw"}"#;
+        wait_until("the connection is kept", || stack.metric(idle) == Some(1.0));
+    }
+    assert_eq!(server.connections(), 1);
 }
 
 #[test]

@@ -181,6 +181,29 @@ fn a_body_that_is_too_large() {
 }
 
 #[test]
+fn the_limit_of_a_body_counts_its_content_and_no_framing() {
+    let (stack, _server) = Stack::builder().frontend("limits: { body: 1KiB }").start_before(|peer| {
+        peer.read_request()?;
+        let body = peer.read_until(b"0\r\n\r\n")?;
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Got: {}\r\n\r\n", body.len()))
+    });
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunks = |count| "1;name=value\r\nx\r\n".repeat(count) + "0\r\n\r\n";
+    // With the head, and behind it.
+    for pause in [false, true] {
+        let mut client = stack.client();
+        client.send(head);
+        if pause {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        client.send(chunks(1024));
+        let response = client.response();
+        assert_eq!((response.status, response.field("x-got")), (200, Some("6149")));
+    }
+    assert_eq!(refusal(&stack, (head.to_owned() + &chunks(1025)).as_bytes()).status, 413);
+}
+
+#[test]
 fn a_head_that_comes_too_slowly() {
     let (stack, server) =
         Stack::builder().frontend("timeouts: { request_head: 500ms }").start_before(answer_all);

@@ -111,6 +111,70 @@ fn what_went_wrong_is_in_the_access_log() {
     assert!(by_termination.contains("SC") && by_termination.contains("PR"), "{by_termination}");
 }
 
+/// The times, the status, the termination and the request of the one line of the log that has `name` in it.
+fn logged(stack: &Stack, name: &str) -> (Vec<i64>, String, String, String) {
+    let line = wait_for(&format!("a line with {name}"), || {
+        stack.lbd.stdout().lines().find(|line| line.contains(name)).map(str::to_owned)
+    });
+    let words: Vec<_> = line.splitn(12, ' ').collect();
+    let times = words[4].split('/').map(|time| time.parse().unwrap()).collect();
+    let request = words[11].split_once('"').unwrap().1.trim_end_matches('"').to_owned();
+    (times, words[5].to_owned(), words[9].to_owned(), request)
+}
+
+/// As HAProxy 2.6 logs the same, but for what `docs/configuration.md` says.
+#[test]
+fn the_log_tells_what_became_of_an_upload_that_was_answered_early() {
+    let (stack, _server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        peer.stall()
+    });
+    let early = |name: &str| {
+        let mut client = stack.client();
+        client.send(format!("POST /{name} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\npart"));
+        assert_eq!(client.response().status, 200);
+        client
+    };
+    drop(early("aborted"));
+    early("complete").send(vec![b'x'; 99_996]);
+    for (name, termination) in [("complete", "----"), ("aborted", "CD--")] {
+        let (times, status, ended, _) = logged(&stack, name);
+        assert_eq!((status.as_str(), ended.as_str()), ("200", termination), "{name}");
+        assert!(times.iter().all(|time| *time >= 0), "{name}: {times:?}");
+    }
+}
+
+#[test]
+fn a_request_without_a_response_has_no_status() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.stall()
+    });
+    let mut client = stack.client();
+    client.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\npart");
+    let waiting = stack.client();
+    waiting.sender().send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("the server has both", || server.requests().len() == 2);
+    drop(client);
+    socket2::SockRef::from(&waiting.into_stream()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    for (name, termination) in [("/upload", "CD--"), ("/wait", "CH--")] {
+        let (times, status, ended, _) = logged(&stack, name);
+        assert_eq!((status.as_str(), ended.as_str(), times[3]), ("-1", termination, -1), "{name}");
+    }
+}
+
+#[test]
+fn a_refused_head_is_logged_as_it_came() {
+    let stack = Stack::builder().servers(1).start();
+    let mut client = stack.client();
+    client.send("NO \"HTTP\" at all\r\n\r\n");
+    assert_eq!(client.response().status, 400);
+    let (times, status, ended, request) = logged(&stack, "at all");
+    assert_eq!((status.as_str(), ended.as_str(), request.as_str()), ("400", "PR--", "NO #22HTTP#22 at all"));
+    assert_eq!(times[..4], [-1; 4]);
+}
+
 #[test]
 fn what_a_client_sends_cannot_forge_a_log_line() {
     let stack = Stack::builder().servers(1).frontend("access_log: json").start();

@@ -285,8 +285,10 @@ fn own_reading(limits: Limits, mut bytes: &[u8]) -> Vec<Request> {
         };
         bytes = &bytes[head.len..];
         let mut body = BodyReader::decoded(head.body);
-        while let Ok(step) = body.step(bytes) {
-            request.body.extend_from_slice(&bytes[..step.forward]);
+        loop {
+            let mut buffer = bytes.to_vec();
+            let Ok(step) = body.step(&mut buffer) else { break };
+            request.body.extend_from_slice(&buffer[..step.forward]);
             bytes = &bytes[step.consumed..];
             if step.done || step.consumed == 0 {
                 break;

@@ -1,4 +1,6 @@
 //! Passing a body through while verifying its framing.
+//!
+//! It is compacted where it lies: what must not pass is closed up, and the rest is sent in one piece.
 
 use crate::bytes::{Scan, scan_line};
 use crate::fields::Field;
@@ -33,8 +35,6 @@ enum State {
     UntilClose,
     /// A chunk's size.
     Size,
-    /// The line end of a chunk's size, after extensions were dropped.
-    SizeEnd(u64),
     /// That many bytes, not 0, of a chunk.
     Data(u64),
     /// The line end after a chunk's data.
@@ -45,26 +45,77 @@ enum State {
     Done,
 }
 
-/// What to do with the bytes at the start of the buffer.
+/// What became of the bytes at the start of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// That many bytes are dealt with; 0 without `done` means that more bytes are needed than the buffer holds.
     pub consumed: usize,
-    /// That many of them, the first ones, are passed on. The rest is dropped.
+    /// What is passed on of them lies together at the start of the buffer now, and is that long. What is left of the
+    /// consumed ones behind it is of no use.
     pub forward: usize,
+    /// That many of the bytes passed on are content: neither chunk framing nor trailer fields.
+    pub data: usize,
     /// Whether the body has ended. What follows in the buffer is not part of it.
     pub done: bool,
 }
 
-impl Step {
-    /// Passes on the next bytes, if nothing was dropped before them in this step.
-    fn keep(&mut self, bytes: usize) -> bool {
-        let adjacent = self.forward == self.consumed;
-        if adjacent {
-            self.consumed += bytes;
-            self.forward = self.consumed;
+/// A step over a buffer: what is kept is moved together at its start, in runs as long as can be.
+struct Sieve<'a> {
+    buf: &'a mut [u8],
+    /// Bytes that are kept and in their place.
+    kept: usize,
+    /// Where the run begins that is kept and not yet moved.
+    run: usize,
+    /// Where it ends: bytes dealt with.
+    at: usize,
+    data: usize,
+}
+
+impl<'a> Sieve<'a> {
+    fn new(buf: &'a mut [u8]) -> Self {
+        Self { buf, kept: 0, run: 0, at: 0, data: 0 }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buf.get(self.at..).unwrap_or_default()
+    }
+
+    fn keep(&mut self, bytes: usize) {
+        self.at += bytes;
+        self.check_invariants();
+    }
+
+    fn keep_data(&mut self, bytes: usize) {
+        self.keep(bytes);
+        self.data += bytes;
+    }
+
+    fn drop(&mut self, bytes: usize) {
+        self.settle();
+        self.at += bytes;
+        self.run = self.at;
+        self.check_invariants();
+    }
+
+    /// Moves the run to what was kept before it.
+    fn settle(&mut self) {
+        if self.run > self.kept {
+            self.buf.copy_within(self.run..self.at, self.kept);
         }
-        adjacent
+        self.kept += self.at - self.run;
+        self.run = self.at;
+    }
+
+    fn finish(mut self, done: bool) -> Step {
+        self.settle();
+        self.check_invariants();
+        Step { consumed: self.at, forward: self.kept, data: self.data, done }
+    }
+
+    /// Nothing that was not looked at is overwritten, and content is never more than what is kept.
+    fn check_invariants(&self) {
+        debug_assert!(self.kept <= self.run && self.run <= self.at && self.at <= self.buf.len());
+        debug_assert!(self.data <= self.kept + (self.at - self.run));
     }
 }
 
@@ -96,96 +147,63 @@ impl BodyReader {
 
     /// Looks at the next bytes of the body. `buf` must begin with the bytes that the previous step did not consume.
     ///
-    /// A step goes as far as one contiguous run to pass on allows: all whole chunks in the buffer are one step. A line
-    /// of framing must be in the buffer as a whole, so that a buffer of 8 KiB is always enough.
-    pub fn step(&mut self, buf: &[u8]) -> Result<Step, BodyFault> {
-        let mut step = Step { consumed: 0, forward: 0, done: false };
-        while self.piece(buf, &mut step)? {}
-        step.done = self.is_done();
-        Ok(step)
+    /// A step goes as far as the buffer does, and moves what is passed on together, so that it is sent at once however
+    /// little each chunk holds. A line of framing must be in the buffer as a whole, so that a buffer of 8 KiB is always
+    /// enough.
+    pub fn step(&mut self, buf: &mut [u8]) -> Result<Step, BodyFault> {
+        let mut sieve = Sieve::new(buf);
+        while self.piece(&mut sieve)? {}
+        Ok(sieve.finish(self.is_done()))
     }
 
     /// Deals with one piece of the body. Returns false if the step ends before it.
-    fn piece(&mut self, buf: &[u8], step: &mut Step) -> Result<bool, BodyFault> {
-        let rest = buf.get(step.consumed..).unwrap_or_default();
+    fn piece(&mut self, sieve: &mut Sieve<'_>) -> Result<bool, BodyFault> {
         match self.state {
             State::Done => Ok(false),
             State::UntilClose => {
-                step.keep(rest.len());
+                sieve.keep_data(sieve.rest().len());
                 Ok(false)
             }
-            State::Length(left) => {
-                let taken = take(left, rest);
-                if step.keep(taken) {
-                    self.advance(taken as u64);
-                }
-                Ok(false)
-            }
-            State::Data(left) => {
-                let taken = take(left, rest);
-                if taken == 0 || !step.keep(taken) {
-                    return Ok(false);
-                }
+            State::Length(left) | State::Data(left) => {
+                let taken = take(left, sieve.rest());
+                sieve.keep_data(taken);
                 self.advance(taken as u64);
-                Ok(true)
+                Ok(self.state == State::DataEnd)
             }
-            State::DataEnd => {
-                if !self.line_end(rest, step)? {
-                    return Ok(false);
+            State::DataEnd => match sieve.rest() {
+                [] | [b'\r'] => Ok(false),
+                [b'\r', b'\n', ..] => {
+                    self.framing(2, sieve);
+                    self.state = State::Size;
+                    Ok(true)
                 }
-                self.state = State::Size;
-                Ok(true)
-            }
-            State::SizeEnd(size) => {
-                if !self.line_end(rest, step)? {
-                    return Ok(false);
-                }
-                self.state = after_size(size);
-                Ok(true)
-            }
-            State::Size => self.size(rest, step),
-            State::Trailer => self.trailer(rest, step),
-        }
-    }
-
-    /// CR LF alone.
-    fn line_end(&self, rest: &[u8], step: &mut Step) -> Result<bool, BodyFault> {
-        match rest {
-            [] | [b'\r'] => Ok(false),
-            [b'\r', b'\n', ..] => Ok(self.framing(2, step)),
-            _ => Err(BodyFault::ChunkEnd),
+                _ => Err(BodyFault::ChunkEnd),
+            },
+            State::Size => self.size(sieve),
+            State::Trailer => self.trailer(sieve),
         }
     }
 
     /// Passes on framing, or drops it where the content alone is wanted.
-    fn framing(&self, bytes: usize, step: &mut Step) -> bool {
-        if self.decoded {
-            step.consumed += bytes;
-            return true;
-        }
-        step.keep(bytes)
+    fn framing(&self, bytes: usize, sieve: &mut Sieve<'_>) {
+        if self.decoded { sieve.drop(bytes) } else { sieve.keep(bytes) }
     }
 
-    fn size(&mut self, rest: &[u8], step: &mut Step) -> Result<bool, BodyFault> {
-        let Some(line) = self.size_line(rest)? else { return Ok(false) };
-        if self.decoded || line.digits == line.len {
-            if !self.framing(line.len + 2, step) {
-                return Ok(false);
-            }
-            self.state = after_size(line.size);
-        } else {
-            if !step.keep(line.digits) {
-                return Ok(false);
-            }
-            step.consumed += line.len - line.digits;
-            self.state = State::SizeEnd(line.size);
+    fn size(&mut self, sieve: &mut Sieve<'_>) -> Result<bool, BodyFault> {
+        let Some(SizeLine { size, digits, len }) = self.size_line(sieve.rest())? else { return Ok(false) };
+        self.framing(digits, sieve);
+        if len > digits {
+            sieve.drop(len - digits);
         }
+        self.framing(2, sieve);
+        // The last chunk's size is 0.
+        self.state = if size == 0 { State::Trailer } else { State::Data(size) };
         self.scanned = 0;
         Ok(true)
     }
 
-    /// The line of a chunk's size, once it is there (RFC 9112 section 7.1). White space after the number is not
-    /// tolerated, nor is any other line end than CR LF, since servers disagree about them.
+    /// The line of a chunk's size, once it is there (RFC 9112 section 7.1). White space is tolerated before an extension
+    /// alone (section 7.1.1), and no other line end than CR LF, since servers disagree about them.
     fn size_line(&mut self, rest: &[u8]) -> Result<Option<SizeLine>, BodyFault> {
         let mut size = 0_u64;
         let mut digits = 0;
@@ -199,28 +217,30 @@ impl BodyReader {
         if digits == 0 && !rest.is_empty() || i64::try_from(size).is_err() {
             return Err(BodyFault::ChunkSize);
         }
-        match rest.get(digits..) {
-            Some([b'\r', b'\n', ..]) => Ok(Some(SizeLine { size, digits, len: digits })),
-            None | Some([] | [b'\r']) => Ok(None),
-            Some([b';', ..]) => {
-                let line = &rest[..rest.len().min(CHUNK_LINE)];
-                match scan_line(line, self.scanned.max(digits)) {
-                    Ok(Scan::End(len)) => Ok(Some(SizeLine { size, digits, len })),
-                    Ok(Scan::More(_)) if line.len() == CHUNK_LINE => Err(BodyFault::ChunkLineTooLong),
-                    Ok(Scan::More(scanned)) => {
-                        self.scanned = scanned;
-                        Ok(None)
-                    }
-                    Err(_) => Err(BodyFault::ChunkExtension),
+        let line = &rest[..rest.len().min(CHUNK_LINE)];
+        let blanks = line[digits..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        match &line[digits + blanks..] {
+            [b'\r', b'\n', ..] if blanks == 0 => Ok(Some(SizeLine { size, digits, len: digits })),
+            [b'\r'] if blanks == 0 => Ok(None),
+            [b';', ..] => match scan_line(line, self.scanned.max(digits + blanks)) {
+                Ok(Scan::End(len)) => Ok(Some(SizeLine { size, digits, len })),
+                Ok(Scan::More(_)) if line.len() == CHUNK_LINE => Err(BodyFault::ChunkLineTooLong),
+                Ok(Scan::More(scanned)) => {
+                    self.scanned = scanned;
+                    Ok(None)
                 }
-            }
-            Some(_) => Err(BodyFault::ChunkSize),
+                Err(_) => Err(BodyFault::ChunkExtension),
+            },
+            [] if line.len() == CHUNK_LINE => Err(BodyFault::ChunkLineTooLong),
+            [] => Ok(None),
+            _ => Err(BodyFault::ChunkSize),
         }
     }
 
     /// A trailer field, or the empty line that ends the body (RFC 9112 section 7.1.2). A field that decides anything
     /// comes too late to be trusted, and is dropped (RFC 9110 section 6.5.1).
-    fn trailer(&mut self, rest: &[u8], step: &mut Step) -> Result<bool, BodyFault> {
+    fn trailer(&mut self, sieve: &mut Sieve<'_>) -> Result<bool, BodyFault> {
+        let rest = sieve.rest();
         let section = &rest[..rest.len().min(TRAILERS - self.trailers)];
         let end = match scan_line(section, self.scanned) {
             Ok(Scan::End(end)) => end,
@@ -233,26 +253,16 @@ impl BodyReader {
             }
             Err(_) => return Err(BodyFault::Trailer),
         };
-        let kept = if end == 0 {
-            if !self.framing(2, step) {
-                return Ok(false);
-            }
+        if end == 0 {
+            self.framing(2, sieve);
             self.state = State::Done;
-            true
         } else {
             let field = Field::split(&section[..end]).map_err(|_| BodyFault::Trailer)?;
-            if is_essential(field.name) {
-                step.consumed += end + 2;
-                true
-            } else {
-                self.framing(end + 2, step)
-            }
-        };
-        if kept {
-            self.trailers += end + 2;
-            self.scanned = 0;
+            if is_essential(field.name) { sieve.drop(end + 2) } else { self.framing(end + 2, sieve) }
         }
-        Ok(kept)
+        self.trailers += end + 2;
+        self.scanned = 0;
+        Ok(true)
     }
 
     /// Whether the body has ended.
@@ -293,11 +303,6 @@ impl BodyReader {
             other => other,
         };
     }
-}
-
-/// What follows the line of a chunk's size. The last chunk's is 0.
-fn after_size(size: u64) -> State {
-    if size == 0 { State::Trailer } else { State::Data(size) }
 }
 
 /// How much of `rest` belongs to the `left` bytes that are to come.

@@ -2,25 +2,25 @@
 //!
 //! A proxy reads a head with [`RequestParser`] or [`ResponseParser`], appends the edited head to an output buffer with
 //! [`RequestHead::write`] or [`ResponseHead::write`], and passes the body through a [`BodyReader`], which verifies its
-//! framing. Nothing that was not verified is ever written. Heads refer to the received bytes by [`Span`]s, and
+//! framing and moves together what is passed on. Nothing that was not verified is ever written. Heads refer to the received bytes by [`Span`]s, and
 //! untouched bytes are copied in contiguous runs.
 //!
 //! ```
 //! use http1::{Body, BodyReader, Forward, ForwardedFor, Limits, RequestParser};
 //!
-//! let received = b"POST /a HTTP/1.1\r\nHost: b\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+//! let mut received = *b"POST /a HTTP/1.1\r\nHost: b\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
 //! let mut parser = RequestParser::new(Limits { request_line: 8192, head: 16384, fields: 100 });
-//! let head = parser.parse(received)?.expect("the head is complete");
-//! assert_eq!(head.target.of(received), b"/a");
+//! let head = parser.parse(&received)?.expect("the head is complete");
+//! assert_eq!(head.target.of(&received), b"/a");
 //! assert!(!head.persistent);
 //!
 //! let forwarded_for = ForwardedFor::Append;
 //! let forward = Forward { client: "192.0.2.1", proto: "http", default_host: "server:80", forwarded_for };
 //! let mut sent = Vec::new();
-//! head.write(received, &forward, &mut sent);
+//! head.write(&received, &forward, &mut sent);
 //!
 //! let mut body = BodyReader::new(head.body);
-//! let step = body.step(&received[head.len..])?;
+//! let step = body.step(&mut received[head.len..])?;
 //! sent.extend_from_slice(&received[head.len..][..step.forward]);
 //! assert!(step.done);
 //! assert!(sent.starts_with(b"POST /a HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\nX-Forwarded-For: 192.0.2.1\r\n"));
@@ -29,6 +29,7 @@
 
 mod body;
 mod bytes;
+mod chunk;
 mod edits;
 mod fault;
 mod fields;
@@ -41,6 +42,7 @@ mod response;
 mod span;
 
 pub use body::{BodyReader, Step};
+pub use chunk::{CHUNK_END, LAST_CHUNK, begin_chunk};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
 pub use message::{Body, Method, Version};
 pub use request::{Forward, ForwardedFor, Limits, RequestHead, RequestParser, empty_lines};

@@ -139,6 +139,7 @@ fn describe_response(case: &Case, input: &[u8], head: &ResponseHead) -> String {
     let to = ClientSide {
         version: if case.setting("client") == Some("1.0") { Version::Http10 } else { Version::Http11 },
         persistent: case.setting("connection") != Some("close"),
+        chunked: case.setting("chunked") == Some("yes"),
         upgrade: case.setting("upgrade") == Some("yes"),
     };
     let mut out = Vec::new();

@@ -62,8 +62,8 @@ pub struct Record<'a> {
     pub server: Option<&'a str>,
     /// Times of the request.
     pub times: Times,
-    /// The status sent to the client.
-    pub status: u16,
+    /// The status sent to the client; none if it was sent no response.
+    pub status: Option<u16>,
     /// Bytes sent to the client, the head included.
     pub bytes: u64,
     /// How the session ended.
@@ -76,7 +76,7 @@ pub struct Record<'a> {
     pub retries: u32,
     /// Whether another server than the first chosen answered.
     pub redispatched: bool,
-    /// The request line as it came, cut at [`REQUEST_LINE_MAX`].
+    /// The request line as it came, or what stood in its place, cut at [`REQUEST_LINE_MAX`].
     pub request: &'a [u8],
 }
 
@@ -89,7 +89,7 @@ pub struct Times {
     pub queue: Option<Duration>,
     /// Tc: connecting.
     pub connect: Option<Duration>,
-    /// Tr: from having sent the request to the response's head.
+    /// Tr: from being connected to the response's head.
     pub response: Option<Duration>,
     /// Ta: from the head's first byte to the response's last.
     pub total: Duration,
@@ -199,7 +199,7 @@ impl AccessLog {
         line.text(record.server.unwrap_or("<NOSRV>")).text(" ").number(ms(times.request)).text("/");
         line.number(ms(times.queue)).text("/").number(ms(times.connect)).text("/");
         line.number(ms(times.response)).text("/").number(total).text(" ");
-        line.number(record.status).text(" ").number(record.bytes).text(" - - ");
+        line.number(status(record)).text(" ").number(record.bytes).text(" - - ");
         line.text(record.termination.as_str()).text("-- ").number(all).text("/").number(front).text("/");
         line.number(back).text("/").number(server).text("/");
         line.text(if record.redispatched { "+" } else { "" }).number(record.retries).text(" 0/");
@@ -223,7 +223,7 @@ impl AccessLog {
             "backend": record.backend,
             "server": record.server,
             "request": String::from_utf8_lossy(record.request),
-            "status": record.status,
+            "status": status(record),
             "bytes": record.bytes,
             "request_ms": ms(times.request),
             "queue_ms": ms(times.queue),
@@ -293,6 +293,11 @@ fn split(time: SystemTime) -> (i64, u32) {
     (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_millis())
 }
 
+/// The status, or -1 as in HAProxy where there was no response.
+fn status(record: &Record<'_>) -> i32 {
+    record.status.map_or(-1, i32::from)
+}
+
 /// Milliseconds, or -1 for a phase that was not reached.
 fn ms(time: Option<Duration>) -> i64 {
     time.map_or(-1, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
@@ -328,7 +333,7 @@ mod tests {
                 response: None,
                 total: Duration::from_millis(12),
             },
-            status: 200,
+            status: Some(200),
             bytes: 345,
             termination: Termination::NORMAL,
             concurrency: [4, 3, 2, 1],

@@ -223,7 +223,7 @@ pub struct ServiceCounters {
     pub queue_time: Average,
     /// Time to connect, in ms.
     pub connect_time: Average,
-    /// Time from sending the request to the response's first byte, in ms.
+    /// Time from being connected to the response's head, in ms.
     pub response_time: Average,
     /// Whole time of a request, in ms.
     pub total_time: Average,

@@ -58,7 +58,7 @@ async fn ask(host: &str, port: u16, path: &str) -> Result<Vec<u8>, GetError> {
     }
     let head = head(&mut answer)?;
     match head.status {
-        200 => body(&head, &answer),
+        200 => body(&head, &mut answer),
         other => Err(GetError::Status(other)),
     }
 }
@@ -78,13 +78,13 @@ fn head(answer: &mut Vec<u8>) -> Result<ResponseHead, GetError> {
     Err(GetError::Broken)
 }
 
-fn body(head: &ResponseHead, mut rest: &[u8]) -> Result<Vec<u8>, GetError> {
+fn body(head: &ResponseHead, mut rest: &mut [u8]) -> Result<Vec<u8>, GetError> {
     let mut reader = BodyReader::decoded(head.body);
     let mut body = Vec::new();
     while !reader.is_done() {
         let step = reader.step(rest).map_err(|_| GetError::Malformed)?;
         body.extend_from_slice(rest.get(..step.forward).unwrap_or_default());
-        rest = rest.get(step.consumed..).unwrap_or_default();
+        rest = rest.get_mut(step.consumed..).unwrap_or_default();
         if step.done {
             break;
         }

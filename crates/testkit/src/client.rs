@@ -96,6 +96,33 @@ impl Client {
         connect().unwrap_or_else(|error: Error| panic!("cannot connect to {address}: {error}"))
     }
 
+    /// Connects with as little room as there can be for what is sent to it, on both sides.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn connect_with_little_room(address: SocketAddr) -> Self {
+        let connect = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_recv_buffer_size(2048)?;
+            // The sender's buffer is made for so many segments.
+            socket.set_tcp_mss(536)?;
+            Self::over(socket, address)
+        };
+        connect().unwrap_or_else(|error: Error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// Another handle to the connection, which sends while this one reads.
+    ///
+    /// # Panics
+    /// When there is no descriptor left.
+    #[must_use]
+    pub fn sender(&self) -> Self {
+        Self {
+            stream: self.stream.try_clone().expect("a descriptor for a second handle"),
+            buffer: Vec::new(),
+        }
+    }
+
     /// Connects, if somebody listens.
     ///
     /// # Errors
@@ -268,6 +295,12 @@ impl Client {
     pub fn try_rest(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? {}
         Ok(std::mem::take(&mut self.buffer))
+    }
+
+    /// All bytes up to the end of the connection, whatever its end is.
+    pub fn take_all(&mut self) -> Vec<u8> {
+        while self.fill().unwrap_or(false) {}
+        std::mem::take(&mut self.buffer)
     }
 
     /// Waits for the end of the connection, before which nothing more may come.

@@ -13,6 +13,8 @@ use super::strict::{self, End};
 pub(crate) struct Passed {
     /// The bytes passed on.
     pub(crate) forwarded: Vec<u8>,
+    /// How many of them are content.
+    pub(crate) data: usize,
     /// How many bytes were taken.
     pub(crate) consumed: usize,
     /// Whether the body ended, was cut, or is no body.
@@ -43,6 +45,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let plain = pass(BodyReader::new(body), bytes, Pieces::WHOLE);
     let content = pass(BodyReader::decoded(body), bytes, Pieces::WHOLE);
     assert_eq!((content.consumed, content.done), (plain.consumed, Ok(true)));
+    assert_eq!((content.data, plain.data), (content.forwarded.len(), content.forwarded.len()));
     let again = pass(BodyReader::new(body), &plain.forwarded, Pieces::WHOLE);
     assert_eq!(
         (&again.forwarded, again.consumed, again.done),
@@ -57,14 +60,16 @@ pub(crate) fn run(bytes: &[u8]) {
 
 /// Passes a body on as its bytes arrive.
 pub(crate) fn pass(mut reader: BodyReader, bytes: &[u8], pieces: Pieces) -> Passed {
-    let mut passed = Passed { forwarded: Vec::new(), consumed: 0, done: Ok(reader.is_done()) };
+    let mut passed = Passed { forwarded: Vec::new(), data: 0, consumed: 0, done: Ok(reader.is_done()) };
     for end in pieces.ends(bytes.len()) {
         while passed.done == Ok(false) {
-            let rest = &bytes[passed.consumed..end];
-            match reader.step(rest) {
+            let mut rest = bytes[passed.consumed..end].to_vec();
+            match reader.step(&mut rest) {
                 Err(fault) => passed.done = Err(fault),
                 Ok(step) => {
-                    assert!(step.forward <= step.consumed && step.consumed <= rest.len(), "{step:?}");
+                    assert!(step.data <= step.forward && step.forward <= step.consumed, "{step:?}");
+                    assert_eq!(rest[step.consumed..], bytes[passed.consumed + step.consumed..end]);
+                    passed.data += step.data;
                     passed.forwarded.extend_from_slice(&rest[..step.forward]);
                     passed.consumed += step.consumed;
                     passed.done = Ok(step.done);

@@ -34,7 +34,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let stripped = version == Version::Http10 && head.body == Body::Chunked;
     let persistent = is(8) && !stripped && head.body != Body::UntilClose;
     let mut out = Vec::new();
-    head.write(bytes, &ClientSide { version, persistent, upgrade: is(16) }, &mut out);
+    head.write(bytes, &ClientSide { version, persistent, chunked: false, upgrade: is(16) }, &mut out);
 
     let again =
         parse(AGAIN, &out, method, Pieces::WHOLE).expect("what is written is accepted").expect("as a whole");

@@ -62,9 +62,10 @@ pub(crate) fn body(
     let mut passed = Passed { forwarded: Vec::new(), consumed: 0, done: reader.is_done() };
     for end in ends {
         while !passed.done {
-            let rest = &input[passed.consumed..*end];
-            let step = reader.step(rest)?;
-            assert!(step.forward <= step.consumed && step.consumed <= rest.len(), "{step:?}");
+            let mut rest = input[passed.consumed..*end].to_vec();
+            let step = reader.step(&mut rest)?;
+            assert!(step.data <= step.forward && step.forward <= step.consumed, "{step:?}");
+            assert_eq!(rest[step.consumed..], input[passed.consumed + step.consumed..*end], "what is left");
             assert_eq!(step.done, reader.is_done());
             passed.forwarded.extend_from_slice(&rest[..step.forward]);
             passed.consumed += step.consumed;

@@ -23,6 +23,11 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
+    /// The same, to be compacted before they are sent.
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
     /// Drops `n` bytes from the front.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start += n;

@@ -209,14 +209,14 @@ impl Connection {
         let received = self.input.as_ref().map_or(&[][..], Buffer::filled);
         counters.bytes_in.add(received.len() as u64);
         keep_line(received, &mut self.request_line);
-        let status = failure.status().unwrap_or(0);
+        let status = failure.status();
         let mut bytes = 0;
         if let Some(reason) = failure.refusal() {
             counters.refused.inc();
             self.worker.counters().refuse(reason);
         }
         let mut after = After::Close;
-        if status > 0 {
+        if let Some(status) = status {
             let response = failure::response(status, self.request_line.starts_with(b"HEAD "));
             bytes = response.len() as u64;
             counters.responses.record(status);

@@ -1,16 +1,17 @@
 //! One request and its response: chooses a server, sends the request there, and carries both bodies at once.
 //!
 //! Everything runs in the task of the client's connection. Uploading and downloading are two futures polled by it, so that
-//! a server may answer early, ask to continue, or refuse, while the request's body is still coming.
+//! a server may answer early, ask to continue, or refuse, while the request's body is still coming. Each has its own deadline
+//! (`turns.rs`); the timer is set to the first.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
 
 use http1::{
-    Body, BodyReader, ClientSide, INTERIM_MAX, Method, ResponseHead, ResponseLimits, ResponseParser, Version,
+    Body, BodyReader, CHUNK_END, ClientSide, INTERIM_MAX, LAST_CHUNK, Method, ResponseHead, ResponseLimits,
+    ResponseParser, Version, begin_chunk,
 };
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -22,12 +23,12 @@ use super::failure::{Failure, Wait};
 use super::hang_up::hang_up;
 use super::send;
 use super::splice::{Broken, Pipes};
+use super::turns::{Progress, Sent, Side, Turn, Turns};
 
 /// What one exchange needs to know.
 pub(crate) struct Exchange<'a> {
     pub(crate) deadline: &'a Deadline,
-    pub(crate) client_timeout: Duration,
-    pub(crate) server_timeout: Duration,
+    pub(crate) turns: Turns,
     pub(crate) responses: &'a Pool<Buffer>,
     pub(crate) heads: &'a Pool<Vec<u8>>,
     pub(crate) pipes: &'a Pipes,
@@ -39,7 +40,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) persistent: &'a dyn Fn() -> bool,
     /// Whether a client that ends its side has given up.
     pub(crate) abort_on_close: bool,
-    /// Bytes that the request's body may still have.
+    /// How much more content the request's body may have.
     pub(crate) body_allowance: u64,
     pub(crate) meter: &'a Meter,
 }
@@ -51,36 +52,13 @@ pub(crate) struct Meter {
     pub(crate) bytes_in: Cell<u64>,
     /// Bytes to the client, the head included.
     pub(crate) bytes_out: Cell<u64>,
-    /// The status of the server's final response; zero while there is none.
-    pub(crate) status: Cell<u16>,
-    /// When the request had been sent to the server.
-    pub(crate) sent: Cell<Option<Instant>>,
+    /// The status of the response that the client is sent.
+    pub(crate) status: Cell<Option<u16>>,
+    /// When the connection to the server was there.
+    pub(crate) begun: Cell<Option<Instant>>,
     /// When the response's head had arrived.
     pub(crate) answered: Cell<Option<Instant>>,
-    /// Whether the server has sent anything.
-    heard: Cell<bool>,
-    /// Whether anything of the final response has gone to the client.
-    pub(crate) started: Cell<bool>,
-    /// Whether the end of the response's body is the end of the connection.
-    pub(crate) unframed: Cell<bool>,
-    /// Whose turn it is: tells who stalled when the deadline passes.
-    waiting: Cell<Side>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Side {
-    #[default]
-    Server,
-    Client,
-}
-
-impl Side {
-    fn other(self) -> Self {
-        match self {
-            Self::Server => Self::Client,
-            Self::Client => Self::Server,
-        }
-    }
+    pub(crate) progress: Cell<Progress>,
 }
 
 impl Meter {
@@ -116,6 +94,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) body: &'a mut BodyReader,
     /// Holds what arrived of the body; none when the request was complete at once.
     pub(crate) input: Option<&'a mut Buffer>,
+    /// Whether the client waits to be asked for the body.
+    pub(crate) withheld: bool,
 }
 
 impl Exchange<'_> {
@@ -128,32 +108,42 @@ impl Exchange<'_> {
     ) -> Result<Ended, Failure> {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let uploaded = Cell::new(false);
-        self.expect(Side::Server);
+        let now = Instant::now();
+        self.meter.begun.set(Some(now));
+        self.turns.take(Turn::ServerReads, now);
+        self.rearm();
         // Pinned where they are made: these futures are large, and handing one on by value would copy it.
-        let Upload { head, body, input } = upload;
-        let up = pin!(self.upload(from_client, to_server, head, body, input, &uploaded));
-        let down = pin!(self.download(from_server, to_client, &uploaded));
+        let up = pin!(self.upload(from_client, to_server, upload));
+        let down = pin!(self.download(from_server, to_client));
         match self.deadline.guard(both(up, down)).await {
             Ok(result) => result,
             Err(_) => Err(self.stalled()),
         }
     }
 
-    /// Sets the deadline for the next step of one side.
-    fn expect(&self, side: Side) {
-        self.meter.waiting.set(side);
-        self.deadline.set(match side {
-            Side::Client => self.client_timeout,
-            Side::Server => self.server_timeout,
-        });
+    /// It is somebody's turn from now on.
+    fn expect(&self, turn: Turn) {
+        self.turns.take(turn, Instant::now());
+        self.rearm();
+    }
+
+    /// The request has come so far on its way to the server.
+    fn request_is(&self, sent: Sent) {
+        self.turns.request_is(sent, self.meter.progress.get(), Instant::now());
+        self.rearm();
+    }
+
+    fn rearm(&self) {
+        if let Some(due) = self.turns.due() {
+            self.deadline.set_at(due);
+        }
     }
 
     fn stalled(&self) -> Failure {
-        match (self.meter.waiting.get(), self.meter.answered.get()) {
+        match (self.turns.stalled(), self.meter.progress.get()) {
             (Side::Client, _) => Failure::ClientStalled,
-            (Side::Server, None) => Failure::ServerTimeout,
-            (Side::Server, Some(_)) => Failure::ServerStalled,
+            (Side::Server, Progress::Silent | Progress::Heard | Progress::Interim) => Failure::ServerTimeout,
+            (Side::Server, Progress::Answered | Progress::Started { .. }) => Failure::ServerStalled,
         }
     }
 
@@ -163,65 +153,67 @@ impl Exchange<'_> {
         &self,
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
-        head: &[u8],
-        body: &mut BodyReader,
-        input: Option<&mut Buffer>,
-        uploaded: &Cell<bool>,
+        upload: Upload<'_>,
     ) -> Result<(), Failure> {
-        if send::all(&mut to, head, || self.expect(Side::Server)).await.is_err() {
+        let Upload { head, body, input, withheld } = upload;
+        let server_reads = || self.expect(Turn::ServerReads);
+        if send::all(&mut to, head, server_reads).await.is_err() {
+            self.request_is(Sent::Broken);
             return Ok(());
         }
         let mut allowance = self.body_allowance;
         if let Some(buffer) = input {
-            while !body.is_done() {
-                let step = body.step(buffer.filled()).map_err(Failure::RequestBody)?;
-                allowance = allowance.checked_sub(step.forward as u64).ok_or(Failure::RequestTooLong)?;
+            if withheld {
+                self.request_is(Sent::Withheld);
+                // An error will show in what is read.
+                let _ = poll_fn(|cx| from.as_ref().poll_read_ready(cx)).await;
+                self.request_is(Sent::Partly);
+            }
+            loop {
+                let step = body.step(buffer.filled_mut()).map_err(Failure::RequestBody)?;
+                allowance = allowance.checked_sub(step.data as u64).ok_or(Failure::RequestTooLong)?;
                 if step.forward > 0 {
-                    self.expect(Side::Server);
-                    if send::all(&mut to, &buffer.filled()[..step.forward], || self.expect(Side::Server))
-                        .await
-                        .is_err()
-                    {
+                    server_reads();
+                    if send::all(&mut to, &buffer.filled()[..step.forward], server_reads).await.is_err() {
+                        self.request_is(Sent::Broken);
                         return Ok(());
                     }
                 }
                 buffer.consume(step.consumed);
-                if step.consumed == 0 && !step.done {
-                    if buffer.is_empty() {
-                        match self.splice(body, Side::Client, allowance, from.as_ref(), to.as_ref()).await {
-                            Ok(0) => {}
-                            Ok(moved) => {
-                                allowance -= moved;
-                                continue;
-                            }
-                            Err(Broken::Source) => return Err(Failure::ClientReset),
-                            Err(Broken::Target) => return Ok(()),
+                if step.done {
+                    break;
+                }
+                if buffer.is_empty() {
+                    let turns = (Turn::ClientSends, Turn::ServerReads);
+                    let add = |n| self.meter.add_in(n);
+                    match self.splice(body, turns, allowance, from.as_ref(), to.as_ref(), add).await {
+                        Ok(0) => {}
+                        Ok(moved) => {
+                            allowance -= moved;
+                            continue;
+                        }
+                        Err(Broken::Source) => return Err(Failure::ClientReset),
+                        Err(Broken::Target) => {
+                            self.request_is(Sent::Broken);
+                            return Ok(());
                         }
                     }
-                    self.expect(Side::Client);
-                    match buffer.fill(&mut from).await {
-                        Ok(0) | Err(_) => return Err(Failure::ClientReset),
-                        Ok(n) => self.meter.add_in(n),
-                    }
+                }
+                self.expect(Turn::ClientSends);
+                match buffer.fill(&mut from).await {
+                    Ok(0) | Err(_) => return Err(Failure::ClientReset),
+                    Ok(n) => self.meter.add_in(n),
                 }
             }
         }
-        let now = Instant::now();
-        self.meter.sent.set(Some(now));
-        self.meter.waiting.set(Side::Server);
-        self.deadline.set_at(now + self.server_timeout);
-        uploaded.set(true);
+        self.request_is(Sent::Wholly);
         hang_up(from.as_ref(), self.abort_on_close).await;
-        Err(if self.meter.started.get() { Failure::ClientReset } else { Failure::ClientLeft(Wait::Response) })
+        let started = self.meter.progress.get().has_started();
+        Err(if started { Failure::ClientReset } else { Failure::ClientLeft(Wait::Response) })
     }
 
     /// Passes the response on.
-    async fn download(
-        &self,
-        mut from: ReadHalf<'_>,
-        mut to: WriteHalf<'_>,
-        uploaded: &Cell<bool>,
-    ) -> Result<Ended, Failure> {
+    async fn download(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<Ended, Failure> {
         // While nothing has arrived, nothing is held for it.
         let readable = poll_fn(|cx| from.as_ref().poll_read_ready(cx)).await;
         readable.map_err(|_| self.closed_early())?;
@@ -239,36 +231,39 @@ impl Exchange<'_> {
             if interim > INTERIM_MAX {
                 return Err(Failure::ServerClosed);
             }
-            // A client of HTTP/1.0 knows no interim responses (RFC 9110 15.2).
-            if self.version == Version::Http11 {
-                let awaited = self.meter.waiting.get();
-                self.pass_head(&head, true, &buffer, &mut head_out);
-                self.send(&mut to, &mut head_out, &[]).await?;
-                self.expect(awaited);
-            }
+            self.interim(&head, &buffer, &mut head_out, &mut to).await?;
             buffer.consume(head.len);
         };
-        if head.is_switching() && !(self.upgrade && uploaded.get()) {
+        let uploaded = self.turns.sent() == Sent::Wholly;
+        if head.is_switching() && !(self.upgrade && uploaded) {
             // Nobody asked, or the request is not over: what follows would mean one thing to the server and another to the client (RFC 9110 7.8).
             return Err(Failure::ServerClosed);
         }
         self.meter.answered.set(Some(Instant::now()));
-        self.meter.status.set(head.status);
+        self.meter.status.set(Some(head.status));
+        self.meter.progress.set(Progress::Answered);
         if head.is_switching() {
-            self.pass_head(&head, false, &buffer, &mut head_out);
-            self.send(&mut to, &mut head_out, &[]).await?;
+            let side = ClientSide { version: self.version, persistent: false, chunked: false, upgrade: true };
+            head.write(buffer.filled(), &side, &mut head_out);
+            self.meter.progress.set(Progress::Started { unframed: false });
+            self.send(&mut to, &mut head_out, &[], &[]).await?;
             buffer.consume(head.len);
             return Ok(Ended::Tunnel(buffer.keep()));
         }
 
-        let stripped = self.version == Version::Http10 && head.body == Body::Chunked;
+        // A client of HTTP/1.0 knows no chunks: the end of its connection is the end of the body. For others a body without a
+        // length gets chunks (RFC 9112 section 6.1), so that the connection lives on and a body that was cut off shows.
+        let until_close = head.body == Body::UntilClose;
+        let knows_chunks = self.version == Version::Http11;
+        let stripped = !knows_chunks && head.body == Body::Chunked;
+        let chunked = knows_chunks && until_close;
+        let unframed = stripped || until_close && !chunked;
         let mut body = if stripped { BodyReader::decoded(head.body) } else { BodyReader::new(head.body) };
-        self.meter.unframed.set(stripped || head.body == Body::UntilClose);
-        // Without a length the end of the body is the end of the connection. A body that the client has not finished
-        // sending leaves the connection in no state for another request.
-        let client_reusable =
-            (self.persistent)() && uploaded.get() && !stripped && head.body != Body::UntilClose;
-        self.pass_head(&head, client_reusable, &buffer, &mut head_out);
+        // A server that keeps its connection reads the rest of a request that it answered early.
+        let carried_on = head.persistent && self.turns.sent() == Sent::Partly;
+        let client_reusable = (self.persistent)() && !unframed && (uploaded || carried_on);
+        let side = ClientSide { version: self.version, persistent: client_reusable, chunked, upgrade: false };
+        head.write(buffer.filled(), &side, &mut head_out);
         buffer.consume(head.len);
         if buffer.is_empty() && !body.is_done() {
             // A server that collects small writes sends the body when it knows that the head has arrived, and the kernel would
@@ -277,45 +272,91 @@ impl Exchange<'_> {
         }
 
         loop {
-            let step = body.step(buffer.filled()).map_err(|_| Failure::ServerBroke)?;
+            let step = body.step(buffer.filled_mut()).map_err(|_| Failure::ServerBroke)?;
+            let mut end: &[u8] = &[];
+            if chunked && step.forward > 0 {
+                begin_chunk(step.forward, &mut head_out);
+                end = CHUNK_END;
+            }
             if step.forward > 0 || !head_out.is_empty() {
-                self.send(&mut to, &mut head_out, &buffer.filled()[..step.forward]).await?;
+                self.meter.progress.set(Progress::Started { unframed });
+                self.send(&mut to, &mut head_out, &buffer.filled()[..step.forward], end).await?;
             }
             buffer.consume(step.consumed);
             if step.done {
                 break;
             }
-            if step.consumed == 0 {
-                if buffer.is_empty() {
-                    let spliced =
-                        self.splice(&mut body, Side::Server, u64::MAX, from.as_ref(), to.as_ref()).await;
-                    let moved = spliced.map_err(|broken| match broken {
-                        Broken::Source => Failure::ServerBroke,
-                        Broken::Target => Failure::ClientReset,
-                    })?;
-                    if moved > 0 {
-                        continue;
-                    }
-                }
-                self.expect(Side::Server);
-                match buffer.fill(&mut from).await {
-                    Ok(0) => {
-                        body.end_of_stream().map_err(|_| Failure::ServerBroke)?;
-                        break;
-                    }
-                    Ok(_) => {}
-                    Err(_) => return Err(Failure::ServerBroke),
+            if buffer.is_empty() {
+                let turns = (Turn::ServerSends, Turn::ClientReads);
+                let add = |n| self.meter.add_out(n);
+                let spliced = self.splice(&mut body, turns, u64::MAX, from.as_ref(), to.as_ref(), add).await;
+                let moved = spliced.map_err(|broken| match broken {
+                    Broken::Source => Failure::ServerBroke,
+                    Broken::Target => Failure::ClientReset,
+                })?;
+                if moved > 0 {
+                    continue;
                 }
             }
+            self.expect(Turn::ServerSends);
+            match buffer.fill(&mut from).await {
+                Ok(0) => {
+                    body.end_of_stream().map_err(|_| Failure::ServerBroke)?;
+                    if chunked {
+                        self.send(&mut to, &mut head_out, LAST_CHUNK, &[]).await?;
+                    }
+                    break;
+                }
+                Ok(_) => {}
+                Err(_) => return Err(Failure::ServerBroke),
+            }
         }
+        let quiet = buffer.is_empty();
+        if carried_on && quiet {
+            self.rest_of_request(&mut buffer, &mut from).await;
+        }
+        let uploaded = self.turns.sent() == Sent::Wholly;
         Ok(Ended::Complete {
-            client_reusable,
-            server_reusable: head.persistent
-                && uploaded.get()
-                && head.body != Body::UntilClose
-                && buffer.is_empty(),
-            uploaded: uploaded.get(),
+            client_reusable: client_reusable && uploaded,
+            server_reusable: head.persistent && uploaded && buffer.is_empty(),
+            uploaded,
         })
+    }
+
+    /// Passes on an interim response, if the client knows such (RFC 9110 section 15.2).
+    async fn interim(
+        &self,
+        head: &ResponseHead,
+        buffer: &Buffer,
+        out: &mut Vec<u8>,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<(), Failure> {
+        if self.version == Version::Http11 {
+            let side = ClientSide { version: self.version, persistent: true, chunked: false, upgrade: false };
+            head.write(buffer.filled(), &side, out);
+            self.meter.progress.set(Progress::Interim);
+            self.send(to, out, &[], &[]).await?;
+            self.meter.progress.set(Progress::Heard);
+        }
+        if head.status == 100 && self.turns.sent() == Sent::Withheld {
+            self.request_is(Sent::Partly);
+        } else {
+            self.turns.await_head(Instant::now());
+            self.rearm();
+        }
+        Ok(())
+    }
+
+    /// Waits, after an early response, until the rest of the request has been sent, or the server says or does something
+    /// else: then it reads no more of it.
+    async fn rest_of_request(&self, buffer: &mut Buffer, from: &mut ReadHalf<'_>) {
+        self.turns.response_is_over();
+        self.rearm();
+        poll_fn(|cx| match self.turns.sent() {
+            Sent::Partly | Sent::Withheld => buffer.poll_fill(cx, from).map(drop),
+            Sent::Wholly | Sent::Broken => Poll::Ready(()),
+        })
+        .await;
     }
 
     /// Carries what comes next of a body inside the kernel, if it is long and need not be looked at. How many bytes that
@@ -323,18 +364,15 @@ impl Exchange<'_> {
     async fn splice(
         &self,
         body: &mut BodyReader,
-        source: Side,
+        (source, target): (Turn, Turn),
         most: u64,
         from: &TcpStream,
         to: &TcpStream,
+        moved: impl Fn(usize),
     ) -> Result<u64, Broken> {
         let bytes = body.next_data_len().map(|bytes| bytes.min(most));
         let Some((mut pipe, bytes)) = self.pipes.lend(bytes).zip(bytes) else { return Ok(0) };
-        let waits = |for_source| self.expect(if for_source { source } else { source.other() });
-        let moved = |n| match source {
-            Side::Client => self.meter.add_in(n),
-            Side::Server => self.meter.add_out(n),
-        };
+        let waits = |for_source| self.expect(if for_source { source } else { target });
         let carried = pipe.carry(from, to, bytes, waits, moved).await?;
         body.advance(carried);
         Ok(carried)
@@ -355,28 +393,30 @@ impl Exchange<'_> {
             }
             match buffer.fill(from).await {
                 Ok(0) | Err(_) => return Err(self.closed_early()),
-                Ok(_) => self.meter.heard.set(true),
+                Ok(_) => self.meter.progress.set(Progress::Heard),
             }
         }
     }
 
     /// The server closed before its response's head was complete.
     fn closed_early(&self) -> Failure {
-        if self.meter.heard.get() { Failure::ServerClosed } else { Failure::Unanswered }
+        match self.meter.progress.get() {
+            Progress::Silent => Failure::Unanswered,
+            _ => Failure::ServerClosed,
+        }
     }
 
-    fn pass_head(&self, head: &ResponseHead, persistent: bool, buffer: &Buffer, out: &mut Vec<u8>) {
-        let side = ClientSide { version: self.version, persistent, upgrade: head.status == 101 };
-        head.write(buffer.filled(), &side, out);
-    }
-
-    async fn send(&self, to: &mut WriteHalf<'_>, head: &mut Vec<u8>, body: &[u8]) -> Result<(), Failure> {
-        self.expect(Side::Client);
-        self.meter.started.set(self.meter.answered.get().is_some());
-        let n = head.len() + body.len();
-        send::head_and_body(to, head, body, || self.expect(Side::Client))
-            .await
-            .map_err(|_| Failure::ClientReset)?;
+    async fn send(
+        &self,
+        to: &mut WriteHalf<'_>,
+        head: &mut Vec<u8>,
+        body: &[u8],
+        end: &[u8],
+    ) -> Result<(), Failure> {
+        self.expect(Turn::ClientReads);
+        let n = head.len() + body.len() + end.len();
+        let client_reads = || self.expect(Turn::ClientReads);
+        send::head_and_body(to, head, body, end, client_reads).await.map_err(|_| Failure::ClientReset)?;
         self.meter.add_out(n);
         Ok(())
     }

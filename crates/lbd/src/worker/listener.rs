@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::Worker;
 use super::connection::Connection;
 use super::frontend::Frontend;
-use super::presence::Presence;
+use super::presence::Registered;
 use crate::limits::Admission;
 use crate::listen;
 
@@ -192,28 +192,15 @@ async fn pause(error: &std::io::Error) {
 }
 
 fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
-    let presence = Rc::new(Presence::new(frontend.clone()));
-    worker.counters().awaited.up();
-    let id = worker.next_connection.get();
-    worker.next_connection.set(id.wrapping_add(1));
-    worker.connections.borrow_mut().insert(id, presence.clone());
-    worker.counters().connections.set(worker.connections.borrow().len() as u64);
-    frontend.counters().accepted.inc();
-    frontend.counters().connections.up();
-
+    let registered = Registered::new(worker, frontend);
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
-    let connection = Connection::new(worker.clone(), frontend.clone(), presence.clone(), arrival);
-    let (worker, frontend) = (worker.clone(), frontend.clone());
+    let connection = Connection::new(worker.clone(), frontend.clone(), registered.presence(), arrival);
     // Boxed, as tokio moves a task's future four times between its start and its end, and this one has some kilobytes.
     tokio::task::spawn_local(Box::pin(async move {
         admission.complete().await;
         connection.serve().await;
         drop(admission);
-        presence.let_go(worker.counters());
-        worker.connections.borrow_mut().remove(&id);
-        worker.counters().connections.set(worker.connections.borrow().len() as u64);
-        frontend.counters().connections.down();
-        worker.ended.notify_waiters();
+        drop(registered);
     }));
 }

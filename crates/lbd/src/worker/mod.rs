@@ -4,7 +4,8 @@
 //! Tasks of a worker, all on its one thread:
 //! - the loop of [`run`]: takes new routing and commands from the control thread, and ticks;
 //! - one a listener: accepts connections;
-//! - one a client connection: see `connection.rs`.
+//! - one a client connection: see `connection.rs`;
+//! - one a server connection that is watched before it is kept: see `settle.rs`.
 
 mod buffer;
 mod client_text;
@@ -20,8 +21,10 @@ mod listener;
 mod presence;
 mod send;
 mod service;
+mod settle;
 mod splice;
 mod tunnel;
+mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -40,6 +43,7 @@ use self::frontend::Frontend;
 use self::listener::Listener;
 use self::presence::Presence;
 use self::service::Backend;
+use self::settle::Settling;
 use self::splice::Pipes;
 use crate::access_log::{AccessLog, Sink};
 use crate::counters::{PerWorker, WorkerCounters};
@@ -125,6 +129,7 @@ struct Worker {
     responses: Pool<Buffer>,
     heads: Pool<Vec<u8>>,
     pipes: Pipes,
+    settling: Settling,
     log: RefCell<AccessLog>,
     /// Whether clients are to go elsewhere with their next request.
     leaving: Cell<bool>,
@@ -251,6 +256,7 @@ async fn work(setup: Setup) {
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
         heads: Pool::new(HEAD_BUFFER, POOLED),
         pipes: Pipes::default(),
+        settling: Settling::default(),
         log: RefCell::new(AccessLog::new(log)),
         leaving: Cell::new(false),
         frontends: RefCell::default(),

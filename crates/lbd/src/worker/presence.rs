@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::Worker;
 use super::frontend::Frontend;
 use crate::counters::WorkerCounters;
 
@@ -44,5 +45,42 @@ impl Presence {
         if let Some(waker) = self.idle.borrow_mut().take() {
             waker.wake();
         }
+    }
+}
+
+/// A connection's place among those of its worker, given back when it is dropped, however its task ends.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    worker: Rc<Worker>,
+    presence: Rc<Presence>,
+    id: u64,
+}
+
+impl Registered {
+    pub(super) fn new(worker: &Rc<Worker>, frontend: &Rc<Frontend>) -> Self {
+        let presence = Rc::new(Presence::new(frontend.clone()));
+        worker.counters().awaited.up();
+        let id = worker.next_connection.get();
+        worker.next_connection.set(id.wrapping_add(1));
+        worker.connections.borrow_mut().insert(id, presence.clone());
+        worker.counters().connections.set(worker.connections.borrow().len() as u64);
+        frontend.counters().accepted.inc();
+        frontend.counters().connections.up();
+        Self { worker: worker.clone(), presence, id }
+    }
+
+    pub(super) fn presence(&self) -> Rc<Presence> {
+        self.presence.clone()
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let Self { worker, presence, id } = self;
+        presence.let_go(worker.counters());
+        worker.connections.borrow_mut().remove(id);
+        worker.counters().connections.set(worker.connections.borrow().len() as u64);
+        presence.frontend.counters().connections.down();
+        worker.ended.notify_waiters();
     }
 }

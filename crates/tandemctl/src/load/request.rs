@@ -116,7 +116,7 @@ async fn read_body(
     let mut body = BodyReader::decoded(head.body);
     let mut begin = Vec::new();
     while !body.is_done() {
-        let step = body.step(&buffer).map_err(|_| Lost::Malformed)?;
+        let step = body.step(&mut buffer).map_err(|_| Lost::Malformed)?;
         let wanted = TITLE_WITHIN - begin.len().min(TITLE_WITHIN);
         begin.extend(buffer.get(..step.forward.min(wanted)).unwrap_or_default());
         buffer.drain(..step.consumed);

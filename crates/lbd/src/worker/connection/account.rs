@@ -1,5 +1,7 @@
 //! What a request did: counted and logged when it is over.
 
+use std::rc::Rc;
+
 use tokio::time::Instant;
 
 use super::{Connection, Request};
@@ -8,6 +10,23 @@ use crate::worker::connect::Attempts;
 use crate::worker::exchange::Meter;
 use crate::worker::failure::Failure;
 use crate::worker::service::{Backend, Seat};
+
+/// A request that its backend has in flight until it is dropped.
+pub(super) struct InFlight(Rc<Backend>);
+
+impl InFlight {
+    pub(super) fn new(backend: &Rc<Backend>) -> Self {
+        backend.counters().requests.inc();
+        backend.counters().in_flight.up();
+        Self(backend.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.counters().in_flight.down();
+    }
+}
 
 /// What one request did, for the log and the counters.
 #[derive(Default)]
@@ -43,17 +62,17 @@ impl Connection {
             queue: attempts.queue_time(),
             connect: attempts.connect_time,
             response: meter
-                .sent
+                .begun
                 .get()
                 .zip(meter.answered.get())
-                .map(|(sent, answered)| answered.saturating_duration_since(sent)),
+                .map(|(begun, answered)| answered.saturating_duration_since(begun)),
             total: now - request.begun,
         };
 
         let front = self.frontend.counters();
         front.bytes_in.add(bytes_in);
         front.bytes_out.add(bytes_out);
-        if status > 0 {
+        if let Some(status) = status {
             front.responses.record(status);
         }
         if let Some(reason) = failure.and_then(Failure::refusal) {
@@ -64,13 +83,13 @@ impl Connection {
         for counters in std::iter::once(backend.counters()).chain(server) {
             counters.bytes_in.add(bytes_in);
             counters.bytes_out.add(bytes_out);
-            if status > 0 {
+            if let Some(status) = status {
                 counters.responses.record(status);
             }
             match failure {
                 Some(failure) if failure.is_bad_response() => {
                     counters.response_errors.inc();
-                    if meter.started.get() {
+                    if meter.progress.get().has_started() {
                         counters.server_aborts.inc();
                     }
                 }
@@ -91,7 +110,7 @@ impl Connection {
         }
         if let Some(server) = server {
             server.requests.inc();
-            if failure.is_none() && status >= 500 {
+            if failure.is_none() && status.is_some_and(|status| status >= 500) {
                 server.server_errors.inc();
             }
         }

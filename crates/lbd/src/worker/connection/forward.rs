@@ -3,17 +3,18 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http1::{Body, BodyReader, Forward};
+use http1::{Body, BodyReader, Forward, Method};
 use socket2::SockRef;
 use tokio::time::Instant;
 
-use super::account::Account;
+use super::account::{Account, InFlight};
 use super::{After, Connection, Request};
 use crate::worker::buffer::Buffer;
 use crate::worker::exchange::{Ended, Exchange, Upload};
 use crate::worker::failure::{self, Failure};
 use crate::worker::hang_up::hang_up;
 use crate::worker::service::{Backend, Reuse};
+use crate::worker::turns::{Progress, Turns};
 use crate::worker::{connect, tunnel};
 
 impl Connection {
@@ -22,8 +23,7 @@ impl Connection {
         let backend = self.frontend.backend();
         let mut account = Account::default();
         self.frontend.counters().requests.inc();
-        backend.counters().requests.inc();
-        backend.counters().in_flight.up();
+        let in_flight = InFlight::new(&backend);
         backend.earn_retries();
         let result = self.forward(&request, &backend, &mut account).await;
 
@@ -35,7 +35,7 @@ impl Connection {
             Err(failure) => (self.answer_failure(failure, &request, &account).await, Some(failure)),
         };
         self.settle(&request, &backend, &account, failure);
-        backend.counters().in_flight.down();
+        drop(in_flight);
         self.give_empty_input();
         after
     }
@@ -64,12 +64,13 @@ impl Connection {
 
         // What has arrived of the body goes out with the head: one write, and still there for another attempt.
         let mut body = BodyReader::new(head.body);
-        let step = body.step(&input.filled()[head.len..]).map_err(Failure::RequestBody)?;
+        let step = body.step(&mut input.filled_mut()[head.len..]).map_err(Failure::RequestBody)?;
         head_out.extend_from_slice(&input.filled()[head.len..head.len + step.forward]);
-        let allowance = rules.body_max.checked_sub(step.forward as u64).ok_or(Failure::RequestTooLong)?;
+        let allowance = rules.body_max.checked_sub(step.data as u64).ok_or(Failure::RequestTooLong)?;
         account.meter.bytes_in.set((head.len + step.consumed) as u64);
         input.consume(head.len + step.consumed);
         let complete = step.done;
+        let withheld = head.expects_continue && step.consumed == 0 && input.is_empty();
         if complete {
             if let Some(input) = self.input.take_if(|input| input.is_empty()) {
                 self.worker.requests.give(input);
@@ -110,8 +111,7 @@ impl Connection {
             let persistent = || head.persistent && !self.worker.is_leaving() && !self.frontend.is_retired();
             let exchange = Exchange {
                 deadline: &self.deadline,
-                client_timeout: rules.timeouts.client,
-                server_timeout: backend.rules().timeouts.server,
+                turns: Turns::new(rules.timeouts.client, backend.rules().timeouts.server),
                 responses: &self.worker.responses,
                 heads: &self.worker.heads,
                 pipes: &self.worker.pipes,
@@ -124,7 +124,7 @@ impl Connection {
                 meter: &account.meter,
             };
             let input = if complete { None } else { self.input.as_mut() };
-            let upload = Upload { head: &head_out, body: &mut body, input };
+            let upload = Upload { head: &head_out, body: &mut body, input, withheld };
             let ended = exchange.run(&mut self.client, &mut server.stream, upload).await;
             if reused && account.meter.answered.get().is_some() {
                 // An answer on an old connection shows as well as a new connection that the server lives.
@@ -141,7 +141,10 @@ impl Connection {
                 Err(failure) => return Err(failure),
                 Ok(Ended::Complete { client_reusable, server_reusable, uploaded }) => {
                     if server_reusable && let Some(seat) = &account.seat {
-                        seat.server.keep(server, Instant::now());
+                        match head.method {
+                            Method::Head => self.worker.settling.keep(&seat.server, server),
+                            _ => seat.server.keep(server, Instant::now()),
+                        }
                     }
                     return Ok(match client_reusable {
                         true => After::Reuse,
@@ -174,16 +177,18 @@ impl Connection {
 
     /// Gives the client the answer that a failure calls for, if it can still have one.
     async fn answer_failure(&mut self, failure: Failure, request: &Request, account: &Account) -> After {
-        if account.meter.started.get() {
-            if account.meter.unframed.get() {
-                // The end of this body is the end of the connection: only a reset tells that it is not whole.
-                let _ = SockRef::from(&self.client).set_linger(Some(Duration::ZERO));
-            }
-            return After::Close;
+        let progress = account.meter.progress.get();
+        if progress == (Progress::Started { unframed: true }) {
+            // The end of this body is the end of the connection: only a reset tells that it is not whole.
+            let _ = SockRef::from(&self.client).set_linger(Some(Duration::ZERO));
         }
-        account.meter.status.set(failure.status().unwrap_or(0));
+        if !progress.allows_answer() {
+            // A client whose request is refused behind its response may still be sending.
+            return if failure.refusal().is_some() { After::Linger } else { After::Close };
+        }
+        account.meter.status.set(failure.status());
         let Some(status) = failure.status() else { return After::Close };
-        let response = failure::response(status, request.head.method == http1::Method::Head);
+        let response = failure::response(status, request.head.method == Method::Head);
         account.meter.add_out(response.len());
         self.send_last(&response).await
     }
