@@ -31,7 +31,56 @@ fn a_kept_alive_request_takes_four_io_calls() {
     };
     // Server connections and buffers exist afterwards, as they do in a system at work.
     load(500);
+    let calls = count_calls(&stack, || load(REQUESTS));
+    let io: u64 = IO.iter().filter_map(|name| calls.get(*name)).sum();
+    let per_request =
+        |count: u64| f64::from(u32::try_from(count).unwrap()) / f64::from(u32::try_from(REQUESTS).unwrap());
+    let waits = calls.get("epoll_wait").copied().unwrap_or_default();
+    println!("{:.2} I/O calls and {:.2} epoll_wait a request", per_request(io), per_request(waits));
+    // Each client's own connection costs accept, close, and a last read besides.
+    assert!(per_request(io) <= 4.2, "{:.2} I/O calls a request:\n{calls:?}", per_request(io));
+    assert!(per_request(io) >= 3.9, "fewer calls than the work takes: was the load traced?\n{calls:?}");
+    assert!(per_request(waits) <= 2.1, "{:.2} epoll_wait a request:\n{calls:?}", per_request(waits));
+}
 
+#[test]
+fn tiny_chunks_are_sent_once_a_read() {
+    const CHUNKS: usize = 100_000;
+    if !is_root() {
+        skip!("strace of another process needs root");
+    }
+    needs!("strace");
+    let body = "1;x\r\na\r\n".repeat(CHUNKS) + "0\r\n\r\n";
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    let (stack, _server) = Stack::builder().unchecked().start_before(move |peer| {
+        loop {
+            peer.read_request()?;
+            peer.read_until(b"0\r\n\r\n")?;
+            peer.send(&answer)?;
+        }
+    });
+    let mut client = stack.client();
+    let calls = count_calls(&stack, || {
+        let mut sender = client.sender();
+        let sending = std::thread::spawn(move || {
+            sender.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            sender.send(body);
+        });
+        assert_eq!(client.response().body.len(), CHUNKS);
+        sending.join().unwrap();
+    });
+    let sum = |names: &[&str]| names.iter().filter_map(|name| calls.get(*name)).sum::<u64>();
+    let (reads, writes) = (sum(&IO[..5]), sum(&IO[5..]));
+    // Each way 900 kB: some tens of reads.
+    assert!(reads >= 20, "was it traced? {calls:?}");
+    assert!(
+        writes < 2 * reads + 20,
+        "{writes} writes for {reads} reads of {CHUNKS} chunks each way: {calls:?}"
+    );
+}
+
+/// The system calls of lbd while `work` is done.
+fn count_calls(stack: &Stack, work: impl FnOnce()) -> BTreeMap<String, u64> {
     let dir = tempfile::tempdir().unwrap();
     let counts = dir.path().join("counts");
     let pid = stack.lbd.pid();
@@ -43,25 +92,14 @@ fn a_kept_alive_request_takes_four_io_calls() {
         let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
         tasks.all(|task| fs::read_to_string(task.unwrap().path().join("status")).is_ok_and(traced))
     });
-    load(REQUESTS);
+    work();
     strace.signal(Signal::SIGINT);
     strace.wait();
-
     let text = fs::read_to_string(&counts).unwrap();
-    let calls: BTreeMap<&str, u64> = text
-        .lines()
+    text.lines()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
-            Some((words.next()?, words.next()?.parse().ok()?))
+            Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
         })
-        .collect();
-    let io: u64 = IO.iter().filter_map(|name| calls.get(name)).sum();
-    let per_request =
-        |count: u64| f64::from(u32::try_from(count).unwrap()) / f64::from(u32::try_from(REQUESTS).unwrap());
-    let waits = calls.get("epoll_wait").copied().unwrap_or_default();
-    println!("{:.2} I/O calls and {:.2} epoll_wait a request", per_request(io), per_request(waits));
-    // Each client's own connection costs accept, close, and a last read besides.
-    assert!(per_request(io) <= 4.2, "{:.2} I/O calls a request:\n{text}", per_request(io));
-    assert!(per_request(io) >= 3.9, "fewer calls than the work takes: was the load traced?\n{text}");
-    assert!(per_request(waits) <= 2.1, "{:.2} epoll_wait a request:\n{text}", per_request(waits));
+        .collect()
 }

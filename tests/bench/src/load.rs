@@ -42,6 +42,16 @@ pub(crate) fn run(
             fs::write(&script, format!("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", {length})\n"))?;
             command.arg("-s").arg(script).arg(format!("http://{to}/upload"));
         }
+        Kind::Chunks(count) => {
+            let script = dir.join("chunks.lua");
+            let head = r"POST /upload HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let chunks = format!(r#"string.rep("1;x\r\na\r\n", {count})"#);
+            let text = format!(
+                "local whole = \"{head}\" .. {chunks} .. \"0\\r\\n\\r\\n\"\nrequest = function() return whole end\n"
+            );
+            fs::write(&script, text)?;
+            command.arg("-s").arg(script).arg(format!("http://{to}/upload"));
+        }
         Kind::Tunnel => {
             command = this_program(processors.load)?;
             command.args(["tunnels", &to.to_string(), &connections, &seconds.to_string()]);

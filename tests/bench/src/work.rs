@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     GetOnce(&'static str),
     /// POST of so many bytes.
     Post(usize),
+    /// POST of so many chunks of one byte, each with an extension.
+    Chunks(usize),
     /// Messages through an upgraded connection, and back.
     Tunnel,
 }
@@ -68,6 +70,15 @@ pub(crate) fn all() -> Vec<Work> {
         Work {
             kind: Kind::Post(10 * 1024),
             ..get("upload", "10 KiB sent, keep-alive, 64 connections", "", 64)
+        },
+        Work {
+            kind: Kind::Chunks(7282),
+            ..get(
+                "chunks",
+                "64 KiB sent in chunks of one byte with extensions, keep-alive, 16 connections",
+                "",
+                16,
+            )
         },
         Work {
             kind: Kind::Tunnel,
