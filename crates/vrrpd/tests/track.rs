@@ -76,6 +76,35 @@ fn an_lbd_that_hangs_is_as_good_as_dead() {
 }
 
 #[test]
+fn one_instances_patience_is_its_own() {
+    const OTHER: &str = "10.9.0.101";
+    let network = network!();
+    let both = config(200, &[]) + &config(200, &[]).replace("instances:\n", "").replace(VIP, OTHER);
+    let both = both.replacen("track: []", "track: [{lbd: {hung_after: 240ms}}]", 1);
+    let both = both.replace("track: []", "track: [{lbd: {hung_after: 60s}}, {backend: app}]");
+    let second = both.rfind("web").unwrap();
+    let both = both[..second].to_owned() + &both[second..].replacen("web", "patient", 1).replace("51", "52");
+    let mut node = Node::new(&network, 1, &both);
+    let mut lbd = lbd_of(&node, &Addresses::claim());
+    lbd.start();
+    node.start();
+    node.wait_to_have(VIP);
+    node.wait_to_have(OTHER);
+    let watch = node.watch();
+    lbd.freeze();
+    node.wait_for_line(
+        "VRRP web: master -> fault: tracker lbd fails: lbd hangs: it has said nothing for 240ms",
+    );
+    node.wait_not_to_have(VIP);
+    lbd.thaw();
+    node.wait_to_have(VIP);
+    assert!(node.has(OTHER) && !watch.has_seen_removal_of(OTHER), "{}", node.log());
+    // The patient one hears of a death as soon as the other.
+    lbd.kill();
+    node.wait_not_to_have(OTHER);
+}
+
+#[test]
 fn an_lbd_that_stops_is_told_when_the_address_has_left() {
     let network = network!();
     let (node, mut lbd) = with_lbd(&network, "lbd");

@@ -1,20 +1,22 @@
 //! lbd, and the backends that it has: one subscription to its liveness for all trackers.
 //!
 //! The kernel closes the socket of an lbd that dies, whatever it dies of, and this end hears of it at once. One that hangs
-//! sends no pings; one whose workers hang says so in its pings.
+//! sends no pings; one whose workers hang says so in its pings. The most impatient virtual router decides how often lbd pings,
+//! and each one decides for itself how long a silence means that lbd hangs.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use config::TrackTarget;
+use tokio::time::{Instant, sleep_until};
 use wire::client::{ClientError, Follower, News, PINGS_MISSED, Update};
 use wire::{Item, LifeState, Liveness, TopicName};
 
 use super::{Reporter, TrackerId};
 use crate::handover;
 
-/// How long a silent lbd is believed to live where only its backends are tracked.
+/// How long a silent lbd is believed to live by a virtual router that tracks only its backends.
 const PATIENCE: Duration = Duration::from_millis(750);
 
 /// A tracker of lbd or of one of its backends.
@@ -39,46 +41,78 @@ enum Seen {
 
 /// Follows lbd, and reports for all trackers.
 pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter: Reporter) {
-    // There is one lbd, so the most impatient tracker decides when its silence means that it hangs.
-    let patience = watched.iter().filter_map(|one| match one.target {
-        TrackTarget::Lbd { hung_after } => Some(hung_after),
-        _ => None,
-    });
-    let patience = patience.min().unwrap_or(PATIENCE);
-    let mut lbd = Follower::new(&socket, "vrrpd", TopicName::Liveness, patience / PINGS_MISSED);
+    let watched: Vec<(Duration, Watched)> =
+        watched.iter().map(|one| (patience(one, &watched), one.clone())).collect();
+    let shortest = watched.iter().map(|(patience, _)| *patience).min().unwrap_or(PATIENCE);
+    let mut lbd = Follower::new(&socket, "vrrpd", TopicName::Liveness, shortest / PINGS_MISSED);
     let mut seen = Seen::Nothing;
+    let mut heard = Instant::now();
     let mut released = false;
     loop {
-        seen = match lbd.next().await {
-            News::Connected(_) => {
+        let now = Instant::now();
+        let next = watched.iter().map(|(patience, _)| heard + *patience).filter(|end| *end > now).min();
+        let news = tokio::select! {
+            // What has arrived counts, even if nobody looked for longer than a patience.
+            biased;
+            news = lbd.next() => Some(news),
+            () = until(next) => None,
+        };
+        if let Some(News::Update(_)) = news {
+            heard = Instant::now();
+        }
+        seen = match news {
+            // Somebody's patience has ended.
+            None => seen,
+            Some(News::Connected(_)) => {
                 released = false;
                 continue;
             }
-            News::Disconnected(ClientError::TimedOut) => {
-                Seen::Gone(format!("lbd hangs: it has said nothing for {patience:?}"))
+            // Who is more patient goes on waiting, for the same lbd or another.
+            Some(News::Disconnected(ClientError::TimedOut)) if matches!(seen, Seen::Alive(..)) => seen,
+            Some(News::Disconnected(error)) => Seen::Gone(format!("lbd is gone: {error}")),
+            Some(News::Update(Update::Snapshot(items))) => {
+                items.into_iter().find_map(liveness).map_or(seen, alive)
             }
-            News::Disconnected(error) => Seen::Gone(format!("lbd is gone: {error}")),
-            News::Update(Update::Snapshot(items)) => items.into_iter().find_map(liveness).map_or(seen, alive),
-            News::Update(Update::Event(item)) => liveness(item).map_or(seen, alive),
-            News::Update(Update::Ping(ping)) => match seen {
+            Some(News::Update(Update::Event(item))) => liveness(item).map_or(seen, alive),
+            Some(News::Update(Update::Ping(ping))) => match seen {
                 Seen::Alive(liveness, _) => {
                     Seen::Alive(liveness, Duration::from_millis(ping.tick_age_ms.unwrap_or(0)))
                 }
                 other => other,
             },
         };
-        for one in &watched {
-            let (good, text) = judge(&one.target, &seen);
+        let silence = heard.elapsed();
+        for (patience, one) in &watched {
+            let (good, text) = judge(&one.target, &seen, silence, *patience);
             reporter.report(&one.id, good, text).await;
         }
         // lbd waits for this before it closes its listeners: until then nobody is refused.
         let stops = matches!(&seen, Seen::Alive(liveness, _) if liveness.state == LifeState::Stopping);
         if stops && !released {
             released = true;
-            let instances: BTreeSet<_> = watched.iter().map(|one| one.id.instance.clone()).collect();
+            let instances: BTreeSet<_> = watched.iter().map(|(_, one)| one.id.instance.clone()).collect();
             let instances = instances.into_iter().collect();
             tokio::spawn(handover::let_go(socket.clone(), reporter.clone(), instances));
         }
+    }
+}
+
+/// How long a silent lbd is believed to live: as long as the tracker says, or that of lbd beside it.
+fn patience(one: &Watched, all: &[Watched]) -> Duration {
+    let hung_after = |of: &Watched| match of.target {
+        TrackTarget::Lbd { hung_after } => Some(hung_after),
+        _ => None,
+    };
+    let beside =
+        || all.iter().filter(|other| other.id.instance == one.id.instance).filter_map(hung_after).min();
+    hung_after(one).or_else(beside).unwrap_or(PATIENCE)
+}
+
+/// Waits until then: for ever, without a time.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -94,11 +128,14 @@ fn alive(liveness: Liveness) -> Seen {
     Seen::Alive(liveness, age)
 }
 
-/// Whether a tracker is good, and why.
-fn judge(target: &TrackTarget, seen: &Seen) -> (bool, String) {
+/// Whether a tracker is good, and why, when lbd has said nothing for some time.
+fn judge(target: &TrackTarget, seen: &Seen, silence: Duration, patience: Duration) -> (bool, String) {
     let (liveness, age) = match seen {
         Seen::Nothing => return (false, "lbd has not been reached yet".to_owned()),
         Seen::Gone(why) => return (false, why.clone()),
+        Seen::Alive(..) if silence >= patience => {
+            return (false, format!("lbd hangs: it has said nothing for {patience:?}"));
+        }
         Seen::Alive(liveness, age) => (liveness, *age),
     };
     match target {
@@ -131,6 +168,8 @@ mod tests {
 
     use super::*;
 
+    const NEVER: Duration = Duration::MAX;
+
     fn seen(state: LifeState, age: u64) -> Seen {
         let usable = BTreeMap::from([("full".to_owned(), 2), ("empty".to_owned(), 0)]);
         alive(Liveness { state, tick_age_ms: age, usable })
@@ -148,7 +187,7 @@ mod tests {
             (seen(LifeState::Draining, 0), true),
             (seen(LifeState::Stopping, 0), false),
         ] {
-            assert_eq!(judge(&target, &seen).0, good, "{seen:?}");
+            assert_eq!(judge(&target, &seen, Duration::ZERO, NEVER).0, good, "{seen:?}");
         }
     }
 
@@ -156,8 +195,36 @@ mod tests {
     fn a_backend_is_good_while_it_has_a_usable_server() {
         for (name, good) in [("full", true), ("empty", false), ("unknown", false)] {
             let target = TrackTarget::Backend(name.to_owned());
-            assert_eq!(judge(&target, &seen(LifeState::Ready, 0)).0, good);
-            assert!(!judge(&target, &seen(LifeState::Stopping, 0)).0);
+            assert_eq!(judge(&target, &seen(LifeState::Ready, 0), Duration::ZERO, NEVER).0, good);
+            assert!(!judge(&target, &seen(LifeState::Stopping, 0), Duration::ZERO, NEVER).0);
         }
+    }
+
+    #[test]
+    fn each_virtual_router_has_its_own_patience() {
+        let watched = |instance: &str, target| Watched {
+            id: TrackerId { instance: instance.to_owned(), tracker: String::new() },
+            target,
+        };
+        let lbd = |ms| TrackTarget::Lbd { hung_after: Duration::from_millis(ms) };
+        let backend = || TrackTarget::Backend("full".to_owned());
+        let all = [
+            watched("fast", lbd(240)),
+            watched("fast", backend()),
+            watched("slow", backend()),
+            watched("slow", lbd(900)),
+            watched("none", backend()),
+        ];
+        let patiences = all.each_ref().map(|one| patience(one, &all).as_millis());
+        assert_eq!(patiences, [240, 240, 900, 900, 750]);
+        let ready = seen(LifeState::Ready, 0);
+        let good = |silence| {
+            let silence = Duration::from_millis(silence);
+            all.each_ref().map(|one| judge(&one.target, &ready, silence, patience(one, &all)).0)
+        };
+        assert_eq!(good(239), [true; 5]);
+        assert_eq!(good(240), [false, false, true, true, true]);
+        assert_eq!(good(750), [false, false, true, true, false]);
+        assert_eq!(good(900), [false; 5]);
     }
 }
