@@ -1,28 +1,31 @@
 //! One `GET`, bounded in time and size: enough for the admin addresses of other nodes.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use http1::{BodyReader, Method, ResponseHead, ResponseLimits, ResponseParser};
+use reqwest::header::HOST;
+use reqwest::{Client, StatusCode, redirect};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 /// How long it may take from the name to the last byte.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How much is read at most: a site of thousands of servers fits.
-const ANSWER_MAX: u64 = 16 * 1024 * 1024;
-const HEAD: ResponseLimits = ResponseLimits { head: 16 * 1024, fields: 100 };
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
+/// The node in URLs: these know no zones of IPv6 addresses (RFC 9844), and where it is has been found by then.
+const NODE: &str = "node";
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub(crate) enum GetError {
     /// The name has no address.
     #[error("{0}")]
-    Unresolved(std::io::Error),
+    Unresolved(io::Error),
     /// There is no connection.
     #[error("{0}")]
-    Unconnected(std::io::Error),
+    Unconnected(io::Error),
     /// It took too long.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     TimedOut,
@@ -44,59 +47,63 @@ pub(crate) async fn get(host: &str, port: u16, path: &str) -> Result<Vec<u8>, Ge
 
 async fn ask(host: &str, port: u16, path: &str) -> Result<Vec<u8>, GetError> {
     let addresses: Vec<_> = lookup_host((host, port)).await.map_err(GetError::Unresolved)?.collect();
-    let mut stream = TcpStream::connect(&*addresses).await.map_err(GetError::Unconnected)?;
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: tandemctl\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.map_err(|_| GetError::Broken)?;
-    let mut answer = Vec::new();
-    // A connection that breaks leaves an answer that is not complete, which is found below.
-    let _ = stream.take(ANSWER_MAX + 1).read_to_end(&mut answer).await;
-    if answer.len() as u64 > ANSWER_MAX {
-        return Err(GetError::Malformed);
+    let request = client(&addresses)?.get(format!("http://{NODE}:{port}{path}")).header(HOST, authority);
+    let mut answer = request.send().await.map_err(failure)?;
+    if answer.status() != StatusCode::OK {
+        return Err(GetError::Status(answer.status().as_u16()));
     }
-    let head = head(&mut answer)?;
-    match head.status {
-        200 => body(&head, &mut answer),
-        other => Err(GetError::Status(other)),
-    }
-}
-
-/// The final head, which is removed from the answer.
-fn head(answer: &mut Vec<u8>) -> Result<ResponseHead, GetError> {
-    let mut parser = ResponseParser::new(HEAD);
-    while let Some(head) = parser.parse(answer, Method::Get).map_err(|_| GetError::Malformed)? {
-        answer.drain(..head.len);
-        if head.is_switching() {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(failure)? {
+        if body.len() + piece.len() > ANSWER_MAX {
             return Err(GetError::Malformed);
         }
-        if !head.is_interim() {
-            return Ok(head);
-        }
-    }
-    Err(GetError::Broken)
-}
-
-fn body(head: &ResponseHead, mut rest: &mut [u8]) -> Result<Vec<u8>, GetError> {
-    let mut reader = BodyReader::decoded(head.body);
-    let mut body = Vec::new();
-    while !reader.is_done() {
-        let step = reader.step(rest).map_err(|_| GetError::Malformed)?;
-        body.extend_from_slice(rest.get(..step.forward).unwrap_or_default());
-        rest = rest.get_mut(step.consumed..).unwrap_or_default();
-        if step.done {
-            break;
-        }
-        if step.consumed == 0 {
-            reader.end_of_stream().map_err(|_| GetError::Broken)?;
-        }
+        body.extend_from_slice(&piece);
     }
     Ok(body)
 }
 
+/// A client that goes nowhere else: it follows no redirect, and asks no proxy.
+fn client(addresses: &[SocketAddr]) -> Result<Client, GetError> {
+    Client::builder()
+        .resolve_to_addrs(NODE, addresses)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .user_agent("tandemctl")
+        .build()
+        .map_err(failure)
+}
+
+fn failure(error: reqwest::Error) -> GetError {
+    let mut io = None;
+    let mut incomplete = false;
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        io = io.or_else(|| error.downcast_ref::<io::Error>().map(copy));
+        incomplete |= error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+            error.is_incomplete_message() || error.is_body_write_aborted() || error.is_closed()
+        });
+        cause = error.source();
+    }
+    match io {
+        Some(io) if error.is_connect() => GetError::Unconnected(io),
+        Some(_) => GetError::Broken,
+        None if incomplete => GetError::Broken,
+        None => GetError::Malformed,
+    }
+}
+
+/// The same error: the layers of the client keep theirs.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.kind().into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -111,7 +118,9 @@ mod tests {
             while !request.ends_with(b"\r\n\r\n") {
                 assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
             }
-            assert!(request.starts_with(b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1:"));
+            let request = String::from_utf8(request).unwrap().to_ascii_lowercase();
+            assert!(request.starts_with("get /status.json http/1.1\r\n"), "{request}");
+            assert!(request.contains("\r\nhost: 127.0.0.1:"), "{request}");
             stream.write_all(answer).await.unwrap();
         };
         let (got, ()) = tokio::join!(get("127.0.0.1", port, "/status.json"), server);
