@@ -182,6 +182,23 @@ fn names_of_the_hosts_file_with_either_family_or_both() {
     node.inside(|| assert_eq!(get(([127, 0, 0, 1], 8080).into(), "/").status, 200));
 }
 
+#[test]
+fn lbd_alone_finds_unchecked_servers() {
+    if !is_root() {
+        skip!("a host with an /etc/hosts of its own needs root");
+    }
+    // The C library puts ::1 first, where this server is not.
+    let (host, _servers) = host("127.0.0.1 localhost\n127.0.0.11 both\n::2 both\n", "");
+    let mut node = Node::new(Some(host));
+    let config = "frontends: { web: { bind: 127.0.0.1:8080, backend: app } }\n\
+                  backends: { app: { check: off, servers: { s1: \"both:80\" } } }\n\
+                  lbd: { verdict_wait: 0s }\n";
+    fs::write(node.dir.path().join("lb.yaml"), config).unwrap();
+    node.lbd.start();
+    let web = ([127, 0, 0, 1], 8080).into();
+    wait_until("the server is found", || node.inside(|| get(web, "/").status == 200));
+}
+
 /// The whole `lb.yaml` files of a document.
 fn whole_files(document: &str) -> Vec<&str> {
     let blocks = document.split("\n```yaml\n").skip(1);

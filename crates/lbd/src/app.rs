@@ -461,8 +461,9 @@ impl App {
             let mut addresses = Vec::new();
             for name in names {
                 let lookup = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(name.to_string()));
-                if let Ok(Ok(mut results)) = lookup.await
-                    && let Some(address) = results.next()
+                // The one that healthd would begin with.
+                if let Ok(Ok(results)) = lookup.await
+                    && let Some(address) = results.min()
                 {
                     addresses.push((name, address));
                 }

@@ -199,9 +199,12 @@ impl State {
 
     /// Where a server is: as configured, as healthd says, or as lbd found by itself.
     fn address_of(&self, backend: &str, server: &config::Server) -> Option<SocketAddr> {
-        let held = || self.verdicts.get(backend, &server.name).and_then(|held| held.address());
-        let found = || self.resolved.get(&server.address).copied();
-        server.address.literal().or_else(held).or_else(found)
+        let found = || match self.verdicts.get(backend, &server.name) {
+            // healthd's word counts, also that there is no address any more.
+            Some(held) if held.is_resolved() => held.address(),
+            _ => self.resolved.get(&server.address).copied(),
+        };
+        server.address.literal().or_else(found)
     }
 
     /// Servers whose name leads nowhere yet.
@@ -209,7 +212,7 @@ impl State {
         let servers = self.config.backends.iter().flat_map(|backend| {
             backend.servers.iter().filter(|server| {
                 let held = self.verdicts.get(&backend.name, &server.name);
-                server.address.literal().is_none() && held.and_then(|held| held.address()).is_none()
+                server.address.literal().is_none() && !held.is_some_and(|held| held.is_resolved())
             })
         });
         servers.map(|server| server.address.clone()).collect()

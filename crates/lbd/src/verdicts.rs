@@ -55,6 +55,12 @@ impl Held {
         self.verdict.status
     }
 
+    /// Whether healthd has looked for the server's address, in vain perhaps.
+    pub fn is_resolved(&self) -> bool {
+        self.verdict.address.is_some()
+            || self.verdict.resolve_error.is_some() && self.verdict.status != Status::Unknown
+    }
+
     /// Where the server's name leads.
     pub fn address(&self) -> Option<SocketAddr> {
         self.verdict.address
@@ -120,13 +126,12 @@ impl Verdicts {
 }
 
 fn merge(old: Option<Held>, mut new: Verdict, now: Instant) -> Held {
-    if new.status == Status::Unknown
-        && let Some(old) = old
-    {
-        let old = old.at(now);
-        if old.status != Status::Unknown {
-            new = Verdict { address: new.address.or(old.address), resolve_error: new.resolve_error, ..old };
-        }
+    let Some(old) = old.map(|old| old.at(now)) else { return Held { verdict: new, received: now } };
+    if new.status == Status::Unknown && old.status != Status::Unknown {
+        new = Verdict { address: new.address.or(old.address), resolve_error: new.resolve_error, ..old };
+    } else if new.address.is_none() && new.resolve_error.is_none() {
+        // A name that has not been asked for yet leads where it led.
+        new.address = old.address;
     }
     Held { verdict: new, received: now }
 }
@@ -177,6 +182,20 @@ mod tests {
         assert!(verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later));
         assert!(!verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later));
         assert_eq!(verdicts.get("nginx", "nginx1").unwrap().status(), Status::Up);
+    }
+
+    #[test]
+    fn a_restarted_healthd_takes_no_address_from_an_unchecked_server_and_a_gone_name_does() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::default();
+        let address = Some("192.0.2.1:80".parse().unwrap());
+        verdicts.replace([verdict(Status::Unchecked, Some("192.0.2.1:80"))], now);
+        verdicts.replace([verdict(Status::Unchecked, None)], now);
+        assert_eq!(verdicts.get("nginx", "nginx1").unwrap().address(), address);
+        let gone = Verdict { resolve_error: Some("no such host".into()), ..verdict(Status::Unchecked, None) };
+        assert!(verdicts.update(gone, now));
+        let held = verdicts.get("nginx", "nginx1").unwrap();
+        assert_eq!((held.address(), held.is_resolved()), (None, true));
     }
 
     #[test]
