@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use testkit::{Load, Process, SERVER_PORT, Stack, needs, text_command, wait_until};
+use testkit::{Config, Load, Process, SERVER_PORT, Stack, needs, text_command, wait_until};
 
 /// dnsmasq with a table of names that tests change.
 struct NameServer {
@@ -125,6 +125,110 @@ fn a_name_that_is_gone_does_not_come_up_on_somebody_elses_address() {
     stack.wait_for_status("s2", "UP");
     Load::default().run(stack.web(), 50).assert_nothing_lost();
     assert!(stack.status("s1").starts_with("DOWN"), "s1 has no address, and is {}", stack.status("s1"));
+}
+
+/// `s1` is known by a name, `s2` by its address.
+fn start_with_hold(check: &str) -> (Stack, NameServer) {
+    let mut names = None;
+    let stack = Stack::builder()
+        .servers(2)
+        .config(|config, addresses| {
+            let server = addresses.socket(1, 7053);
+            names = Some(NameServer::start(server, &[("one.test", addresses.socket(11, 0))]));
+            config.server("s1", format!("one.test:{SERVER_PORT}"));
+            config.check = check.to_owned();
+            config.backend = "when_all_down: try".to_owned();
+            config.more = format!("resolvers: {{ nameservers: [\"{server}\"], max_ttl: 1s, hold: 1s }}");
+        })
+        .without_lbd()
+        .start();
+    (stack, names.expect("the configuration was made"))
+}
+
+#[test]
+fn a_name_that_is_gone_takes_its_server_down_though_its_old_address_answers() {
+    needs!("dnsmasq");
+    let (mut stack, names) = start_with_hold(Config::QUICK_CHECK);
+    stack.lbd.start();
+    stack.wait_for_status("s1", "UP");
+    names.change(&[("other.test", stack.server_address(2))]);
+    wait_until("s1 is down", || stack.status("s1").starts_with("DOWN"));
+    let row = stack.stat("app", "s1");
+    assert!(row.text("last_chk").contains("no such host"), "the reason is {:?}", row.text("last_chk"));
+    stack.healthd.wait_to_tell("name is gone");
+    // Whoever has the address now is not asked, even where servers that are down are tried.
+    stack.nginx[1].stop();
+    wait_until("s2 is down", || stack.status("s2").starts_with("DOWN"));
+    let before = stack.nginx[0].requests().len();
+    for _ in 0..10 {
+        assert_eq!(stack.get("/").status, 503);
+    }
+    assert_eq!(stack.nginx[0].requests().len(), before);
+    names.change(&[("one.test", stack.server_address(1))]);
+    stack.wait_for_status("s1", "UP");
+    assert_eq!(stack.get("/").instance(), Some(1));
+}
+
+#[test]
+fn an_unchecked_server_whose_name_is_gone_gets_no_requests() {
+    needs!("dnsmasq");
+    let (mut stack, names) = start_with_hold("off");
+    stack.lbd.start();
+    let instances = |stack: &Stack| Load::default().run(stack.web(), 20).by_instance;
+    wait_until("both serve", || instances(&stack).len() == 2);
+    // A healthd that starts knows no address yet, and takes none away.
+    stack.healthd.kill();
+    stack.healthd.start();
+    assert_eq!(instances(&stack).len(), 2);
+    names.change(&[("other.test", stack.server_address(2))]);
+    wait_until("one serves", || instances(&stack).len() == 1);
+    names.change(&[("one.test", stack.server_address(1))]);
+    wait_until("both serve again", || instances(&stack).len() == 2);
+}
+
+#[test]
+fn a_healthd_that_starts_while_the_name_server_is_away_takes_no_server_down() {
+    needs!("dnsmasq");
+    let (mut stack, mut names) = start();
+    let load = Load::default().start(stack.web());
+    stack.healthd.kill();
+    names.dnsmasq.kill();
+    stack.healthd.start();
+    stack.healthd.wait_to_tell("name does not resolve");
+    load.wait_for_requests(100);
+    assert_eq!(["s1", "s2"].map(|server| stack.status(server)), ["UP", "UP"]);
+    load.stop().assert_nothing_lost();
+}
+
+#[test]
+fn a_server_is_found_at_whichever_address_of_its_name_works() {
+    needs!("dnsmasq");
+    let mut names = None;
+    let mut stack = Stack::builder()
+        .servers(2)
+        .config(|config, addresses| {
+            let server = addresses.socket(1, 7053);
+            // Nobody listens at the first two.
+            let table = [8, 9, 11, 12].map(|last| ("app.test", addresses.socket(last, 0)));
+            names = Some(NameServer::start(server, &table));
+            config.servers.clear();
+            config.server("s1", format!("app.test:{SERVER_PORT}"));
+            config.more = format!("resolvers: {{ nameservers: [\"{server}\"], max_ttl: 1s }}");
+            config.server(
+                "s2",
+                format!("{{ address: \"{}\", state: drain }}", addresses.socket(12, SERVER_PORT)),
+            );
+        })
+        .start();
+    stack.wait_for_status("s1", "UP");
+    assert_eq!(stack.stat("app", "s1").text("addr"), stack.server_address(1).to_string());
+    assert_eq!(stack.get("/").instance(), Some(1));
+    stack.nginx[0].stop();
+    wait_until("s1 goes on at the other address", || {
+        stack.stat("app", "s1").text("addr") == stack.server_address(2).to_string()
+    });
+    assert_eq!(stack.status("s1"), "UP");
+    wait_until("it is served there", || stack.get("/").instance() == Some(2));
 }
 
 #[test]

@@ -164,6 +164,7 @@ fn resolvers(config: &LbConfig) -> Value {
         ("timeout", duration(resolvers.timeout)),
         ("min_ttl", duration(resolvers.min_ttl)),
         ("max_ttl", duration(resolvers.max_ttl)),
+        ("hold", duration(resolvers.hold)),
     ])
 }
 

@@ -265,6 +265,8 @@ pub struct Resolvers {
     pub min_ttl: Duration,
     /// The longest time an answer is kept, whatever its TTL. Default 60 s.
     pub max_ttl: Duration,
+    /// How long an address is used after the name servers have begun to say that there is none. Default 30 s.
+    pub hold: Duration,
 }
 
 /// lbd's process.

@@ -354,12 +354,14 @@ fn http_probe() -> impl Strategy<Value = HttpProbe> {
 
 fn resolvers() -> impl Strategy<Value = Resolvers> {
     let ttl = || milliseconds(1000..=24 * 60 * 60 * 1000);
-    (vec(any::<SocketAddr>().prop_map(plain), 0..4), milliseconds(10..=60_000), ttl(), ttl()).prop_map(
-        |(nameservers, timeout, a, b)| Resolvers {
+    let nameservers = vec(any::<SocketAddr>().prop_map(plain), 0..4);
+    (nameservers, milliseconds(10..=60_000), ttl(), ttl(), milliseconds(0..=24 * 60 * 60 * 1000)).prop_map(
+        |(nameservers, timeout, a, b, hold)| Resolvers {
             nameservers,
             timeout,
             min_ttl: a.min(b),
             max_ttl: a.max(b),
+            hold,
         },
     )
 }

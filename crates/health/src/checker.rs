@@ -121,6 +121,19 @@ impl Checker {
         transition
     }
 
+    /// The server is known not to be there, without a check: it is down at once, whatever was counted. Returns the change of
+    /// status, if it was not down.
+    pub fn condemn(&mut self, code: CheckCode, now: Moment) -> Option<Transition> {
+        let from = self.status;
+        if from == Status::Down {
+            return None;
+        }
+        self.turn(Status::Down, now);
+        self.running = false;
+        self.next = now.saturating_add(self.interval());
+        Some(Transition { from, to: Status::Down, code, streak: 1, needed: 1 })
+    }
+
     /// Somebody saw the server fail: the next check is brought forward. Checks that were brought forward start at least half a
     /// fast interval after the one before, so that no number of observations can flood a server. An observation while a
     /// check runs is remembered, because it may be newer than what the check finds. Returns whether anything changed.

@@ -156,6 +156,22 @@ fn a_result_without_a_check_is_followed_after_an_interval() {
 }
 
 #[test]
+fn a_server_that_is_condemned_is_down_at_once() {
+    for results in [&[][..], &[true], &[true, false], &[true, false, false]] {
+        let mut checker = checker(TIMING);
+        results.iter().for_each(|good| _ = check(&mut checker, *good));
+        let (from, now) = (checker.status(), Duration::from_secs(100));
+        let transition = checker.condemn(CheckCode::SockErr, now).unwrap();
+        assert_eq!((transition.from, transition.to, checker.status()), (from, Status::Down, Status::Down));
+        assert_eq!((checker.downs(), checker.streak()), (1, 0));
+        assert_eq!(checker.next_deadline(), Some(now + TIMING.down_interval));
+        assert_eq!(checker.condemn(CheckCode::SockErr, now), None, "it is down already");
+        assert!(check(&mut checker, true).1.is_none(), "it takes `rise` to come back");
+        assert_eq!(check(&mut checker, true).1.unwrap().to, Status::Up);
+    }
+}
+
+#[test]
 fn an_observation_brings_the_next_check_forward() {
     let mut checker = checker(TIMING);
     let (start, _) = check(&mut checker, true);

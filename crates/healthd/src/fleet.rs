@@ -190,11 +190,9 @@ fn plans(config: &LbConfig, checks: &HashMap<String, CheckPlan>) -> Vec<(ServerK
     let of_backend = |backend: &Backend| {
         let name: Arc<str> = backend.name.as_str().into();
         let mut plans = Vec::with_capacity(backend.servers.len());
-        let mut seen = HashMap::new();
         for server in &backend.servers {
-            let slot = seen.entry(server.address.clone()).and_modify(|slot| *slot += 1).or_insert(0);
             let check = checks.get(&backend.name).filter(|_| server.state != AdminState::Maint);
-            let plan = Plan { server: server.address.clone(), slot: *slot, check: check.cloned() };
+            let plan = Plan { server: server.address.clone(), check: check.cloned() };
             plans.push(((Arc::clone(&name), Arc::from(server.name.as_str())), plan));
         }
         plans

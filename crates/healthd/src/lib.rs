@@ -5,6 +5,7 @@
 //! | [`app`] | starting, reloading and stopping: what the other modules are put together to |
 //! | [`fleet`] | the servers of the configuration, each with a monitor |
 //! | `monitor` | the task of one server, which drives [`health::Checker`] |
+//! | `candidates` | one check of a server with several addresses |
 //! | [`probe`] | one check of one server |
 //! | [`resolve`] | names and their addresses, one task a name |
 //! | [`record`], [`board`] | what is held of each server, and the topic that lbd follows |
@@ -15,6 +16,7 @@
 
 pub mod app;
 pub mod board;
+mod candidates;
 pub mod control;
 pub mod fleet;
 pub mod metrics;

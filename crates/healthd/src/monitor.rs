@@ -11,20 +11,21 @@
 //! Everything that is waited for is cancel safe: a check that is given up closes its connection, and never happened for the
 //! engine. The task ends when the fleet drops it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use config::{Check, Host, ServerAddress};
 use health::{CheckResult, Checker, Moment, Status, Timing, Transition};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::board::Board;
+use crate::candidates::{self, first_good};
 use crate::metrics::Metrics;
 use crate::probe::{self, Probed, Prober};
 use crate::record::{Clock, Record, ServerKey};
-use crate::resolve::{NameWatch, Names, Resolved};
+use crate::resolve::{Group, NameWatch, Names, Resolved};
 
 /// What the monitors share.
 pub(crate) struct Shared {
@@ -40,8 +41,6 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) server: ServerAddress,
-    /// How many servers before this one in its backend have the same name and port.
-    pub(crate) slot: usize,
     pub(crate) check: Option<CheckPlan>,
 }
 
@@ -79,6 +78,10 @@ pub(crate) struct Monitor {
     /// The address or the check is another one: check at once.
     urgent: bool,
     starved: bool,
+    /// The last check was good, at the address in use.
+    worked: bool,
+    /// Where the next check begins with the addresses that are not in use.
+    turn: usize,
 }
 
 impl Monitor {
@@ -105,6 +108,8 @@ impl Monitor {
             pause: now,
             urgent: false,
             starved: false,
+            worked: false,
+            turn: 0,
         };
         monitor.adopt(None);
         monitor
@@ -170,16 +175,17 @@ impl Monitor {
                 *none = Some(Checker::new(check.check.timing, seed(&self.record.key), now));
             }
         }
-        let same = before
-            .as_ref()
-            .is_some_and(|before| (&before.server, before.slot) == (&self.plan.server, self.plan.slot));
-        if same {
+        if before.as_ref().is_some_and(|before| before.server == self.plan.server) {
             return;
         }
         self.name = match &self.plan.server.host {
-            Host::Name(name) => Some(self.shared.names.watch(name, self.plan.slot)),
+            Host::Name(name) => {
+                let group = Group { backend: Arc::clone(&self.record.key.0), port: self.plan.server.port };
+                Some(self.shared.names.watch(name, group))
+            }
             Host::Ip(_) => None,
         };
+        self.worked = false;
         self.named = now;
         self.urgent = before.is_some();
         self.meaning = self.name.as_ref().map(NameWatch::resolved).unwrap_or_default();
@@ -208,8 +214,11 @@ impl Monitor {
             }
             // First checks stay spread.
             self.urgent = self.record.status() != Status::Unknown;
+            self.worked = false;
         }
-        if moved || self.record.resolve_error != before.1 {
+        if self.is_lost() {
+            self.unresolved();
+        } else if moved || self.record.resolve_error != before.1 {
             self.publish();
         }
         moved
@@ -226,30 +235,41 @@ impl Monitor {
     async fn check(&mut self) {
         let Some(check) = self.plan.check.clone() else { return };
         self.urgent = false;
-        let Some(mut address) = self.record.address else {
+        let Some(address) = self.record.address else {
             return self.unresolved();
         };
         if self.record.status() == Status::Down {
-            if self.meaning.gone {
+            if self.meaning.denied {
                 // Addresses are given to others: what answers there now is not this server.
                 return self.unresolved();
             }
             // Whoever comes back often does so elsewhere: the name is asked for while the check waits for the old address.
             self.doubt_name();
         }
-        address.set_port(check.check.port.unwrap_or(address.port()));
+        let port = check.check.port.unwrap_or(address.port());
+        let others = self.others(address.ip(), port);
+        let whole = check.check.timing.timeout;
+        // An address that worked has all the time that a check may take; others share it.
+        let tried = u32::try_from(1 + others.len()).unwrap_or(u32::MAX);
+        let share = if self.worked { whole } else { whole / tried };
         let shared = Arc::clone(&self.shared);
         let server = self.plan.server.clone();
         let probing = async {
             // The semaphore is never closed; without a seat there would just be no bound.
             let _seat = shared.seats.acquire().await.ok();
             let _running = shared.metrics.running();
-            check.prober.run(&server, address).await
+            let first = SocketAddr::new(address.ip(), port);
+            first_good(first, others, whole, share, |address| check.prober.run(&server, address)).await
         };
         tokio::pin!(probing);
         loop {
             tokio::select! {
-                probed = &mut probing => return self.probed(probed, check.check.timing),
+                (at, probed) = &mut probing => {
+                    if self.settle_at(at.ip()) {
+                        self.probed(probed, check.check.timing);
+                    }
+                    return;
+                }
                 changed = self.plans.changed() => {
                     self.urgent = true;
                     if changed.is_ok() {
@@ -264,18 +284,68 @@ impl Monitor {
         }
     }
 
+    /// Addresses of the name that are not in use: another few at each check.
+    fn others(&mut self, used: IpAddr, port: u16) -> Vec<SocketAddr> {
+        let Some(name) = &self.name else { return Vec::new() };
+        let mut others: Vec<IpAddr> = name.candidates().into_iter().filter(|ip| *ip != used).collect();
+        if !others.is_empty() {
+            let start = self.turn % others.len();
+            others.rotate_left(start);
+            others.truncate(candidates::MOST - 1);
+            self.turn = start + others.len();
+        }
+        others.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+    }
+
+    /// Uses the address that a check found to work. Returns whether it is the one in use now: the name may have changed meanwhile.
+    fn settle_at(&mut self, address: IpAddr) -> bool {
+        let Some(name) = &self.name else { return true };
+        let before = self.record.address;
+        name.choose(address);
+        let meaning = name.resolved();
+        if meaning.address != Some(address) {
+            self.follow(meaning);
+            return false;
+        }
+        self.meaning = meaning;
+        self.refresh_address();
+        if self.record.address != before {
+            let (backend, server) = &self.record.key;
+            debug!(%backend, %server, %address, "server answers at another address of its name");
+        }
+        true
+    }
+
+    /// The name is gone, and the server is not down yet.
+    fn is_lost(&self) -> bool {
+        self.meaning.is_gone() && matches!(self.record.status(), Status::Unknown | Status::Up)
+    }
+
     fn unresolved(&mut self) {
-        let reason = self.record.resolve_error.clone();
+        let reason = self.meaning.error.clone();
         let reason = reason
             .unwrap_or_else(|| format!("{}: no answer to the first query yet", self.plan.server).into());
-        self.ended(probe::unresolved(&reason));
+        let result = probe::unresolved(&reason);
+        if self.is_lost() {
+            self.ended(result, Record::condemned);
+        } else if self.meaning.denied || self.record.status() != Status::Unknown {
+            self.ended(result, Record::checked);
+        } else if let Some(checker) = &self.record.checker {
+            // Name servers that say nothing, say nothing about the server: whoever knows a verdict and an address keeps them.
+            let now = self.now();
+            self.pause = now.saturating_add(checker.timing().interval);
+            self.record.noted(result, now);
+            self.first_round = None;
+            self.publish();
+        }
     }
 
     fn probed(&mut self, probed: Probed, timing: Timing) {
         match probed {
             Probed::Server(result) => {
                 self.starved = false;
-                self.ended(result);
+                self.worked = result.code.is_good();
+                self.ended(result, Record::checked);
             }
             // Servers must not go down for what this host lacks.
             Probed::Starved(result) => {
@@ -292,14 +362,18 @@ impl Monitor {
         }
     }
 
-    fn ended(&mut self, result: CheckResult) {
+    fn ended(
+        &mut self,
+        result: CheckResult,
+        judge: impl FnOnce(&mut Record, CheckResult, Moment) -> Option<Transition>,
+    ) {
         let now = self.now();
         self.shared.metrics.checked(&self.record.key.0, &result);
         if !result.code.is_good() {
             self.doubt_name();
         }
         let text = result.text.clone();
-        if let Some(transition) = self.record.checked(result, now) {
+        if let Some(transition) = judge(&mut self.record, result, now) {
             self.announce(transition, &text);
         }
         self.first_round = None;

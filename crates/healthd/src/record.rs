@@ -108,6 +108,13 @@ impl Record {
         transition
     }
 
+    /// Takes it that the server is not there, as when its name is gone: it is down at once, whatever was counted.
+    pub fn condemned(&mut self, result: CheckResult, now: Moment) -> Option<Transition> {
+        let transition = self.checker.as_mut()?.condemn(result.code, now);
+        self.noted(result, now);
+        transition
+    }
+
     /// Notes a check that says nothing about the server: it decides nothing.
     pub fn noted(&mut self, result: CheckResult, now: Moment) {
         if let Some(index) = CODES.iter().position(|code| *code == result.code) {

@@ -402,6 +402,25 @@ fn a_name_server_that_dies_changes_no_verdict() {
 }
 
 #[test]
+fn a_name_that_changes_all_the_time_is_told_of_once_in_a_while() {
+    let mut healthd = Healthd::prepare();
+    let dns =
+        Dns::start(healthd.addresses.socket(2, 5353), &format!("{} app.test\n", healthd.addresses.ip(100)));
+    healthd.config.more = format!("resolvers: {{ nameservers: \"{}\", min_ttl: 100ms }}", dns.address);
+    healthd.config.server("s1", "app.test:8080");
+    healthd.start();
+    for number in 101..110 {
+        let next = healthd.addresses.ip(number);
+        dns.change(&format!("{next} app.test\n"));
+        healthd
+            .wait_for("s1", "has the next address", |verdict| verdict.address == Some((next, 8080).into()));
+    }
+    let told = healthd.daemon.stderr().matches("name resolves").count();
+    assert!((1..=5).contains(&told), "{told} lines about 10 lists");
+    assert!(healthd.metric("tandem_health_resolver_queries_total{outcome=\"resolved\"}").unwrap() >= 10.0);
+}
+
+#[test]
 fn what_the_host_lacks_takes_no_server_down() {
     let mut healthd = Healthd::prepare();
     let nginx = healthd.nginx(1);

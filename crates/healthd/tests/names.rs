@@ -5,54 +5,13 @@
 mod dns;
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::Resolvers;
 use dns::Dns;
-use healthd::resolve::{NameWatch, Names, Resolved, SystemFiles};
-use prometheus::{IntCounterVec, Opts};
-use tempfile::TempDir;
+use dns::watching::{config, counter, files, group, ip, until, until_address};
+use healthd::resolve::{NameWatch, Names, Resolved};
 use testkit::{Addresses, PATIENCE};
-
-fn config(nameservers: &[SocketAddr]) -> Resolvers {
-    Resolvers {
-        nameservers: nameservers.to_vec(),
-        timeout: Duration::from_millis(500),
-        min_ttl: Duration::from_millis(100),
-        max_ttl: Duration::from_millis(500),
-    }
-}
-
-fn files(dir: &TempDir) -> SystemFiles {
-    SystemFiles { resolv_conf: dir.path().join("resolv.conf"), hosts: dir.path().join("hosts") }
-}
-
-fn counter() -> IntCounterVec {
-    IntCounterVec::new(Opts::new("queries", "Questions by outcome"), &["outcome"]).unwrap()
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-/// Waits until the name means what the condition says.
-async fn until(watch: &mut NameWatch, what: &str, condition: impl Fn(&Resolved) -> bool) -> Resolved {
-    let mut seen = watch.resolved();
-    let wait = async {
-        while !condition(&seen) {
-            seen = watch.other_than(&seen).await;
-        }
-    };
-    match tokio::time::timeout(PATIENCE, wait).await {
-        Ok(()) => seen,
-        Err(_) => panic!("waited in vain: {what}; {:?}", watch.resolved()),
-    }
-}
-
-async fn until_address(watch: &mut NameWatch, address: &str) -> Resolved {
-    until(watch, address, |resolved| resolved.address == Some(ip(address)) && resolved.error.is_none()).await
-}
 
 #[tokio::test]
 async fn an_address_that_changes_vanishes_and_returns() {
@@ -61,8 +20,8 @@ async fn an_address_that_changes_vanishes_and_returns() {
     let mut dns = Dns::start(addresses.socket(1, 5353), "10.9.0.1 nginx1\n");
     let queries = counter();
     let names = Names::new(&config(&[dns.address]), files(&dir), queries.clone());
-    let mut watch = names.watch("nginx1", 0);
-    assert_eq!(watch.resolved(), Resolved { address: None, error: None, gone: false, asked: false });
+    let mut watch = names.watch("nginx1", group());
+    assert_eq!(watch.resolved(), Resolved::default());
     until_address(&mut watch, "10.9.0.1").await;
 
     dns.change("10.9.0.2 nginx1\n");
@@ -99,7 +58,7 @@ async fn a_doubted_address_is_asked_for_before_its_ttl_ends() {
     let queries = counter();
     let patient = Resolvers { max_ttl: Duration::from_secs(600), ..config(&[dns.address]) };
     let names = Names::new(&patient, files(&dir), queries.clone());
-    let mut watch = names.watch("nginx1.test", 0);
+    let mut watch = names.watch("nginx1.test", group());
     until_address(&mut watch, "10.9.0.1").await;
     let [resolution] = names.resolutions().try_into().unwrap();
     assert!(resolution.next_query_ms > 500_000, "the answer holds for its TTL: {resolution:?}");
@@ -123,7 +82,7 @@ async fn other_name_servers_after_a_reload_are_asked_at_once() {
     let after = Dns::start_with_ttl(addresses.socket(2, 5353), "10.9.0.2 nginx1.test\n", 600);
     let patient = Resolvers { max_ttl: Duration::from_secs(600), ..config(&[before.address]) };
     let names = Names::new(&patient, files(&dir), counter());
-    let mut watch = names.watch("nginx1.test", 0);
+    let mut watch = names.watch("nginx1.test", group());
     until_address(&mut watch, "10.9.0.1").await;
     names.configure(&Resolvers { nameservers: vec![after.address], ..patient });
     until_address(&mut watch, "10.9.0.2").await;
@@ -136,7 +95,7 @@ async fn servers_of_one_name_spread_over_its_addresses() {
     let dns =
         Dns::start(addresses.socket(1, 5353), "10.9.0.1 web.test\n10.9.0.2 web.test\nfd00::1 web.test\n");
     let names = Names::new(&config(&[dns.address]), files(&dir), counter());
-    let mut watches: Vec<NameWatch> = (0..4).map(|slot| names.watch("web.test", slot)).collect();
+    let mut watches: Vec<NameWatch> = (0..4).map(|_| names.watch("web.test", group())).collect();
     let [a, b, c, d] = watches.as_mut_slice() else { panic!("four watches") };
     until_address(a, "10.9.0.1").await;
     until_address(b, "10.9.0.2").await;
@@ -156,13 +115,12 @@ async fn the_hosts_file_comes_first_and_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let files = files(&dir);
     fs::write(&files.hosts, "10.9.1.1 nginx1 www\n").unwrap();
-    // There is no resolv.conf, and no name server to ask.
+    // There is no resolv.conf, and no name server on this machine to ask.
     let names = Names::new(&config(&[]), files.clone(), counter());
-    let mut known = names.watch("Nginx1", 0);
+    let mut known = names.watch("Nginx1", group());
     until_address(&mut known, "10.9.1.1").await;
-    let mut unknown = names.watch("elsewhere", 0);
-    let missing = until(&mut unknown, "an error", |resolved| resolved.error.is_some()).await;
-    assert!(missing.error.unwrap().starts_with("elsewhere: cannot read "), "the reason names the file");
+    let mut unknown = names.watch("elsewhere", group());
+    until(&mut unknown, "an error", |resolved| resolved.error.is_some()).await;
     fs::write(&files.hosts, "10.9.1.22 nginx1\n10.9.1.3 elsewhere\n").unwrap();
     until_address(&mut known, "10.9.1.22").await;
     until_address(&mut unknown, "10.9.1.3").await;
@@ -183,17 +141,17 @@ async fn the_systems_name_servers_and_search_list() {
     let names = Names::new(&config(&[]), files.clone(), counter());
     // A single label goes along the search list first, then as it is; a name with a dot the other way round, and the
     // server refuses to answer for `sub.`.
-    until_address(&mut names.watch("nginx1", 0), "10.9.0.1").await;
-    until_address(&mut names.watch("nginx2", 0), "10.9.0.2").await;
-    until_address(&mut names.watch("nginx2.sub", 0), "10.9.0.3").await;
-    until_address(&mut names.watch("nginx1.cluster.test", 0), "10.9.0.1").await;
-    let mut absolute = names.watch("nginx1.", 0);
+    until_address(&mut names.watch("nginx1", group()), "10.9.0.1").await;
+    until_address(&mut names.watch("nginx2", group()), "10.9.0.2").await;
+    until_address(&mut names.watch("nginx2.sub", group()), "10.9.0.3").await;
+    until_address(&mut names.watch("nginx1.cluster.test", group()), "10.9.0.1").await;
+    let mut absolute = names.watch("nginx1.", group());
     let missing = until(&mut absolute, "an error", |resolved| resolved.error.is_some()).await;
     let text = missing.error.unwrap();
     assert_eq!(*text, format!("nginx1.: no such host (NXDOMAIN from {})", dns.address.ip()));
 
     // The file changes when a container joins a network. As in Docker, names are then taken as they are first.
-    let mut nginx1 = names.watch("nginx1", 0);
+    let mut nginx1 = names.watch("nginx1", group());
     until_address(&mut nginx1, "10.9.0.1").await;
     fs::write(&files.resolv_conf, format!("{server}options ndots:0\n")).unwrap();
     let missing = until(&mut nginx1, "an error", |resolved| resolved.error.is_some()).await;
@@ -209,7 +167,7 @@ async fn a_dead_name_server_does_not_hide_a_living_one() {
     let knowing = Dns::start(addresses.socket(1, 5353), "10.9.0.1 nginx1.test\n");
     let servers = [silent.local_addr().unwrap(), denying.address, knowing.address];
     let names = Names::new(&config(&servers), files(&dir), counter());
-    until_address(&mut names.watch("nginx1.test", 0), "10.9.0.1").await;
+    until_address(&mut names.watch("nginx1.test", group()), "10.9.0.1").await;
 }
 
 #[tokio::test]
@@ -219,7 +177,7 @@ async fn a_silent_name_server_is_said_to_be_silent() {
     let silent = tokio::net::UdpSocket::bind(addresses.socket(2, 5353)).await.unwrap();
     let server = silent.local_addr().unwrap();
     let names = Names::new(&config(&[server]), files(&dir), counter());
-    let mut watch = names.watch("nginx1.test", 0);
+    let mut watch = names.watch("nginx1.test", group());
     let missing = until(&mut watch, "an error", |resolved| resolved.error.is_some()).await;
     assert_eq!(
         missing.error.as_deref(),

@@ -19,6 +19,8 @@ const MAX_NAME_SERVERS: usize = 8;
 pub(super) fn resolvers(s: &mut Section<'_>) -> Resolvers {
     const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
     const TTL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
+    /// Not waiting at all is a choice.
+    const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 60 * 60);
     let value = s.value(
         "nameservers",
         "an IP address, with or without a port, or a list of them",
@@ -36,6 +38,7 @@ pub(super) fn resolvers(s: &mut Section<'_>) -> Resolvers {
         timeout: s.duration("timeout", Duration::from_secs(1), TIMEOUT),
         min_ttl: s.duration("min_ttl", Duration::from_secs(1), TTL),
         max_ttl: s.duration("max_ttl", Duration::from_secs(60), TTL),
+        hold: s.duration("hold", Duration::from_secs(30), HOLD),
     };
     if resolvers.min_ttl > resolvers.max_ttl {
         let [min, max] = [resolvers.min_ttl, resolvers.max_ttl].map(scalar::show_duration);

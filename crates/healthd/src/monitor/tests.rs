@@ -35,8 +35,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// A monitor that has not had its first turn yet.
-    fn start() -> Self {
+    /// A monitor that has not had its first turn yet, with checks of a port.
+    fn start(port: u16) -> Self {
         let clock = Clock::start();
         // Nobody listens there: but for the answers of the test there are none.
         let resolvers = config::Resolvers {
@@ -44,6 +44,7 @@ impl Bench {
             timeout: Duration::from_secs(1),
             min_ttl: Duration::from_secs(86_400),
             max_ttl: Duration::from_secs(86_400),
+            hold: Duration::from_secs(30),
         };
         let metrics = Arc::new(Metrics::new().unwrap());
         let files = SystemFiles { resolv_conf: "/nowhere".into(), hosts: "/nowhere".into() };
@@ -59,11 +60,11 @@ impl Bench {
             rise: 2,
             fall: 3,
         };
-        let check = Check { probe: Probe::Tcp, timing, port: None };
+        let check = Check { probe: Probe::Tcp, timing, port: Some(port) };
         let prober = Arc::new(Prober::new(&check).unwrap());
         let server = ServerAddress { host: Host::Name("app.test".to_owned()), port: 1 };
         let check = Some(CheckPlan { check: Arc::new(check), prober });
-        let (plan, plans) = watch::channel(Plan { server, slot: 0, check });
+        let (plan, plans) = watch::channel(Plan { server, check });
         let hurried = Arc::new(Notify::new());
         let key: ServerKey = ("app".into(), "s1".into());
         let (first_round, _) = mpsc::channel(1);
@@ -104,7 +105,7 @@ async fn every_answer_is_followed_in_whatever_order_things_happen() {
     for number in 0..EVENTS.len().pow(5) {
         let order: Vec<Event> =
             (0..5u32).map(|place| EVENTS[number / EVENTS.len().pow(place) % EVENTS.len()]).collect();
-        let mut bench = Bench::start();
+        let mut bench = Bench::start(1);
         for event in &order {
             bench.let_happen(*event).await;
         }
@@ -113,4 +114,25 @@ async fn every_answer_is_followed_in_whatever_order_things_happen() {
         }
         assert_eq!(bench.address(), bench.answered.map(ip), "{order:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_name_is_gone_is_down_at_once_and_waits_for_its_name_in_peace() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bench = Bench::start(listener.local_addr().unwrap().port());
+    bench.let_happen(Event::Answer).await;
+    while bench.shared.board.verdicts()[0].status != Status::Up {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.shared.names.deny("app.test");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let verdict = bench.shared.board.verdicts().remove(0);
+    assert_eq!((verdict.status, verdict.address), (Status::Down, None));
+    assert_eq!(verdict.resolve_error.as_deref(), Some("app.test: no such host"));
+    let seen =
+        |bench: &Bench| -> u64 { bench.shared.board.seen()[0].checks.iter().map(|(_, count)| count).sum() };
+    let before = seen(&bench);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let looked = seen(&bench) - before;
+    assert!((90..=120).contains(&looked), "{looked} looks in 100 intervals");
 }

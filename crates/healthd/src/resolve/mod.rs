@@ -2,14 +2,29 @@
 //! outcome.
 //!
 //! A name that does not resolve is a state with a reason, never an end: the last known addresses stay in use until there
-//! are others. A name is asked for when its TTL ends, and sooner when a check of one of its servers fails, but never more
-//! often than `min_ttl`; one question a name at a time, and a bounded number in all.
+//! are others, or until the name servers have said for `hold` that there are none. A name is asked for when its TTL ends, and
+//! sooner when a check of one of its servers fails, but never more often than `min_ttl`; one question a name at a time, and a
+//! bounded number in all.
+//!
+//! | module | for |
+//! |---|---|
+//! | `files` | /etc/hosts and /etc/resolv.conf |
+//! | `lookup` | one lookup: the hosts file, the search list, both families |
+//! | `ask`, `reply` | one question to the name servers, and what their replies say (pure) |
+//! | `held`, `slots` | what is held of a name, and who of its users has which address (pure) |
+//! | `told` | what was logged of it (pure) |
 
+mod ask;
+mod files;
+mod held;
 mod lookup;
+mod reply;
 mod slots;
+mod told;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -21,10 +36,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::Resolution;
 
-use lookup::{Answer, Failure, FailureKind, Lookup};
-use slots::Slots;
+use held::Held;
+use lookup::Lookup;
+use told::Told;
 
-pub use lookup::SystemFiles;
+pub use files::SystemFiles;
 
 /// Questions under way at once, over all names.
 const LOOKUPS_AT_ONCE: usize = 16;
@@ -32,11 +48,17 @@ const LOOKUPS_AT_ONCE: usize = 16;
 /// The longest pause after a failed question, unless `min_ttl` is longer.
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
+/// The most addresses that a line of the log shows.
+const SHOWN: usize = 16;
+
 /// All names in use.
 pub struct Names {
     files: SystemFiles,
     shared: Arc<Shared>,
+    /// By the name in lower case.
     names: Mutex<HashMap<String, Weak<Name>>>,
+    /// The number of the next watch.
+    next: AtomicU64,
 }
 
 struct Shared {
@@ -59,43 +81,46 @@ struct Name {
 /// What the users of a name and its task share.
 struct Core {
     name: String,
-    state: watch::Sender<State>,
+    held: watch::Sender<Held>,
     /// Somebody has reason to doubt the addresses.
     doubted: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    /// The last answer; kept while questions fail.
-    addresses: Vec<IpAddr>,
-    slots: Slots,
-    error: Option<Arc<str>>,
-    /// Whether the last answer was that there is no such name, or no address of it.
-    gone: bool,
-    /// When the name is asked for next; none before the first question has ended.
-    next: Option<Instant>,
-    resolved: u64,
-    failed: u64,
+/// The servers of a backend that have the same name and port: they have different addresses, as far as the name's go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// The backend.
+    pub backend: Arc<str>,
+    /// The port.
+    pub port: u16,
 }
 
 /// One user's view of a name.
 pub struct NameWatch {
     name: Arc<Name>,
-    slot: usize,
-    changes: watch::Receiver<State>,
+    group: Group,
+    slot: u64,
+    changes: watch::Receiver<Held>,
 }
 
 /// What a name means to one of its users now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// The address to use; none before the first answer.
+    /// The address to use; none before the first answer, and when the name has been gone for too long.
     pub address: Option<IpAddr>,
     /// Why there is no address, or why the one given is the last known.
     pub error: Option<Arc<str>>,
     /// Whether the name servers say that it has no address: then the one given may be somebody else's by now.
-    pub gone: bool,
+    pub denied: bool,
     /// Whether the first question has ended.
     pub asked: bool,
+}
+
+impl Resolved {
+    /// Whether the name is known to lead nowhere.
+    pub fn is_gone(&self) -> bool {
+        self.denied && self.address.is_none()
+    }
 }
 
 impl Names {
@@ -103,7 +128,7 @@ impl Names {
     pub fn new(config: &Resolvers, files: SystemFiles, queries: IntCounterVec) -> Self {
         let settings = Mutex::new(Arc::new(Settings::new(config, &files)));
         let shared = Arc::new(Shared { settings, at_once: Semaphore::new(LOOKUPS_AT_ONCE), queries });
-        Self { files, shared, names: Mutex::default() }
+        Self { files, shared, names: Mutex::default(), next: AtomicU64::new(0) }
     }
 
     /// Uses other settings from now on. Names keep their addresses, and are asked for again soon if the servers changed.
@@ -118,27 +143,25 @@ impl Names {
         }
     }
 
-    /// Watches a name, from now on in use. `slot` is 0, or the number of earlier users that must have another address if
-    /// the name has enough.
-    pub fn watch(&self, name: &str, slot: usize) -> NameWatch {
+    /// Watches a name, from now on in use.
+    pub fn watch(&self, name: &str, group: Group) -> NameWatch {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|_, name| name.strong_count() > 0);
-        let known = names.get(name).and_then(Weak::upgrade);
+        let key = name.to_ascii_lowercase();
+        let known = names.get(&key).and_then(Weak::upgrade);
         let name = known.unwrap_or_else(|| {
-            let state = watch::Sender::new(State::default());
-            let core = Arc::new(Core { name: name.to_owned(), state, doubted: Notify::new() });
+            let held = watch::Sender::new(Held::default());
+            let core = Arc::new(Core { name: name.to_owned(), held, doubted: Notify::new() });
             let task = tokio::spawn(keep_resolved(Arc::clone(&core), Arc::clone(&self.shared)));
             let started = Arc::new(Name { core, task });
-            names.insert(name.to_owned(), Arc::downgrade(&started));
+            names.insert(key, Arc::downgrade(&started));
             started
         });
-        name.core.state.send_if_modified(|state| {
-            let State { slots, addresses, .. } = state;
-            slots.grow(slot + 1, addresses);
-            false
-        });
-        let changes = name.core.state.subscribe();
-        NameWatch { name, slot, changes }
+        let slot = self.next.fetch_add(1, Relaxed);
+        // Who comes later takes no address from others: it is no news to them.
+        name.core.quietly(|held| held.add(&group, slot));
+        let changes = name.core.held.subscribe();
+        NameWatch { name, group, slot, changes }
     }
 
     /// What is known of each name in use, in alphabetical order.
@@ -152,8 +175,16 @@ impl Names {
     #[cfg(test)]
     pub(crate) fn answer(&self, name: &str, addresses: &[IpAddr]) {
         let known = self.names.lock().unwrap().get(name).and_then(Weak::upgrade);
-        let answer = Answer { addresses: addresses.to_vec(), ttl: Duration::ZERO, complete: true };
-        known.unwrap().core.learn(Ok(answer), Instant::now());
+        let now = Instant::now();
+        known.unwrap().core.learn(Ok(lookup::Answer::of_hosts(addresses.to_vec())), now, now, Duration::MAX);
+    }
+
+    /// The word of the name servers that there is no such name, for longer than `hold`.
+    #[cfg(test)]
+    pub(crate) fn deny(&self, name: &str) {
+        let known = self.names.lock().unwrap().get(name).and_then(Weak::upgrade);
+        let now = Instant::now();
+        known.unwrap().core.learn(Err(lookup::Failure::denial(name)), now, now, Duration::ZERO);
     }
 
     fn in_use(&self) -> Vec<Arc<Name>> {
@@ -164,24 +195,40 @@ impl Names {
 impl NameWatch {
     /// What the name means now.
     pub fn resolved(&self) -> Resolved {
-        self.changes.borrow().resolved_for(self.slot)
+        self.changes.borrow().resolved_for(&self.group, self.slot)
     }
 
     /// Waits until the name means something else than `known`, and returns that. What counts is the state and not the event:
     /// it does not matter when the name changed, nor who has looked since. Cancel safe.
     pub async fn other_than(&mut self, known: &Resolved) -> Resolved {
-        let slot = self.slot;
-        let other = self.changes.wait_for(|state| state.resolved_for(slot) != *known).await;
-        match other.map(|state| state.resolved_for(slot)) {
+        let Self { group, slot, changes, .. } = self;
+        let other = changes.wait_for(|held| held.resolved_for(group, *slot) != *known).await;
+        match other.map(|held| held.resolved_for(group, *slot)) {
             Ok(resolved) => resolved,
             // The sender lives in `self.name`, so this is never reached; waiting is the harmless answer.
             Err(_) => std::future::pending().await,
         }
     }
 
+    /// The addresses that may be tried: the one in use first, then those of the name that nobody of the group has.
+    pub fn candidates(&self) -> Vec<IpAddr> {
+        self.changes.borrow().candidates(&self.group, self.slot)
+    }
+
+    /// Uses another of the candidates from now on, until the name changes.
+    pub fn choose(&self, address: IpAddr) {
+        self.name.core.quietly(|held| held.choose(&self.group, self.slot, address));
+    }
+
     /// Asks for the name again as soon as `min_ttl` allows: its address does not work.
     pub fn doubt(&self) {
         self.name.core.doubted.notify_one();
+    }
+}
+
+impl Drop for NameWatch {
+    fn drop(&mut self) {
+        self.name.core.quietly(|held| held.remove(&self.group, self.slot));
     }
 }
 
@@ -214,6 +261,7 @@ impl Drop for Name {
 /// Asks for a name again and again, until the task is aborted.
 async fn keep_resolved(core: Arc<Core>, shared: Arc<Shared>) {
     let mut failures = 0;
+    let mut log = Log::new();
     loop {
         let Ok(permit) = shared.at_once.acquire().await else { return };
         let settings = shared.settings();
@@ -232,84 +280,108 @@ async fn keep_resolved(core: Arc<Core>, shared: Arc<Shared>) {
         };
         let word = outcome.as_ref().map_or_else(|failure| failure.kind.word(), |_| "resolved");
         shared.queries.with_label_values(&[word]).inc();
-        let due = asked + wait;
-        core.learn(outcome, due);
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => {}
-            () = async {
-                core.doubted.notified().await;
-                tokio::time::sleep_until(asked + settings.config.min_ttl).await;
-            } => {}
+        let hold = settings.config.hold;
+        core.learn(outcome, Instant::now(), asked + wait, hold);
+        // A denial is confirmed when it becomes final.
+        let gone_at = core.held.borrow().gone_at(hold);
+        let due = gone_at.map_or(asked + wait, |at| at.min(asked + wait));
+        let mut doubted = std::pin::pin!(async {
+            core.doubted.notified().await;
+            tokio::time::sleep_until(asked + settings.config.min_ttl).await;
+        });
+        loop {
+            let tell = log.tell(&core).unwrap_or(due);
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => break,
+                () = &mut doubted => break,
+                () = tokio::time::sleep_until(tell), if tell < due => {}
+            }
         }
     }
 }
 
 impl Core {
-    /// Takes the outcome of a question, and tells the users if it changes anything for them.
-    fn learn(&self, outcome: Result<Answer, Failure>, due: Instant) {
-        self.state.send_if_modified(|state| {
-            let first = state.next.replace(due).is_none();
-            match outcome {
-                Ok(answer) => state.resolved(&self.name, answer) || first,
-                Err(failure) => state.failed(&self.name, failure) || first,
-            }
+    /// Takes the outcome of a lookup at `now`, the next of which is at `next`. Users look for themselves what it changes for them.
+    fn learn(
+        &self,
+        outcome: Result<lookup::Answer, lookup::Failure>,
+        now: Instant,
+        next: Instant,
+        hold: Duration,
+    ) {
+        self.held.send_modify(|held| held.learn(outcome, now, next, hold));
+    }
+
+    /// Changes what concerns one user alone, who knows of it.
+    fn quietly(&self, change: impl FnOnce(&mut Held)) {
+        self.held.send_if_modified(|held| {
+            change(held);
+            false
         });
     }
 
     fn resolution(&self) -> Resolution {
-        let state = self.state.borrow();
-        let next = state.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
+        let held = self.held.borrow();
+        let next = held.next().map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
+        let (resolved, failed) = held.counts();
         Resolution {
             name: self.name.clone(),
-            addresses: state.addresses.clone(),
-            error: state.error.as_deref().map(str::to_owned),
+            addresses: held.addresses().clone(),
+            error: held.error().map(|error| error.to_string()),
             next_query_ms: u64::try_from(next.as_millis()).unwrap_or(u64::MAX),
-            resolved: state.resolved,
-            failed: state.failed,
+            resolved,
+            failed,
         }
     }
 }
 
-impl State {
-    fn resolved_for(&self, slot: usize) -> Resolved {
-        Resolved {
-            address: self.slots.get(slot),
-            error: self.error.clone(),
-            gone: self.gone,
-            asked: self.next.is_some(),
-        }
+/// What the log was told of a name.
+struct Log {
+    failing: Told<bool>,
+    gone: Told<bool>,
+    truncated: Told<bool>,
+    addresses: Told<Vec<IpAddr>>,
+}
+
+impl Log {
+    fn new() -> Self {
+        let [failing, gone, truncated] = [(); 3].map(|()| Told::new(false));
+        Self { failing, gone, truncated, addresses: Told::new(Vec::new()) }
     }
 
-    fn resolved(&mut self, name: &str, mut answer: Answer) -> bool {
-        self.resolved += 1;
-        let recovered = self.error.take().is_some();
-        self.gone = false;
-        if !answer.complete {
-            // One address family was not answered: what was known of it still holds.
-            answer.addresses.extend(&self.addresses);
-            answer.addresses.sort_unstable();
-            answer.addresses.dedup();
-        }
-        let changed = answer.addresses != self.addresses;
-        if changed || recovered {
-            info!(%name, addresses = %list(&answer.addresses), before = %list(&self.addresses), "name resolves");
-        }
-        self.slots.assign(&answer.addresses);
-        self.addresses = answer.addresses;
-        changed || recovered
-    }
-
-    fn failed(&mut self, name: &str, failure: Failure) -> bool {
-        self.failed += 1;
+    /// Tells what may be told now, and when there is more to tell.
+    fn tell(&mut self, core: &Core) -> Option<Instant> {
+        let Self { failing, gone, truncated, addresses } = self;
+        let (name, held, now) = (&core.name, core.held.borrow(), Instant::now());
+        let error = held.error().map_or("", |error| &**error);
         // Retries of a name that fails already are no news, even if they fail in another way.
-        if self.error.is_none() {
-            warn!(%name, reason = failure.text, last_known = %list(&self.addresses), "name does not resolve");
+        if failing.tell(&held.error().is_some(), now).is_some() {
+            if held.error().is_some() {
+                warn!(%name, reason = error, last_known = %list(held.addresses()), "name does not resolve");
+            } else {
+                info!(%name, "name resolves again");
+            }
         }
-        self.gone = matches!(failure.kind, FailureKind::NxDomain | FailureKind::NoData);
-        let text = Some(Arc::from(failure.text));
-        let changed = self.error != text;
-        self.error = text;
-        changed
+        if gone.tell(&held.is_gone(), now).is_some() && held.is_gone() {
+            warn!(%name, reason = error, "name is gone; its address is used no more");
+        }
+        if truncated.tell(&held.is_truncated(), now).is_some() && held.is_truncated() {
+            warn!(%name, "the answers about the name are cut off, and its name server takes no TCP: there may be more addresses");
+        }
+        if let Some(before) = addresses.tell(held.addresses(), now) {
+            let only = |one: &[IpAddr], other: &[IpAddr]| {
+                list(&one.iter().copied().filter(|address| !other.contains(address)).collect::<Vec<_>>())
+            };
+            let (added, removed) = (only(held.addresses(), &before), only(&before, held.addresses()));
+            info!(%name, addresses = %list(held.addresses()), %added, %removed, "name resolves");
+        }
+        let due = [
+            failing.due(&held.error().is_some(), now),
+            gone.due(&held.is_gone(), now),
+            truncated.due(&held.is_truncated(), now),
+            addresses.due(held.addresses(), now),
+        ];
+        due.into_iter().flatten().min()
     }
 }
 
@@ -317,5 +389,9 @@ fn list(addresses: &[IpAddr]) -> String {
     if addresses.is_empty() {
         return "none".to_owned();
     }
-    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",")
+    let words: Vec<String> = addresses.iter().take(SHOWN).map(IpAddr::to_string).collect();
+    match addresses.len().saturating_sub(SHOWN) {
+        0 => words.join(","),
+        more => format!("{} and {more} more", words.join(",")),
+    }
 }

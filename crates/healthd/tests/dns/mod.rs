@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod odd;
+pub(crate) mod watching;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
