@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use testkit::{Load, Program, Stack, get, run, wait_until};
+use testkit::{Load, Program, Stack, get, run, text_command, wait_until};
 
 /// Exit code of every program for a configuration that cannot be used (`EX_CONFIG`).
 const BAD_CONFIGURATION: i32 = 78;
@@ -177,6 +177,65 @@ fn a_frontend_on_a_taken_address_is_refused_and_the_old_configuration_stays() {
     assert!(told(&output).contains(&taken.to_string()), "says which address: {}", told(&output));
     assert_eq!(stack.get("/").status, 200);
     assert!(stack.stats().iter().all(|row| row.text("pxname") != "second"));
+}
+
+#[test]
+fn tandemctl_has_both_daemons_keep_a_file_that_lbd_refuses() {
+    let mut stack = Stack::start();
+    let taken = stack.addresses.socket(2, 7080);
+    let _holder = std::net::TcpListener::bind(taken).unwrap();
+    stack.config.more_frontends = format!("second:\n  bind: [\"{taken}\"]\n  backend: app");
+    stack.config.remove_server("s3");
+    stack.write_config();
+    let output = stack.tandemctl(&["reload"]);
+    assert_ne!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(told(&output).contains("healthd: not asked"), "{}", told(&output));
+    for daemon in [&stack.lbd, &stack.healthd] {
+        let info = text_command(&daemon.socket(), "show info");
+        assert!(info.contains("Config_generation: 1\n"), "{info}");
+    }
+}
+
+#[test]
+fn a_bad_server_stays_bad_when_healthd_takes_a_file_that_lbd_refuses() {
+    let mut stack = Stack::start();
+    stack.nginx[2].stop();
+    stack.wait_for_status("s3", "DOWN");
+    let taken = stack.addresses.socket(2, 7080);
+    let holder = std::net::TcpListener::bind(taken).unwrap();
+    stack.config.more_frontends = format!("second:\n  bind: [\"{taken}\"]\n  backend: app");
+    let elsewhere = stack.server_address(1);
+    let chosen = stack.stat("app", "s3").number("lbtot");
+    // The server is not in healthd's configuration any more; it is there at an address where somebody answers.
+    for (generation, address) in [(2, None), (3, Some(elsewhere))] {
+        match address {
+            None => stack.config.remove_server("s3"),
+            Some(address) => stack.config.server("s3", address),
+        }
+        stack.write_config();
+        stack.lbd.reload();
+        stack.healthd.reload();
+        wait_until("healthd has taken the file", || {
+            text_command(&stack.healthd.socket(), "show info")
+                .contains(&format!("Config_generation: {generation}\n"))
+        });
+        wait_until("lbd knows that healthd runs another configuration", || {
+            stack.metric("tandem_lbd_healthd_config_differs") == Some(1.0)
+        });
+        assert_eq!(stack.status("s3"), "DOWN");
+        Load::default().run(stack.web(), 90).assert_nothing_lost();
+        assert_eq!(stack.stat("app", "s3").number("lbtot"), chosen, "no request went to s3");
+        let status = stack.tandemctl_ok(&["status"]);
+        assert!(status.contains("another configuration"), "{status}");
+    }
+
+    drop(holder);
+    stack.reload();
+    stack.wait_for_status("s3", "UP");
+    wait_until("both run the same", || stack.metric("tandem_lbd_healthd_config_differs") == Some(0.0));
+    let report = Load::default().run(stack.web(), 90);
+    report.assert_nothing_lost();
+    assert!(stack.stat("app", "s3").number("lbtot") > chosen);
 }
 
 #[test]

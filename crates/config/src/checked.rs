@@ -48,7 +48,7 @@ impl Checked {
             let needs = report.needs();
             report.error(tree.at, format!("this is no configuration of ours; one has {needs}"));
         }
-        let (tree, loaded) = file::usable(report, tree, |node, report| {
+        let (tree, content, warnings) = file::usable(report, tree, |node, report| {
             let root = Value::root(node, report);
             match subject {
                 Some(Subject::Lb) => Some(Content::Lb(lb::read(&root))),
@@ -56,10 +56,10 @@ impl Checked {
                 None => None,
             }
         })?;
-        match loaded.config {
-            Some(content) => Ok(Self { file, content, warnings: loaded.warnings, tree }),
+        match content {
+            Some(content) => Ok(Self { file, content, warnings, tree }),
             // An error has been reported, so that nothing is usable.
-            None => Err(Invalid { diagnostics: loaded.warnings }),
+            None => Err(Invalid { diagnostics: warnings }),
         }
     }
 

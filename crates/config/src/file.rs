@@ -5,10 +5,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::digest::digest;
 use crate::keys::Subject;
 use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
-use crate::{Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, lb, router, yaml};
+use crate::{
+    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, lb, router,
+    yaml,
+};
 
 /// The largest file, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -22,6 +26,8 @@ pub struct Loaded<C = LbConfig> {
     pub config: C,
     /// Lints, in the order of the file.
     pub warnings: Vec<Diagnostic>,
+    /// Tells this configuration from others: equal where all that it means is.
+    pub digest: String,
 }
 
 /// Reads and parses an `lb.yaml` of at most 1 MiB.
@@ -84,7 +90,7 @@ pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Invalid> {
-    parse_with(file_name, text, Subject::Lb, lb::read)
+    parse_with(file_name, text, Subject::Lb, lb::read, effective_yaml)
 }
 
 /// Parses the text of a `vrrp.yaml`; `file_name` is only for its messages, and `key_file` reads the key files that it names.
@@ -96,7 +102,7 @@ pub fn parse_vrrp(
     text: &str,
     key_file: &dyn Fn(&str) -> Result<KeyFile, String>,
 ) -> Result<Loaded<VrrpConfig>, Invalid> {
-    parse_with(file_name, text, Subject::Vrrp, |root| router::read(root, key_file))
+    parse_with(file_name, text, Subject::Vrrp, |root| router::read(root, key_file), effective_vrrp_yaml)
 }
 
 fn parse_with<C>(
@@ -104,23 +110,26 @@ fn parse_with<C>(
     text: &str,
     subject: Subject,
     read: impl FnOnce(&Value<'_>) -> C,
+    effective: impl FnOnce(&C) -> String,
 ) -> Result<Loaded<C>, Invalid> {
     let report = Report::new(file_name, Some(subject));
     let tree = yaml::tree(text, &report);
-    usable(report, tree, |node, report| read(&Value::root(node, report))).map(|(_, loaded)| loaded)
+    let (_, config, warnings) = usable(report, tree, |node, report| read(&Value::root(node, report)))?;
+    let digest = digest(&effective(&config));
+    Ok(Loaded { config, warnings, digest })
 }
 
-/// What is read of a tree, unless there is an error.
+/// A tree, what is read of it, and warnings; unless there is an error.
 pub(crate) fn usable<C>(
     report: Report,
     tree: Option<Node>,
     read: impl FnOnce(&Node, &Report) -> C,
-) -> Result<(Node, Loaded<C>), Invalid> {
+) -> Result<(Node, C, Vec<Diagnostic>), Invalid> {
     let config = tree.as_ref().map(|node| read(node, &report));
     let file = report.file().to_owned();
     let warnings = report.finish()?;
     match tree.zip(config) {
-        Some((tree, config)) => Ok((tree, Loaded { config, warnings })),
+        Some((tree, config)) => Ok((tree, config, warnings)),
         None => Err(refused(&file, Mark::default(), "cannot be understood")),
     }
 }

@@ -6,6 +6,7 @@
 
 mod checked;
 mod diagnostic;
+mod digest;
 mod effective;
 mod file;
 mod keys;

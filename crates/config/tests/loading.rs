@@ -18,7 +18,7 @@ fn a_good_file_is_loaded_with_its_defaults() {
         "frontends: { web: { bind: 127.0.0.1:80, backend: b } }\nbackends: { b: { servers: { a: a:80 } } }\n",
     )
     .unwrap();
-    let config::Loaded { config, warnings } = config::load(&path).unwrap();
+    let config::Loaded { config, warnings, .. } = config::load(&path).unwrap();
     assert_eq!(warnings, []);
     let backend = config.backend("b").unwrap();
     assert_eq!(backend.check.as_ref().map(|check| check.timing), Some(health::Timing::default()));

@@ -25,7 +25,7 @@ async fn run(context: Context) -> Result<(), Failure> {
     tracing::info!(backends = config.backends.len(), "ready");
     while signals.next().await == Signal::Reload {
         match config_file::load(file.path()) {
-            Ok(_) => file.adopted(),
+            Ok(loaded) => file.adopted(loaded.digest),
             Err(invalid) => file.refused(&invalid.to_string()),
         }
     }

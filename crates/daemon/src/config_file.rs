@@ -23,6 +23,7 @@ pub struct ConfigFile<C = LbConfig> {
     path: PathBuf,
     parse: Parse<C>,
     generation: u64,
+    digest: String,
     error: Option<String>,
 }
 
@@ -42,8 +43,8 @@ impl<C> ConfigFile<C> {
     /// # Errors
     /// When it cannot be used.
     pub fn open_with(path: &Path, parse: Parse<C>) -> Result<(Self, C), Invalid> {
-        let config = load_with(path, parse)?;
-        Ok((Self { path: path.to_owned(), parse, generation: 1, error: None }, config))
+        let Loaded { config, digest, .. } = load_with(path, parse)?;
+        Ok((Self { path: path.to_owned(), parse, generation: 1, digest, error: None }, config))
     }
 
     /// How the file is parsed, to load it again with [`load_with`]. What is in force is not touched by that; tell the outcome
@@ -52,9 +53,10 @@ impl<C> ConfigFile<C> {
         self.parse
     }
 
-    /// What was loaded is in force now.
-    pub fn adopted(&mut self) {
+    /// What was loaded, with this digest, is in force now.
+    pub fn adopted(&mut self, digest: String) {
         self.generation += 1;
+        self.digest = digest;
         self.error = None;
         tracing::info!(config = %self.path.display(), generation = self.generation, "configuration reloaded");
     }
@@ -78,6 +80,11 @@ impl<C> ConfigFile<C> {
         self.generation
     }
 
+    /// Tells the configuration in force from others.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Why the last reload was refused, until one succeeds.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
@@ -88,7 +95,7 @@ impl<C> ConfigFile<C> {
 ///
 /// # Errors
 /// When it cannot be used.
-pub fn load(path: &Path) -> Result<LbConfig, Invalid> {
+pub fn load(path: &Path) -> Result<Loaded, Invalid> {
     load_with(path, config::load)
 }
 
@@ -96,7 +103,7 @@ pub fn load(path: &Path) -> Result<LbConfig, Invalid> {
 ///
 /// # Errors
 /// When it cannot be used. A daemon takes only what can be read without waiting for somebody: no pipe, and no socket.
-pub fn load_with<C>(path: &Path, parse: Parse<C>) -> Result<C, Invalid> {
+pub fn load_with<C>(path: &Path, parse: Parse<C>) -> Result<Loaded<C>, Invalid> {
     let waits = |kind: FileType| kind.is_fifo() || kind.is_socket();
     let loaded = match std::fs::metadata(path) {
         Ok(metadata) if waits(metadata.file_type()) => {
@@ -109,9 +116,9 @@ pub fn load_with<C>(path: &Path, parse: Parse<C>) -> Result<C, Invalid> {
         _ => parse(path),
     };
     match loaded {
-        Ok(Loaded { config, warnings }) => {
-            log(&warnings);
-            Ok(config)
+        Ok(loaded) => {
+            log(&loaded.warnings);
+            Ok(loaded)
         }
         Err(invalid) => {
             log(&invalid.diagnostics);

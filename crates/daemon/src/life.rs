@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use config::LbConfig;
+use config::{LbConfig, Loaded};
 use tokio::sync::Semaphore;
 use tracing::info;
 use wire::{DaemonHello, Info, LifeState};
@@ -82,6 +82,11 @@ impl<C: Send + 'static> Life<C> {
         }
     }
 
+    /// Tells the configuration in force from others.
+    pub fn digest(&self) -> String {
+        self.file().digest().to_owned()
+    }
+
     /// Where the daemon stands in its life.
     pub fn state(&self) -> LifeState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,19 +122,24 @@ impl<C: Send + 'static> Life<C> {
         };
         let _alone = self.reloading.lock().await;
         let outcome = match self.load().await {
-            Ok(config) => adopt(config).await,
+            Ok(Loaded { config, digest, .. }) => adopt(config).await.map(|done| (done, digest)),
             Err(reason) => Err(reason),
         };
         let mut file = self.file();
-        match &outcome {
-            Ok(_) => file.adopted(),
-            Err(reason) => file.refused(reason),
+        match outcome {
+            Ok((done, digest)) => {
+                file.adopted(digest);
+                Ok(format!("generation {}: {done}", file.generation()))
+            }
+            Err(reason) => {
+                file.refused(&reason);
+                Err(reason)
+            }
         }
-        outcome.map(|done| format!("generation {}: {done}", file.generation()))
     }
 
     /// Reading may hang, on a network's file system for example, and must not take this thread with it.
-    async fn load(&self) -> Result<C, String> {
+    async fn load(&self) -> Result<Loaded<C>, String> {
         let (path, parse) = {
             let file = self.file();
             (file.path().to_owned(), file.parse())
@@ -151,7 +161,7 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use config::{Diagnostic, Invalid, Loaded, Severity};
+    use config::{Diagnostic, Invalid, Severity};
 
     use super::*;
 
@@ -159,7 +169,7 @@ mod tests {
     fn parse(path: &Path) -> Result<Loaded<String>, Invalid> {
         let config = std::fs::read_to_string(path).unwrap_or_default();
         if config.starts_with("good") {
-            return Ok(Loaded { config, warnings: Vec::new() });
+            return Ok(Loaded { config, warnings: Vec::new(), digest: String::new() });
         }
         let (file, message) = (path.display().to_string(), "it is bad".to_owned());
         let diagnostic =

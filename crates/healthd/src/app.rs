@@ -15,7 +15,7 @@ use daemon::{Context, Failure, limits, metrics as shared};
 use health::Status as Health;
 use tokio::time::timeout;
 use tracing::warn;
-use wire::{Answer, Document, Info};
+use wire::{Answer, Document, Info, Ping};
 
 use crate::control::Control;
 use crate::fleet::{FirstRound, Fleet};
@@ -79,6 +79,11 @@ impl Daemon {
         let count = |status| tally.get(&status).copied().unwrap_or(0).to_string();
         let statuses = [Health::Up, Health::Down, Health::Unknown, Health::Unchecked];
         self.life.info(statuses.map(|status| (format!("Servers_{}", status.word()), count(status))).into())
+    }
+
+    /// That healthd lives, and which configuration it runs.
+    pub fn ping(&self) -> Ping {
+        Ping { config: Some(self.life.digest()), ..Ping::default() }
     }
 
     /// Everything there is to see.

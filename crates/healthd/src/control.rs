@@ -53,7 +53,7 @@ impl Handler for Control {
     }
 
     fn ping(&self) -> Ping {
-        Ping::default()
+        self.daemon.ping()
     }
 
     async fn command(&self, command: &str, _privileged: bool) -> String {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use config::{Diagnostic, Invalid, LbConfig, ServerAddress, Severity};
+use config::{Diagnostic, Invalid, LbConfig, Loaded, ServerAddress, Severity};
 use daemon::config_file::{self, ConfigFile};
 use daemon::signals::{Signal, Signals};
 use daemon::{Context, Failure, admin, limits, ready};
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use wire::client::{Client, ClientError, Follower, News, Update};
 use wire::topic::Topic;
-use wire::{Item, LifeState, Liveness, Observation, Request, TopicName, Verdict};
+use wire::{Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
 
 use crate::access_log::{self, Sink};
 use crate::control::{Control, ReloadRequest};
@@ -97,6 +97,10 @@ struct App {
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     resolving: bool,
     observed: HashMap<ServerKey, (u64, u64)>,
+    /// The configuration in force is another one since the last turn of the loop.
+    reloaded: bool,
+    /// Whether healthd was last seen to run another configuration.
+    differs: bool,
     log_writer: std::thread::JoinHandle<()>,
 }
 
@@ -169,13 +173,14 @@ impl App {
             resolved: mpsc::channel(1),
             resolving: false,
             observed: HashMap::new(),
+            reloaded: false,
+            differs: false,
             log_writer,
         })
     }
 
     async fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
-        let mut healthd =
-            Follower::new(&self.context.socket("healthd"), "lbd", TopicName::Verdicts, HEALTHD_PING);
+        let mut healthd = self.follow_healthd();
         let mut rates = ticks(RATE_TICK);
         let mut observe = ticks(OBSERVE_TICK);
         let mut resolve = ticks(RESOLVE_TICK);
@@ -185,6 +190,10 @@ impl App {
         let mut measured = Instant::now();
 
         loop {
+            if std::mem::take(&mut self.reloaded) {
+                // What healthd said of servers that were somewhere else is to be heard again.
+                healthd = self.follow_healthd();
+            }
             self.tell_liveness();
             if self.is_starting() && lock(&self.state).is_informed() {
                 self.open_for_business().await?;
@@ -232,8 +241,13 @@ impl App {
         Ok(())
     }
 
-    fn take_news(&self, news: News) {
+    fn follow_healthd(&self) -> Follower {
+        Follower::new(&self.context.socket("healthd"), "lbd", TopicName::Verdicts, HEALTHD_PING)
+    }
+
+    fn take_news(&mut self, news: News) {
         let now = Instant::now();
+        let digest = lock_file(&self.file).digest().to_owned();
         let mut state = lock(&self.state);
         match news {
             News::Connected(hello) => {
@@ -246,6 +260,17 @@ impl App {
                 match update {
                     Update::Snapshot(items) => state.replace_verdicts(verdicts(items), now),
                     Update::Event(item) => state.update_verdicts(verdicts(vec![item]), now),
+                    Update::Ping(Ping { config: Some(theirs), .. }) => {
+                        state.compare_configs(theirs == digest, now);
+                        let differs = state.verdicts().differs_for(now).is_some();
+                        if differs && !self.differs {
+                            tracing::warn!(
+                                "healthd runs another configuration: servers that it does not check keep their last \
+                                 verdicts; `tandemctl reload` has both read the file"
+                            );
+                        }
+                        self.differs = differs;
+                    }
                     Update::Ping(_) => {}
                 }
             }
@@ -312,8 +337,9 @@ impl App {
         let outcome = self.try_reload().await;
         let mut file = lock_file(&self.file);
         match outcome {
-            Ok(()) => {
-                file.adopted();
+            Ok(digest) => {
+                file.adopted(digest);
+                self.reloaded = true;
                 Ok(format!("configuration reloaded, generation {}", file.generation()))
             }
             Err(reason) => {
@@ -323,11 +349,12 @@ impl App {
         }
     }
 
-    async fn try_reload(&mut self) -> Result<(), String> {
+    /// The digest of the configuration that is in force then.
+    async fn try_reload(&mut self) -> Result<String, String> {
         let path = lock_file(&self.file).path().to_owned();
         // Reading may hang, on a network's file system for example, and must not take this thread with it.
         let loading = tokio::task::spawn_blocking(move || config_file::load(&path));
-        let config = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
+        let Loaded { config, digest, .. } = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
             Ok(Ok(loaded)) => loaded.map_err(|invalid| invalid.to_string())?,
             Ok(Err(_)) | Err(_) => return Err("the configuration file could not be read in time".into()),
         };
@@ -347,13 +374,13 @@ impl App {
             let bound = &self.bound;
             self.waiting.retain(|address, _| bound.contains_key(address));
             self.waiting.extend(opened);
-            return Ok(());
+            return Ok(digest);
         }
         if let Err(error) = self.rebind(before, opened).await {
             // The new configuration is in force; a worker that cannot be told of it ends, or hangs, and shows that itself.
             tracing::error!("a worker does not follow the reload: {error:#}");
         }
-        Ok(())
+        Ok(digest)
     }
 
     /// Tells the workers what has changed between the addresses of `before` and those bound now.

@@ -98,6 +98,7 @@ impl Control {
         let state = lock(&self.state);
         let healthd = match healthd_link(&state, now) {
             HealthdLink::Connected => "connected".to_owned(),
+            HealthdLink::Differs(_) => "connected, with another configuration".to_owned(),
             HealthdLink::Lost(age) => format!("lost {} ago", wire::human::duration(millis(age))),
             HealthdLink::Never(_) => "never reached".to_owned(),
         };
@@ -291,7 +292,7 @@ impl Handler for Control {
     }
 
     fn ping(&self) -> Ping {
-        Ping { tick_age_ms: Some(lock(&self.state).tick_age(Instant::now())) }
+        Ping { tick_age_ms: Some(lock(&self.state).tick_age(Instant::now())), ..Ping::default() }
     }
 
     async fn command(&self, command: &str, privileged: bool) -> String {
@@ -329,7 +330,9 @@ impl Handler for Control {
 
 fn healthd_link(state: &crate::state::State, now: Instant) -> HealthdLink {
     match state.verdicts().stale_for(now) {
-        _ if state.verdicts().is_connected() => HealthdLink::Connected,
+        _ if state.verdicts().is_connected() => {
+            state.verdicts().differs_for(now).map_or(HealthdLink::Connected, HealthdLink::Differs)
+        }
         Some(age) => HealthdLink::Lost(age),
         None => HealthdLink::Never(now - state.start()),
     }

@@ -72,6 +72,7 @@ impl State {
             routing,
             publish,
         };
+        state.verdicts.adopt(&state.config);
         state.reroute(now);
         (state, receiver)
     }
@@ -140,6 +141,7 @@ impl State {
     pub fn adopt(&mut self, config: LbConfig, now: Instant) {
         self.registry.adopt(&config);
         self.config = Arc::new(config);
+        self.verdicts.adopt(&self.config);
         self.reroute(now);
     }
 
@@ -163,6 +165,11 @@ impl State {
     /// Notes that healthd came or went.
     pub fn set_healthd(&mut self, connected: bool, now: Instant) {
         self.verdicts.set_connected(connected, now);
+    }
+
+    /// Notes whether healthd runs the same configuration.
+    pub fn compare_configs(&mut self, same: bool, now: Instant) {
+        self.verdicts.compare(same, now);
     }
 
     /// Notes that healthd said something.

@@ -4,16 +4,24 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use config::{LbConfig, Server};
 use health::Status;
 use wire::Verdict;
 
 /// A server's backend and name.
 pub type ServerKey = (String, String);
 
+/// A difference of the configurations that lasts longer is no reload under way.
+const RELOADING: Duration = Duration::from_secs(3);
+
 /// The verdicts that routing stands on.
 #[derive(Debug, Default)]
 pub struct Verdicts {
     held: HashMap<ServerKey, Held>,
+    /// The servers of lbd's own configuration, with the addresses that stand there. healthd may run another one.
+    own: HashMap<ServerKey, Option<SocketAddr>>,
+    /// Since when healthd has told of another configuration than lbd's.
+    differs: Option<Instant>,
     /// Since when healthd is connected, or not.
     connected: Option<Connection>,
     /// Snapshots received.
@@ -68,14 +76,27 @@ impl Held {
 }
 
 impl Verdicts {
-    /// Replaces everything by a snapshot. `unknown` never overrides a verdict: healthd may just have started.
+    /// These are lbd's own servers from now on.
+    pub fn adopt(&mut self, config: &LbConfig) {
+        let servers = config.backends.iter().flat_map(|backend| {
+            let key = |server: &Server| (backend.name.clone(), server.name.clone());
+            backend.servers.iter().map(move |server| (key(server), server.address.literal()))
+        });
+        self.own = servers.collect();
+    }
+
+    /// Replaces everything by a snapshot, but for servers of lbd's own that healthd does not check, or not there: they keep
+    /// their last verdicts. `unknown` never overrides a verdict: healthd may just have started.
     pub fn replace(&mut self, verdicts: impl IntoIterator<Item = Verdict>, now: Instant) {
         let mut before = std::mem::take(&mut self.held);
         for verdict in verdicts {
             let key = (verdict.backend.clone(), verdict.server.clone());
             let old = before.remove(&key);
-            self.held.insert(key, merge(old, verdict, now));
+            let held = self.judge(&key, old, verdict, now);
+            self.held.insert(key, held);
         }
+        before.retain(|key, _| self.own.contains_key(key));
+        self.held.extend(before);
         self.snapshots += 1;
     }
 
@@ -84,10 +105,32 @@ impl Verdicts {
         let key = (verdict.backend.clone(), verdict.server.clone());
         let old = self.held.remove(&key);
         let before = old.as_ref().map(|held| (held.status(), held.address()));
-        let new = merge(old, verdict, now);
+        let new = self.judge(&key, old, verdict, now);
         let concerned = before != Some((new.status(), new.address()));
         self.held.insert(key, new);
         concerned
+    }
+
+    /// What is held of a server when healthd says something new. A verdict on another address than lbd's own is about
+    /// somebody else.
+    fn judge(&self, key: &ServerKey, old: Option<Held>, new: Verdict, now: Instant) -> Held {
+        let own = self.own.get(key).copied().flatten();
+        let elsewhere = own.zip(new.address).is_some_and(|(own, told)| own != told);
+        match old {
+            Some(old) if elsewhere => old,
+            old => merge(old, new, now),
+        }
+    }
+
+    /// Notes whether healthd runs the same configuration as lbd.
+    pub fn compare(&mut self, same: bool, now: Instant) {
+        self.differs = if same { None } else { self.differs.or(Some(now)) };
+    }
+
+    /// How long healthd has been running another configuration; none while that may be a reload under way.
+    pub fn differs_for(&self, now: Instant) -> Option<Duration> {
+        let age = now.saturating_duration_since(self.differs?);
+        (age >= RELOADING).then_some(age)
     }
 
     /// The verdict on a server.
@@ -98,6 +141,9 @@ impl Verdicts {
 
     /// Notes that the connection to healthd came or went.
     pub fn set_connected(&mut self, up: bool, now: Instant) {
+        if !up {
+            self.differs = None;
+        }
         if self.connected.is_none_or(|connection| connection.up != up) {
             self.connected = Some(Connection { up, since: now });
         }
@@ -184,6 +230,15 @@ mod tests {
         assert_eq!(verdicts.get("nginx", "nginx1").unwrap().status(), Status::Up);
     }
 
+    /// A configuration with one server of that name, at 192.0.2.1.
+    fn own(server: &str) -> LbConfig {
+        let text = format!(
+            "frontends: {{ web: {{ bind: [\"127.0.0.1:80\"], backend: nginx }} }}\n\
+             backends: {{ nginx: {{ servers: {{ {server}: \"192.0.2.1:80\" }} }} }}"
+        );
+        config::parse("lb.yaml", &text).unwrap().config
+    }
+
     #[test]
     fn a_restarted_healthd_takes_no_address_from_an_unchecked_server_and_a_gone_name_does() {
         let now = Instant::now();
@@ -203,7 +258,37 @@ mod tests {
         let now = Instant::now();
         let mut verdicts = Verdicts::default();
         verdicts.replace([verdict(Status::Up, None)], now);
+        verdicts.adopt(&own("other"));
         verdicts.replace([], now);
         assert!(verdicts.get("nginx", "nginx1").is_none());
+    }
+
+    #[test]
+    fn a_server_of_ones_own_keeps_its_last_verdict_when_healthd_checks_others() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.adopt(&own("nginx1"));
+        verdicts.replace([verdict(Status::Down, Some("192.0.2.1:80"))], now);
+        let status = |verdicts: &Verdicts| verdicts.get("nginx", "nginx1").map(Held::status);
+        verdicts.replace([], now);
+        assert_eq!(status(&verdicts), Some(Status::Down), "healthd has it no more");
+        verdicts.replace([verdict(Status::Up, Some("192.0.2.9:80"))], now);
+        assert!(!verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), now));
+        assert_eq!(status(&verdicts), Some(Status::Down), "healthd has it elsewhere");
+        assert!(verdicts.update(verdict(Status::Up, Some("192.0.2.1:80")), now));
+        assert_eq!(status(&verdicts), Some(Status::Up));
+    }
+
+    #[test]
+    fn a_difference_is_told_when_it_lasts() {
+        let start = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.compare(false, start);
+        assert_eq!(verdicts.differs_for(start), None, "a reload may be under way");
+        let later = start + Duration::from_secs(4);
+        verdicts.compare(false, later);
+        assert_eq!(verdicts.differs_for(later), Some(Duration::from_secs(4)));
+        verdicts.compare(true, later);
+        assert_eq!(verdicts.differs_for(later + Duration::from_secs(9)), None);
     }
 }

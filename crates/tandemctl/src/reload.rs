@@ -8,13 +8,19 @@ use crate::failure::Failure;
 use crate::node::{DAEMONS, Node};
 
 /// Asks each daemon in turn and prints its answer. Fails if one refused or could not be reached; the others are asked all
-/// the same.
+/// the same, but for healthd where lbd refused: both read one file, and are to run the same.
 pub(crate) async fn run(node: &Node) -> Result<(), Failure> {
     let mut failures: Vec<u8> = Vec::new();
+    let mut refused = false;
     for daemon in DAEMONS.into_iter().filter(|daemon| node.has(daemon)) {
+        if daemon == "healthd" && refused {
+            writeln!(std::io::stdout(), "healthd: not asked, as lbd has refused the file")?;
+            continue;
+        }
         match reload(node, daemon).await {
             Ok(done) => writeln!(std::io::stdout(), "{daemon}: {done}")?,
             Err(failure) => {
+                refused |= daemon == "lbd" && matches!(failure, Failure::Refused(_));
                 failure.report();
                 failures.push(failure.code());
             }

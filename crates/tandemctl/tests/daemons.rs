@@ -182,14 +182,23 @@ fn refusals_are_passed_on_with_what_to_do() {
 }
 
 #[test]
-fn reload_asks_every_daemon_whatever_the_others_say() {
+fn a_file_that_lbd_refuses_is_not_healthds_either() {
     let node = Node::new();
     node.start(Daemon::new("lbd").refusing(RefusalCode::Failed, "lb.yaml:3:1: error: unknown key"));
     let healthd = node.start(Daemon::new("healthd"));
     let reload = node.tandemctl(&["reload"]);
     assert_eq!(reload.code, 1);
-    assert_eq!(reload.out, "healthd: generation 2 is in force\n");
+    assert_eq!(reload.out, "healthd: not asked, as lbd has refused the file\n");
     assert!(reload.err.contains("lbd: lb.yaml:3:1: error: unknown key"), "{reload:?}");
+    assert!(healthd.lock().unwrap().is_empty());
+}
+
+#[test]
+fn reload_asks_healthd_alone_where_lbd_is_absent() {
+    let node = Node::new();
+    let healthd = node.start(Daemon::new("healthd"));
+    let reload = node.tandemctl(&["reload"]);
+    assert_eq!((reload.code, reload.out.as_str()), (69, "healthd: generation 2 is in force\n"));
     assert_eq!(*healthd.lock().unwrap(), [Request::Reload]);
 }
 

@@ -331,6 +331,9 @@ pub struct Ping {
     /// lbd: the age of its slowest worker's last tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick_age_ms: Option<u64>,
+    /// healthd: the digest of the configuration that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
 }
 
 /// What healthd holds of one server.

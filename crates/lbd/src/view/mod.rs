@@ -25,6 +25,8 @@ use std::time::Duration;
 pub enum HealthdLink {
     /// Subscribed to its verdicts.
     Connected,
+    /// Connected, but for so long it has been running another configuration than lbd.
+    Differs(Duration),
     /// The connection is lost; the last verdicts are still in force.
     Lost(Duration),
     /// Not reached since lbd started, this long ago: servers are used unchecked.

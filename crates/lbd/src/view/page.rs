@@ -32,6 +32,14 @@ fn doubt(healthd: HealthdLink) -> Option<(Tone, String)> {
     let ago = |age: Duration| human::duration(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     match healthd {
         HealthdLink::Connected => None,
+        HealthdLink::Differs(age) => Some((
+            Tone::Warning,
+            format!(
+                "healthd has been running another configuration for {}: servers that it does not check keep their last \
+                 verdicts. `tandemctl reload` has both read the file.",
+                ago(age)
+            ),
+        )),
         HealthdLink::Lost(age) => Some((
             Tone::Warning,
             format!(

@@ -134,7 +134,12 @@ fn daemon_row(table: &mut Table, daemon: &str, info: &Info) {
         table.note(&format!("the last reload was refused:\n{error}"), Tone::Bad);
     }
     if let Some(link) = info.details.get("healthd").filter(|link| *link != "connected") {
-        table.note(&format!("healthd {link}: the last verdicts are in force"), Tone::Warning);
+        let advice = if link.starts_with("connected") {
+            "`tandemctl reload`"
+        } else {
+            "the last verdicts are in force"
+        };
+        table.note(&format!("healthd {link}: {advice}"), Tone::Warning);
     }
 }
 

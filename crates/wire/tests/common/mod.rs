@@ -110,7 +110,7 @@ impl Handler for Answers {
     }
 
     fn ping(&self) -> Ping {
-        Ping { tick_age_ms: Some(self.pings.fetch_add(1, Ordering::Relaxed)) }
+        Ping { tick_age_ms: Some(self.pings.fetch_add(1, Ordering::Relaxed)), ..Ping::default() }
     }
 
     async fn command(&self, command: &str, privileged: bool) -> String {

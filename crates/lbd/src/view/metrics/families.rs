@@ -322,7 +322,13 @@ pub const FAMILIES: &[Family<Sample>] = &[
         "tandem_lbd_healthd_connected",
         "1 while lbd receives healthd's verdicts, 0 while it uses the last ones.",
         &[],
-        |s| one(flag(s.healthd == HealthdLink::Connected)),
+        |s| one(flag(matches!(s.healthd, HealthdLink::Connected | HealthdLink::Differs(_)))),
+    ),
+    gauge(
+        "tandem_lbd_healthd_config_differs",
+        "1 while healthd runs another configuration than lbd.",
+        &[],
+        |s| one(flag(matches!(s.healthd, HealthdLink::Differs(_)))),
     ),
     gauge("tandem_lbd_verdict_age_seconds", "Since healthd last said anything.", &[], |s| {
         s.verdict_age.map_or_else(Vec::new, |age| one(age.as_secs_f64()))

@@ -38,6 +38,8 @@ fn doubts_about_healthd_and_the_configuration_are_told() {
     let html = render(&info, &sample::rows(), HealthdLink::Lost(Duration::from_secs(12)));
     assert!(html.contains("using its last verdicts, which are 12 s old"), "{html}");
     assert!(html.contains("lb.yaml:7:3: error: unknown key"), "{html}");
+    let differs = render(&info, &[], HealthdLink::Differs(Duration::from_secs(5)));
+    assert!(differs.contains("running another configuration for 5 s"), "{differs}");
     let never = render(&info, &[], HealthdLink::Never(Duration::from_secs(4)));
     assert!(never.contains("has not answered for 4 s"), "{never}");
 }
