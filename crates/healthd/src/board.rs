@@ -1,10 +1,13 @@
 //! The records of all servers, for everybody who wants to see them, and the topic that followers subscribe to.
+//!
+//! A record is held once, and rendered when somebody looks: most changes only tell of another good check.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use health::Status;
-use wire::topic::{Feed, Topic};
+use tokio::sync::watch;
+use wire::topic::{Feed, News, Position};
 use wire::{Item, TopicName, Verdict};
 
 use crate::record::{Clock, Record, ServerKey};
@@ -14,75 +17,84 @@ use crate::view::ServerSeen;
 pub struct Board {
     clock: Clock,
     state: Mutex<State>,
-    topic: Arc<Topic<Arc<Record>>>,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The servers of the configuration in its order.
-    order: Vec<ServerKey>,
-    records: HashMap<ServerKey, Arc<Record>>,
+    /// The servers of the configuration, in its order.
+    servers: Vec<Entry>,
+    places: HashMap<ServerKey, usize>,
+    /// The place of each server by the number of its last change.
+    order: BTreeMap<u64, usize>,
+    /// What was reached: the servers themselves, and their records.
+    position: Position,
+}
+
+struct Entry {
+    record: Record,
+    /// The number of its last change.
+    change: u64,
 }
 
 impl Board {
     /// An empty board.
-    pub fn new(clock: Clock) -> Self {
-        let render = move |record: &Arc<Record>| Item::Verdict(record.verdict(clock.now()));
-        let topic = Arc::new(Topic::new(TopicName::Verdicts, render));
-        Self { clock, state: Mutex::default(), topic }
+    pub fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, state: Mutex::default(), changed: watch::Sender::new(()) })
     }
 
     /// These are all servers from now on. Those that stay keep their records, others are forgotten.
     pub fn set_servers(&self, order: Vec<ServerKey>, new: impl IntoIterator<Item = Record>) {
         let mut state = self.lock();
-        let mut known = std::mem::take(&mut state.records);
-        known.extend(new.into_iter().map(|record| (record.key.clone(), Arc::new(record))));
-        known.retain({
-            let wanted: HashSet<&ServerKey> = order.iter().collect();
-            move |key, _| wanted.contains(key)
-        });
-        state.records = known;
-        state.order = order;
-        // Under the lock, so that no update of a server that is gone comes after it.
-        self.topic.replace_all(state.in_order().cloned());
+        let before = std::mem::take(&mut state.servers).into_iter().map(|entry| entry.record);
+        let mut records: HashMap<_, _> =
+            before.chain(new).map(|record| (record.key.clone(), record)).collect();
+        state.order.clear();
+        state.servers = order
+            .into_iter()
+            .filter_map(|key| records.remove(&key))
+            .map(|record| Entry { record, change: 0 })
+            .collect();
+        state.places = state
+            .servers
+            .iter()
+            .enumerate()
+            .map(|(place, entry)| (entry.record.key.clone(), place))
+            .collect();
+        state.position.generation += 1;
+        drop(state);
+        self.changed.send_replace(());
     }
 
     /// A server's record is as given from now on, unless the server is gone.
-    pub fn update(&self, record: Record) {
-        let mut state = self.lock();
-        if let Some(known) = state.records.get_mut(&record.key) {
-            *known = Arc::new(record);
-            self.topic.set(Arc::clone(known));
+    pub fn update(&self, record: &Record) {
+        if self.lock().update(record) && self.followers() > 0 {
+            self.changed.send_replace(());
         }
     }
 
     /// Every verdict, in the order of the configuration.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let now = self.clock.now();
-        self.lock().in_order().map(|record| record.verdict(now)).collect()
+        self.lock().servers.iter().map(|entry| entry.record.verdict(now)).collect()
     }
 
     /// Every server as it is shown, in the order of the configuration.
     pub fn seen(&self) -> Vec<ServerSeen> {
         let now = self.clock.now();
-        self.lock().in_order().map(|record| record.seen(now)).collect()
-    }
-
-    /// For followers.
-    pub fn feed(&self) -> Arc<dyn Feed> {
-        Arc::clone(&self.topic) as Arc<dyn Feed>
+        self.lock().servers.iter().map(|entry| entry.record.seen(now)).collect()
     }
 
     /// How many connections follow the verdicts.
     pub fn followers(&self) -> usize {
-        self.topic.subscribers()
+        self.changed.receiver_count()
     }
 
     /// How many servers have each status.
     pub fn tally(&self) -> HashMap<Status, usize> {
         let mut tally = HashMap::new();
-        for record in self.lock().records.values() {
-            *tally.entry(record.status()).or_default() += 1;
+        for entry in &self.lock().servers {
+            *tally.entry(entry.record.status()).or_default() += 1;
         }
         tally
     }
@@ -93,7 +105,42 @@ impl Board {
 }
 
 impl State {
-    fn in_order(&self) -> impl Iterator<Item = &Arc<Record>> {
-        self.order.iter().filter_map(|key| self.records.get(key))
+    /// Whether the server is known.
+    fn update(&mut self, record: &Record) -> bool {
+        let Some((place, entry)) =
+            self.places.get(&record.key).and_then(|place| Some((*place, self.servers.get_mut(*place)?)))
+        else {
+            return false;
+        };
+        self.position.change += 1;
+        self.order.remove(&entry.change);
+        self.order.insert(self.position.change, place);
+        entry.change = self.position.change;
+        entry.record.clone_from(record);
+        true
+    }
+}
+
+impl Feed for Board {
+    fn name(&self) -> TopicName {
+        TopicName::Verdicts
+    }
+
+    fn since(&self, position: Option<Position>) -> (News, Position) {
+        let now = self.clock.now();
+        let state = self.lock();
+        let item = |entry: &Entry| Item::Verdict(entry.record.verdict(now));
+        let news = match position {
+            Some(position) if position.generation == state.position.generation => {
+                let places = state.order.range(position.change + 1..).map(|(_, place)| *place);
+                News::Changes(places.filter_map(|place| state.servers.get(place)).map(item).collect())
+            }
+            _ => News::Snapshot(state.servers.iter().map(item).collect()),
+        };
+        (news, state.position)
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }

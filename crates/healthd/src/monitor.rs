@@ -31,7 +31,7 @@ use crate::resolve::{Group, NameWatch, Names, Resolved};
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) names: Names,
-    pub(crate) board: Board,
+    pub(crate) board: Arc<Board>,
     pub(crate) metrics: Arc<Metrics>,
     /// Checks at once.
     pub(crate) seats: Semaphore,
@@ -254,14 +254,14 @@ impl Monitor {
         let share = if self.worked { whole } else { whole / tried };
         let shared = Arc::clone(&self.shared);
         let server = self.plan.server.clone();
-        let probing = async {
+        // A check under way is large, and most of the time there is none.
+        let mut probing = Box::pin(async {
             // The semaphore is never closed; without a seat there would just be no bound.
             let _seat = shared.seats.acquire().await.ok();
             let _running = shared.metrics.running();
             let first = SocketAddr::new(address.ip(), port);
             first_good(first, others, whole, share, |address| check.prober.run(&server, address)).await
-        };
-        tokio::pin!(probing);
+        });
         loop {
             tokio::select! {
                 (at, probed) = &mut probing => {
@@ -401,7 +401,7 @@ impl Monitor {
     }
 
     fn publish(&self) {
-        self.shared.board.update(self.record.clone());
+        self.shared.board.update(&self.record);
     }
 }
 

@@ -15,8 +15,10 @@ use crate::{Item, TopicName};
 /// How far a subscriber has caught up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    generation: u64,
-    change: u64,
+    /// Counts replacements of all items.
+    pub generation: u64,
+    /// Counts changes.
+    pub change: u64,
 }
 
 /// What a subscriber has missed.

@@ -1,10 +1,12 @@
 //! One check of one server: a fresh connection, and what came of it, in HAProxy's codes.
 
+mod dial;
 mod failure;
 mod http;
 mod tcp;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use health::{CheckCode, CheckResult};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use dial::dial;
 pub use failure::io_text;
 use http::HttpProber;
 
@@ -87,9 +90,13 @@ impl Prober {
     }
 }
 
-/// A connection to the server, or why there is none.
-async fn connect(address: SocketAddr, limits: Limits) -> Result<TcpStream, Finding> {
-    match timeout(limits.connect, TcpStream::connect(address)).await {
+/// A connection to the server and how many of `bytes` went out with it, or why there is none.
+async fn connect(
+    address: SocketAddr,
+    bytes: &[u8],
+    limits: Limits,
+) -> Result<(TcpStream, io::Result<usize>), Finding> {
+    match timeout(limits.connect, dial(address, bytes)).await {
         Ok(connected) => connected.map_err(|error| Finding::not_connected(&error, limits)),
         Err(_) => Err(Finding::connect_timeout(limits)),
     }

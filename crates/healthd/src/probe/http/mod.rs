@@ -40,11 +40,12 @@ impl HttpProber {
 
     pub(super) async fn probe(&self, configured: &ServerAddress, address: SocketAddr) -> Finding {
         let end = Instant::now() + self.limits.whole;
-        let stream = match super::connect(address, self.limits).await {
-            Ok(stream) => stream,
+        let request = self.request.to(configured);
+        let (stream, sent) = match super::connect(address, &request, self.limits).await {
+            Ok(connected) => connected,
             Err(finding) => return finding,
         };
-        match timeout_at(end, self.exchange(stream, configured)).await {
+        match timeout_at(end, self.exchange(stream, &request, sent)).await {
             Ok(Ok(status)) => self.judge(status),
             Ok(Err(Failure::Broken(error))) => Finding::new(CheckCode::L7Rsp, io_text(&error)),
             Ok(Err(Failure::Answer(fault))) => {
@@ -54,10 +55,19 @@ impl HttpProber {
         }
     }
 
-    /// The status of the server's answer.
-    async fn exchange(&self, mut stream: TcpStream, configured: &ServerAddress) -> Result<u16, Failure> {
-        // A server that does not read may have answered all the same, and then the answer decides.
-        let sent = stream.write_all(&self.request.to(configured)).await;
+    /// The status of the server's answer to a request, some of which has been sent.
+    async fn exchange(
+        &self,
+        mut stream: TcpStream,
+        request: &[u8],
+        sent: io::Result<usize>,
+    ) -> Result<u16, Failure> {
+        let sent = match sent {
+            Ok(sent) if sent < request.len() => {
+                stream.write_all(request.get(sent..).unwrap_or_default()).await
+            }
+            sent => sent.map(drop),
+        };
         let mut answer = Answer::new(self.request.method(), &self.expect);
         let mut buffer = Vec::new();
         loop {
@@ -65,6 +75,7 @@ impl HttpProber {
             stream.readable().await?;
             buffer.reserve(if answer.in_body() { BODY_ROOM } else { ROOM });
             if stream.read_buf(&mut buffer).await? == 0 {
+                // A server that does not read may have answered all the same: only without an answer does that matter.
                 sent?;
                 return Ok(answer.ended()?);
             }
