@@ -60,6 +60,7 @@ fmt: ## format the sources
 lint: ## formatting and lints
 	@scripts/prerequisites lint
 	@$(MAKE) --no-print-directory shellcheck
+	@scripts/musts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --manifest-path tests/micro/Cargo.toml --target-dir target/micro --locked -- -D warnings

@@ -26,6 +26,7 @@ fn connections_are_kept_on_both_sides() {
     assert_eq!(server.connections(), 1, "the server's connection is reused");
 }
 
+// RFC 9112 section 9.3.2: "it MUST send the corresponding responses in the same order that the requests were received"
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let stack = Stack::builder().unchecked().start();
@@ -177,6 +178,7 @@ fn a_client_that_expects_100_continue_gets_it_before_it_sends() {
     assert_eq!(client.get("/").instance(), Some(1), "the connection goes on");
 }
 
+// RFC 9110 section 15.2: "A proxy MUST forward 1xx responses"
 #[test]
 fn interim_responses_come_before_the_final_one() {
     let (stack, _server) = Stack::builder().start_before(|peer| {
@@ -189,6 +191,20 @@ fn interim_responses_come_before_the_final_one() {
     let hints = client.response();
     assert_eq!((hints.status, hints.field("link")), (103, Some("</style.css>")));
     assert_eq!(client.response().text(), "ok");
+}
+
+// RFC 9110 section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client"
+#[test]
+fn a_client_of_http_1_0_gets_no_interim_response() {
+    let (stack, _server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 103 Early Hints\r\n\r\n")?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str()), (200, "ok"));
 }
 
 #[test]

@@ -271,6 +271,7 @@ fn a_reused_connection_that_dies_costs_an_idempotent_request_nothing() {
     assert_eq!(server.requests().len(), 9, "four of the five were sent twice");
 }
 
+// RFC 9110 section 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests"
 #[test]
 fn a_reused_connection_that_dies_never_repeats_a_request_that_changes_something() {
     let (stack, server) = Stack::builder().start_before(|peer| {
@@ -328,6 +329,7 @@ fn a_server_that_hangs_after_an_interim_response_is_504() {
     wait_until("the server is blamed", || stack.stat("app", "raw").number("eresp") == 1);
 }
 
+// RFC 9110 section 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client"
 #[test]
 fn a_switch_of_protocols_that_nobody_asked_for_is_502() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n";

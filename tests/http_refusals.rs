@@ -254,6 +254,7 @@ fn a_body_that_stops_coming() {
     assert_eq!(server.requests().len(), 1);
 }
 
+// RFC 9112 section 9.6: "The server MUST NOT process any further requests received on that connection"
 #[test]
 fn a_refusal_ends_a_pipeline() {
     let (stack, server): (Stack, RawServer) = Stack::builder().start_before(answer_all);

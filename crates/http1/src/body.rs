@@ -14,6 +14,7 @@ const TRAILERS: usize = 8192;
 /// Hexadecimal digits of a chunk size.
 const SIZE_DIGITS: usize = 16;
 
+// RFC 9112 section 7.1: "A recipient MUST be able to parse and decode the chunked transfer coding"
 /// Verifies a body's framing as it passes, and says which bytes to pass on.
 #[derive(Clone, Debug)]
 pub struct BodyReader {
@@ -140,6 +141,7 @@ impl BodyReader {
         Self { state, decoded: false, scanned: 0, trailers: 0 }
     }
 
+    // RFC 9112 section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request indicates HTTP/1.1"
     /// Passes on the content alone, without chunk framing and trailer fields, for a client that knows HTTP/1.0 only.
     pub fn decoded(body: Body) -> Self {
         Self { decoded: true, ..Self::new(body) }
@@ -270,6 +272,7 @@ impl BodyReader {
         self.state == State::Done
     }
 
+    // RFC 9112 section 6.3: "the recipient MUST consider the message to be incomplete"
     /// The peer closed its connection: the regular end of [`Body::UntilClose`], and a fault within any other body.
     pub fn end_of_stream(&mut self) -> Result<(), BodyFault> {
         match self.state {

@@ -33,8 +33,10 @@ faults! {
     RequestFault {
         /// RFC 9112 section 2.2: lines end in CR LF.
         BareLf = 400 "bare_lf" "a line feed without a carriage return before it",
+        // RFC 9112 section 2.2: "A recipient of such a bare CR MUST consider that element to be invalid"
         /// RFC 9112 section 2.2.
         BareCr = 400 "bare_cr" "a carriage return without a line feed after it",
+        // RFC 9110 section 5.5: "MUST either reject the message or replace each of those characters with SP"
         /// RFC 9110 section 5.5: NUL and other control characters.
         ControlCharacter = 400 "control_character" "a control character in the head",
         /// RFC 9112 section 3: method, one space, target, one space, version.
@@ -57,30 +59,39 @@ faults! {
         TooManyFields = 431 "too_many_fields" "the request has too many header fields",
         /// More fields to remove or rewrite, or more options in Connection, than a head's fixed tables hold.
         TooManyHopFields = 431 "too_many_hop_fields" "the request has too many hop-by-hop or forwarding fields",
+        // RFC 9112 section 2.2: "MUST either reject the message as invalid or consume each whitespace-preceded line"
         /// White space before the first field (RFC 9112 section 2.2).
         LeadingWhitespace = 400 "leading_whitespace" "white space before the first header field",
+        // RFC 9112 section 5.2: "MUST either reject the message by sending a 400 (Bad Request)"
         /// A line continued on the next (RFC 9112 section 5.2).
         ObsFold = 400 "obs_fold" "a header field folded over several lines",
         /// A field name that is empty or not a token, or a line without a colon.
         FieldName = 400 "field_name" "a header field's name has a character that is not allowed",
+        // RFC 9112 section 5.1: "A server MUST reject, with a response status code of 400 (Bad Request), any received request message that contains whitespace"
         /// White space between a field's name and its colon (RFC 9112 section 5.1).
         SpaceBeforeColon = 400 "space_before_colon" "white space between a header field's name and its colon",
         /// `Content_Length` or `Transfer_Encoding`, which some servers take for the real ones.
         FramingLookAlike = 400 "framing_look_alike" "a header field that some servers take for Content-Length or Transfer-Encoding",
+        // RFC 9112 section 6.3: "the recipient MUST treat it as an unrecoverable error"
         /// Not a decimal number in range, in one of several ways (RFC 9112 section 6.3).
         ContentLength = 400 "content_length" "Content-Length is not a decimal number in range",
         /// Several, with different values.
         ContentLengthConflict = 400 "content_length_conflict" "several Content-Length fields with different values",
+        // RFC 9112 section 6.2: "A sender MUST NOT send a Content-Length header field in any message that contains a Transfer-Encoding"
         /// Content-Length and Transfer-Encoding together (RFC 9112 section 6.1).
         LengthAndCoding = 400 "length_and_coding" "Content-Length and Transfer-Encoding together",
+        // RFC 9112 section 6.1: "A sender MUST NOT apply the chunked transfer coding more than once to a message body"
         /// Not a list of tokens, or chunked twice.
         TransferEncoding = 400 "transfer_encoding" "Transfer-Encoding is malformed",
+        // RFC 9112 section 6.3: "the server MUST respond with the 400 (Bad Request) status code and then close the connection"
         /// The body's end could not be found (RFC 9112 section 6.3).
         FinalCodingNotChunked = 400 "final_coding_not_chunked" "the last transfer coding is not chunked",
         /// A coding besides chunked (RFC 9112 section 6.1).
         UnknownCoding = 501 "unknown_coding" "a transfer coding other than chunked",
+        // RFC 9112 section 6.1: "MUST treat the message as if the framing is faulty"
         /// Transfer-Encoding in HTTP/1.0 (RFC 9112 section 6.1).
         CodingInHttp10 = 400 "coding_in_http10" "Transfer-Encoding in an HTTP/1.0 request",
+        // RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host"
         /// HTTP/1.1 without Host (RFC 9112 section 3.2).
         HostMissing = 400 "host_missing" "the Host field is missing",
         /// More than one Host.
@@ -115,12 +126,14 @@ faults! {
         TooManyHopFields = 502 "too_many_hop_fields" "the response has too many hop-by-hop fields",
         /// White space before the first field.
         LeadingWhitespace = 502 "leading_whitespace" "white space before the first header field",
+        // RFC 9112 section 5.2: "MUST either discard the message and replace it with a 502 (Bad Gateway) response"
         /// A line continued on the next (RFC 9112 section 5.2).
         ObsFold = 502 "obs_fold" "a header field folded over several lines",
         /// A field name that is empty or not a token, or a line without a colon.
         FieldName = 502 "field_name" "a header field's name has a character that is not allowed",
         /// White space before a colon. RFC 9112 section 5.1 would remove it; refusing is what nginx does, and safer.
         SpaceBeforeColon = 502 "space_before_colon" "white space between a header field's name and its colon",
+        // RFC 9112 section 6.3: "the proxy MUST close the connection to the server, discard the received response, and send a 502 (Bad Gateway)"
         /// Not a decimal number in range.
         ContentLength = 502 "content_length" "Content-Length is not a decimal number in range",
         /// Several, with different values.
@@ -144,10 +157,12 @@ faults! {
     /// Why a body is refused. [`BodyFault::status`] is for a request's body; after a response's, both connections are
     /// closed, since its head has been sent.
     BodyFault {
+        // RFC 9112 section 7.1: "recipients MUST anticipate potentially large hexadecimal numerals"
         /// A chunk size is not a hexadecimal number in range (RFC 9112 section 7.1).
         ChunkSize = 400 "chunk_size" "a chunk size is not a hexadecimal number in range",
         /// A chunk size with its extensions does not end within 1 KiB.
         ChunkLineTooLong = 400 "chunk_line_too_long" "a chunk's extensions are too long",
+        // RFC 9112 section 7.1.1: "A recipient MUST ignore unrecognized chunk extensions"
         /// A control character, or a line end that is not CR LF, among a chunk's extensions.
         ChunkExtension = 400 "chunk_extension" "a control character or a bad line end in a chunk's extensions",
         /// A chunk's data is not followed by CR LF.

@@ -104,6 +104,7 @@ impl Fields {
         field
     }
 
+    // RFC 9110 section 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded"
     /// Connection: options of this connection, and names of fields for the next hop only (RFC 9110 section 7.6.1).
     pub(crate) fn connection(&mut self, buf: &[u8], line: Span, value: &[u8]) -> Result<(), HeadFault> {
         self.edits.push(whole(line), Kind::Drop)?;
@@ -123,6 +124,7 @@ impl Fields {
         Ok(())
     }
 
+    // RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request"
     /// Upgrade: protocols, each with an optional version (RFC 9110 section 7.8). HTTP/2 is none that we could tunnel:
     /// requests would go by unseen.
     pub(crate) fn upgrade(&mut self, line: Span, value: &[u8]) -> Result<(), HeadFault> {

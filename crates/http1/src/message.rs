@@ -57,6 +57,7 @@ impl Method {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
     }
 
+    // RFC 9110 section 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests"
     /// Whether sending the request twice means the same as once (RFC 9110 section 9.2.2), so that a proxy may repeat it.
     pub fn is_idempotent(self) -> bool {
         self.is_safe() || matches!(self, Self::Put | Self::Delete)

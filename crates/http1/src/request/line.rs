@@ -3,6 +3,7 @@
 use crate::bytes::{target_prefix, token_prefix};
 use crate::{Method, RequestFault, Span, Version, host};
 
+// RFC 9112 section 3.2.2: "a server MUST accept the absolute-form in requests"
 /// The form of a target, which decides what is sent on (RFC 9112 section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -76,6 +77,7 @@ impl RequestLine {
         parts.target = span(authority_at + authority_len, target_at + target_len);
         parts.form = Form::Absolute(match rest.get(authority_len) {
             Some(b'/') => b"",
+            // RFC 9112 section 3.2.4: "the last proxy on the request chain MUST send a request-target of "*""
             // RFC 9112 section 3.2.4: such a URL stands for the server as a whole.
             None if method == Method::Options => b"*",
             _ => b"/",

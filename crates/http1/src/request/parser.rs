@@ -143,6 +143,7 @@ impl Progress {
         Ok(self.fields.edits.push(whole(line), kind)?)
     }
 
+    // RFC 9112 section 3.2.2: "the proxy MUST ignore the received Host header field (if any)"
     /// Host is checked even where an absolute-form target replaces it (RFC 9112 section 3.2.2).
     fn host(&mut self, buf: &[u8], line: &RequestLine, span: Span, value: &[u8]) -> Result<(), RequestFault> {
         if self.host.is_some() {

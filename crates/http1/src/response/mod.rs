@@ -28,12 +28,15 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    // RFC 9110 section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client"
+    // RFC 9110 section 15.2: "A proxy MUST forward 1xx responses"
     /// Whether this is an interim response, after which another one follows: 1xx, but not 101. It is sent on to clients
     /// of HTTP/1.1 only (RFC 9110 section 15.2).
     pub fn is_interim(&self) -> bool {
         self.status < 200 && !self.is_switching()
     }
 
+    // RFC 9110 section 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client"
     /// Whether the server switches protocols (101): what follows is a tunnel. Only after a request that asked for it;
     /// otherwise the answer is a 502.
     pub fn is_switching(&self) -> bool {

@@ -114,6 +114,7 @@ impl StatusLine {
         Ok(Self { end: span.end, version, status, unspaced: reason.is_empty() })
     }
 
+    // RFC 9112 section 6.1: "A server MUST NOT send a Transfer-Encoding header field in any response with a status code of 1xx (Informational) or 204"
     /// Whether the status forbids fields that tell a body's length (RFC 9112 section 6.1, RFC 9110 section 8.6).
     fn forbids_framing(self) -> bool {
         self.status < 200 || self.status == 204

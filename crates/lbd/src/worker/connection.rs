@@ -96,6 +96,7 @@ impl Connection {
         }
     }
 
+    // RFC 9112 section 9.3.2: "it MUST send the corresponding responses in the same order that the requests were received"
     /// Serves requests until the connection ends.
     pub(crate) async fn serve(mut self) {
         let mut first = true;
@@ -258,6 +259,7 @@ impl Connection {
         }
     }
 
+    // RFC 9112 section 9.6: "The server MUST NOT process any further requests received on that connection"
     /// Ends our side and listens for a moment, so that what was sent arrives (RFC 9112 9.6).
     async fn linger(&mut self) {
         self.deadline.set(LINGER);
