@@ -55,7 +55,7 @@ fn each(mut request: impl FnMut(IpAddr)) -> Duration {
 
 fn server(number: u16) -> ServerView {
     ServerView {
-        name: format!("server{number}"),
+        name: format!("server{number}").into(),
         address: Some(([127, 0, 0, 1], 80).into()),
         weight: Weight::new(1 + number % 4).unwrap_or_default(),
         throttle: balance::Throttle::NONE,

@@ -12,6 +12,9 @@ use crate::tournament::Tournament;
 use crate::turn::Turn;
 use crate::{BackendView, ServerView, Tick, Tried, Unpicked};
 
+/// If more than one in so many servers have changed, all are sorted anew at once.
+const FEW: usize = 16;
+
 /// Picks servers, and remembers what is in flight at each and which of them failed.
 ///
 /// It belongs to one worker thread and is told of everything by calls: [`Balancer::pick`], then [`Balancer::begin`] and
@@ -52,9 +55,9 @@ impl Balancer {
             view: Arc::new(BackendView::new(algorithm, Vec::new())),
             slots: Slots::default(),
             placed: Vec::new(),
-            trusted: Pool::new(algorithm, 0),
-            suspected: Pool::new(algorithm, 0),
-            due: Tournament::new(0),
+            trusted: Pool::new(algorithm, &[]),
+            suspected: Pool::new(algorithm, &[]),
+            due: Tournament::new(Vec::new()),
             turn: Turn::start(seed),
             random: Random::new(seed),
         };
@@ -65,29 +68,48 @@ impl Balancer {
     /// Goes on with another view. Turns, requests in flight and suspicions stay with the servers' names; a suspicion ends
     /// when the server's address or health has changed. Requests in flight at a server that left are still counted, and found
     /// again if it returns before they have ended.
-    pub fn adopt(&mut self, view: Arc<BackendView>) {
+    ///
+    /// Returns the places of the servers that have changed, if the view shows the same servers in the same order: then the cost
+    /// is that of the changes, and one look at all servers.
+    pub fn adopt(&mut self, view: Arc<BackendView>) -> Option<Vec<usize>> {
         let before = std::mem::replace(&mut self.view, view);
-        let known: BTreeMap<&str, usize> =
-            before.servers.iter().map(|server| server.name.as_str()).zip(0..).collect();
-        let names = self.view.servers.iter().map(|server| server.name.as_str());
-        self.placed = self.slots.place(names);
-        for ((server, pace), slot) in self.view.servers.iter().zip(&self.view.paces).zip(&self.placed) {
-            let held = &mut self.slots[*slot];
-            held.pace(pace.share, pace.phase, self.turn);
-            let old = known.get(server.name.as_str()).and_then(|place| before.servers.get(*place));
-            let is_changed = |old: &ServerView| old.address != server.address || old.health != server.health;
-            if old.is_none_or(is_changed) {
-                held.suspicion = None;
-            }
-            if old.is_none_or(|old| is_changed(old) || !old.is_usable()) {
-                held.skip_turns(self.turn);
-            }
+        let Some(changed) = self.view.changes_since(&before) else {
+            self.adopt_others(&before);
+            return None;
+        };
+        for place in &changed {
+            self.follow(*place, before.servers.get(*place));
         }
-        self.trusted = Pool::new(self.view.algorithm, self.slots.len());
-        self.suspected = self.trusted.clone();
-        self.due = Tournament::new(self.slots.len());
+        if changed.len() > self.placed.len() / FEW {
+            self.sort_all();
+        } else {
+            changed.iter().for_each(|place| self.sort_in(self.placed[*place]));
+        }
+        Some(changed)
+    }
+
+    fn adopt_others(&mut self, before: &BackendView) {
+        let known: BTreeMap<&str, &ServerView> =
+            before.servers.iter().map(|server| (&*server.name, server)).collect();
+        self.placed = self.slots.place(self.view.servers.iter().map(|server| &server.name));
         for place in 0..self.placed.len() {
-            self.sort_in(self.placed[place]);
+            let old = known.get(&*self.view.servers[place].name).copied();
+            self.follow(place, old);
+        }
+        self.sort_all();
+    }
+
+    /// Takes over what the view says of a server, which was `old` before.
+    fn follow(&mut self, place: usize, old: Option<&ServerView>) {
+        let (server, pace) = (&self.view.servers[place], self.view.paces[place]);
+        let held = &mut self.slots[self.placed[place]];
+        held.pace(pace.share, pace.phase, self.turn);
+        let is_changed = |old: &ServerView| old.address != server.address || old.health != server.health;
+        if old.is_none_or(is_changed) {
+            held.suspicion = None;
+        }
+        if old.is_none_or(|old| is_changed(old) || !old.is_usable()) {
+            held.skip_turns(self.turn);
         }
     }
 
@@ -266,11 +288,8 @@ impl Balancer {
 
     /// Puts a server into the pool where it belongs, or into none.
     fn sort_in(&mut self, slot: usize) {
-        let held = &self.slots[slot];
-        let server = held.place.and_then(|place| self.view.servers.get(place));
-        let is_usable = server.is_some_and(|server| server.is_usable());
-        let until = held.suspicion.map(|suspicion| suspicion.until()).filter(|_| is_usable);
-        let rank = held.rank();
+        let (is_usable, until) = self.standing(slot);
+        let rank = self.slots[slot].rank();
         self.due.set(slot, until);
         self.trusted.remove(slot);
         self.suspected.remove(slot);
@@ -279,6 +298,27 @@ impl Balancer {
             None => self.trusted.insert(slot, rank),
             Some(_) => self.suspected.insert(slot, rank),
         }
+    }
+
+    /// Puts all servers where they belong.
+    fn sort_all(&mut self) {
+        let standings: Vec<_> = (0..self.slots.len()).map(|slot| self.standing(slot)).collect();
+        let (mut trusted, mut suspected) = (vec![None; standings.len()], vec![None; standings.len()]);
+        for (slot, (_, until)) in standings.iter().enumerate().filter(|(_, (is_usable, _))| *is_usable) {
+            let pool = if until.is_none() { &mut trusted } else { &mut suspected };
+            pool[slot] = Some(self.slots[slot].rank());
+        }
+        self.trusted = Pool::new(self.view.algorithm, &trusted);
+        self.suspected = Pool::new(self.view.algorithm, &suspected);
+        self.due = Tournament::new(standings.into_iter().map(|(_, until)| until).collect());
+    }
+
+    /// Whether a server is usable, and until when it is suspected.
+    fn standing(&self, slot: usize) -> (bool, Option<Tick>) {
+        let held = &self.slots[slot];
+        let server = held.place.and_then(|place| self.view.servers.get(place));
+        let is_usable = server.is_some_and(|server| server.is_usable());
+        (is_usable, held.suspicion.map(|suspicion| suspicion.until()).filter(|_| is_usable))
     }
 
     /// Panics unless what is remembered of each server agrees: usable ones are in one pool, where they can be chosen by what

@@ -91,15 +91,21 @@ pub(crate) struct Question<'a> {
 }
 
 impl Pool {
-    /// A pool without members, for slots below a bound.
-    pub(crate) fn new(algorithm: Algorithm, slots: usize) -> Self {
-        let order = match algorithm {
-            Algorithm::Roundrobin => Order::Turns { tournament: Tournament::new(slots), by_load: false },
-            Algorithm::Leastconn => Order::Turns { tournament: Tournament::new(slots), by_load: true },
-            Algorithm::Source => Order::Ring,
-            Algorithm::Random => Order::Shares(Shares::new(slots)),
+    /// A pool of the slots that have a rank.
+    pub(crate) fn new(algorithm: Algorithm, ranks: &[Option<Rank>]) -> Self {
+        let turns = |by_load: bool| {
+            let keys = ranks.iter().map(|rank| rank.map(|rank| turn_key(by_load, rank)));
+            Order::Turns { tournament: Tournament::new(keys.collect()), by_load }
         };
-        Self { members: vec![Membership::None; slots], visible: 0, order }
+        let order = match algorithm {
+            Algorithm::Roundrobin => turns(false),
+            Algorithm::Leastconn => turns(true),
+            Algorithm::Source => Order::Ring,
+            Algorithm::Random => Order::Shares(Shares::new(ranks.iter().copied().map(share).collect())),
+        };
+        let member = |rank: &Option<Rank>| rank.map_or(Membership::None, |_| Membership::Visible);
+        let visible = ranks.iter().flatten().count();
+        Self { members: ranks.iter().map(member).collect(), visible, order }
     }
 
     /// Adds a member, or takes its new rank into account.
@@ -200,12 +206,19 @@ impl Pool {
     fn set_order(&mut self, slot: usize, rank: Option<Rank>) {
         match &mut self.order {
             Order::Turns { tournament, by_load } => {
-                let load = |rank: Rank| if *by_load { rank.load } else { Load::NONE };
-                let key = rank.map(|rank| (load(rank), rank.turn));
-                tournament.set(slot, key);
+                let by_load = *by_load;
+                tournament.set(slot, rank.map(|rank| turn_key(by_load, rank)));
             }
             Order::Ring => {}
-            Order::Shares(shares) => shares.set(slot, rank.map_or(0, |rank| rank.load.weight)),
+            Order::Shares(shares) => shares.set(slot, share(rank)),
         }
     }
+}
+
+fn turn_key(by_load: bool, rank: Rank) -> (Load, Turn) {
+    (if by_load { rank.load } else { Load::NONE }, rank.turn)
+}
+
+fn share(rank: Option<Rank>) -> u16 {
+    rank.map_or(0, |rank| rank.load.weight)
 }

@@ -13,9 +13,19 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// That many weights of zero.
-    pub(crate) fn new(slots: usize) -> Self {
-        Self { weights: vec![0; slots], sums: vec![0; slots + 1], total: 0 }
+    /// These weights, by slot.
+    pub(crate) fn new(weights: Vec<u16>) -> Self {
+        let mut sums = vec![0; weights.len() + 1];
+        for (slot, weight) in weights.iter().enumerate() {
+            let node = slot + 1;
+            sums[node] += u64::from(*weight);
+            let (sum, above) = (sums[node], node + (node & node.wrapping_neg()));
+            if let Some(held) = sums.get_mut(above) {
+                *held += sum;
+            }
+        }
+        let total = weights.iter().copied().map(u64::from).sum();
+        Self { weights, sums, total }
     }
 
     /// Gives a slot another weight.
@@ -72,11 +82,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_unit_of_weight_leads_to_its_slot(
-            slots in 1..40_usize,
+            mut weights in prop::collection::vec(0..=5_u16, 1..40),
             changes in prop::collection::vec((0..40_usize, 0..=5_u16), 0..100),
         ) {
-            let mut shares = Shares::new(slots);
-            let mut weights = vec![0; slots];
+            let mut shares = Shares::new(weights.clone());
             for (slot, weight) in changes {
                 shares.set(slot, weight);
                 if let Some(held) = weights.get_mut(slot) {

@@ -60,9 +60,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn new(name: &str, generation: u32) -> Self {
+    fn new(name: Arc<str>, generation: u32) -> Self {
         Self {
-            name: name.into(),
+            name,
             generation,
             place: None,
             in_flight: 0,
@@ -121,7 +121,7 @@ impl Slots {
 
     /// Finds the slots of the servers of a view, making new ones where needed. Of servers with the same name, only the first
     /// keeps its slot.
-    pub(crate) fn place<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Vec<usize> {
+    pub(crate) fn place<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) -> Vec<usize> {
         let mut known: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for (slot, held) in self.0.iter_mut().enumerate() {
             if !held.is_free() {
@@ -129,7 +129,7 @@ impl Slots {
             }
             held.place = None;
         }
-        let found: Vec<(&str, Option<usize>)> = names.map(|name| (name, known.remove(name))).collect();
+        let found: Vec<(&Arc<str>, Option<usize>)> = names.map(|name| (name, known.remove(name))).collect();
         for (place, (_, slot)) in found.iter().enumerate() {
             if let Some(slot) = slot {
                 self.0[*slot].place = Some(place);
@@ -149,13 +149,13 @@ impl Slots {
     }
 
     /// The first free slot from `unused` on, or another one.
-    fn renew(&mut self, name: &str, unused: &mut usize) -> usize {
+    fn renew(&mut self, name: &Arc<str>, unused: &mut usize) -> usize {
         while self.0.get(*unused).is_some_and(|held| !held.is_free()) {
             *unused += 1;
         }
         match self.0.get_mut(*unused) {
-            Some(held) => *held = Slot::new(name, held.generation.wrapping_add(1)),
-            None => self.0.push(Slot::new(name, 0)),
+            Some(held) => *held = Slot::new(name.clone(), held.generation.wrapping_add(1)),
+            None => self.0.push(Slot::new(name.clone(), 0)),
         }
         *unused
     }

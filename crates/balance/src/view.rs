@@ -1,6 +1,7 @@
 //! An immutable picture of a backend, made by whoever knows of changes and shared by all workers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::ring::Ring;
 use crate::turn::phases;
@@ -14,9 +15,11 @@ pub struct BackendView {
     /// The servers, in the order of the configuration. Names are unique.
     pub servers: Vec<ServerView>,
     /// Empty unless the algorithm is [`Algorithm::Source`].
-    pub(crate) ring: Ring,
+    pub(crate) ring: Arc<Ring>,
     /// How often each server's turns come.
-    pub(crate) paces: Vec<Pace>,
+    pub(crate) paces: Arc<[Pace]>,
+    usable: usize,
+    last_resort: bool,
 }
 
 /// How often a server's turns come, and where they lie.
@@ -32,7 +35,7 @@ pub(crate) struct Pace {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerView {
     /// Its name, by which everything about it is carried from one view to the next.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where it listens; none while its name does not resolve.
     pub address: Option<SocketAddr>,
     /// Its share.
@@ -71,17 +74,54 @@ impl BackendView {
         };
         let shares: Vec<u16> = servers.iter().map(share).collect();
         let paces = shares.iter().zip(phases(&shares)).map(|(share, phase)| Pace { share: *share, phase });
-        Self { algorithm, ring, paces: paces.collect(), servers }
+        Self::of(algorithm, servers, Arc::new(ring), paces.collect())
+    }
+
+    /// The picture after this one. What the changes do not concern is taken over from this one.
+    pub fn next(&self, servers: Vec<ServerView>) -> Self {
+        let weighs_as = |(old, new): (&ServerView, &ServerView)| {
+            old.weight == new.weight && old.throttle == new.throttle && old.is_same(new)
+        };
+        if self.servers.len() != servers.len() || !self.servers.iter().zip(&servers).all(weighs_as) {
+            return Self::new(self.algorithm, servers);
+        }
+        Self::of(self.algorithm, servers, self.ring.clone(), self.paces.clone())
+    }
+
+    fn of(algorithm: Algorithm, servers: Vec<ServerView>, ring: Arc<Ring>, paces: Arc<[Pace]>) -> Self {
+        let is_well = |server: &&ServerView| server.is_usable() && !server.is_last_resort();
+        let usable = servers.iter().filter(is_well).count();
+        let last_resort = servers.iter().any(|server| server.is_usable() && server.is_last_resort());
+        Self { algorithm, servers, ring, paces, usable, last_resort }
     }
 
     /// How many servers take new requests, but for those that are only a last resort.
     pub fn usable(&self) -> usize {
-        self.servers.iter().filter(|server| server.is_usable() && !server.is_last_resort()).count()
+        self.usable
     }
 
     /// Whether requests go to servers that are down, since no other is left.
     pub fn is_last_resort(&self) -> bool {
-        self.servers.iter().any(|server| server.is_usable() && server.is_last_resort())
+        self.last_resort
+    }
+
+    /// The places of the servers that are not as in another picture; none if it shows others, or in another order.
+    pub(crate) fn changes_since(&self, before: &Self) -> Option<Vec<usize>> {
+        if self.algorithm != before.algorithm || self.servers.len() != before.servers.len() {
+            return None;
+        }
+        let is_paced_alike = |place: usize| self.paces.get(place) == before.paces.get(place);
+        let same_paces = Arc::ptr_eq(&self.paces, &before.paces);
+        let mut changed = Vec::new();
+        for (place, (old, new)) in before.servers.iter().zip(&self.servers).enumerate() {
+            if !old.is_same(new) {
+                return None;
+            }
+            if old != new || !same_paces && !is_paced_alike(place) {
+                changed.push(place);
+            }
+        }
+        Some(changed)
     }
 }
 
@@ -93,6 +133,11 @@ impl ServerView {
             && self.admin == AdminState::Ready
             && self.weight > Weight::ZERO
             && self.health != Health::Down
+    }
+
+    /// Whether two pictures show one server.
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.name, &other.name) || self.name == other.name
     }
 
     fn is_last_resort(&self) -> bool {

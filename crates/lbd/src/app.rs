@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use wire::client::{Client, ClientError, Follower, News, Update};
 use wire::topic::Topic;
-use wire::{Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
+use wire::{Item, LifeState, Observation, Ping, Request, TopicName, Verdict};
 
 use crate::access_log::{self, Sink};
 use crate::control::{Control, ReloadRequest};
@@ -82,8 +82,8 @@ struct App {
     state: Shared,
     file: Arc<Mutex<ConfigFile>>,
     liveness: Arc<Topic<()>>,
-    /// What subscribers to the liveness were told last.
-    told: Option<Liveness>,
+    /// Which change of the liveness subscribers were told last.
+    told: u64,
     workers: Vec<Worker>,
     /// Ends when a worker does.
     worker_ended: mpsc::Receiver<usize>,
@@ -162,7 +162,7 @@ impl App {
             state,
             file,
             liveness,
-            told: None,
+            told: 0,
             workers,
             worker_ended,
             bound: wanted,
@@ -222,14 +222,11 @@ impl App {
                 }
                 Some(found) = self.resolved.1.recv() => {
                     self.resolving = false;
-                    let mut state = lock(&self.state);
-                    for (name, address) in found {
-                        state.resolve(name, address, Instant::now());
-                    }
+                    lock(&self.state).resolve(found, Instant::now());
                 }
                 _ = rates.tick() => {
                     let now = Instant::now();
-                    lock(&self.state).tick(now - measured, now);
+                    lock(&self.state).tick(now - measured);
                     measured = now;
                 }
                 _ = observe.tick() => self.report(),
@@ -259,7 +256,12 @@ impl App {
                 state.heard_healthd(now);
                 match update {
                     Update::Snapshot(items) => state.replace_verdicts(verdicts(items), now),
-                    Update::Event(item) => state.update_verdicts(verdicts(vec![item]), now),
+                    Update::Event(item) => {
+                        if let Some(verdict) = item.into_verdict() {
+                            state.update_verdict(verdict, now);
+                        }
+                        state.catch_up(now);
+                    }
                     Update::Ping(Ping { config: Some(theirs), .. }) => {
                         state.compare_configs(theirs == digest, now);
                         let differs = state.verdicts().differs_for(now).is_some();
@@ -283,9 +285,8 @@ impl App {
 
     /// Tells subscribers when the liveness has changed, its age aside.
     fn tell_liveness(&mut self) {
-        let now = Liveness { tick_age_ms: 0, ..lock(&self.state).liveness(Instant::now()) };
-        if self.told.as_ref() != Some(&now) {
-            self.told = Some(now);
+        let now = lock(&self.state).told();
+        if std::mem::replace(&mut self.told, now) != now {
             self.liveness.set(());
         }
     }
@@ -368,7 +369,7 @@ impl App {
             opened.insert(*address, listeners);
         }
         self.warn_of_restart(&config);
-        lock(&self.state).adopt(config, Instant::now());
+        lock(&self.state).adopt(Arc::new(config), Instant::now());
         let before = std::mem::replace(&mut self.bound, wanted);
         if self.is_starting() {
             let bound = &self.bound;
@@ -438,7 +439,7 @@ impl App {
         {
             let state = lock(&self.state);
             for backend in &state.routing().backends {
-                for (server, counters) in backend.view.servers.iter().zip(&backend.servers) {
+                for (server, counters) in backend.view.servers.iter().zip(&*backend.servers) {
                     let total = (
                         counters.sum(|worker| worker.connect_errors.get()),
                         counters.sum(|worker| worker.response_errors.get() + worker.server_errors.get()),
@@ -446,15 +447,15 @@ impl App {
                     if total == (0, 0) {
                         continue;
                     }
-                    let key = (backend.name.clone(), server.name.clone());
+                    let key = (backend.name.to_string(), server.name.to_string());
                     let told = before.remove(&key).unwrap_or((0, 0));
                     self.observed.insert(key, total);
                     let connect_failures = total.0.saturating_sub(told.0);
                     let bad_responses = total.1.saturating_sub(told.1);
                     if connect_failures + bad_responses > 0 {
                         observations.push(Observation {
-                            backend: backend.name.clone(),
-                            server: server.name.clone(),
+                            backend: backend.name.to_string(),
+                            server: server.name.to_string(),
                             connect_failures,
                             bad_responses,
                         });

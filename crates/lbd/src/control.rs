@@ -161,7 +161,7 @@ impl Control {
             worker.add_refusals(&mut refusals);
         }
         let latency = state.routing().backends.iter().map(|backend| BackendLatency {
-            backend: backend.name.clone(),
+            backend: backend.name.to_string(),
             times: Latency::sum(backend.counters.iter().map(|worker| &worker.latency)),
         });
         Sample {

@@ -5,6 +5,7 @@ pub mod app;
 pub mod control;
 pub mod counters;
 pub mod descriptors;
+pub mod directory;
 pub mod drain;
 pub mod keeper;
 pub mod limits;

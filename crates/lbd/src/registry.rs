@@ -78,11 +78,14 @@ impl Registry {
                 places.limit_to(frontend.maxconn);
             }
         }
-        for backend in &config.backends {
-            for server in &backend.servers {
-                self.server_places(&backend.name, &server.name)
-                    .limit_to(operator.of(&backend.name, server).maxconn);
-            }
+        config.backends.iter().for_each(|backend| self.limit_backend(backend, operator));
+    }
+
+    /// The same for one backend.
+    pub fn limit_backend(&self, backend: &config::Backend, operator: &Operator) {
+        for server in &backend.servers {
+            let most = operator.of(&backend.name, server).maxconn;
+            self.server_places(&backend.name, &server.name).limit_to(most);
         }
     }
 

@@ -1,14 +1,19 @@
 //! The picture that workers route by: configuration, verdicts and operators' wishes in one immutable value, swapped whole.
+//!
+//! What has not changed is shared between a picture and the next, so that a change costs what it changes, here and in the
+//! workers.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use balance::{AdminState, BackendView, Health, ServerView, Throttle};
-use config::{LbConfig, WhenAllDown};
+use config::{LbConfig, ServerAddress, WhenAllDown};
 use health::Status;
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
+use crate::directory::{Directory, Names};
 use crate::limits::Places;
 use crate::operator::Operator;
 use crate::queue::Queue;
@@ -17,12 +22,12 @@ use crate::verdicts::Verdicts;
 use crate::warmup::Warmups;
 
 /// Everything a worker needs to know to route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Routing {
+    /// In the order of the configuration. Shared by all pictures of one configuration.
+    pub frontends: Arc<[Frontend]>,
     /// In the order of the configuration.
-    pub frontends: Vec<Frontend>,
-    /// In the order of the configuration.
-    pub backends: Vec<Backend>,
+    pub backends: Vec<Arc<Backend>>,
     /// The client connections of all frontends, where a limit is configured.
     pub connections: Option<Arc<Places>>,
     /// That limit.
@@ -41,10 +46,10 @@ pub struct Frontend {
 }
 
 /// A backend, its servers as they are now, and where they are counted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Backend {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// What routing needs of its configuration.
     pub rules: BackendRules,
     /// Its servers.
@@ -52,9 +57,11 @@ pub struct Backend {
     /// Its counters.
     pub counters: Arc<PerWorker<ServiceCounters>>,
     /// Its servers' counters, in the order of the view.
-    pub servers: Vec<Arc<PerWorker<ServiceCounters>>>,
+    pub servers: Arc<[Arc<PerWorker<ServiceCounters>>]>,
     /// Its limits, if any of its servers has one.
-    pub limits: Option<Limits>,
+    pub limits: Option<Arc<Limits>>,
+    /// Servers of which nobody has said yet how they are, or where.
+    pub unheard: usize,
 }
 
 /// The limits of a backend's servers.
@@ -84,73 +91,147 @@ pub struct BackendRules {
 }
 
 impl Routing {
-    /// Puts the picture together. `address_of` says where a server of a backend is.
-    pub fn new(
-        config: &LbConfig,
-        verdicts: &Verdicts,
-        operator: &Operator,
-        registry: &Registry,
-        warmups: &mut Warmups,
-        (starting, now): (bool, Instant),
-        address_of: impl Fn(&str, &config::Server) -> Option<SocketAddr>,
-    ) -> Self {
+    /// Nothing to route.
+    pub fn empty() -> Self {
+        Self { frontends: Arc::new([]), backends: Vec::new(), connections: None, maxconn: None }
+    }
+}
+
+/// What a picture is put together from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The configuration in force.
+    pub config: &'a LbConfig,
+    /// Its names.
+    pub directory: &'a Directory,
+    /// What healthd says.
+    pub verdicts: &'a Verdicts,
+    /// Addresses found by lbd itself.
+    pub resolved: &'a HashMap<ServerAddress, SocketAddr>,
+    /// What operators want.
+    pub operator: &'a Operator,
+    /// Where everything is counted.
+    pub registry: &'a Registry,
+    /// Whether first verdicts are still coming in.
+    pub starting: bool,
+    /// The time.
+    pub now: Instant,
+}
+
+impl Sources<'_> {
+    /// The whole picture.
+    pub fn routing(&self, warmups: &mut Warmups) -> Routing {
+        let Self { config, registry, .. } = self;
         let frontends = config.frontends.iter().map(|frontend| Frontend {
             config: frontend.clone(),
             counters: registry.frontend(&frontend.name),
             places: frontend.maxconn.map(|_| registry.frontend_places(&frontend.name)),
         });
-        warmups.retain(|name| config.backend(name).is_some());
-        let backends = config.backends.iter().map(|backend| {
-            let servers = backend.servers.iter().map(|server| {
-                let held = verdicts.get(&backend.name, &server.name);
-                let wanted = operator.of(&backend.name, server);
-                ServerView {
-                    name: server.name.clone(),
-                    address: address_of(&backend.name, server),
-                    weight: wanted.weight,
-                    throttle: Throttle::NONE,
-                    admin: wanted.state,
-                    health: match held.map(|held| held.status()) {
-                        // A server that is not checked is trusted; passive detection is all there is.
-                        _ if backend.check.is_none() => Health::Up,
-                        Some(Status::Up | Status::Unchecked) => Health::Up,
-                        Some(Status::Down) => Health::Down,
-                        Some(Status::Unknown) | None => Health::Unknown,
-                    },
-                }
-            });
-            let mut servers: Vec<ServerView> = servers.collect();
-            let takes = backend.servers.iter().map(|server| server.slow_start);
-            warmups.apply(&backend.name, &mut servers, takes, starting, now);
-            if backend.when_all_down == WhenAllDown::Try {
-                fall_back(&mut servers);
-            }
-            Backend {
-                name: backend.name.clone(),
-                rules: BackendRules {
-                    retries: backend.retries,
-                    retry_budget: backend.retry_budget,
-                    timeouts: backend.timeouts,
-                    queue: backend.queue,
-                    abort_on_close: backend.abort_on_close,
-                },
-                view: Arc::new(BackendView::new(backend.balance, servers)),
-                counters: registry.backend(&backend.name),
-                servers: backend
-                    .servers
-                    .iter()
-                    .map(|server| registry.server(&backend.name, &server.name))
-                    .collect(),
-                limits: limits(backend, operator, registry),
-            }
-        });
-        Self {
+        warmups.retain(|name| self.directory.backend(name).is_some());
+        let backends = (0..config.backends.len()).filter_map(|place| self.backend(place, warmups));
+        Routing {
             frontends: frontends.collect(),
-            backends: backends.collect(),
+            backends: backends.map(Arc::new).collect(),
             connections: config.lbd.maxconn.map(|_| registry.connections()),
             maxconn: config.lbd.maxconn,
         }
     }
+
+    /// A backend, looked at anew.
+    pub fn backend(&self, place: usize, warmups: &mut Warmups) -> Option<Backend> {
+        let (config, names) = self.of(place)?;
+        let servers = (0..names.servers.len()).filter_map(|place| self.server(config, names, place));
+        let mut servers: Vec<ServerView> = servers.collect();
+        self.compare(config, &mut servers, warmups);
+        let counters = config.servers.iter().map(|server| self.registry.server(&config.name, &server.name));
+        Some(Backend {
+            name: names.backend.clone(),
+            rules: BackendRules {
+                retries: config.retries,
+                retry_budget: config.retry_budget,
+                timeouts: config.timeouts,
+                queue: config.queue,
+                abort_on_close: config.abort_on_close,
+            },
+            unheard: unheard(config, &servers),
+            view: Arc::new(BackendView::new(config.balance, servers)),
+            counters: self.registry.backend(&config.name),
+            servers: counters.collect(),
+            limits: limits(config, self.operator, self.registry).map(Arc::new),
+        })
+    }
+
+    /// A backend after a change of some of its servers' health or address.
+    pub fn changed(
+        &self,
+        place: usize,
+        before: &Backend,
+        servers: &[usize],
+        warmups: &mut Warmups,
+    ) -> Option<Backend> {
+        let (config, names) = self.of(place)?;
+        let mut views = before.view.servers.clone();
+        for view in views.iter_mut().filter(|view| view.health == Health::LastResort) {
+            view.health = Health::Down;
+        }
+        for place in servers {
+            if let Some((held, now)) = views.get_mut(*place).zip(self.server(config, names, *place)) {
+                *held = now;
+            }
+        }
+        self.compare(config, &mut views, warmups);
+        let unheard = unheard(config, &views);
+        Some(Backend { view: Arc::new(before.view.next(views)), unheard, ..before.clone() })
+    }
+
+    fn of(&self, backend: usize) -> Option<(&config::Backend, &Names)> {
+        self.config.backends.get(backend).zip(self.directory.names().get(backend))
+    }
+
+    /// A server by itself.
+    fn server(&self, backend: &config::Backend, names: &Names, place: usize) -> Option<ServerView> {
+        let (server, name) = backend.servers.get(place).zip(names.servers.get(place))?;
+        let held = self.verdicts.get(&backend.name, name);
+        let wanted = self.operator.of(&backend.name, server);
+        let found = || match held {
+            // healthd's word counts, also that there is no address any more.
+            Some(held) if held.is_resolved() => held.address(),
+            Some(_) | None => self.resolved.get(&server.address).copied(),
+        };
+        Some(ServerView {
+            name: name.clone(),
+            address: server.address.literal().or_else(found),
+            weight: wanted.weight,
+            throttle: Throttle::NONE,
+            admin: wanted.state,
+            health: match held.map(|held| held.status()) {
+                // A server that is not checked is trusted; passive detection is all there is.
+                _ if backend.check.is_none() => Health::Up,
+                Some(Status::Up | Status::Unchecked) => Health::Up,
+                Some(Status::Down) => Health::Down,
+                Some(Status::Unknown) | None => Health::Unknown,
+            },
+        })
+    }
+
+    /// What a server's part is depends on the others', too.
+    fn compare(&self, backend: &config::Backend, servers: &mut [ServerView], warmups: &mut Warmups) {
+        let takes = backend.servers.iter().map(|server| server.slow_start);
+        warmups.apply(&backend.name, servers, takes, self.starting, self.now);
+        if backend.when_all_down == WhenAllDown::Try {
+            fall_back(servers);
+        }
+    }
+}
+
+/// How many servers lack what a start waits for: a verdict, or where nothing is checked an address.
+fn unheard(backend: &config::Backend, servers: &[ServerView]) -> usize {
+    let is_unheard = |server: &&ServerView| match backend.check {
+        _ if server.admin == AdminState::Maint => false,
+        Some(_) => server.health == Health::Unknown,
+        None => server.address.is_none(),
+    };
+    servers.iter().filter(is_unheard).count()
 }
 
 /// Where no server is usable, those that are down are, unless their operator wants otherwise.

@@ -1,21 +1,20 @@
 //! What the control thread knows: the configuration in force, verdicts, wishes and counters, and the routing made of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use balance::AdminState;
 use config::{LbConfig, ServerAddress};
-use health::Status;
 use tokio::sync::watch;
 use wire::{LifeState, Liveness, Verdict};
 
 use crate::descriptors::Descriptors;
+use crate::directory::Directory;
 use crate::keeper::Saving;
 use crate::operator::{Operator, Wish};
 use crate::registry::Registry;
-use crate::routing::Routing;
+use crate::routing::{Backend, Routing, Sources};
 use crate::stats::{Age, Ages, Rates, Service};
 use crate::verdicts::{Verdicts, millis};
 use crate::warmup::Warmups;
@@ -26,6 +25,7 @@ pub struct State {
     start: Instant,
     life: LifeState,
     config: Arc<LbConfig>,
+    directory: Directory,
     verdicts: Verdicts,
     operator: Operator,
     registry: Registry,
@@ -35,7 +35,13 @@ pub struct State {
     resolved: HashMap<ServerAddress, SocketAddr>,
     rates: Rates,
     ages: Ages,
+    /// What the routing does not show yet: the backends concerned, and which of their servers.
+    unrouted: BTreeMap<usize, Vec<usize>>,
     routing: Arc<Routing>,
+    /// How many usable servers each backend has by the routing.
+    usable: BTreeMap<String, u32>,
+    /// Counts the changes of what subscribers to the liveness are told.
+    told: u64,
     publish: watch::Sender<Arc<Routing>>,
 }
 
@@ -47,33 +53,30 @@ impl State {
         descriptors: Descriptors,
         now: Instant,
     ) -> (Self, watch::Receiver<Arc<Routing>>) {
-        let mut registry = Registry::new(config.lbd.workers);
-        registry.adopt(&config);
+        let config = Arc::new(config);
         // What it is in truth is found below, by the one way that there is.
-        let routing = Arc::new(Routing {
-            frontends: Vec::new(),
-            backends: Vec::new(),
-            connections: None,
-            maxconn: None,
-        });
+        let routing = Arc::new(Routing::empty());
         let (publish, receiver) = watch::channel(routing.clone());
         let mut state = Self {
             start: now,
             life: LifeState::Starting,
-            config: Arc::new(config),
+            config: config.clone(),
+            directory: Directory::default(),
             verdicts: Verdicts::default(),
             operator,
-            registry,
+            registry: Registry::new(config.lbd.workers),
             descriptors,
             warmups: Warmups::default(),
             resolved: HashMap::new(),
             rates: Rates::default(),
             ages: Ages::default(),
+            unrouted: BTreeMap::new(),
             routing,
+            usable: BTreeMap::new(),
+            told: 0,
             publish,
         };
-        state.verdicts.adopt(&state.config);
-        state.reroute(now);
+        state.adopt(config, now);
         (state, receiver)
     }
 
@@ -89,6 +92,7 @@ impl State {
 
     /// Moves on in life.
     pub fn set_life(&mut self, life: LifeState) {
+        self.told += u64::from(self.life != life);
         self.life = life;
     }
 
@@ -138,28 +142,43 @@ impl State {
     }
 
     /// Takes another configuration into force.
-    pub fn adopt(&mut self, config: LbConfig, now: Instant) {
+    pub fn adopt(&mut self, config: Arc<LbConfig>, now: Instant) {
         self.registry.adopt(&config);
-        self.config = Arc::new(config);
-        self.verdicts.adopt(&self.config);
+        self.registry.limit(&config, &self.operator);
+        self.directory = Directory::new(&config);
+        self.verdicts.adopt(&config);
+        let known: HashSet<&ServerAddress> = config
+            .backends
+            .iter()
+            .flat_map(|backend| backend.servers.iter().map(|server| &server.address))
+            .collect();
+        self.resolved.retain(|name, _| known.contains(name));
+        self.config.clone_from(&config);
         self.reroute(now);
+        self.rates.retain(&self.routing);
+        let directory = &self.directory;
+        self.ages.retain(|backend| directory.backend(backend).is_some());
     }
 
-    /// Takes a snapshot of all verdicts.
+    /// Takes a snapshot of all verdicts into force.
     pub fn replace_verdicts(&mut self, verdicts: Vec<Verdict>, now: Instant) {
         self.verdicts.replace(verdicts, now);
         self.reroute(now);
     }
 
-    /// Takes changed verdicts.
-    pub fn update_verdicts(&mut self, verdicts: Vec<Verdict>, now: Instant) {
-        let mut concerned = false;
-        for verdict in verdicts {
-            concerned |= self.verdicts.update(verdict, now);
+    /// Takes a changed verdict. It is in force after [`State::catch_up`], with others that came at the same time.
+    pub fn update_verdict(&mut self, verdict: Verdict, now: Instant) {
+        let place = self.directory.server(&verdict.backend, &verdict.server);
+        if self.verdicts.update(verdict, now)
+            && let Some((backend, server)) = place
+        {
+            self.unrouted.entry(backend).or_default().push(server);
         }
-        if concerned {
-            self.reroute(now);
-        }
+    }
+
+    /// Whether there is something that the routing does not show yet.
+    pub fn is_behind(&self) -> bool {
+        !self.unrouted.is_empty()
     }
 
     /// Notes that healthd came or went.
@@ -179,39 +198,22 @@ impl State {
 
     /// Takes an operator's wish into force, and has it saved. `None` if there is no such server.
     pub fn wish(&mut self, backend: &str, server: &str, wish: Wish, now: Instant) -> Option<Saving> {
+        let (place, server) = self.directory.server(backend, server)?;
         let config = self.config.clone();
-        let backend = config.backend(backend)?;
-        let server = backend.servers.iter().find(|known| known.name == server)?;
-        let saving = self.operator.set(backend, server, wish);
-        self.reroute(now);
+        let backend = config.backends.get(place)?;
+        let saving = self.operator.set(backend, backend.servers.get(server)?, wish);
+        self.registry.limit_backend(backend, &self.operator);
+        let (sources, warmups) = self.sources(now);
+        if let Some(new) = sources.backend(place, warmups) {
+            self.replace([(place, new)], now);
+        }
         Some(saving)
     }
 
     /// Whether routing has all it waits for at the start: a verdict on every server that is checked, and an address of
     /// every other.
     pub fn is_informed(&self) -> bool {
-        self.config.backends.iter().all(|backend| {
-            backend.servers.iter().all(|server| {
-                let held = self.verdicts.get(&backend.name, &server.name);
-                match held.map(|held| held.status()) {
-                    Some(Status::Up | Status::Down) => true,
-                    Some(Status::Unknown | Status::Unchecked) | None => {
-                        backend.check.is_none() && self.address_of(&backend.name, server).is_some()
-                            || server.state == AdminState::Maint
-                    }
-                }
-            })
-        })
-    }
-
-    /// Where a server is: as configured, as healthd says, or as lbd found by itself.
-    fn address_of(&self, backend: &str, server: &config::Server) -> Option<SocketAddr> {
-        let found = || match self.verdicts.get(backend, &server.name) {
-            // healthd's word counts, also that there is no address any more.
-            Some(held) if held.is_resolved() => held.address(),
-            _ => self.resolved.get(&server.address).copied(),
-        };
-        server.address.literal().or_else(found)
+        self.routing.backends.iter().all(|backend| backend.unheard == 0)
     }
 
     /// Servers whose name leads nowhere yet.
@@ -225,30 +227,37 @@ impl State {
         servers.map(|server| server.address.clone()).collect()
     }
 
-    /// Takes an address that lbd found by itself.
-    pub fn resolve(&mut self, name: ServerAddress, address: SocketAddr, now: Instant) {
-        if self.resolved.insert(name, address) != Some(address) {
-            self.reroute(now);
+    /// Takes addresses into force that lbd found by itself.
+    pub fn resolve(&mut self, found: Vec<(ServerAddress, SocketAddr)>, now: Instant) {
+        let mut new = HashSet::new();
+        for (name, address) in found {
+            if self.resolved.insert(name.clone(), address) != Some(address) {
+                new.insert(name);
+            }
         }
+        for (place, backend) in self.config.backends.iter().enumerate() {
+            for (server, _) in
+                backend.servers.iter().enumerate().filter(|(_, one)| new.contains(&one.address))
+            {
+                self.unrouted.entry(place).or_default().push(server);
+            }
+        }
+        self.catch_up(now);
     }
 
     /// Compares the counters with those of `elapsed` ago.
-    pub fn tick(&mut self, elapsed: Duration, now: Instant) {
-        let rows = crate::stats::rows(self, now);
-        self.rates.tick(&rows, elapsed);
+    pub fn tick(&mut self, elapsed: Duration) {
+        self.rates.tick(&self.routing, elapsed);
     }
 
     /// Whether lbd can serve clients.
     pub fn liveness(&self, now: Instant) -> Liveness {
-        let usable =
-            self.routing.backends.iter().map(|backend| {
-                (backend.name.clone(), u32::try_from(backend.view.usable()).unwrap_or(u32::MAX))
-            });
-        Liveness {
-            state: self.life,
-            tick_age_ms: self.tick_age(now),
-            usable: usable.collect::<BTreeMap<_, _>>(),
-        }
+        Liveness { state: self.life, tick_age_ms: self.tick_age(now), usable: self.usable.clone() }
+    }
+
+    /// Counts the changes of the liveness, its age aside.
+    pub fn told(&self) -> u64 {
+        self.told
     }
 
     /// The age of the slowest worker's last tick, in ms.
@@ -259,46 +268,92 @@ impl State {
 
     /// Gives servers that warm up the share that they have by now.
     pub fn warm_up(&mut self, now: Instant) {
-        if self.warmups.is_due(now) {
-            self.reroute(now);
+        for backend in self.warmups.due_by(now).filter_map(|name| self.directory.backend(name)) {
+            self.unrouted.entry(backend).or_default();
         }
+        self.catch_up(now);
+    }
+
+    /// Makes the routing show what has changed, and publishes it.
+    pub fn catch_up(&mut self, now: Instant) {
+        if self.unrouted.is_empty() {
+            return;
+        }
+        let unrouted = std::mem::take(&mut self.unrouted);
+        let routing = self.routing.clone();
+        let (sources, warmups) = self.sources(now);
+        let changed = unrouted.into_iter().filter_map(|(place, servers)| {
+            let before = routing.backends.get(place)?;
+            Some((place, sources.changed(place, before, &servers, warmups)?))
+        });
+        let changed: Vec<(usize, Backend)> = changed.collect();
+        self.replace(changed, now);
     }
 
     /// Makes the routing anew and publishes it.
     fn reroute(&mut self, now: Instant) {
-        let known: std::collections::HashSet<&ServerAddress> = self
-            .config
-            .backends
-            .iter()
-            .flat_map(|backend| backend.servers.iter().map(|server| &server.address))
-            .collect();
-        self.resolved.retain(|name, _| known.contains(name));
-        self.registry.limit(&self.config, &self.operator);
-        let mut warmups = std::mem::take(&mut self.warmups);
-        let starting = self.life == LifeState::Starting;
-        let routing = Routing::new(
-            &self.config,
-            &self.verdicts,
-            &self.operator,
-            &self.registry,
-            &mut warmups,
-            (starting, now),
-            |backend, server| self.address_of(backend, server),
-        );
-        self.warmups = warmups;
-        for (backend, service) in self.ages.update(&routing, now) {
-            match service {
-                Service::Usable => tracing::info!(backend, "backend has a usable server"),
-                Service::None => {
-                    tracing::error!(backend, "backend has no usable server left: its clients get 503");
-                }
-                Service::LastResort => tracing::error!(
-                    backend,
-                    "every server of the backend is DOWN: they are used all the same, as when_all_down says"
-                ),
+        self.unrouted.clear();
+        let (sources, warmups) = self.sources(now);
+        let routing = sources.routing(warmups);
+        self.usable.clear();
+        self.publish(routing, 0.., now);
+    }
+
+    /// Publishes the routing with other backends at some places.
+    fn replace(&mut self, changed: impl IntoIterator<Item = (usize, Backend)>, now: Instant) {
+        let mut routing = Routing::clone(&self.routing);
+        let mut places = Vec::new();
+        for (place, new) in changed {
+            if let Some(held) = routing.backends.get_mut(place) {
+                *held = Arc::new(new);
+                places.push(place);
+            }
+        }
+        self.publish(routing, places, now);
+    }
+
+    /// Publishes a routing, of which the backends at these places are new.
+    fn publish(&mut self, routing: Routing, new: impl IntoIterator<Item = usize>, now: Instant) {
+        let new = new.into_iter().map_while(|place| routing.backends.get(place));
+        for backend in new {
+            let usable = u32::try_from(backend.view.usable()).unwrap_or(u32::MAX);
+            if self.usable.get(&*backend.name) != Some(&usable) {
+                self.usable.insert(backend.name.to_string(), usable);
+                self.told += 1;
+            }
+            if let Some(service) = self.ages.update(backend, now) {
+                report(&backend.name, service);
             }
         }
         self.routing = Arc::new(routing);
         self.publish.send_replace(self.routing.clone());
+    }
+
+    fn sources(&mut self, now: Instant) -> (Sources<'_>, &mut Warmups) {
+        let sources = Sources {
+            config: &self.config,
+            directory: &self.directory,
+            verdicts: &self.verdicts,
+            resolved: &self.resolved,
+            operator: &self.operator,
+            registry: &self.registry,
+            starting: self.life == LifeState::Starting,
+            now,
+        };
+        (sources, &mut self.warmups)
+    }
+}
+
+/// Tells who serves a backend's requests from now on.
+fn report(backend: &str, service: Service) {
+    match service {
+        Service::Usable => tracing::info!(backend, "backend has a usable server"),
+        Service::None => {
+            tracing::error!(backend, "backend has no usable server left: its clients get 503");
+        }
+        Service::LastResort => tracing::error!(
+            backend,
+            "every server of the backend is DOWN: they are used all the same, as when_all_down says"
+        ),
     }
 }

@@ -1,7 +1,8 @@
 //! Statistics rows from counters, verdicts and operators' wishes: the one source of the page, the CSV, the metrics and
 //! `tandemctl status`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use balance::{AdminState, BackendView, Health, Throttle};
@@ -9,20 +10,24 @@ use health::Status;
 use wire::{Condition, Queue, RowKind, StatRow, Verdict};
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
-use crate::routing::Routing;
+use crate::routing::{Backend, Routing};
 use crate::state::State;
 use crate::verdicts::millis;
+
+/// The names of the rows that stand for a whole frontend or backend, as in HAProxy.
+const FRONTEND: &str = "FRONTEND";
+const BACKEND: &str = "BACKEND";
 
 /// Rows of every frontend, then of every backend: its servers and their sum, as HAProxy orders them.
 pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
     let routing = state.routing();
     let mut rows = Vec::new();
-    for frontend in &routing.frontends {
+    for frontend in &*routing.frontends {
         let status = if state.accepts() { Condition::Open } else { Condition::Stopped };
         let row = StatRow {
             kind: RowKind::Frontend,
             proxy: frontend.config.name.clone(),
-            name: "FRONTEND".into(),
+            name: FRONTEND.into(),
             status: status.to_string(),
             active: u64::from(state.accepts()),
             sessions_limit: Some(frontend.config.maxconn.map_or_else(|| state.maxconn(), u64::from)),
@@ -31,16 +36,16 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
         };
         rows.push(state.rates().fill(row));
     }
-    for backend in &routing.backends {
+    for (backend, config) in routing.backends.iter().zip(&state.config().backends) {
         let first = rows.len();
-        let unchecked = state.config().backend(&backend.name).is_none_or(|config| config.check.is_none());
-        for (place, (view, counters)) in backend.view.servers.iter().zip(&backend.servers).enumerate() {
+        let unchecked = config.check.is_none();
+        for (place, (view, counters)) in backend.view.servers.iter().zip(&*backend.servers).enumerate() {
             let maxconn = backend.limits.as_ref().and_then(|limits| *limits.maxconn.get(place)?);
             let held = state.verdicts().get(&backend.name, &view.name).map(|held| held.at(now));
             let row = StatRow {
                 kind: RowKind::Server,
-                proxy: backend.name.clone(),
-                name: view.name.clone(),
+                proxy: backend.name.to_string(),
+                name: view.name.to_string(),
                 address: view.address.map(|address| address.to_string()).unwrap_or_default(),
                 weight: view.effective_weight(),
                 throttle: (view.throttle < Throttle::NONE).then(|| view.throttle.get()),
@@ -56,8 +61,8 @@ pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
         let usable = servers.iter().filter(|row| row.active > 0);
         let row = StatRow {
             kind: RowKind::Backend,
-            proxy: backend.name.clone(),
-            name: "BACKEND".into(),
+            proxy: backend.name.to_string(),
+            name: BACKEND.into(),
             status: if usable.clone().count() > 0 { Condition::Up } else { Condition::Down }.to_string(),
             weight: usable.clone().map(|row| row.weight).sum(),
             active: usable.count() as u64,
@@ -190,9 +195,9 @@ fn count_service(counters: &PerWorker<ServiceCounters>, start: Instant, now: Ins
     row
 }
 
-/// What happened in the last second, and the most that ever happened in one.
+/// What happened in the last second, and the most that ever happened in one, by proxy and name.
 #[derive(Debug, Default)]
-pub struct Rates(HashMap<(String, String), Rate>);
+pub struct Rates(HashMap<String, HashMap<String, Rate>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
@@ -218,19 +223,46 @@ impl PerSecond {
 
 impl Rates {
     /// Compares totals with those of `elapsed` ago.
-    pub fn tick(&mut self, rows: &[StatRow], elapsed: Duration) {
-        let mut before = std::mem::take(&mut self.0);
-        for row in rows {
-            let key = (row.proxy.clone(), row.name.clone());
-            let mut rate = before.remove(&key).unwrap_or_default();
-            rate.sessions.tick(row.sessions_total, elapsed);
-            rate.requests.tick(row.requests, elapsed);
-            self.0.insert(key, rate);
+    pub fn tick(&mut self, routing: &Routing, elapsed: Duration) {
+        for frontend in &*routing.frontends {
+            let sessions = frontend.counters.sum(|worker| worker.accepted.get());
+            let requests = frontend.counters.sum(|worker| worker.requests.get());
+            self.measure(&frontend.config.name, FRONTEND, (sessions, requests), elapsed);
+        }
+        for backend in &routing.backends {
+            let servers = backend.view.servers.iter().map(|server| &*server.name).zip(&*backend.servers);
+            for (name, counters) in servers.chain([(BACKEND, &backend.counters)]) {
+                let sessions = counters.sum(|worker| worker.requests.get());
+                self.measure(&backend.name, name, (sessions, 0), elapsed);
+            }
         }
     }
 
+    fn measure(&mut self, proxy: &str, name: &str, (sessions, requests): (u64, u64), elapsed: Duration) {
+        let Some(rate) = self.0.get_mut(proxy).and_then(|names| names.get_mut(name)) else {
+            self.0.entry(proxy.to_owned()).or_default().insert(name.to_owned(), Rate::default());
+            return self.measure(proxy, name, (sessions, requests), elapsed);
+        };
+        rate.sessions.tick(sessions, elapsed);
+        rate.requests.tick(requests, elapsed);
+    }
+
+    /// Forgets what is not in the routing.
+    pub fn retain(&mut self, routing: &Routing) {
+        let frontends = routing.frontends.iter().map(|frontend| (frontend.config.name.as_str(), FRONTEND));
+        let backends = routing.backends.iter().flat_map(|backend| {
+            let servers = backend.view.servers.iter().map(|server| &*server.name);
+            servers.chain([BACKEND]).map(|name| (&*backend.name, name))
+        });
+        let known: HashSet<(&str, &str)> = frontends.chain(backends).collect();
+        for (proxy, names) in &mut self.0 {
+            names.retain(|name, _| known.contains(&(proxy.as_str(), name.as_str())));
+        }
+        self.0.retain(|_, names| !names.is_empty());
+    }
+
     fn fill(&self, row: StatRow) -> StatRow {
-        let rate = self.0.get(&(row.proxy.clone(), row.name.clone())).copied().unwrap_or_default();
+        let rate = self.0.get(&row.proxy).and_then(|names| names.get(&row.name)).copied().unwrap_or_default();
         StatRow {
             rate: rate.sessions.rate,
             rate_max: rate.sessions.max,
@@ -279,7 +311,7 @@ impl Service {
 
 /// The ages of backends, kept as routing changes.
 #[derive(Debug, Default)]
-pub struct Ages(HashMap<String, Standing>);
+pub struct Ages(HashMap<Arc<str>, Standing>);
 
 #[derive(Clone, Copy, Debug)]
 struct Standing {
@@ -290,34 +322,26 @@ struct Standing {
 }
 
 impl Ages {
-    /// Compares each backend with how it stood. Returns those that gained their first or lost their last usable server, or
-    /// that their last resort was taken up or given up for.
-    pub fn update(&mut self, routing: &Routing, now: Instant) -> Vec<(String, Service)> {
-        let mut before = std::mem::take(&mut self.0);
-        let mut changed = Vec::new();
-        for backend in &routing.backends {
-            let service = Service::of(&backend.view);
-            let mut standing = before.remove(&backend.name).unwrap_or(Standing {
-                service,
-                since: now,
-                downtime: Duration::ZERO,
-                downs: 0,
-            });
-            if standing.service.is_usable() != service.is_usable() {
-                if service.is_usable() {
-                    standing.downtime += now.saturating_duration_since(standing.since);
-                } else {
-                    standing.downs += 1;
-                }
-                standing.since = now;
+    /// Compares a backend with how it stood. Tells when it gained its first or lost its last usable server, or its last resort
+    /// was taken up or given up for.
+    pub fn update(&mut self, backend: &Backend, now: Instant) -> Option<Service> {
+        let service = Service::of(&backend.view);
+        let new = || Standing { service, since: now, downtime: Duration::ZERO, downs: 0 };
+        let standing = self.0.entry(backend.name.clone()).or_insert_with(new);
+        if standing.service.is_usable() != service.is_usable() {
+            if service.is_usable() {
+                standing.downtime += now.saturating_duration_since(standing.since);
+            } else {
+                standing.downs += 1;
             }
-            if standing.service != service {
-                standing.service = service;
-                changed.push((backend.name.clone(), service));
-            }
-            self.0.insert(backend.name.clone(), standing);
+            standing.since = now;
         }
-        changed
+        (std::mem::replace(&mut standing.service, service) != service).then_some(service)
+    }
+
+    /// Forgets the backends that are gone.
+    pub fn retain(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.0.retain(|backend, _| is_known(backend));
     }
 
     /// The age of a backend.

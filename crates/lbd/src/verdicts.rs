@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use config::{LbConfig, Server};
+use config::LbConfig;
 use health::Status;
 use wire::Verdict;
 
@@ -17,9 +17,10 @@ const RELOADING: Duration = Duration::from_secs(3);
 /// The verdicts that routing stands on.
 #[derive(Debug, Default)]
 pub struct Verdicts {
-    held: HashMap<ServerKey, Held>,
+    /// By backend and server.
+    held: HashMap<String, HashMap<String, Held>>,
     /// The servers of lbd's own configuration, with the addresses that stand there. healthd may run another one.
-    own: HashMap<ServerKey, Option<SocketAddr>>,
+    own: HashMap<String, HashMap<String, Option<SocketAddr>>>,
     /// Since when healthd has told of another configuration than lbd's.
     differs: Option<Instant>,
     /// Since when healthd is connected, or not.
@@ -78,48 +79,50 @@ impl Held {
 impl Verdicts {
     /// These are lbd's own servers from now on.
     pub fn adopt(&mut self, config: &LbConfig) {
-        let servers = config.backends.iter().flat_map(|backend| {
-            let key = |server: &Server| (backend.name.clone(), server.name.clone());
-            backend.servers.iter().map(move |server| (key(server), server.address.literal()))
-        });
-        self.own = servers.collect();
+        let servers = |backend: &config::Backend| {
+            backend.servers.iter().map(|server| (server.name.clone(), server.address.literal())).collect()
+        };
+        self.own = config.backends.iter().map(|backend| (backend.name.clone(), servers(backend))).collect();
     }
 
     /// Replaces everything by a snapshot, but for servers of lbd's own that healthd does not check, or not there: they keep
     /// their last verdicts. `unknown` never overrides a verdict: healthd may just have started.
     pub fn replace(&mut self, verdicts: impl IntoIterator<Item = Verdict>, now: Instant) {
-        let mut before = std::mem::take(&mut self.held);
+        let before = std::mem::take(&mut self.held);
         for verdict in verdicts {
-            let key = (verdict.backend.clone(), verdict.server.clone());
-            let old = before.remove(&key);
-            let held = self.judge(&key, old, verdict, now);
-            self.held.insert(key, held);
+            let own = self.own_address(&verdict);
+            let old = before.get(&verdict.backend).and_then(|servers| servers.get(&verdict.server));
+            let servers = self.held.entry(verdict.backend.clone()).or_default();
+            servers.insert(verdict.server.clone(), judge(own, old, verdict, now));
         }
-        before.retain(|key, _| self.own.contains_key(key));
-        self.held.extend(before);
+        for (backend, mut servers) in before {
+            let Some(own) = self.own.get(&backend) else { continue };
+            servers.retain(|server, _| own.contains_key(server));
+            let held = self.held.entry(backend).or_default();
+            for (server, old) in servers {
+                held.entry(server).or_insert(old);
+            }
+        }
         self.snapshots += 1;
     }
 
     /// Takes one changed verdict. Returns whether routing is concerned: most verdicts only tell of another good check.
     pub fn update(&mut self, verdict: Verdict, now: Instant) -> bool {
-        let key = (verdict.backend.clone(), verdict.server.clone());
-        let old = self.held.remove(&key);
-        let before = old.as_ref().map(|held| (held.status(), held.address()));
-        let new = self.judge(&key, old, verdict, now);
-        let concerned = before != Some((new.status(), new.address()));
-        self.held.insert(key, new);
-        concerned
+        let own = self.own_address(&verdict);
+        let held = self.held.get_mut(&verdict.backend).and_then(|servers| servers.get_mut(&verdict.server));
+        let Some(held) = held else {
+            let servers = self.held.entry(verdict.backend.clone()).or_default();
+            servers.insert(verdict.server.clone(), judge(own, None, verdict, now));
+            return true;
+        };
+        let before = (held.status(), held.address());
+        *held = judge(own, Some(held), verdict, now);
+        before != (held.status(), held.address())
     }
 
-    /// What is held of a server when healthd says something new. A verdict on another address than lbd's own is about
-    /// somebody else.
-    fn judge(&self, key: &ServerKey, old: Option<Held>, new: Verdict, now: Instant) -> Held {
-        let own = self.own.get(key).copied().flatten();
-        let elsewhere = own.zip(new.address).is_some_and(|(own, told)| own != told);
-        match old {
-            Some(old) if elsewhere => old,
-            old => merge(old, new, now),
-        }
+    /// Where the server of a verdict is by lbd's own configuration.
+    fn own_address(&self, verdict: &Verdict) -> Option<SocketAddr> {
+        self.own.get(&verdict.backend)?.get(&verdict.server).copied().flatten()
     }
 
     /// Notes whether healthd runs the same configuration as lbd.
@@ -135,8 +138,7 @@ impl Verdicts {
 
     /// The verdict on a server.
     pub fn get(&self, backend: &str, server: &str) -> Option<&Held> {
-        // The key is two strings: a lookup by reference would need a type of its own, and this is not the data path.
-        self.held.get(&(backend.to_owned(), server.to_owned()))
+        self.held.get(backend)?.get(server)
     }
 
     /// Notes that the connection to healthd came or went.
@@ -171,13 +173,25 @@ impl Verdicts {
     }
 }
 
-fn merge(old: Option<Held>, mut new: Verdict, now: Instant) -> Held {
-    let Some(old) = old.map(|old| old.at(now)) else { return Held { verdict: new, received: now } };
-    if new.status == Status::Unknown && old.status != Status::Unknown {
-        new = Verdict { address: new.address.or(old.address), resolve_error: new.resolve_error, ..old };
-    } else if new.address.is_none() && new.resolve_error.is_none() {
+/// What is held of a server when healthd says something new. A verdict on another address than lbd's own is about
+/// somebody else.
+fn judge(own: Option<SocketAddr>, old: Option<&Held>, new: Verdict, now: Instant) -> Held {
+    let elsewhere = own.zip(new.address).is_some_and(|(own, told)| own != told);
+    match old {
+        Some(old) if elsewhere => old.clone(),
+        old => merge(old, new, now),
+    }
+}
+
+fn merge(old: Option<&Held>, mut new: Verdict, now: Instant) -> Held {
+    match old {
+        Some(old) if new.status == Status::Unknown && old.status() != Status::Unknown => {
+            let old = old.at(now);
+            new = Verdict { address: new.address.or(old.address), resolve_error: new.resolve_error, ..old };
+        }
         // A name that has not been asked for yet leads where it led.
-        new.address = old.address;
+        Some(old) if new.address.is_none() && new.resolve_error.is_none() => new.address = old.address(),
+        Some(_) | None => {}
     }
     Held { verdict: new, received: now }
 }

@@ -1,19 +1,29 @@
 //! Which servers have just come up, and how much of their share they get.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use balance::{AdminState, Health, ServerView, Throttle};
 
 /// A share grows in so many steps: each gives the workers another routing.
-const STEPS: u128 = 20;
+const STEPS: u32 = 20;
 
 /// The servers of all backends: which were in service when last looked at, and since when those that warm up are.
 #[derive(Debug, Default)]
-pub struct Warmups(HashMap<String, HashMap<String, Stand>>);
+pub struct Warmups(HashMap<String, Backend>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
+struct Backend {
+    /// In the order of the configuration.
+    stands: Vec<Stand>,
+    /// When the first of them is to get another share.
+    due: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
 struct Stand {
+    name: Arc<str>,
     in_service: bool,
     warming: Option<Warming>,
 }
@@ -29,10 +39,19 @@ struct Warming {
 impl Warming {
     /// How much of its share a server gets; none when it is warm.
     fn throttle(&self, now: Instant) -> Option<Throttle> {
-        let elapsed = now.saturating_duration_since(self.since).as_millis();
-        let step = elapsed * STEPS / self.takes.as_millis().max(1);
-        let per_cent = (step + 1) * 100 / STEPS;
+        let per_cent = (self.step(now) + 1) * 100 / u128::from(STEPS);
         u8::try_from(per_cent).ok().filter(|per_cent| *per_cent <= 100).map(Throttle::per_cent)
+    }
+
+    /// When it gets another share than at `now`.
+    fn next(&self, now: Instant) -> Instant {
+        let step = u32::try_from(self.step(now)).unwrap_or(u32::MAX);
+        self.since + self.takes / STEPS * step.saturating_add(1)
+    }
+
+    fn step(&self, now: Instant) -> u128 {
+        let elapsed = now.saturating_duration_since(self.since).as_nanos();
+        elapsed / (self.takes / STEPS).as_nanos().max(1)
     }
 }
 
@@ -49,11 +68,21 @@ impl Warmups {
         starting: bool,
         now: Instant,
     ) {
-        let before = self.0.remove(backend).unwrap_or_default();
-        let mut stands = HashMap::with_capacity(servers.len());
-        for (server, takes) in servers.iter().zip(takes) {
+        let Some(held) = self.0.get_mut(backend) else {
+            self.0.insert(backend.to_owned(), Backend::default());
+            return self.apply(backend, servers, takes, starting, now);
+        };
+        let before = std::mem::take(&mut held.stands);
+        let is_same = |(stand, server): (&Stand, &ServerView)| stand.name == server.name;
+        let in_order = before.len() == servers.len() && before.iter().zip(&*servers).all(is_same);
+        let by_name: HashMap<&str, &Stand> = match in_order {
+            true => HashMap::new(),
+            false => before.iter().map(|stand| (&*stand.name, stand)).collect(),
+        };
+        let mut stands = Vec::with_capacity(servers.len());
+        for (place, (server, takes)) in servers.iter().zip(takes).enumerate() {
             let in_service = is_in_service(server);
-            let old = before.get(&server.name);
+            let old = if in_order { before.get(place) } else { by_name.get(&*server.name).copied() };
             let has_come = !starting && old.is_some_and(|old| !old.in_service);
             let warming = match (in_service, takes) {
                 (true, Some(takes)) if has_come => Some(Warming { since: now, takes, shown: Throttle::NONE }),
@@ -64,17 +93,17 @@ impl Warmups {
             };
             let warming =
                 warming.and_then(|warming| Some(Warming { shown: warming.throttle(now)?, ..warming }));
-            stands.insert(server.name.clone(), Stand { in_service, warming });
+            stands.push(Stand { name: server.name.clone(), in_service, warming });
         }
         let is_warm = |stand: &Stand| stand.in_service && stand.warming.is_none();
-        if !stands.values().any(is_warm) {
-            stands.values_mut().for_each(|stand| stand.warming = None);
+        if !stands.iter().any(is_warm) {
+            stands.iter_mut().for_each(|stand| stand.warming = None);
         }
-        for server in servers {
-            let warming = stands.get(&server.name).and_then(|stand| stand.warming);
-            server.throttle = warming.map_or(Throttle::NONE, |warming| warming.shown);
+        for (server, stand) in servers.iter_mut().zip(&stands) {
+            server.throttle = stand.warming.map_or(Throttle::NONE, |warming| warming.shown);
         }
-        self.0.insert(backend.to_owned(), stands);
+        held.due = stands.iter().filter_map(|stand| Some(stand.warming?.next(now))).min();
+        held.stands = stands;
     }
 
     /// Forgets the backends that are gone.
@@ -82,10 +111,15 @@ impl Warmups {
         self.0.retain(|backend, _| is_known(backend));
     }
 
-    /// Whether a server is to get another share than the routing says.
-    pub fn is_due(&self, now: Instant) -> bool {
-        let warming = self.0.values().flat_map(HashMap::values).filter_map(|stand| stand.warming);
-        warming.into_iter().any(|warming| warming.throttle(now) != Some(warming.shown))
+    /// When a server is to get another share than the routing says; none if none warms up.
+    pub fn due(&self) -> Option<Instant> {
+        self.0.values().filter_map(|backend| backend.due).min()
+    }
+
+    /// The backends of which a server is to get another share than the routing says.
+    pub fn due_by(&self, now: Instant) -> impl Iterator<Item = &str> {
+        let is_due = move |(_, backend): &(&String, &Backend)| backend.due.is_some_and(|due| due <= now);
+        self.0.iter().filter(is_due).map(|(name, _)| name.as_str())
     }
 }
 
@@ -121,7 +155,7 @@ mod tests {
                 .into_iter()
                 .enumerate()
                 .map(|(index, (health, admin))| ServerView {
-                    name: format!("s{index}"),
+                    name: format!("s{index}").into(),
                     address: Some(([127, 0, 0, 1], 80).into()),
                     weight: Weight::ONE,
                     throttle: Throttle::NONE,
@@ -137,7 +171,7 @@ mod tests {
         }
 
         fn is_due(&self, seconds: u64) -> bool {
-            self.warmups.is_due(self.start + Duration::from_secs(seconds))
+            self.warmups.due().is_some_and(|due| due <= self.start + Duration::from_secs(seconds))
         }
     }
 

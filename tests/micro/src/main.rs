@@ -113,7 +113,7 @@ fn body_chunks() -> Box<dyn FnMut()> {
 /// A request from its choice to its end.
 fn pick(algorithm: Algorithm, servers: u16) -> Box<dyn FnMut()> {
     let server = |number: u16| ServerView {
-        name: format!("server{number}"),
+        name: format!("server{number}").into(),
         address: Some(([127, 0, 0, 1], 80).into()),
         weight: Weight::new(1 + number % 4).unwrap_or_default(),
         throttle: Throttle::NONE,

@@ -29,7 +29,7 @@ fn weight(value: u16) -> Weight {
 /// A server that is usable unless its weight is zero.
 fn server(name: &str, share: u16) -> ServerView {
     ServerView {
-        name: name.to_owned(),
+        name: name.into(),
         address: Some("127.0.0.1:80".parse().expect("an address")),
         weight: weight(share),
         throttle: Throttle::NONE,
@@ -60,7 +60,9 @@ impl Bench {
     }
 
     fn adopt(&mut self, servers: Vec<ServerView>) {
-        self.view = Arc::new(BackendView::new(self.view.algorithm, servers));
+        let next = self.view.next(servers);
+        assert_eq!(next, BackendView::new(next.algorithm, next.servers.clone()), "as if made from nothing");
+        self.view = Arc::new(next);
         self.balancer.adopt(self.view.clone());
     }
 

@@ -12,6 +12,8 @@ use super::{Bench, server};
 enum Step {
     /// Names in order, each with a weight and what makes it unusable, if anything.
     Adopt(Vec<(u8, u16, Trouble)>),
+    /// One of the servers changes.
+    Change(Index, u16, Trouble),
     /// A request that goes on until an `End`, after so many attempts to connect that fail.
     Request {
         client: u8,
@@ -38,13 +40,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Trouble::Unresolved),
         1 => Just(Trouble::Moved),
     ];
-    let row = (0..8_u8, 0..4_u16, trouble);
+    let row = (0..8_u8, 0..4_u16, trouble.clone());
     prop_oneof![
         2 => prop::collection::vec(row, 0..8).prop_map(|mut rows| {
             let mut seen = std::collections::BTreeSet::new();
             rows.retain(|(name, ..)| seen.insert(*name));
             Step::Adopt(rows)
         }),
+        4 => (any::<Index>(), 0..4_u16, trouble).prop_map(|(which, weight, trouble)| Step::Change(which, weight, trouble)),
         10 => (any::<u8>(), 0..5_usize).prop_map(|(client, failures)| Step::Request { client, failures }),
         8 => any::<Index>().prop_map(Step::End),
         4 => (0..4_000_u64).prop_map(Step::Wait),
@@ -52,18 +55,19 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn view(rows: &[(u8, u16, Trouble)]) -> Vec<ServerView> {
-    let server = |(name, weight, trouble): &(u8, u16, Trouble)| {
-        let mut server = server(&format!("s{name}"), *weight);
-        match trouble {
-            Trouble::None => {}
-            Trouble::Down => server.health = Health::Down,
-            Trouble::Drained => server.admin = AdminState::Drain,
-            Trouble::Unresolved => server.address = None,
-            Trouble::Moved => server.address = Some("127.0.0.2:80".parse().unwrap()),
-        }
-        server
-    };
-    rows.iter().map(server).collect()
+    rows.iter().map(|(name, weight, trouble)| troubled(&format!("s{name}"), *weight, *trouble)).collect()
+}
+
+fn troubled(name: &str, weight: u16, trouble: Trouble) -> ServerView {
+    let mut server = server(name, weight);
+    match trouble {
+        Trouble::None => {}
+        Trouble::Down => server.health = Health::Down,
+        Trouble::Drained => server.admin = AdminState::Drain,
+        Trouble::Unresolved => server.address = None,
+        Trouble::Moved => server.address = Some("127.0.0.2:80".parse().unwrap()),
+    }
+    server
 }
 
 /// What is true of the servers, by name.
@@ -80,6 +84,14 @@ impl Model {
     fn run(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
             Step::Adopt(rows) => self.adopt(view(&rows)),
+            Step::Change(which, weight, trouble) => {
+                let mut servers = self.bench.view.servers.clone();
+                if !servers.is_empty() {
+                    let server = &mut servers[which.index(self.bench.view.servers.len())];
+                    *server = troubled(&server.name, weight, trouble);
+                    self.adopt(servers);
+                }
+            }
             Step::Wait(millis) => self.now += millis,
             Step::End(index) => {
                 if !self.requests.is_empty() {
@@ -95,7 +107,7 @@ impl Model {
     fn adopt(&mut self, servers: Vec<ServerView>) {
         let before = self.bench.view.servers.clone();
         self.suspicions.retain(|name, _| {
-            let find = |servers: &[ServerView]| servers.iter().find(|server| server.name == *name).cloned();
+            let find = |servers: &[ServerView]| servers.iter().find(|server| *server.name == **name).cloned();
             find(&before)
                 .zip(find(&servers))
                 .is_some_and(|(old, new)| old.address == new.address && old.health == new.health)
@@ -137,9 +149,9 @@ impl Model {
 
     fn check_pick(&self, name: &str, tried: &[String]) -> Result<(), TestCaseError> {
         let usable =
-            || self.bench.view.servers.iter().filter(|server| server.is_usable()).map(|server| &server.name);
+            || self.bench.view.servers.iter().filter(|server| server.is_usable()).map(|server| &*server.name);
         prop_assert!(usable().any(|usable| usable == name), "{} is not usable", name);
-        let fresh = || usable().filter(|usable| !tried.contains(usable));
+        let fresh = || usable().filter(|usable| !tried.iter().any(|tried| tried == usable));
         prop_assert!(!tried.iter().any(|tried| tried == name) || fresh().count() == 0, "{} was tried", name);
         if self.skipped(name) && fresh().count() > 0 {
             prop_assert!(fresh().all(|fresh| self.skipped(fresh)), "{} is suspected", name);
@@ -167,7 +179,7 @@ impl Model {
             prop_assert_eq!(self.bench.balancer.in_flight(*id), expected as u64, "in flight at {}", name);
             let suspected = self.bench.balancer.suspected(*id, Tick::from_millis(self.now));
             prop_assert_eq!(suspected, self.skipped(name), "suspicion against {}", name);
-            let place = self.bench.view.servers.iter().position(|server| server.name == *name);
+            let place = self.bench.view.servers.iter().position(|server| *server.name == **name);
             prop_assert_eq!(self.bench.balancer.index_of(*id), place, "place of {}", name);
         }
         Ok(())

@@ -27,7 +27,7 @@ mod tunnel;
 mod turns;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -133,6 +133,8 @@ struct Worker {
     log: RefCell<AccessLog>,
     /// Whether clients are to go elsewhere with their next request.
     leaving: Cell<bool>,
+    /// The routing in force.
+    routing: RefCell<Arc<Routing>>,
     frontends: RefCell<HashMap<String, Rc<Frontend>>>,
     backends: RefCell<HashMap<String, Rc<Backend>>>,
     connections: RefCell<HashMap<u64, Rc<Presence>>>,
@@ -166,7 +168,23 @@ impl Worker {
         self.places.borrow().is_none() && self.connections.borrow().len() as u64 >= self.descriptors.share()
     }
 
-    fn adopt(&self, routing: &Routing) {
+    /// Takes another routing. What is shared with the one before costs nothing.
+    fn adopt(&self, routing: Arc<Routing>) {
+        let before = self.routing.replace(routing.clone());
+        if !Arc::ptr_eq(&before.frontends, &routing.frontends) {
+            return self.adopt_anew(&routing);
+        }
+        let backends = self.backends.borrow();
+        let both = before.backends.iter().zip(&routing.backends);
+        for (_, new) in both.filter(|(old, new)| !Arc::ptr_eq(old, new)) {
+            if let Some(known) = backends.get(&*new.name) {
+                known.adopt(new);
+            }
+        }
+    }
+
+    /// Takes the routing of another configuration.
+    fn adopt_anew(&self, routing: &Routing) {
         self.places.replace(routing.connections.clone());
         self.pipes.limit_to(self.descriptors.pipes(routing.maxconn));
         // Whoever waits for another limit than the one in force looks again.
@@ -174,16 +192,16 @@ impl Worker {
         let mut backends = self.backends.borrow_mut();
         let mut frontends = self.frontends.borrow_mut();
         for backend in &routing.backends {
-            match backends.get(&backend.name) {
+            match backends.get(&*backend.name) {
                 Some(known) => known.adopt(backend),
                 None => {
                     // Workers start at different points of the rotation.
                     let new = Backend::new(backend, self.id, self.clock, self.id as u64);
-                    backends.insert(backend.name.clone(), Rc::new(new));
+                    backends.insert(backend.name.to_string(), Rc::new(new));
                 }
             }
         }
-        for frontend in &routing.frontends {
+        for frontend in &*routing.frontends {
             // The configuration was checked: a frontend's backend exists.
             let Some(backend) = backends.get(&frontend.config.backend) else { continue };
             match frontends.get(&frontend.config.name) {
@@ -194,16 +212,23 @@ impl Worker {
                 }
             }
         }
+        let stay: HashSet<&str> =
+            routing.frontends.iter().map(|frontend| frontend.config.name.as_str()).collect();
+        let before = frontends.len();
         frontends.retain(|name, frontend| {
-            let stays = routing.frontends.iter().any(|known| known.config.name == *name);
+            let stays = stay.contains(name.as_str());
             if !stays {
                 frontend.retire();
             }
             stays
         });
-        backends.retain(|name, _| routing.backends.iter().any(|known| known.name == *name));
+        let any_retired = frontends.len() < before;
+        let stay: HashSet<&str> = routing.backends.iter().map(|backend| &*backend.name).collect();
+        backends.retain(|name, _| stay.contains(name.as_str()));
         drop((backends, frontends));
-        self.wake_idle();
+        if any_retired {
+            self.wake_idle();
+        }
     }
 
     /// Gives back all descriptors that nobody uses: idle connections to servers, and pipes.
@@ -259,6 +284,7 @@ async fn work(setup: Setup) {
         settling: Settling::default(),
         log: RefCell::new(AccessLog::new(log)),
         leaving: Cell::new(false),
+        routing: RefCell::new(Arc::new(Routing::empty())),
         frontends: RefCell::default(),
         backends: RefCell::default(),
         connections: RefCell::default(),
@@ -267,7 +293,7 @@ async fn work(setup: Setup) {
         ended: Notify::new(),
         next_connection: Cell::new(0),
     });
-    worker.adopt(&routing.borrow_and_update().clone());
+    worker.adopt(routing.borrow_and_update().clone());
     let mut listeners: HashMap<SocketAddr, Listener> = HashMap::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -284,12 +310,12 @@ async fn work(setup: Setup) {
                 if changed.is_err() {
                     break None;
                 }
-                worker.adopt(&routing.borrow_and_update().clone());
+                worker.adopt(routing.borrow_and_update().clone());
             }
             command = commands.recv() => match command {
                 Some(Command::Listen { frontend, listener }) => {
                     // The routing that knows the frontend was published before the command was sent.
-                    worker.adopt(&routing.borrow_and_update().clone());
+                    worker.adopt(routing.borrow_and_update().clone());
                     if let Some(frontend) = worker.frontend(&frontend) {
                         match Listener::start(&worker, frontend, listener) {
                             Ok((address, listener)) => {
@@ -303,7 +329,7 @@ async fn work(setup: Setup) {
                     }
                 }
                 Some(Command::Reassign { address, frontend }) => {
-                    worker.adopt(&routing.borrow_and_update().clone());
+                    worker.adopt(routing.borrow_and_update().clone());
                     if let (Some(listener), Some(frontend)) = (listeners.get(&address), worker.frontend(&frontend)) {
                         listener.reassign(frontend);
                     }

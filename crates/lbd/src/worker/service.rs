@@ -1,6 +1,7 @@
 //! A worker's own side of a backend: whom to choose, the idle connections to each server, and what is counted.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balancer, RetryBudget, ServerId, Tried, Unpicked};
+use balance::{Balancer, RetryBudget, ServerId, ServerView, Tried, Unpicked};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use super::clock::Clock;
 use crate::counters::{PerWorker, ServiceCounters};
 use crate::limits::{Place, Places};
 use crate::queue::Queue;
-use crate::routing::{self, BackendRules};
+use crate::routing::{self, BackendRules, Limits};
 
 /// Idle connections kept for each server.
 const IDLE_MAX: usize = 1024;
@@ -32,8 +33,10 @@ pub(crate) struct Backend {
     balancer: RefCell<Balancer>,
     budget: RefCell<RetryBudget>,
     servers: RefCell<Vec<Rc<Server>>>,
-    /// Who waits for a place at a server, if any server is limited.
-    queue: RefCell<Option<Arc<Queue>>>,
+    /// The servers' counters, which tell whether they are the same servers.
+    counted: RefCell<Arc<[Arc<PerWorker<ServiceCounters>>]>>,
+    /// The limits in force, if any server is limited.
+    limits: RefCell<Option<Arc<Limits>>>,
     counters: Counted,
     clock: Clock,
 }
@@ -125,16 +128,18 @@ impl Backend {
     pub(crate) fn new(routing: &routing::Backend, worker: usize, clock: Clock, seed: u64) -> Self {
         let counted = |all: &Arc<PerWorker<ServiceCounters>>| Counted { all: all.clone(), worker };
         let backend = Self {
-            name: routing.name.as_str().into(),
+            name: (*routing.name).into(),
             rules: Cell::new(routing.rules),
             balancer: RefCell::new(Balancer::new(routing.view.clone(), seed)),
             budget: RefCell::new(RetryBudget::new(routing.rules.retry_budget, clock.tick())),
             servers: RefCell::default(),
-            queue: RefCell::default(),
+            counted: RefCell::new(routing.servers.clone()),
+            limits: RefCell::default(),
             counters: counted(&routing.counters),
             clock,
         };
         backend.adopt_servers(routing);
+        backend.adopt_limits(routing, true);
         backend
     }
 
@@ -144,20 +149,34 @@ impl Backend {
             *self.budget.borrow_mut() = RetryBudget::new(routing.rules.retry_budget, self.clock.tick());
         }
         self.rules.set(routing.rules);
-        self.balancer.borrow_mut().adopt(routing.view.clone());
-        self.adopt_servers(routing);
+        let changed = self.balancer.borrow_mut().adopt(routing.view.clone());
+        let same = Arc::ptr_eq(&self.counted.borrow(), &routing.servers);
+        let changed = changed.filter(|_| same);
+        let anew = changed.is_none();
+        match changed {
+            Some(changed) => {
+                let servers = self.servers.borrow();
+                for place in changed {
+                    if let Some((server, view)) = servers.get(place).zip(routing.view.servers.get(place)) {
+                        server.follow(view);
+                    }
+                }
+            }
+            None => self.adopt_servers(routing),
+        }
+        self.adopt_limits(routing, anew);
     }
 
     fn adopt_servers(&self, routing: &routing::Backend) {
+        self.counted.replace(routing.servers.clone());
         let mut servers = self.servers.borrow_mut();
-        let before = std::mem::take(&mut *servers);
-        for (view, all) in routing.view.servers.iter().zip(&routing.servers) {
-            // A name that left and came back counts anew.
-            let same =
-                |server: &&Rc<Server>| *server.name == *view.name && Arc::ptr_eq(&server.counters.all, all);
-            let server = before.iter().find(same).cloned().unwrap_or_else(|| {
+        // A name that left and came back counts anew, and so is another server.
+        let mut before: HashMap<_, Rc<Server>> =
+            servers.drain(..).map(|server| (Arc::as_ptr(&server.counters.all), server)).collect();
+        for (view, all) in routing.view.servers.iter().zip(&*routing.servers) {
+            let server = before.remove(&Arc::as_ptr(all)).unwrap_or_else(|| {
                 Rc::new(Server {
-                    name: view.name.as_str().into(),
+                    name: (*view.name).into(),
                     address: Cell::new(view.address),
                     usable: Cell::new(view.is_usable()),
                     places: RefCell::default(),
@@ -165,32 +184,33 @@ impl Backend {
                     counters: Counted { all: all.clone(), worker: self.counters.worker },
                 })
             });
-            let moved = server.address.replace(view.address) != view.address;
-            server.usable.set(view.is_usable());
-            if moved || !view.is_usable() {
-                server.forget_idle();
-            }
+            server.follow(view);
             servers.push(server);
         }
         // Servers that are gone take their idle connections with them.
-        for gone in before.iter().filter(|old| !servers.iter().any(|server| Rc::ptr_eq(old, server))) {
+        for gone in before.into_values() {
             gone.usable.set(false);
             gone.forget_idle();
         }
-        for (place, server) in servers.iter().enumerate() {
-            let places = routing.limits.as_ref().and_then(|limits| limits.places.get(place)?.clone());
-            server.places.replace(places);
-        }
-        let queue = routing.limits.as_ref().map(|limits| limits.queue.clone());
-        let before = self.queue.replace(queue);
-        drop(servers);
-        for server in self.servers.borrow().iter() {
-            if let Some(places) = &*server.places.borrow() {
-                places.set_open(server.usable.get());
+    }
+
+    /// Takes the limits as they are now, of servers that may be others than before.
+    fn adopt_limits(&self, routing: &routing::Backend, anew: bool) {
+        let as_before = match (&*self.limits.borrow(), &routing.limits) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if anew || !as_before {
+            for (place, server) in self.servers.borrow().iter().enumerate() {
+                let places = routing.limits.as_ref().and_then(|limits| limits.places.get(place)?.clone());
+                server.places.replace(places);
+                server.open_places();
             }
         }
-        if let Some(before) = before {
-            before.look_again(self.counters.worker);
+        let before = self.limits.replace(routing.limits.clone());
+        // Servers have changed: whoever waits looks again.
+        if let Some(limits) = before.as_ref().or(routing.limits.as_ref()) {
+            limits.queue.look_again(self.counters.worker);
         }
     }
 
@@ -218,7 +238,7 @@ impl Backend {
 
     /// The server for a client's request, and its seat there.
     pub(crate) fn choose(self: &Rc<Self>, client: IpAddr, tried: &Tried) -> Result<Seat, Unchosen> {
-        let Some(queue) = self.queue.borrow().clone() else {
+        let Some(queue) = self.limits.borrow().as_ref().map(|limits| limits.queue.clone()) else {
             let picked = self.balancer.borrow_mut().pick(client, tried, self.clock.tick());
             return picked.and_then(|id| self.seat(id, None)).ok_or(Unchosen::NoneUsable);
         };
@@ -301,6 +321,23 @@ impl Backend {
 }
 
 impl Server {
+    /// Takes the server as it is now.
+    fn follow(&self, view: &ServerView) {
+        let moved = self.address.replace(view.address) != view.address;
+        self.usable.set(view.is_usable());
+        self.open_places();
+        if moved || !view.is_usable() {
+            self.forget_idle();
+        }
+    }
+
+    /// Those who wait get a place here only while it takes requests.
+    fn open_places(&self) {
+        if let Some(places) = &*self.places.borrow() {
+            places.set_open(self.usable.get());
+        }
+    }
+
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address.get()
     }
