@@ -169,6 +169,11 @@ impl AccessLog {
         if self.text.len() >= BATCH { self.flush() } else { 0 }
     }
 
+    /// Whether nothing waits to be handed over.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     /// Hands over what has been collected. Returns how many lines had to be dropped.
     pub fn flush(&mut self) -> u64 {
         if self.text.is_empty() {

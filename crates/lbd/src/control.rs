@@ -11,12 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 use wire::server::Handler;
 use wire::text::{self, Command, DENIED};
 use wire::topic::{Feed, Topic};
-use wire::{Answer, DaemonHello, Info, LifeState, Ping, Refusal, RefusalCode, Request, StatRow, TopicName};
+use wire::{
+    Answer, DaemonHello, Info, LifeState, Liveness, Ping, Refusal, RefusalCode, Request, StatRow, TopicName,
+};
 
 use crate::app::handover::{HandoverRequest, Step};
 use crate::app::{Shared, lock};
 use crate::counters::Latency;
 use crate::operator::Wish;
+use crate::pulse::Pulse;
 use crate::stats;
 use crate::verdicts::millis;
 use crate::view::metrics::{BackendLatency, Sample};
@@ -40,7 +43,8 @@ pub struct Control {
     hello: DaemonHello,
     state: Shared,
     file: Arc<Mutex<ConfigFile>>,
-    liveness: Arc<Topic<()>>,
+    pulse: Arc<Pulse>,
+    liveness: Arc<Topic<Liveness>>,
     reload: mpsc::Sender<ReloadRequest>,
     handover: mpsc::Sender<HandoverRequest>,
 }
@@ -84,11 +88,12 @@ impl Control {
         context: &Context,
         state: Shared,
         file: Arc<Mutex<ConfigFile>>,
-        liveness: Arc<Topic<()>>,
+        liveness: Arc<Topic<Liveness>>,
         reload: mpsc::Sender<ReloadRequest>,
         handover: mpsc::Sender<HandoverRequest>,
     ) -> Self {
-        Self { hello: context.hello(), state, file, liveness, reload, handover }
+        let pulse = lock(&state).pulse().clone();
+        Self { hello: context.hello(), state, file, pulse, liveness, reload, handover }
     }
 
     /// lbd in general.
@@ -109,7 +114,7 @@ impl Control {
             ("connections", workers.sum(|worker| worker.connections.get()).to_string()),
             ("Maxconn", state.maxconn().to_string()),
             ("Ulimit-n", state.descriptors().allowed.to_string()),
-            ("tick_age_ms", state.tick_age(now).to_string()),
+            ("tick_age_ms", self.pulse.age().to_string()),
         ];
         Info {
             daemon: self.hello.daemon.clone(),
@@ -129,6 +134,13 @@ impl Control {
         stats::rows(&lock(&self.state), Instant::now())
     }
 
+    /// The same, put together on another thread: thousands of servers take a while, and pings on this one do not wait.
+    async fn rows_apart(&self) -> Vec<StatRow> {
+        let state = self.state.clone();
+        let rows = tokio::task::spawn_blocking(move || stats::rows(&lock(&state), Instant::now()));
+        rows.await.unwrap_or_default()
+    }
+
     /// How lbd stands with healthd.
     pub fn healthd(&self) -> HealthdLink {
         healthd_link(&lock(&self.state), Instant::now())
@@ -140,7 +152,7 @@ impl Control {
     /// The reason.
     pub fn ready(&self) -> Result<(), String> {
         let state = lock(&self.state);
-        let age = Duration::from_millis(state.tick_age(Instant::now()));
+        let age = Duration::from_millis(self.pulse.age());
         match state.life() {
             LifeState::Starting => Err("waiting for healthd's first verdicts".into()),
             LifeState::Draining => Err("draining: new connections are held for another node".into()),
@@ -171,7 +183,7 @@ impl Control {
             healthd: healthd_link(&state, now),
             verdict_age: state.verdicts().age(now),
             workers: state.registry().workers() as u64,
-            tick_age: Duration::from_millis(state.tick_age(now)),
+            tick_age: Duration::from_millis(self.pulse.age()),
             connections: workers.sum(|worker| worker.connections.get()),
             maxconn: state.maxconn(),
             descriptors: state.descriptors().allowed,
@@ -261,7 +273,7 @@ impl Handler for Control {
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
         match request {
             Request::Info => Ok(Answer::Info(self.info())),
-            Request::Stat => Ok(Answer::Stat(self.rows())),
+            Request::Stat => Ok(Answer::Stat(self.rows_apart().await)),
             Request::SetServer { backend, server, state, weight, maxconn } => {
                 self.set_server(&backend, &server, Wish { state, weight, maxconn }).await
             }
@@ -292,29 +304,32 @@ impl Handler for Control {
     }
 
     fn ping(&self) -> Ping {
-        Ping { tick_age_ms: Some(lock(&self.state).tick_age(Instant::now())), ..Ping::default() }
+        let age = self.pulse.age();
+        // Whoever moves has given a sign by the next ping.
+        self.pulse.ask();
+        Ping { tick_age_ms: Some(age), ..Ping::default() }
     }
 
     async fn command(&self, command: &str, privileged: bool) -> String {
         let words: Vec<&str> = command.split_ascii_whitespace().collect();
         match words.as_slice() {
             ["help"] => text::help(COMMANDS),
-            ["show", "info"] => show::show_info(&self.info(), &self.rows()),
-            ["show", "stat"] => csv::render(&self.rows()),
-            ["show", "stat", "json"] => json::render(&self.rows()),
+            ["show", "info"] => show::show_info(&self.info(), &self.rows_apart().await),
+            ["show", "stat"] => csv::render(&self.rows_apart().await),
+            ["show", "stat", "json"] => json::render(&self.rows_apart().await),
             ["show", "servers", "state", backend @ ..] if backend.len() < 2 => {
-                show::show_servers_state(&self.rows(), backend.first().copied())
+                show::show_servers_state(&self.rows_apart().await, backend.first().copied())
             }
             ["show", "servers", "conn", backend @ ..] if backend.len() < 2 => {
-                show::show_servers_conn(&self.rows(), backend.first().copied())
+                show::show_servers_conn(&self.rows_apart().await, backend.first().copied())
             }
-            ["show", "backend"] => show::show_backend(&self.rows()),
+            ["show", "backend"] => show::show_backend(&self.rows_apart().await),
             ["reload"] if !privileged => DENIED.to_owned(),
             ["reload"] => match self.reload().await {
                 Ok(done) => format!("{done}\n"),
                 Err(why) => format!("{why}\n"),
             },
-            _ => match command::parse(command, &self.rows()) {
+            _ => match command::parse(command, &self.rows_apart().await) {
                 Some(Ok(_)) if !privileged => DENIED.to_owned(),
                 // HAProxy answers a change that was carried out with an empty line.
                 Some(Ok(request)) => match self.request(request).await {

@@ -234,8 +234,6 @@ pub struct ServiceCounters {
 /// A worker in general.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
-    /// Milliseconds from lbd's start to the worker's last tick.
-    pub tick: Counter,
     /// Access log lines dropped because the reader was too slow.
     pub log_dropped: Counter,
     /// Client connections.

@@ -11,6 +11,7 @@ pub mod keeper;
 pub mod limits;
 pub mod listen;
 pub mod operator;
+pub mod pulse;
 pub mod queue;
 pub mod registry;
 pub mod routing;

@@ -30,7 +30,8 @@ impl Board {
     pub fn new() -> Self {
         let records: Arc<Mutex<BTreeMap<String, Record>>> = Arc::default();
         let shown = records.clone();
-        let topic = Topic::new(TopicName::Instances, move |name: &String| {
+        let key = |name: &String| (name.as_str().into(), "".into());
+        let topic = Topic::new(TopicName::Instances, key, move |name: &String| {
             let status = match lock(&shown).get(name) {
                 Some(record) => record.status(Instant::now()),
                 None => InstanceStatus { instance: name.clone(), ..Record::new(name).status },

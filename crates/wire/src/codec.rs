@@ -28,14 +28,14 @@ pub enum LineError {
 pub struct LineReader<R> {
     reader: R,
     buffer: Vec<u8>,
-    /// Bytes at the front of the buffer that belong to the line returned last.
-    used: usize,
+    /// Where in the buffer the line that is returned next begins.
+    start: usize,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
     /// Reads from `reader`.
     pub fn new(reader: R) -> Self {
-        Self { reader, buffer: Vec::new(), used: 0 }
+        Self { reader, buffer: Vec::new(), start: 0 }
     }
 
     /// The next line without its newline; none at the end of the stream. Cancel safe: what has arrived is kept.
@@ -43,16 +43,15 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     /// # Errors
     /// When a line is too long or cut off, or the connection fails.
     pub async fn next(&mut self) -> Result<Option<&[u8]>, LineError> {
-        self.buffer.drain(..self.used);
-        self.used = 0;
-        let mut searched = 0;
+        let mut searched = self.start;
         loop {
             if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
                 let end = searched + at;
-                self.used = end + 1;
-                let line = &self.buffer[..end];
+                let line = &self.buffer[std::mem::replace(&mut self.start, end + 1)..end];
                 return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)));
             }
+            // Once a read, not once a line: many may have come together.
+            self.buffer.drain(..std::mem::take(&mut self.start));
             searched = self.buffer.len();
             if searched >= MAX_LINE {
                 return Err(LineError::TooLong);
@@ -71,7 +70,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 
     /// What arrived of a line that the end of the stream cut off.
     pub fn rest(&self) -> &[u8] {
-        &self.buffer[self.used..]
+        &self.buffer[self.start..]
     }
 }
 

@@ -307,15 +307,6 @@ pub enum Item {
 }
 
 impl Item {
-    /// What identifies the item within its topic.
-    pub fn key(&self) -> (&str, &str) {
-        match self {
-            Self::Verdict(verdict) => (&verdict.backend, &verdict.server),
-            Self::Liveness(_) => ("", ""),
-            Self::Instance(status) => (&status.instance, ""),
-        }
-    }
-
     /// The verdict, if it is one.
     pub fn into_verdict(self) -> Option<Verdict> {
         match self {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -40,11 +40,15 @@ pub trait Feed: Send + Sync + 'static {
     fn changes(&self) -> watch::Receiver<()>;
 }
 
+/// What identifies an item within its topic.
+pub type Key = (Arc<str>, Arc<str>);
+
 type Render<T> = Box<dyn Fn(&T) -> Item + Send + Sync>;
 
 /// A topic as its daemon sees it. Items are kept as `T` and rendered when they are sent, so that ages are right then.
 pub struct Topic<T> {
     name: TopicName,
+    key: fn(&T) -> Key,
     render: Render<T>,
     state: Mutex<State<T>>,
     changed: watch::Sender<()>,
@@ -53,21 +57,26 @@ pub struct Topic<T> {
 struct State<T> {
     generation: u64,
     change: u64,
-    items: BTreeMap<(String, String), (u64, T)>,
+    items: BTreeMap<Key, (u64, T)>,
     /// The last change of each item, ascending.
-    order: BTreeMap<u64, (String, String)>,
+    order: BTreeMap<u64, Key>,
 }
 
 impl<T: Send + 'static> Topic<T> {
     /// An empty topic.
-    pub fn new(name: TopicName, render: impl Fn(&T) -> Item + Send + Sync + 'static) -> Self {
+    pub fn new(
+        name: TopicName,
+        key: fn(&T) -> Key,
+        render: impl Fn(&T) -> Item + Send + Sync + 'static,
+    ) -> Self {
         let state = State { generation: 1, change: 0, items: BTreeMap::new(), order: BTreeMap::new() };
-        Self { name, render: Box::new(render), state: Mutex::new(state), changed: watch::Sender::new(()) }
+        let (render, state) = (Box::new(render), Mutex::new(state));
+        Self { name, key, render, state, changed: watch::Sender::new(()) }
     }
 
-    /// An item is as it is now. Its key is what its rendering says.
+    /// An item is as it is now.
     pub fn set(&self, item: T) {
-        let key = self.key(&item);
+        let key = (self.key)(&item);
         let mut state = self.lock();
         state.set(key, item);
         drop(state);
@@ -76,7 +85,7 @@ impl<T: Send + 'static> Topic<T> {
 
     /// These are all items: subscribers get a new snapshot.
     pub fn replace_all(&self, items: impl IntoIterator<Item = T>) {
-        let items: Vec<_> = items.into_iter().map(|item| (self.key(&item), item)).collect();
+        let items: Vec<_> = items.into_iter().map(|item| ((self.key)(&item), item)).collect();
         let mut state = self.lock();
         state.generation += 1;
         state.items.clear();
@@ -98,19 +107,13 @@ impl<T: Send + 'static> Topic<T> {
         self.changed.receiver_count()
     }
 
-    fn key(&self, item: &T) -> (String, String) {
-        let item = (self.render)(item);
-        let (first, second) = item.key();
-        (first.to_owned(), second.to_owned())
-    }
-
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> State<T> {
-    fn set(&mut self, key: (String, String), item: T) {
+    fn set(&mut self, key: Key, item: T) {
         self.change += 1;
         let change = self.change;
         if let Some((old, _)) = self.items.insert(key.clone(), (change, item)) {
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_slow_subscriber_gets_the_latest_state_once() {
-        let topic = Topic::new(TopicName::Liveness, |age: &u64| liveness(*age));
+        let topic = Topic::new(TopicName::Liveness, |_| Key::default(), |age: &u64| liveness(*age));
         topic.set(1);
         let (news, position) = topic.since(None);
         assert_eq!(news, News::Snapshot(vec![liveness(1)]));

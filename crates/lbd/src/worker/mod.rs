@@ -2,7 +2,7 @@
 //! of a request.
 //!
 //! Tasks of a worker, all on its one thread:
-//! - the loop of [`run`]: takes new routing and commands from the control thread, and ticks;
+//! - the loop of [`run`]: takes new routing and commands from the control thread, and looks after pools and the log;
 //! - one a listener: accepts connections;
 //! - one a client connection: see `connection.rs`;
 //! - one a server connection that is watched before it is kept: see `settle.rs`.
@@ -45,14 +45,17 @@ use self::presence::Presence;
 use self::service::Backend;
 use self::settle::Settling;
 use self::splice::Pipes;
-use crate::access_log::{AccessLog, Sink};
+use crate::access_log::{AccessLog, Record, Sink};
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::descriptors::Descriptors;
 use crate::limits::Places;
+use crate::pulse::Pulse;
 use crate::routing::Routing;
 
-/// How often a worker shows that it lives. Its pools and its log are looked after as often.
-const TICK: Duration = Duration::from_millis(50);
+/// How often its pools are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// How long lines of the access log wait for others.
+const LOG_WAIT: Duration = Duration::from_millis(50);
 /// Room for a request's head, which may have 32 KiB, or for a piece of its body.
 const REQUEST_BUFFER: usize = 32 * 1024;
 /// Room for a piece of a response: large, because each piece costs two system calls.
@@ -107,6 +110,10 @@ pub struct Setup {
     pub id: usize,
     /// When lbd started.
     pub start: std::time::Instant,
+    /// Where it shows that it moves.
+    pub pulse: Arc<Pulse>,
+    /// Told when a server fails.
+    pub failures: Arc<Notify>,
     /// Where its own counters are.
     pub counters: Arc<PerWorker<WorkerCounters>>,
     /// The routing in force.
@@ -131,6 +138,10 @@ struct Worker {
     pipes: Pipes,
     settling: Settling,
     log: RefCell<AccessLog>,
+    /// Told when the log has lines that wait.
+    logged: Notify,
+    /// Told when a server fails.
+    failures: Arc<Notify>,
     /// Whether clients are to go elsewhere with their next request.
     leaving: Cell<bool>,
     /// The routing in force.
@@ -195,8 +206,7 @@ impl Worker {
             match backends.get(&*backend.name) {
                 Some(known) => known.adopt(backend),
                 None => {
-                    // Workers start at different points of the rotation.
-                    let new = Backend::new(backend, self.id, self.clock, self.id as u64);
+                    let new = Backend::new(backend, self.id, self.clock, self.failures.clone());
                     backends.insert(backend.name.to_string(), Rc::new(new));
                 }
             }
@@ -249,14 +259,26 @@ impl Worker {
         }
     }
 
-    fn tick(&self, now: Instant, expire: bool) {
-        self.counters().tick.set(self.clock.millis());
+    /// Logs a request.
+    fn log(&self, format: config::AccessLog, record: &Record<'_>) {
+        let mut log = self.log.borrow_mut();
+        let was_empty = log.is_empty();
+        let dropped = log.append(format, record);
+        self.counters().log_dropped.add(dropped);
+        if was_empty && !log.is_empty() {
+            self.logged.notify_one();
+        }
+    }
+
+    fn flush_log(&self) {
         let dropped = self.log.borrow_mut().flush();
         self.counters().log_dropped.add(dropped);
-        if expire {
-            for backend in self.backends.borrow().values() {
-                backend.expire(now);
-            }
+    }
+
+    /// Closes connections that have been idle for too long.
+    fn expire(&self, now: Instant) {
+        for backend in self.backends.borrow().values() {
+            backend.expire(now);
         }
     }
 }
@@ -267,12 +289,14 @@ impl Worker {
 /// When the runtime cannot be built.
 pub fn run(setup: Setup) -> std::io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
+    let (id, asleep, awake) = (setup.id, setup.pulse.clone(), setup.pulse.clone());
+    builder.on_thread_park(move || asleep.sleep(id)).on_thread_unpark(move || awake.beat(id));
     builder.enable_all().build_local(LocalOptions::default())?.block_on(work(setup));
     Ok(())
 }
 
 async fn work(setup: Setup) {
-    let Setup { id, start, counters, mut routing, mut commands, log, descriptors } = setup;
+    let Setup { id, start, pulse, failures, counters, mut routing, mut commands, log, descriptors } = setup;
     let worker = Rc::new(Worker {
         id,
         clock: Clock::new(start),
@@ -283,6 +307,8 @@ async fn work(setup: Setup) {
         pipes: Pipes::default(),
         settling: Settling::default(),
         log: RefCell::new(AccessLog::new(log)),
+        logged: Notify::new(),
+        failures,
         leaving: Cell::new(false),
         routing: RefCell::new(Arc::new(Routing::empty())),
         frontends: RefCell::default(),
@@ -297,14 +323,22 @@ async fn work(setup: Setup) {
     let mut listeners: HashMap<SocketAddr, Listener> = HashMap::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks = 0_u32;
+    let log_wait = tokio::time::sleep(Duration::ZERO);
+    tokio::pin!(log_wait);
+    let mut log_waits = false;
 
     let done = loop {
         tokio::select! {
             biased;
-            now = tick.tick() => {
-                ticks = ticks.wrapping_add(1);
-                worker.tick(now, ticks.is_multiple_of(20));
+            () = pulse.asked(id) => pulse.beat(id),
+            now = tick.tick() => worker.expire(now),
+            () = worker.logged.notified(), if !log_waits => {
+                log_waits = true;
+                log_wait.as_mut().reset(Instant::now() + LOG_WAIT);
+            }
+            () = &mut log_wait, if log_waits => {
+                log_waits = false;
+                worker.flush_log();
             }
             changed = routing.changed() => {
                 if changed.is_err() {
@@ -368,10 +402,11 @@ async fn work(setup: Setup) {
     while !worker.connections.borrow().is_empty() {
         tokio::select! {
             () = worker.ended.notified() => {}
-            now = tick.tick() => worker.tick(now, false),
+            () = pulse.asked(id) => pulse.beat(id),
+            () = tokio::time::sleep(LOG_WAIT) => worker.flush_log(),
         }
     }
-    worker.tick(Instant::now(), false);
+    worker.flush_log();
     if let Some(done) = done {
         // The control thread may have lost its patience, and then it no longer listens.
         let _ = done.send(());

@@ -12,6 +12,7 @@ use std::time::Duration;
 use balance::{Balancer, RetryBudget, ServerId, ServerView, Tried, Unpicked};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::clock::Clock;
@@ -39,6 +40,8 @@ pub(crate) struct Backend {
     limits: RefCell<Option<Arc<Limits>>>,
     counters: Counted,
     clock: Clock,
+    /// Told when a server fails.
+    failures: Arc<Notify>,
 }
 
 /// Why no server was chosen.
@@ -125,18 +128,25 @@ impl std::ops::Deref for Counted {
 }
 
 impl Backend {
-    pub(crate) fn new(routing: &routing::Backend, worker: usize, clock: Clock, seed: u64) -> Self {
+    pub(crate) fn new(
+        routing: &routing::Backend,
+        worker: usize,
+        clock: Clock,
+        failures: Arc<Notify>,
+    ) -> Self {
         let counted = |all: &Arc<PerWorker<ServiceCounters>>| Counted { all: all.clone(), worker };
         let backend = Self {
             name: (*routing.name).into(),
             rules: Cell::new(routing.rules),
-            balancer: RefCell::new(Balancer::new(routing.view.clone(), seed)),
+            // Workers start at different points of the rotation.
+            balancer: RefCell::new(Balancer::new(routing.view.clone(), worker as u64)),
             budget: RefCell::new(RetryBudget::new(routing.rules.retry_budget, clock.tick())),
             servers: RefCell::default(),
             counted: RefCell::new(routing.servers.clone()),
             limits: RefCell::default(),
             counters: counted(&routing.counters),
             clock,
+            failures,
         };
         backend.adopt_servers(routing);
         backend.adopt_limits(routing, true);
@@ -415,6 +425,7 @@ impl Seat {
     pub(crate) fn failed(&self) {
         self.server.counters.connect_errors.inc();
         self.backend.counters.connect_errors.inc();
+        self.backend.failures.notify_one();
         self.backend.balancer.borrow_mut().failed(self.id, self.backend.clock.tick());
         self.leave();
     }

@@ -18,7 +18,7 @@ pub use follow::{Follower, News};
 
 use crate::codec::{LineError, LineReader, encode};
 use crate::{
-    Answer, ClientHello, ClientLine, DaemonHello, DaemonLine, Item, PROTOCOL, Ping, Refusal, Request,
+    Answer, ClientHello, ClientLine, DaemonHello, DaemonLine, Event, Item, PROTOCOL, Ping, Refusal, Request,
     TopicName,
 };
 
@@ -184,8 +184,18 @@ struct Incoming {
     line: Option<DaemonLine>,
 }
 
+/// The line of an event.
+#[derive(Deserialize)]
+struct EventLine {
+    event: Event,
+}
+
 /// Reads a daemon's line by the field that names its kind, so that errors are about that kind.
 fn parse(line: &[u8]) -> Result<Incoming, ClientError> {
+    // Most lines are events, and most events are of kinds that this version knows.
+    if let Ok(EventLine { event }) = serde_json::from_slice(line) {
+        return Ok(Incoming { seq: Some(event.seq), line: Some(DaemonLine::Event { event }) });
+    }
     const KINDS: [&str; 6] = ["hello", "ok", "error", "snapshot", "event", "ping"];
     let broken = |error: serde_json::Error| ClientError::Protocol(error.to_string());
     let mut value: Value = serde_json::from_slice(line).map_err(broken)?;

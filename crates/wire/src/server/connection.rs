@@ -34,6 +34,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client that is cut off may take to read why, and what it may say meanwhile.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const CLOSE_BYTES: u64 = 256 * 1024;
+/// How long a subscriber is left alone after it was told something: what changes meanwhile is told together.
+const REST: Duration = Duration::from_millis(5);
+/// As many bytes of events are sent at once.
+const BATCH: usize = 32 * 1024;
 /// The limits of a subscriber's ping interval, in ms.
 const PING_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
 
@@ -66,6 +70,10 @@ struct Subscription {
     position: Option<Position>,
     ping: Interval,
     seq: u64,
+    /// Whether something has changed since the subscriber was told last.
+    behind: bool,
+    /// Until then it is left alone.
+    rested: Instant,
 }
 
 pub(super) struct Connection<H> {
@@ -253,12 +261,16 @@ impl<H: Handler> Connection<H> {
         let mut ping = interval(Duration::from_millis(ping_ms));
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changes = feed.changes();
-        self.catch_up(subscription.insert(Subscription { feed, changes, position: None, ping, seq: 0 })).await
+        let rested = Instant::now();
+        let new = Subscription { feed, changes, position: None, ping, seq: 0, behind: false, rested };
+        self.catch_up(subscription.insert(new)).await
     }
 
     /// Sends what the subscriber has missed.
     async fn catch_up(&mut self, subscription: &mut Subscription) -> Result<(), End> {
         subscription.changes.mark_unchanged();
+        subscription.behind = false;
+        subscription.rested = Instant::now() + REST;
         let topic = subscription.feed.name();
         let (news, position) = subscription.feed.since(subscription.position);
         subscription.position = Some(position);
@@ -273,10 +285,18 @@ impl<H: Handler> Connection<H> {
                 }
             }
             News::Changes(items) => {
+                let mut lines = Vec::new();
                 for item in items {
                     subscription.seq += 1;
                     let event = Event { topic, seq: subscription.seq, item };
-                    self.send(&DaemonLine::Event { event }).await?;
+                    lines.extend(self.line(&DaemonLine::Event { event })?);
+                    if lines.len() >= BATCH {
+                        self.write(&lines).await?;
+                        lines.clear();
+                    }
+                }
+                if !lines.is_empty() {
+                    self.write(&lines).await?;
                 }
             }
         }
@@ -296,8 +316,13 @@ impl<H: Handler> Connection<H> {
     }
 
     async fn send(&mut self, line: &DaemonLine) -> Result<(), End> {
+        let line = self.line(line)?;
+        self.write(&line).await
+    }
+
+    fn line(&self, line: &DaemonLine) -> Result<Vec<u8>, End> {
         match encode(line) {
-            Ok(line) if line.len() <= MAX_LINE => self.write(&line).await,
+            Ok(line) if line.len() <= MAX_LINE => Ok(line),
             Ok(line) => {
                 tracing::error!(client = self.client, bytes = line.len(), "a message is too long for a line");
                 let message = format!("what is to be said does not fit into {MAX_LINE} bytes");
@@ -367,12 +392,22 @@ enum Due {
 
 /// Waits until a subscriber is to be sent something: for ever, without one.
 async fn due(subscription: &mut Option<Subscription>) -> Due {
-    let Some(subscription) = subscription else { return std::future::pending().await };
+    let Some(Subscription { changes, behind, rested, ping, .. }) = subscription else {
+        return std::future::pending().await;
+    };
+    let news = async {
+        if !*behind {
+            // The feed holds the sender, so that this cannot fail.
+            let _ = changes.changed().await;
+            // Kept, as the rest may be broken off.
+            *behind = true;
+        }
+        sleep_until(*rested).await;
+    };
     tokio::select! {
         // Pings first, so that a topic that changes all the time cannot starve them.
         biased;
-        _ = subscription.ping.tick() => Due::Ping,
-        // The feed holds the sender, so that this cannot fail.
-        Ok(()) = subscription.changes.changed() => Due::News,
+        _ = ping.tick() => Due::Ping,
+        () = news => Due::News,
     }
 }

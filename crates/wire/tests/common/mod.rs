@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use wire::server::{Handler, bind, serve};
 use wire::text::{self, Command};
-use wire::topic::{Feed, Topic};
+use wire::topic::{Feed, Key, Topic};
 use wire::{
     Answer, DaemonHello, Info, Item, LifeState, PROTOCOL, Ping, Refusal, Request, Resolution, TopicName,
     Verdict,
@@ -134,8 +134,9 @@ pub struct Daemon {
 impl Daemon {
     pub fn start(path: &Path, epoch: u64) -> Self {
         let listener = bind(path, 0o666, "healthd").unwrap();
-        let verdicts =
-            Arc::new(Topic::new(TopicName::Verdicts, |verdict: &Verdict| Item::Verdict(verdict.clone())));
+        let verdicts = Arc::new(Topic::new(TopicName::Verdicts, key, |verdict: &Verdict| {
+            Item::Verdict(verdict.clone())
+        }));
         let answers =
             Arc::new(Answers { epoch, verdicts, pings: AtomicU64::new(0), reloaded: Notify::new() });
         let task = tokio::spawn(serve(listener, answers.clone()));
@@ -172,4 +173,8 @@ pub async fn ask(path: &Path, what: &str) -> String {
     let mut stream = say(path, what).await;
     stream.shutdown().await.unwrap();
     rest(stream).await
+}
+
+fn key(verdict: &Verdict) -> Key {
+    (verdict.backend.as_str().into(), verdict.server.as_str().into())
 }

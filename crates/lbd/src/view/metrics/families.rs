@@ -341,9 +341,12 @@ pub const FAMILIES: &[Family<Sample>] = &[
         one(number(s.descriptors))
     }),
     gauge("tandem_lbd_workers", "Worker threads.", &[], |s| one(number(s.workers))),
-    gauge("tandem_lbd_worker_tick_age_seconds", "Since the slowest worker's last tick.", &[], |s| {
-        one(s.tick_age.as_secs_f64())
-    }),
+    gauge(
+        "tandem_lbd_worker_tick_age_seconds",
+        "How long the slowest worker has been at work without a sign.",
+        &[],
+        |s| one(s.tick_age.as_secs_f64()),
+    ),
     counter(
         "tandem_lbd_access_log_dropped_total",
         "Access log lines dropped because their reader was too slow.",

@@ -89,6 +89,7 @@ impl Connection {
             match failure {
                 Some(failure) if failure.is_bad_response() => {
                     counters.response_errors.inc();
+                    self.worker.failures.notify_one();
                     if meter.progress.get().has_started() {
                         counters.server_aborts.inc();
                     }
@@ -112,6 +113,7 @@ impl Connection {
             server.requests.inc();
             if failure.is_none() && status.is_some_and(|status| status >= 500) {
                 server.server_errors.inc();
+                self.worker.failures.notify_one();
             }
         }
         if let Some(answered) = meter.answered.get() {
@@ -144,7 +146,6 @@ impl Connection {
     }
 
     pub(super) fn log(&self, record: &Record<'_>) {
-        let dropped = self.worker.log.borrow_mut().append(self.frontend.rules().access_log, record);
-        self.worker.counters().log_dropped.add(dropped);
+        self.worker.log(self.frontend.rules().access_log, record);
     }
 }
