@@ -1,4 +1,4 @@
-//! What a pick costs among 10 and among 1,000 servers: `cargo bench -p balance`.
+//! What a pick and a change cost among 10, 1,000 and 5,000 servers: `cargo bench -p balance`.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,11 +11,11 @@ const PICKS: u32 = 1_000_000;
 
 fn main() {
     println!(
-        "{:<12}{:>8}{:>16}{:>18}{:>14}",
-        "algorithm", "servers", "a request", "with a retry", "a new view"
+        "{:<12}{:>8}{:>16}{:>18}{:>14}{:>18}{:>16}",
+        "algorithm", "servers", "a request", "with a retry", "a new view", "the view after", "a change"
     );
     for algorithm in [Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random] {
-        for servers in [10, 1_000] {
+        for servers in [10, 1_000, 5_000] {
             let servers: Vec<ServerView> = (0..servers).map(server).collect();
             let view = Arc::new(BackendView::new(algorithm, servers.clone()));
             let mut balancer = Balancer::new(view.clone(), 0);
@@ -25,9 +25,29 @@ fn main() {
             balancer.adopt(Arc::new(BackendView::new(algorithm, black_box(servers))));
             let adopted = start.elapsed();
             let count = view.servers.len();
-            println!("{algorithm:<12}{count:>8}{direct:>16.1?}{retried:>18.1?}{adopted:>14.1?}");
+            let (made, followed) = change(&mut balancer, view);
+            println!(
+                "{algorithm:<12}{count:>8}{direct:>16.1?}{retried:>18.1?}{adopted:>14.1?}{made:>18.1?}{followed:>16.1?}"
+            );
         }
     }
+}
+
+/// One server goes and comes again: what the next view costs whoever makes it, and what it costs a worker.
+fn change(balancer: &mut Balancer, mut view: Arc<BackendView>) -> (Duration, Duration) {
+    const TIMES: u32 = 100;
+    let (mut made, mut followed) = (Duration::ZERO, Duration::ZERO);
+    for time in 0..TIMES {
+        let start = Instant::now();
+        let mut servers = view.servers.clone();
+        servers[7].health = if time % 2 == 0 { Health::Down } else { Health::Up };
+        view = Arc::new(view.next(servers));
+        made += start.elapsed();
+        let start = Instant::now();
+        balancer.adopt(view.clone());
+        followed += start.elapsed();
+    }
+    (made / TIMES, followed / TIMES)
 }
 
 /// Picks after so many attempts in vain, and sees the request through.

@@ -59,15 +59,23 @@ impl Netns {
         command
     }
 
+    /// Takes the calling thread into the namespace of that name, for good.
+    ///
+    /// # Panics
+    /// Without root, or such a namespace.
+    pub fn enter(name: &str) {
+        let namespace = File::open(format!("/run/netns/{name}")).expect("ip netns names it there");
+        setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter");
+    }
+
     /// Does something on a thread of its own that is inside: its sockets are of this host.
     ///
     /// # Panics
     /// When the work does.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let namespace = File::open(format!("/run/netns/{}", self.name)).expect("ip netns names it there");
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter");
+                Self::enter(&self.name);
                 work()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Run(Run),
     /// Health checks: processor time of healthd and of HAProxy, with many servers.
     Checks(crate::checks::Checks),
+    /// Verdicts: what a third of all servers going and coming does to others' clients, to pings and to routing.
+    Storm(crate::storm::Storm),
     /// The floor: carries bytes between each client and a server, four calls a request, and reads none of them.
     #[command(hide = true)]
     Relay { listen: SocketAddr, to: SocketAddr },

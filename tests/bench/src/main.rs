@@ -13,6 +13,7 @@ mod peer;
 mod program;
 mod relay;
 mod report;
+mod storm;
 mod tunnel;
 mod work;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().part {
         Part::Run(run) => run.main(),
         Part::Checks(checks) => checks.main(),
+        Part::Storm(storm) => storm.main(),
         Part::Relay { listen, to } => relay::main(listen, to),
         Part::Echo { listen } => tunnel::echo(listen),
         Part::Hold { to, connections } => load::hold(to, connections),

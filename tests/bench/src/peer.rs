@@ -145,7 +145,7 @@ fn wait_for_service(peer: &mut Peer, dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn serves(address: SocketAddr) -> bool {
+pub(crate) fn serves(address: SocketAddr) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
