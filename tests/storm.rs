@@ -126,8 +126,7 @@ fn no_storm_of_verdicts_moves_the_address() {
     let owners = Owners::new(&[&nodes[0].host, &nodes[1].host], VIP);
     wait_until("the backup hears the master", || nodes[1].counter("adverts_received") > 1);
     // What a busy machine does to `fast` by itself is not the point: only what lbd is blamed for.
-    let blamed =
-        || nodes.iter().flat_map(VrrpNode::transitions).filter(|told| told.contains("lbd")).count();
+    let blamed = || nodes.iter().flat_map(VrrpNode::transitions).filter(|told| told.contains("lbd")).count();
     let before = blamed();
     let fickle = BACKENDS * SERVERS / 3;
     for open in [false, true, false, true] {

@@ -59,6 +59,8 @@ pub enum Health {
     LastResort,
     /// Nobody has said yet. It is used: routing must work without health checks.
     Unknown,
+    /// Nobody has said yet, but somebody is about to, and others will do until then. It is not used.
+    Awaited,
 }
 
 impl BackendView {
@@ -132,7 +134,7 @@ impl ServerView {
         self.address.is_some()
             && self.admin == AdminState::Ready
             && self.weight > Weight::ZERO
-            && self.health != Health::Down
+            && !matches!(self.health, Health::Down | Health::Awaited)
     }
 
     /// Whether two pictures show one server.

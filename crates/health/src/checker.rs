@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::{CheckCode, CheckResult, Status, Timing};
 
-/// The longest time after a start in which first checks are spread.
+/// The longest time after a start in which a backend's first checks are spread.
 const SPREAD_MAX: Duration = Duration::from_secs(1);
+/// The longest time after its turn at which a server's first check starts.
+const DELAY_MAX: Duration = Duration::from_millis(100);
 /// Intervals are cut by up to this part of themselves, so that checks of many servers do not stay in step. They are never
 /// longer than configured: `fall` checks take at most `fall` intervals.
 const JITTER_PART: u32 = 20;
@@ -73,9 +75,10 @@ impl fmt::Display for Transition {
 }
 
 impl Checker {
-    /// A server that has not been checked. Its first check comes within the first interval, and within a second; the seed
-    /// says when.
-    pub fn new(timing: Timing, seed: u64, now: Moment) -> Self {
+    /// A server that has not been checked, the `place`-th of the `of` that its backend has. Their first checks come in this
+    /// order, so that something is known of each backend at once, within the first interval, and within a second. The
+    /// seed says when within a server's part of that time.
+    pub fn new(timing: Timing, (place, of): (usize, usize), seed: u64, now: Moment) -> Self {
         let mut checker = Self {
             timing,
             status: Status::Unknown,
@@ -90,7 +93,10 @@ impl Checker {
             downs: 0,
             downtime: Duration::ZERO,
         };
-        checker.next = now.saturating_add(checker.draw(timing.interval.min(SPREAD_MAX)));
+        let share = |all: usize| u32::try_from(all).unwrap_or(u32::MAX);
+        let part = timing.interval.min(SPREAD_MAX) / share(of).max(1);
+        let delay = checker.draw(part.min(DELAY_MAX));
+        checker.next = now.saturating_add(part.saturating_mul(share(place))).saturating_add(delay);
         checker
     }
 
@@ -109,11 +115,14 @@ impl Checker {
     pub fn handle(&mut self, result: &CheckResult, now: Moment) -> Option<Transition> {
         // A result of a check that was never started, as of a name that does not resolve, counts as one that took no time.
         let start = self.last_start.filter(|_| self.running).unwrap_or(now);
+        let is_first = self.status == Status::Unknown;
         self.last_start = Some(start);
         self.running = false;
         let transition = self.count(result.code, now);
         let interval = self.interval();
-        let early = self.draw(interval / JITTER_PART);
+        // First checks are close together. The second are spread over half of an interval.
+        let part = if is_first { 2 } else { JITTER_PART };
+        let early = self.draw(interval / part);
         self.next = start.saturating_add(interval.saturating_sub(early)).max(now);
         if std::mem::take(&mut self.hurried) {
             self.hurry(now);

@@ -88,7 +88,7 @@ impl Fleet {
         let (round, first_round) = mpsc::channel(1);
         let mut before = std::mem::take(&mut state.members);
         let (mut order, mut new) = (Vec::new(), Vec::new());
-        for (key, plan) in plans(config, &checks) {
+        for (key, plan, turn) in plans(config, &checks) {
             order.push(key.clone());
             if let Some(member) = before.remove(&key) {
                 member.plan.send_if_modified(|known| {
@@ -102,7 +102,7 @@ impl Fleet {
             let (plan, plans) = watch::channel(plan);
             let hurried = Arc::new(Notify::new());
             let shared = Arc::clone(&self.shared);
-            let monitor = Monitor::new(shared, key, plans, Arc::clone(&hurried), round.clone());
+            let monitor = Monitor::new(shared, key, plans, turn, Arc::clone(&hurried), round.clone());
             new.push((plan, hurried, monitor));
         }
         // The board knows a server before its monitor speaks.
@@ -184,16 +184,20 @@ impl State {
     }
 }
 
+/// A server's place in its backend, and how many there are.
+type Turn = (usize, usize);
+
 /// What the configuration wants of each server, in its order. lbd knows the operator's wishes at runtime; here only those
 /// of the file count: a server that it puts into maintenance is not checked.
-fn plans(config: &LbConfig, checks: &HashMap<String, CheckPlan>) -> Vec<(ServerKey, Plan)> {
+fn plans(config: &LbConfig, checks: &HashMap<String, CheckPlan>) -> Vec<(ServerKey, Plan, Turn)> {
     let of_backend = |backend: &Backend| {
         let name: Arc<str> = backend.name.as_str().into();
         let mut plans = Vec::with_capacity(backend.servers.len());
-        for server in &backend.servers {
+        for (place, server) in backend.servers.iter().enumerate() {
             let check = checks.get(&backend.name).filter(|_| server.state != AdminState::Maint);
             let plan = Plan { server: server.address.clone(), check: check.cloned() };
-            plans.push(((Arc::clone(&name), Arc::from(server.name.as_str())), plan));
+            let turn = (place, backend.servers.len());
+            plans.push(((Arc::clone(&name), Arc::from(server.name.as_str())), plan, turn));
         }
         plans
     };

@@ -63,6 +63,8 @@ pub(crate) struct Monitor {
     shared: Arc<Shared>,
     plans: watch::Receiver<Plan>,
     plan: Plan,
+    /// Its place among the servers of its backend, and how many these are: in this order they are checked first.
+    turn: (usize, usize),
     hurried: Arc<Notify>,
     /// Dropped when the server's first check has ended.
     first_round: Option<mpsc::Sender<()>>,
@@ -81,7 +83,7 @@ pub(crate) struct Monitor {
     /// The last check was good, at the address in use.
     worked: bool,
     /// Where the next check begins with the addresses that are not in use.
-    turn: usize,
+    next_other: usize,
 }
 
 impl Monitor {
@@ -90,6 +92,7 @@ impl Monitor {
         shared: Arc<Shared>,
         key: ServerKey,
         mut plans: watch::Receiver<Plan>,
+        turn: (usize, usize),
         hurried: Arc<Notify>,
         first_round: mpsc::Sender<()>,
     ) -> Self {
@@ -99,6 +102,7 @@ impl Monitor {
             shared,
             plans,
             plan,
+            turn,
             hurried,
             first_round: Some(first_round),
             name: None,
@@ -109,7 +113,7 @@ impl Monitor {
             urgent: false,
             starved: false,
             worked: false,
-            turn: 0,
+            next_other: 0,
         };
         monitor.adopt(None);
         monitor
@@ -172,7 +176,7 @@ impl Monitor {
             }
             (Some(check), Some(checker)) => checker.retime(check.check.timing, now),
             (Some(check), none) => {
-                *none = Some(Checker::new(check.check.timing, seed(&self.record.key), now));
+                *none = Some(Checker::new(check.check.timing, self.turn, seed(&self.record.key), now));
             }
         }
         if before.as_ref().is_some_and(|before| before.server == self.plan.server) {
@@ -289,10 +293,10 @@ impl Monitor {
         let Some(name) = &self.name else { return Vec::new() };
         let mut others: Vec<IpAddr> = name.candidates().into_iter().filter(|ip| *ip != used).collect();
         if !others.is_empty() {
-            let start = self.turn % others.len();
+            let start = self.next_other % others.len();
             others.rotate_left(start);
             others.truncate(candidates::MOST - 1);
-            self.turn = start + others.len();
+            self.next_other = start + others.len();
         }
         others.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
     }

@@ -1,7 +1,8 @@
 //! lbd's control thread: it starts the workers, keeps their routing up to date, and answers operators.
 //!
-//! Its loop, `App::run`, waits for signals, healthd, reload requests, addresses, and its own ticks; the admin server and
-//! the control socket are tasks beside it. Nothing here is on the path of a request.
+//! Its loop, `App::run`, waits for signals, healthd, reload requests, addresses, and its own ticks. The admin server and
+//! the control socket have threads of their own: thousands of servers are a page that takes its time, a storm of verdicts
+//! is work here, and pings are late for neither. Nothing here is on the path of a request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener};
@@ -10,15 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use config::{Diagnostic, Invalid, LbConfig, Loaded, ServerAddress, Severity};
-use daemon::config_file::{self, ConfigFile};
+use config::{Diagnostic, Invalid, LbConfig, ServerAddress, Severity};
+use daemon::config_file::ConfigFile;
 use daemon::signals::{Signal, Signals};
 use daemon::{Context, Failure, admin, limits, ready};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use wire::client::{Client, ClientError, Follower, News, Update};
-use wire::topic::Topic;
-use wire::{Item, LifeState, Observation, Ping, Request, TopicName, Verdict};
+use wire::topic::{Key, Topic};
+use wire::{Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
 
 use crate::access_log::{self, Sink};
 use crate::control::{Control, ReloadRequest};
@@ -30,27 +33,28 @@ use crate::verdicts::ServerKey;
 use crate::worker::{self, Command, Setup};
 use crate::{listen, view};
 
+mod apart;
 pub mod handover;
+mod reload;
 
+use self::apart::{Apart, apart};
 use self::handover::{Handover, HandoverRequest};
+use self::reload::Reload;
 
 /// How often healthd is to show that it lives.
 const HEALTHD_PING: Duration = Duration::from_secs(1);
-/// How often rates are measured.
-const RATE_TICK: Duration = Duration::from_secs(1);
-/// How often failures seen on the data path are reported to healthd.
-const OBSERVE_TICK: Duration = Duration::from_millis(100);
-/// How often names that healthd has not resolved are looked up, and how long a look-up may take.
-const RESOLVE_TICK: Duration = Duration::from_secs(1);
+/// How often rates are measured, workers asked for a sign, and names looked up that healthd has not resolved.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a look-up may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Commands that may wait for a worker.
-const COMMANDS: usize = 64;
-/// How long a worker may take to take a command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long reading the configuration file may take.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often servers that warm up are looked at. A share changes twenty times at most.
-const WARM_UP_TICK: Duration = Duration::from_millis(50);
+/// The least time between two reports to healthd of failures seen on the data path.
+const REPORT_REST: Duration = Duration::from_millis(100);
+/// Verdicts that come together are taken into force together, so many at most.
+const NEWS_AT_ONCE: usize = 1024;
+/// Commands that may wait for a worker: more than a reload of thousands of addresses has for it.
+const COMMANDS: usize = 64 * 1024;
+/// How long the disk may take for a file.
+const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state behind its lock, which is held for a moment at a time and never across an await.
 pub type Shared = Arc<Mutex<State>>;
@@ -81,7 +85,7 @@ struct App {
     context: Context,
     state: Shared,
     file: Arc<Mutex<ConfigFile>>,
-    liveness: Arc<Topic<()>>,
+    liveness: Arc<Topic<Liveness>>,
     /// Which change of the liveness subscribers were told last.
     told: u64,
     workers: Vec<Worker>,
@@ -91,6 +95,7 @@ struct App {
     bound: BTreeMap<SocketAddr, String>,
     /// Listeners that wait for the first verdicts; clients wait in their backlogs.
     waiting: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    reload: Reload,
     reloads: mpsc::Receiver<ReloadRequest>,
     handover: Handover,
     handovers: mpsc::Receiver<HandoverRequest>,
@@ -101,6 +106,10 @@ struct App {
     reloaded: bool,
     /// Whether healthd was last seen to run another configuration.
     differs: bool,
+    /// Told when a server fails.
+    failures: Arc<Notify>,
+    /// The control socket and the admin server.
+    _apart: [Apart; 2],
     log_writer: std::thread::JoinHandle<()>,
 }
 
@@ -117,7 +126,7 @@ impl App {
             tracing::error!("{}: {problem}", context.config.display());
             return Err(Failure::Config(too_much(&context.config, problem)));
         }
-        let operator = open_operator(&context);
+        let operator = open_operator(&context).await;
         let admin_address = config.lbd.admin;
         let (state, routing) = State::new(config, operator, descriptors, now);
         let state: Shared = Arc::new(Mutex::new(state));
@@ -133,22 +142,32 @@ impl App {
         }
 
         let (sink, log_writer) = access_log::start_writer().context("cannot start the access log")?;
-        let (workers, worker_ended) = start_workers(&state, &routing, &sink, count)?;
+        let failures = Arc::new(Notify::new());
+        let (workers, worker_ended) = start_workers(&state, &routing, &sink, &failures, count)?;
         let file = Arc::new(Mutex::new(file));
         let (reload, reloads) = mpsc::channel(8);
         let (handover, handovers) = mpsc::channel(8);
-        let liveness = {
-            let state = state.clone();
-            Arc::new(Topic::new(TopicName::Liveness, move |()| {
-                Item::Liveness(lock(&state).liveness(Instant::now()))
-            }))
-        };
+        let pulse = lock(&state).pulse().clone();
+        let liveness = Topic::new(
+            TopicName::Liveness,
+            |_| Key::default(),
+            move |liveness: &Liveness| {
+                Item::Liveness(Liveness { tick_age_ms: pulse.age(), ..liveness.clone() })
+            },
+        );
+        let liveness = Arc::new(liveness);
         let control = Control::new(&context, state.clone(), file.clone(), liveness.clone(), reload, handover);
         let control = Arc::new(control);
-        tokio::spawn(wire::server::serve(socket, control.clone()));
         let router =
             view::admin::router(&control).map_err(|error| anyhow!("cannot register metrics: {error}"))?;
-        tokio::spawn(admin::serve(admin_listener, router));
+        let socket = socket.into_std().context("the control socket")?;
+        let socket =
+            apart("socket", move || Ok(wire::server::serve(UnixListener::from_std(socket)?, control)))
+                .context("cannot serve the control socket")?;
+        let admin = admin_listener.into_std().context("the admin address")?;
+        let admin =
+            apart("admin", move || Ok(admin::serve(tokio::net::TcpListener::from_std(admin)?, router)))
+                .context("cannot serve the admin address")?;
 
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -162,11 +181,12 @@ impl App {
             state,
             file,
             liveness,
-            told: 0,
+            told: u64::MAX,
             workers,
             worker_ended,
             bound: wanted,
             waiting,
+            reload: Reload::default(),
             reloads,
             handover: Handover::None,
             handovers,
@@ -175,16 +195,18 @@ impl App {
             observed: HashMap::new(),
             reloaded: false,
             differs: false,
+            failures,
+            _apart: [socket, admin],
             log_writer,
         })
     }
 
     async fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
         let mut healthd = self.follow_healthd();
-        let mut rates = ticks(RATE_TICK);
-        let mut observe = ticks(OBSERVE_TICK);
-        let mut resolve = ticks(RESOLVE_TICK);
-        let mut warm_up = ticks(WARM_UP_TICK);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reported = None;
+        let mut failing = false;
         let patience = tokio::time::sleep(lock(&self.state).config().lbd.verdict_wait);
         tokio::pin!(patience);
         let mut measured = Instant::now();
@@ -195,27 +217,33 @@ impl App {
                 healthd = self.follow_healthd();
             }
             self.tell_liveness();
-            if self.is_starting() && lock(&self.state).is_informed() {
-                self.open_for_business().await?;
+            if self.is_starting() && lock(&self.state).can_serve() {
+                self.open_for_business()?;
             }
-            let starting = self.is_starting();
+            let settled = lock(&self.state).settle_if_informed(Instant::now());
+            let warm_up = lock(&self.state).warm_up_due();
             tokio::select! {
-                news = healthd.next() => self.take_news(news),
+                news = healthd.next() => {
+                    self.take_news(news);
+                    self.take_what_is_there(&mut healthd).await;
+                }
                 signal = signals.next() => match signal {
                     Signal::Stop => break,
                     // What went wrong has been logged.
-                    Signal::Reload => drop(self.reload().await),
+                    Signal::Reload => self.begin_reload(None),
                 },
-                Some(ReloadRequest { answer }) = self.reloads.recv() => {
-                    let outcome = self.reload().await;
-                    // Whoever asked may have gone.
-                    let _ = answer.send(outcome);
+                Some(request) = self.reloads.recv(), if self.reload.is_over() => {
+                    self.begin_reload(Some(request.answer));
                 }
-                Some(request) = self.handovers.recv() => self.take_handover_request(request).await,
-                step = self.handover.next() => self.advance_handover(step).await,
-                () = &mut patience, if starting => {
+                step = self.reload.next() => self.advance_reload(step),
+                Some(request) = self.handovers.recv() => self.take_handover_request(request),
+                step = self.handover.next() => self.advance_handover(step),
+                () = &mut patience, if !settled => {
                     tracing::warn!("healthd has no verdict on every server yet: the others are used unchecked");
-                    self.open_for_business().await?;
+                    lock(&self.state).settle(Instant::now());
+                    if self.is_starting() {
+                        self.open_for_business()?;
+                    }
                 }
                 Some(worker) = self.worker_ended.recv() => {
                     return Err(anyhow!("worker {worker} has died; see the message before this one").into());
@@ -224,14 +252,22 @@ impl App {
                     self.resolving = false;
                     lock(&self.state).resolve(found, Instant::now());
                 }
-                _ = rates.tick() => {
+                _ = tick.tick() => {
                     let now = Instant::now();
-                    lock(&self.state).tick(now - measured);
+                    {
+                        let mut state = lock(&self.state);
+                        state.tick(now - measured);
+                        state.pulse().ask();
+                    }
                     measured = now;
+                    self.resolve();
                 }
-                _ = observe.tick() => self.report(),
-                _ = resolve.tick() => self.resolve(),
-                _ = warm_up.tick() => lock(&self.state).warm_up(Instant::now()),
+                () = self.failures.notified(), if !failing => failing = true,
+                () = at(reported.map(|reported| reported + REPORT_REST)), if failing => {
+                    (failing, reported) = (false, Some(Instant::now()));
+                    self.report();
+                }
+                () = at(warm_up), if warm_up.is_some() => lock(&self.state).warm_up(Instant::now()),
             }
         }
         self.stop(signals).await;
@@ -240,6 +276,18 @@ impl App {
 
     fn follow_healthd(&self) -> Follower {
         Follower::new(&self.context.socket("healthd"), "lbd", TopicName::Verdicts, HEALTHD_PING)
+    }
+
+    /// Takes what else healthd has said by now, and puts all of it into force at once.
+    async fn take_what_is_there(&mut self, healthd: &mut Follower) {
+        for _ in 1..NEWS_AT_ONCE {
+            tokio::select! {
+                biased;
+                news = healthd.next() => self.take_news(news),
+                () = std::future::ready(()) => break,
+            }
+        }
+        lock(&self.state).catch_up(Instant::now());
     }
 
     fn take_news(&mut self, news: News) {
@@ -260,7 +308,6 @@ impl App {
                         if let Some(verdict) = item.into_verdict() {
                             state.update_verdict(verdict, now);
                         }
-                        state.catch_up(now);
                     }
                     Update::Ping(Ping { config: Some(theirs), .. }) => {
                         state.compare_configs(theirs == digest, now);
@@ -285,9 +332,10 @@ impl App {
 
     /// Tells subscribers when the liveness has changed, its age aside.
     fn tell_liveness(&mut self) {
-        let now = lock(&self.state).told();
+        let state = lock(&self.state);
+        let now = state.told();
         if std::mem::replace(&mut self.told, now) != now {
-            self.liveness.set(());
+            self.liveness.set(state.liveness());
         }
     }
 
@@ -302,9 +350,9 @@ impl App {
     }
 
     /// Lets the workers accept, and says that lbd is ready.
-    async fn open_for_business(&mut self) -> anyhow::Result<()> {
+    fn open_for_business(&mut self) -> anyhow::Result<()> {
         for (address, listeners) in std::mem::take(&mut self.waiting) {
-            self.listen(address, listeners).await?;
+            self.listen(address, listeners)?;
         }
         lock(&self.state).set_life(LifeState::Ready);
         if let Err(error) = ready::ready(&self.context) {
@@ -325,111 +373,12 @@ impl App {
     }
 
     /// Has the workers accept at an address, for the frontend that is bound to it.
-    async fn listen(&self, address: SocketAddr, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
+    fn listen(&self, address: SocketAddr, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
         let Some(frontend) = self.bound.get(&address) else { return Ok(()) };
         for (worker, listener) in self.workers.iter().zip(listeners) {
-            worker.tell(Command::Listen { frontend: frontend.clone(), listener }).await?;
+            worker.tell(Command::Listen { frontend: frontend.clone(), listener })?;
         }
         Ok(())
-    }
-
-    /// Takes the configuration file into force as it is now, or says why not and changes nothing.
-    async fn reload(&mut self) -> Result<String, String> {
-        let outcome = self.try_reload().await;
-        let mut file = lock_file(&self.file);
-        match outcome {
-            Ok(digest) => {
-                file.adopted(digest);
-                self.reloaded = true;
-                Ok(format!("configuration reloaded, generation {}", file.generation()))
-            }
-            Err(reason) => {
-                file.refused(&reason);
-                Err(format!("reload refused, the old configuration stays in force:\n{reason}"))
-            }
-        }
-    }
-
-    /// The digest of the configuration that is in force then.
-    async fn try_reload(&mut self) -> Result<String, String> {
-        let path = lock_file(&self.file).path().to_owned();
-        // Reading may hang, on a network's file system for example, and must not take this thread with it.
-        let loading = tokio::task::spawn_blocking(move || config_file::load(&path));
-        let Loaded { config, digest, .. } = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
-            Ok(Ok(loaded)) => loaded.map_err(|invalid| invalid.to_string())?,
-            Ok(Err(_)) | Err(_) => return Err("the configuration file could not be read in time".into()),
-        };
-        lock(&self.state).descriptors().check(&config)?;
-        let wanted = binds(&config);
-        // Every new address is opened before anything changes: if one cannot be, nothing has.
-        let mut opened = BTreeMap::new();
-        for (address, frontend) in wanted.iter().filter(|(address, _)| !self.bound.contains_key(address)) {
-            let listeners =
-                open_all(*address, frontend, self.workers.len()).map_err(|error| format!("{error:#}"))?;
-            opened.insert(*address, listeners);
-        }
-        self.warn_of_restart(&config);
-        lock(&self.state).adopt(Arc::new(config), Instant::now());
-        let before = std::mem::replace(&mut self.bound, wanted);
-        if self.is_starting() {
-            let bound = &self.bound;
-            self.waiting.retain(|address, _| bound.contains_key(address));
-            self.waiting.extend(opened);
-            return Ok(digest);
-        }
-        if let Err(error) = self.rebind(before, opened).await {
-            // The new configuration is in force; a worker that cannot be told of it ends, or hangs, and shows that itself.
-            tracing::error!("a worker does not follow the reload: {error:#}");
-        }
-        Ok(digest)
-    }
-
-    /// Tells the workers what has changed between the addresses of `before` and those bound now.
-    async fn rebind(
-        &self,
-        before: BTreeMap<SocketAddr, String>,
-        opened: BTreeMap<SocketAddr, Vec<TcpListener>>,
-    ) -> anyhow::Result<()> {
-        for (address, listeners) in opened {
-            self.listen(address, listeners).await?;
-        }
-        let mut closing = Vec::new();
-        for (address, frontend) in before {
-            let now = self.bound.get(&address);
-            if now == Some(&frontend) {
-                continue;
-            }
-            for worker in &self.workers {
-                let command = match now {
-                    Some(frontend) => Command::Reassign { address, frontend: frontend.clone() },
-                    None => {
-                        let (done, closed) = oneshot::channel();
-                        closing.push(closed);
-                        Command::Unlisten { address, done }
-                    }
-                };
-                worker.tell(command).await?;
-            }
-        }
-        for closed in closing {
-            // So the next reload may bind the address again.
-            tokio::time::timeout(COMMAND_TIMEOUT, closed).await??;
-        }
-        Ok(())
-    }
-
-    fn warn_of_restart(&self, config: &LbConfig) {
-        let state = lock(&self.state);
-        let old = &state.config().lbd;
-        if config.lbd.workers != old.workers {
-            tracing::warn!(
-                running = self.workers.len(),
-                "lbd.workers has changed: it takes effect at the next start"
-            );
-        }
-        if config.lbd.admin != old.admin {
-            tracing::warn!(running = %old.admin, "admin.bind has changed: it takes effect at the next start");
-        }
     }
 
     /// Tells healthd of failures on the data path, so that it looks at once.
@@ -524,7 +473,7 @@ impl App {
         let mut ends = Vec::new();
         for worker in &self.workers {
             let (done, end) = oneshot::channel();
-            if worker.tell(Command::Stop { done }).await.is_ok() {
+            if worker.tell(Command::Stop { done }).is_ok() {
                 ends.push(end);
             }
         }
@@ -549,12 +498,12 @@ impl App {
 }
 
 impl Worker {
-    async fn tell(&self, command: Command) -> anyhow::Result<()> {
-        match tokio::time::timeout(COMMAND_TIMEOUT, self.commands.send(command)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(anyhow!("a worker has died")),
-            Err(_) => Err(anyhow!("a worker hangs")),
-        }
+    /// Leaves it a command. Nobody waits for a worker that hangs: it shows that itself.
+    fn tell(&self, command: Command) -> anyhow::Result<()> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => anyhow!("a worker hangs"),
+            TrySendError::Closed(_) => anyhow!("a worker has died"),
+        })
     }
 }
 
@@ -562,9 +511,15 @@ fn lock_file(file: &Mutex<ConfigFile>) -> MutexGuard<'_, ConfigFile> {
     file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open_operator(context: &Context) -> Operator {
+async fn open_operator(context: &Context) -> Operator {
     let path = context.run_dir.join("lbd.servers");
-    Operator::open(&path).unwrap_or_else(|error| {
+    let file = path.clone();
+    let opening = tokio::task::spawn_blocking(move || Operator::open(&file));
+    let opened = match tokio::time::timeout(DISK_TIMEOUT, opening).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) | Err(_) => Err(anyhow!("{} could not be read in time", path.display())),
+    };
+    opened.unwrap_or_else(|error| {
         // An outage would be worse than forgotten wishes, as long as somebody is told.
         tracing::error!("server states set by operators are lost: {error:#}");
         Operator::forgetful(&path)
@@ -604,11 +559,12 @@ fn start_workers(
     state: &Shared,
     routing: &watch::Receiver<Arc<Routing>>,
     log: &Sink,
+    failures: &Arc<Notify>,
     count: usize,
 ) -> anyhow::Result<(Vec<Worker>, mpsc::Receiver<usize>)> {
-    let (start, counters, descriptors) = {
+    let (start, pulse, counters, descriptors) = {
         let state = lock(state);
-        (state.start(), state.registry().worker.clone(), state.descriptors())
+        (state.start(), state.pulse().clone(), state.registry().worker.clone(), state.descriptors())
     };
     let (ended, worker_ended) = mpsc::channel(count);
     let mut workers = Vec::with_capacity(count);
@@ -617,6 +573,8 @@ fn start_workers(
         let setup = Setup {
             id,
             start,
+            pulse: pulse.clone(),
+            failures: failures.clone(),
             counters: counters.clone(),
             routing: routing.clone(),
             commands: receiver,
@@ -651,10 +609,11 @@ impl Drop for Death {
     }
 }
 
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+/// Waits until then; without a time, not at all. Cancel safe.
+async fn at(time: Option<Instant>) {
+    if let Some(time) = time {
+        tokio::time::sleep_until(time.into()).await;
+    }
 }
 
 fn verdicts(items: Vec<Item>) -> Vec<Verdict> {

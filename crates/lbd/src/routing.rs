@@ -21,6 +21,9 @@ use crate::registry::Registry;
 use crate::verdicts::Verdicts;
 use crate::warmup::Warmups;
 
+/// One in so many servers is enough to begin with.
+const QUARTERS: usize = 4;
+
 /// Everything a worker needs to know to route.
 #[derive(Clone, Debug)]
 pub struct Routing {
@@ -62,6 +65,8 @@ pub struct Backend {
     pub limits: Option<Arc<Limits>>,
     /// Servers of which nobody has said yet how they are, or where.
     pub unheard: usize,
+    /// Servers that healthd found well, or that are not checked.
+    pub well: usize,
 }
 
 /// The limits of a backend's servers.
@@ -154,6 +159,7 @@ impl Sources<'_> {
                 abort_on_close: config.abort_on_close,
             },
             unheard: unheard(config, &servers),
+            well: well(&servers),
             view: Arc::new(BackendView::new(config.balance, servers)),
             counters: self.registry.backend(&config.name),
             servers: counters.collect(),
@@ -171,8 +177,12 @@ impl Sources<'_> {
     ) -> Option<Backend> {
         let (config, names) = self.of(place)?;
         let mut views = before.view.servers.clone();
-        for view in views.iter_mut().filter(|view| view.health == Health::LastResort) {
-            view.health = Health::Down;
+        for view in &mut views {
+            view.health = match view.health {
+                Health::LastResort => Health::Down,
+                Health::Awaited => Health::Unknown,
+                other => other,
+            };
         }
         for place in servers {
             if let Some((held, now)) = views.get_mut(*place).zip(self.server(config, names, *place)) {
@@ -180,8 +190,8 @@ impl Sources<'_> {
             }
         }
         self.compare(config, &mut views, warmups);
-        let unheard = unheard(config, &views);
-        Some(Backend { view: Arc::new(before.view.next(views)), unheard, ..before.clone() })
+        let (unheard, well) = (unheard(config, &views), well(&views));
+        Some(Backend { view: Arc::new(before.view.next(views)), unheard, well, ..before.clone() })
     }
 
     fn of(&self, backend: usize) -> Option<(&config::Backend, &Names)> {
@@ -218,17 +228,39 @@ impl Sources<'_> {
     fn compare(&self, backend: &config::Backend, servers: &mut [ServerView], warmups: &mut Warmups) {
         let takes = backend.servers.iter().map(|server| server.slow_start);
         warmups.apply(&backend.name, servers, takes, self.starting, self.now);
+        if self.starting {
+            wait_for_verdicts(servers);
+        }
         if backend.when_all_down == WhenAllDown::Try {
             fall_back(servers);
         }
     }
 }
 
+/// While first verdicts come in, those that were found well carry the load alone as soon as they are a quarter of all that may
+/// be: the others may be dead, and fewer could be overloaded.
+fn wait_for_verdicts(servers: &mut [ServerView]) {
+    let is_unknown = |server: &ServerView| server.health == Health::Unknown;
+    let well = well(servers);
+    let unknown = servers.iter().filter(|server| is_unknown(server) && server.is_usable()).count();
+    if well > 0 && well * QUARTERS >= well + unknown {
+        servers
+            .iter_mut()
+            .filter(|server| is_unknown(server))
+            .for_each(|server| server.health = Health::Awaited);
+    }
+}
+
+/// How many servers take requests and are known to be able to.
+fn well(servers: &[ServerView]) -> usize {
+    servers.iter().filter(|server| server.health == Health::Up && server.is_usable()).count()
+}
+
 /// How many servers lack what a start waits for: a verdict, or where nothing is checked an address.
 fn unheard(backend: &config::Backend, servers: &[ServerView]) -> usize {
     let is_unheard = |server: &&ServerView| match backend.check {
         _ if server.admin == AdminState::Maint => false,
-        Some(_) => server.health == Health::Unknown,
+        Some(_) => matches!(server.health, Health::Unknown | Health::Awaited),
         None => server.address.is_none(),
     };
     servers.iter().filter(is_unheard).count()

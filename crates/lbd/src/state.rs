@@ -13,10 +13,11 @@ use crate::descriptors::Descriptors;
 use crate::directory::Directory;
 use crate::keeper::Saving;
 use crate::operator::{Operator, Wish};
+use crate::pulse::Pulse;
 use crate::registry::Registry;
 use crate::routing::{Backend, Routing, Sources};
 use crate::stats::{Age, Ages, Rates, Service};
-use crate::verdicts::{Verdicts, millis};
+use crate::verdicts::Verdicts;
 use crate::warmup::Warmups;
 
 /// Everything behind the control thread's lock. Workers see only the [`Routing`] that it publishes.
@@ -24,6 +25,8 @@ use crate::warmup::Warmups;
 pub struct State {
     start: Instant,
     life: LifeState,
+    /// Whether first verdicts have come in, or were waited for long enough.
+    settled: bool,
     config: Arc<LbConfig>,
     directory: Directory,
     verdicts: Verdicts,
@@ -43,6 +46,7 @@ pub struct State {
     /// Counts the changes of what subscribers to the liveness are told.
     told: u64,
     publish: watch::Sender<Arc<Routing>>,
+    pulse: Arc<Pulse>,
 }
 
 impl State {
@@ -60,6 +64,7 @@ impl State {
         let mut state = Self {
             start: now,
             life: LifeState::Starting,
+            settled: false,
             config: config.clone(),
             directory: Directory::default(),
             verdicts: Verdicts::default(),
@@ -75,6 +80,7 @@ impl State {
             usable: BTreeMap::new(),
             told: 0,
             publish,
+            pulse: Arc::new(Pulse::new(config.lbd.workers, now)),
         };
         state.adopt(config, now);
         (state, receiver)
@@ -129,6 +135,11 @@ impl State {
     /// Client connections that there may be at once.
     pub fn maxconn(&self) -> u64 {
         self.descriptors.connections(self.config.lbd.maxconn)
+    }
+
+    /// Whether the workers move.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// The rates of the last second.
@@ -210,10 +221,28 @@ impl State {
         Some(saving)
     }
 
-    /// Whether routing has all it waits for at the start: a verdict on every server that is checked, and an address of
-    /// every other.
-    pub fn is_informed(&self) -> bool {
-        self.routing.backends.iter().all(|backend| backend.unheard == 0)
+    /// Whether each backend has a server that is known to be well, or all is known of it.
+    pub fn can_serve(&self) -> bool {
+        self.routing.backends.iter().all(|backend| backend.well > 0 || backend.unheard == 0)
+    }
+
+    /// Ends the start if there is a verdict on every server that is checked, and an address of every other. Returns whether the
+    /// start is over.
+    pub fn settle_if_informed(&mut self, now: Instant) -> bool {
+        if !self.settled && self.routing.backends.iter().all(|backend| backend.unheard == 0) {
+            self.settle(now);
+        }
+        self.settled
+    }
+
+    /// Ends the start: servers that nobody has told of are used unchecked from now on.
+    pub fn settle(&mut self, now: Instant) {
+        self.settled = true;
+        let waiting = self.routing.backends.iter().enumerate().filter(|(_, backend)| backend.unheard > 0);
+        for (place, _) in waiting {
+            self.unrouted.entry(place).or_default();
+        }
+        self.catch_up(now);
     }
 
     /// Servers whose name leads nowhere yet.
@@ -250,9 +279,9 @@ impl State {
         self.rates.tick(&self.routing, elapsed);
     }
 
-    /// Whether lbd can serve clients.
-    pub fn liveness(&self, now: Instant) -> Liveness {
-        Liveness { state: self.life, tick_age_ms: self.tick_age(now), usable: self.usable.clone() }
+    /// Whether lbd can serve clients, but for the age of its workers' last signs.
+    pub fn liveness(&self) -> Liveness {
+        Liveness { state: self.life, tick_age_ms: 0, usable: self.usable.clone() }
     }
 
     /// Counts the changes of the liveness, its age aside.
@@ -260,10 +289,9 @@ impl State {
         self.told
     }
 
-    /// The age of the slowest worker's last tick, in ms.
-    pub fn tick_age(&self, now: Instant) -> u64 {
-        let slowest = self.registry.worker.iter().map(|worker| worker.tick.get()).min().unwrap_or(0);
-        millis(now.saturating_duration_since(self.start)).saturating_sub(slowest)
+    /// When servers that warm up are to get another share; none if none warms up.
+    pub fn warm_up_due(&self) -> Option<Instant> {
+        self.warmups.due()
     }
 
     /// Gives servers that warm up the share that they have by now.
@@ -337,7 +365,7 @@ impl State {
             resolved: &self.resolved,
             operator: &self.operator,
             registry: &self.registry,
-            starting: self.life == LifeState::Starting,
+            starting: !self.settled,
             now,
         };
         (sources, &mut self.warmups)
@@ -355,5 +383,82 @@ fn report(backend: &str, service: Service) {
             backend,
             "every server of the backend is DOWN: they are used all the same, as when_all_down says"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use health::Status;
+
+    use super::*;
+
+    fn state() -> State {
+        let text = "frontends: { f: { bind: '127.0.0.1:80', backend: a } }\nbackends:\n  a: { check: { tcp: {} }, servers: { s: '127.0.0.1:81' } }\n  \
+                    b: { check: { tcp: {} }, servers: { s: '127.0.0.1:81', t: '127.0.0.1:82' } }\n";
+        let config = config::parse("lb.yaml", text).unwrap().config;
+        let directory = tempfile::tempdir().unwrap();
+        let operator = Operator::forgetful(&directory.path().join("lbd.servers"));
+        State::new(config, operator, Descriptors { allowed: 1024, workers: 1 }, Instant::now()).0
+    }
+
+    fn verdict(backend: &str, server: &str, status: Status) -> Verdict {
+        Verdict {
+            backend: backend.to_owned(),
+            server: server.to_owned(),
+            status,
+            address: None,
+            resolve_error: None,
+            check: None,
+            streak: 0,
+            rise: 2,
+            fall: 3,
+            since_ms: 0,
+            failed_checks: 0,
+            downs: 0,
+            downtime_ms: 0,
+        }
+    }
+
+    impl State {
+        fn hear(&mut self, verdicts: &[(&str, &str, Status)]) {
+            for (backend, server, status) in verdicts {
+                self.update_verdict(verdict(backend, server, *status), Instant::now());
+            }
+            self.catch_up(Instant::now());
+        }
+
+        fn usable(&self) -> [usize; 2] {
+            [0, 1].map(|backend| self.routing.backends[backend].view.usable())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_verdict_changes_its_own_backend_and_nothing_else() {
+        let mut state = state();
+        state.hear(&[("a", "s", Status::Up), ("b", "s", Status::Up), ("b", "t", Status::Up)]);
+        let before = state.routing().clone();
+        state.hear(&[("b", "t", Status::Up), ("b", "unknown", Status::Down)]);
+        assert!(Arc::ptr_eq(&before, state.routing()), "nothing that concerns routing");
+        state.hear(&[("b", "t", Status::Down), ("b", "s", Status::Down)]);
+        assert_eq!(state.usable(), [1, 0]);
+        let (old, new) = (&before.backends, &state.routing().backends);
+        assert!(Arc::ptr_eq(&before.frontends, &state.routing().frontends));
+        assert!(Arc::ptr_eq(&old[0], &new[0]) && !Arc::ptr_eq(&old[1], &new[1]));
+        assert!(Arc::ptr_eq(&old[1].servers, &new[1].servers), "the counters stay");
+        assert_eq!(state.liveness().usable, [("a".to_owned(), 1), ("b".to_owned(), 0)].into());
+    }
+
+    #[tokio::test]
+    async fn a_start_needs_one_good_server_of_each_backend_and_uses_it_alone() {
+        let mut state = state();
+        assert!(!state.can_serve());
+        state.hear(&[("b", "s", Status::Up)]);
+        assert!(!state.can_serve(), "nothing is known of the other backend");
+        assert_eq!(state.usable(), [1, 1], "who may be dead is left alone while somebody else is well");
+        state.hear(&[("a", "s", Status::Down)]);
+        assert!(state.can_serve(), "all is known of it");
+        assert!(!state.settle_if_informed(Instant::now()));
+        state.settle(Instant::now());
+        assert_eq!(state.usable(), [0, 2], "nobody knows better by now");
     }
 }

@@ -30,12 +30,15 @@ fn run<C: PartialEq + std::fmt::Debug>(
 ) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match parse(text) {
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded { config, warnings, digest }) => {
             assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning));
             check(&warnings, text);
             let yaml = written(&config);
             match parse(&yaml) {
-                Ok(again) => assert_eq!(again.config, config, "{yaml}"),
+                Ok(again) => {
+                    assert_eq!(again.config, config, "{yaml}");
+                    assert_eq!(again.digest, digest, "{yaml}");
+                }
                 Err(invalid) => panic!("{invalid}\n{yaml}"),
             }
         }

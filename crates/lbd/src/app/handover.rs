@@ -87,7 +87,7 @@ impl Handover {
 
 impl App {
     /// Takes a step that was asked for while lbd serves.
-    pub(super) async fn take_handover_request(&mut self, HandoverRequest { step, done }: HandoverRequest) {
+    pub(super) fn take_handover_request(&mut self, HandoverRequest { step, done }: HandoverRequest) {
         match step {
             Step::Drain if self.is_starting() => {
                 let _ = done.send("lbd has taken no connections yet".to_owned());
@@ -103,7 +103,7 @@ impl App {
                         _ => "the virtual addresses have left this node",
                     };
                     tracing::info!("{outcome}: lbd takes new connections again");
-                    self.resume().await;
+                    self.resume();
                 }
                 let _ = done.send("lbd takes new connections".to_owned());
             }
@@ -111,7 +111,7 @@ impl App {
     }
 
     /// Takes the step that comes by itself while lbd serves.
-    pub(super) async fn advance_handover(&mut self, advance: Advance) {
+    pub(super) fn advance_handover(&mut self, advance: Advance) {
         match advance {
             Advance::Drained(outcome) => {
                 tracing::info!("{outcome}; new connections are held until the virtual addresses have left");
@@ -122,7 +122,7 @@ impl App {
                     waited = ?self.handover_timeout(),
                     "nobody has said that the virtual addresses have left this node: lbd takes new connections again"
                 );
-                self.resume().await;
+                self.resume();
             }
         }
     }
@@ -133,7 +133,7 @@ impl App {
         // Drained on request before: what came since is nothing new.
         while !matches!(self.handover, Handover::Held { .. }) {
             tokio::select! {
-                advance = self.handover.next() => self.advance_handover(advance).await,
+                advance = self.handover.next() => self.advance_handover(advance),
                 Some(request) = self.handovers.recv() => match request.step {
                     Step::Drain => self.wait_for_drain(request.done),
                     // Of an earlier handover: nobody has been told yet that the addresses are to leave.
@@ -201,9 +201,9 @@ impl App {
         }
     }
 
-    async fn resume(&mut self) {
+    fn resume(&mut self) {
         for worker in &self.workers {
-            if let Err(error) = worker.tell(Command::Resume).await {
+            if let Err(error) = worker.tell(Command::Resume) {
                 // It ends, or hangs, and shows that itself.
                 tracing::error!("a worker does not follow: {error:#}");
             }
