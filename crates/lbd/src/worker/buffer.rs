@@ -1,18 +1,24 @@
 //! Byte buffers and the pool that a worker keeps them in while connections are idle.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use memmap2::MmapMut;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::ReadHalf;
 
 /// A fixed stretch of bytes: consumed at the front, filled at the back.
+///
+/// It is memory of its own, which the system has back when it is dropped. On the heap it would lie among what lives longer,
+/// and a crowd's memory would stay for ever.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    bytes: Box<[u8]>,
+    /// None holds nothing: a default, or the system has no memory.
+    bytes: Option<MmapMut>,
     start: usize,
     end: usize,
 }
@@ -20,12 +26,12 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// The bytes that were read and not yet consumed.
     pub(crate) fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        self.bytes.as_deref().map_or(&[][..], |bytes| &bytes[self.start..self.end])
     }
 
     /// The same, to be compacted before they are sent.
     pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.end]
+        self.bytes.as_deref_mut().map_or(&mut [][..], |bytes| &mut bytes[self.start..self.end])
     }
 
     /// Drops `n` bytes from the front.
@@ -54,18 +60,19 @@ impl Buffer {
         cx: &mut Context<'_>,
         from: &mut R,
     ) -> Poll<io::Result<usize>> {
-        if self.end == self.bytes.len() {
-            self.bytes.copy_within(self.start..self.end, 0);
+        let bytes = self.bytes.as_deref_mut().unwrap_or_default();
+        if self.end == bytes.len() {
+            bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.bytes.len() {
+        if self.end == bytes.len() {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 "more bytes than a buffer holds belong together",
             )));
         }
-        let mut space = ReadBuf::new(&mut self.bytes[self.end..]);
+        let mut space = ReadBuf::new(&mut bytes[self.end..]);
         ready!(Pin::new(from).poll_read(cx, &mut space))?;
         let n = space.filled().len();
         self.end += n;
@@ -83,7 +90,7 @@ pub(crate) trait Reusable: Default {
 
 impl Reusable for Buffer {
     fn with_room(size: usize) -> Self {
-        Self { bytes: vec![0; size].into_boxed_slice(), start: 0, end: 0 }
+        Self { bytes: MmapMut::map_anon(size).ok(), start: 0, end: 0 }
     }
 
     fn clear(&mut self) {
@@ -92,7 +99,7 @@ impl Reusable for Buffer {
     }
 
     fn has_room(&self) -> bool {
-        !self.bytes.is_empty()
+        self.bytes.is_some()
     }
 }
 
@@ -110,24 +117,35 @@ impl Reusable for Vec<u8> {
     }
 }
 
-/// Buffers of one size, kept by one worker.
+/// What one worker keeps for use: buffers of one size, for example.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     size: usize,
     /// No more than this many wait in the pool: a burst's memory goes back to the system.
     keep: usize,
     free: RefCell<Vec<T>>,
+    /// How many of them nobody has needed since the last look.
+    unneeded: Cell<usize>,
 }
 
 impl<T: Reusable> Pool<T> {
     pub(crate) fn new(size: usize, keep: usize) -> Self {
-        Self { size, keep, free: RefCell::new(Vec::new()) }
+        Self { size, keep, free: RefCell::new(Vec::new()), unneeded: Cell::new(0) }
     }
 
     /// An empty buffer, which comes back by itself.
     pub(crate) fn lend(&self) -> Lent<'_, T> {
-        let buffer = self.free.borrow_mut().pop().unwrap_or_else(|| T::with_room(self.size));
+        let mut free = self.free.borrow_mut();
+        let buffer = free.pop().unwrap_or_else(|| T::with_room(self.size));
+        self.unneeded.set(self.unneeded.get().min(free.len()));
         Lent { pool: self, buffer }
+    }
+
+    /// Frees what nobody has needed since the last time: the last to come back is the first to be lent.
+    pub(crate) fn shrink(&self) {
+        let mut free = self.free.borrow_mut();
+        free.drain(..self.unneeded.get());
+        self.unneeded.set(free.len());
     }
 
     /// Gives back a buffer that was kept beyond its loan.
@@ -137,6 +155,21 @@ impl<T: Reusable> Pool<T> {
             buffer.clear();
             free.push(buffer);
         }
+    }
+}
+
+impl Pool<Buffer> {
+    /// Reads once, and holds no buffer until something is there. An empty one means the end of the stream.
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        from: &mut ReadHalf<'_>,
+    ) -> Poll<io::Result<Lent<'_, Buffer>>> {
+        ready!(from.as_ref().poll_read_ready(cx))?;
+        // What is said to be readable may not be: a connection just accepted is until a read has found it empty.
+        let mut buffer = self.lend();
+        ready!(buffer.poll_fill(cx, from))?;
+        Poll::Ready(Ok(buffer))
     }
 }
 
@@ -190,5 +223,22 @@ mod tests {
         assert_eq!(buffer.filled(), b"defg");
         drop(buffer);
         assert!(pool.lend().is_empty());
+    }
+
+    #[test]
+    fn a_pool_keeps_what_was_needed_since_the_last_look() {
+        let pool: Pool<Buffer> = Pool::new(4, 8);
+        let lend = |n: usize| drop((0..n).map(|_| pool.lend()).collect::<Vec<_>>());
+        let free = || pool.free.borrow().len();
+        lend(10);
+        assert_eq!(free(), 8, "no more than it may keep");
+        pool.shrink();
+        assert_eq!(free(), 8, "they were needed");
+        lend(3);
+        lend(2);
+        pool.shrink();
+        assert_eq!(free(), 3);
+        pool.shrink();
+        assert_eq!(free(), 0);
     }
 }

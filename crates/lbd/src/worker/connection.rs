@@ -2,6 +2,7 @@
 
 mod account;
 mod forward;
+mod upgraded;
 
 use std::future::poll_fn;
 use std::io;
@@ -17,6 +18,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use self::upgraded::Upgraded;
 use super::Worker;
 use super::buffer::Buffer;
 use super::client_text::ClientText;
@@ -50,11 +52,19 @@ pub(crate) struct Connection {
     /// What was received and not yet used. Idle connections have none.
     input: Option<Buffer>,
     request_line: Vec<u8>,
+    /// What is left to do for a request that switched protocols.
+    upgraded: Option<Box<Upgraded>>,
 }
 
-/// A request whose head is complete, and when.
+/// A request whose head is complete.
 struct Request {
     head: RequestHead,
+    arrived: Arrived,
+}
+
+/// When a request arrived.
+#[derive(Clone, Copy)]
+struct Arrived {
     /// When its first byte was there.
     begun: Instant,
     received: Instant,
@@ -63,13 +73,15 @@ struct Request {
 
 /// What becomes of the client's connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
+pub(crate) enum After {
     /// It takes another request.
     Reuse,
     /// It is closed.
     Close,
     /// It is closed after listening for a moment, because the client may still be sending.
     Linger,
+    /// It carries another protocol.
+    Upgrade,
 }
 
 impl Connection {
@@ -78,10 +90,10 @@ impl Connection {
         frontend: Rc<Frontend>,
         presence: Rc<Presence>,
         arrival: Arrival,
-    ) -> Self {
+    ) -> Box<Self> {
         let Arrival { client, peer, owes_request } = arrival;
         let deadline = Deadline::after(frontend.rules().timeouts.request_head);
-        Self {
+        Box::new(Self {
             worker,
             frontend,
             presence,
@@ -93,24 +105,30 @@ impl Connection {
             deadline,
             input: None,
             request_line: Vec::new(),
-        }
+            upgraded: None,
+        })
     }
 
     // RFC 9112 section 9.3.2: "it MUST send the corresponding responses in the same order that the requests were received"
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve(mut self) {
+    ///
+    /// While it is idle this is all that there is of it: requests are served at one of the worker's desks.
+    pub(crate) async fn serve(mut self: Box<Self>) {
+        let worker = self.worker.clone();
         let mut first = true;
-        let after = loop {
-            let after = match self.next_request(first).await {
-                Ok(Some(request)) => self.answer(request).await,
-                Ok(None) => After::Close,
-                Err((failure, begun)) => self.refuse_head(failure, begun).await,
-            };
-            if after != After::Reuse {
-                break after;
-            }
+        let mut after = After::Close;
+        while self.arrives(first).await {
             first = false;
-        };
+            (self, after) = worker.desks.lend().serve(self).await;
+            if after != After::Reuse {
+                break;
+            }
+            after = After::Close;
+        }
+        if after == After::Upgrade {
+            // Boxed, so that idle connections do without room for it.
+            Box::pin(self.carry_upgraded()).await;
+        }
         if let Some(input) = self.input.take() {
             self.worker.requests.give(input);
         }
@@ -119,21 +137,31 @@ impl Connection {
         }
     }
 
-    /// Waits for the next request's head. None when the connection ends between requests.
-    async fn next_request(&mut self, first: bool) -> Result<Option<Request>, (Failure, Instant)> {
-        let rules = self.frontend.rules();
-        if let Some(input) = &mut self.input {
-            input.consume(empty_lines(input.filled()));
-            self.give_empty_input();
-        }
-        if self.input.is_none() {
-            let patience = if first { rules.timeouts.request_head } else { rules.timeouts.keep_alive };
-            self.deadline.set(patience);
-            self.input = self.first_bytes(first).await;
-            if self.input.is_none() {
-                return Ok(None);
+    /// Serves requests until the connection is idle, or ends.
+    pub(super) async fn serve_requests(&mut self) -> After {
+        loop {
+            let after = match self.next_request().await {
+                Ok(Some(request)) => self.answer(request).await,
+                Ok(None) => After::Close,
+                Err((failure, begun)) => self.refuse_head(failure, begun).await,
+            };
+            if after != After::Reuse || self.input.is_none() {
+                return after;
             }
         }
+    }
+
+    /// Waits for the next request's first bytes. False when the connection ends instead.
+    async fn arrives(&mut self, first: bool) -> bool {
+        let timeouts = self.frontend.rules().timeouts;
+        self.deadline.set(if first { timeouts.request_head } else { timeouts.keep_alive });
+        self.input = self.first_bytes(first).await;
+        self.input.is_some()
+    }
+
+    /// Reads the next request's head, whose first bytes are there. None when the connection ends before it.
+    async fn next_request(&mut self) -> Result<Option<Request>, (Failure, Instant)> {
+        let rules = self.frontend.rules();
         let begun = Instant::now();
         // The whole head has this long, however slowly its bytes drip (RFC 9110 leaves it to us).
         self.deadline.set_at(begun + rules.timeouts.request_head);
@@ -146,7 +174,8 @@ impl Connection {
                     Ok(Some(head)) => {
                         keep_line(input.filled(), &mut self.request_line);
                         let received = if at_once { begun } else { Instant::now() };
-                        return Ok(Some(Request { head, begun, received, wall: SystemTime::now() }));
+                        let arrived = Arrived { begun, received, wall: SystemTime::now() };
+                        return Ok(Some(Request { head, arrived }));
                     }
                     Ok(None) => {}
                     Err(fault) => return Err((Failure::Request(fault), begun)),
@@ -168,16 +197,15 @@ impl Connection {
         let Self { worker, frontend, presence, client, deadline, accepted, .. } = self;
         let owes_request = first && self.owes_request;
         let received = poll_fn(|cx| {
-            while client.poll_read_ready(cx).is_ready() {
-                // A connection just accepted counts as readable until a read has found it empty.
-                let mut buffer = worker.requests.lend();
-                let Poll::Ready(result) = buffer.poll_fill(cx, client) else { break };
-                let ended = !result.is_ok_and(|n| n > 0);
+            while let Poll::Ready(received) = worker.requests.poll_read(cx, &mut client.split().0) {
+                let Some(mut buffer) = received.ok().filter(|buffer| !buffer.is_empty()) else {
+                    return Poll::Ready(None);
+                };
                 let lines = empty_lines(buffer.filled());
                 buffer.consume(lines);
                 // With empty lines alone it is as idle as before.
-                if ended || !buffer.is_empty() {
-                    return Poll::Ready((!ended).then(|| buffer.keep()));
+                if !buffer.is_empty() {
+                    return Poll::Ready(Some(buffer.keep()));
                 }
             }
             if (worker.is_leaving() || frontend.is_retired()) && !owes_request {
@@ -195,8 +223,11 @@ impl Connection {
         deadline.guard(received).await.unwrap_or(None)
     }
 
-    /// What follows in the buffer is the next request; an empty buffer goes back until there is one.
+    /// What follows in the buffer is the next request, without empty lines; an empty buffer goes back until there is one.
     fn give_empty_input(&mut self) {
+        if let Some(input) = &mut self.input {
+            input.consume(empty_lines(input.filled()));
+        }
         if let Some(input) = self.input.take_if(|input| input.is_empty()) {
             self.worker.requests.give(input);
         }
@@ -270,12 +301,12 @@ impl Connection {
             let mut heard = 0;
             while heard < LINGER_BYTES {
                 // Most clients say nothing more: nothing is held for them.
-                self.client.readable().await?;
-                let n = worker.requests.lend().fill(&mut self.client).await?;
-                if n == 0 {
+                let (mut from, _) = self.client.split();
+                let said = poll_fn(|cx| worker.requests.poll_read(cx, &mut from)).await?;
+                if said.is_empty() {
                     break;
                 }
-                heard += n;
+                heard += said.filled().len();
             }
             io::Result::Ok(())
         };

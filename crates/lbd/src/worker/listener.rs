@@ -196,11 +196,10 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
     let connection = Connection::new(worker.clone(), frontend.clone(), registered.presence(), arrival);
-    // Boxed, as tokio moves a task's future four times between its start and its end, and this one has some kilobytes.
-    tokio::task::spawn_local(Box::pin(async move {
+    tokio::task::spawn_local(async move {
         admission.complete().await;
         connection.serve().await;
         drop(admission);
         drop(registered);
-    }));
+    });
 }

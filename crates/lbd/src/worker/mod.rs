@@ -13,6 +13,7 @@ mod clock;
 mod connect;
 mod connection;
 mod deadline;
+mod desk;
 mod exchange;
 mod failure;
 mod frontend;
@@ -39,6 +40,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::buffer::{Buffer, Pool};
 use self::clock::Clock;
+use self::desk::Desk;
 use self::frontend::Frontend;
 use self::listener::Listener;
 use self::presence::Presence;
@@ -64,6 +66,8 @@ const RESPONSE_BUFFER: usize = 64 * 1024;
 const HEAD_BUFFER: usize = 2048;
 /// Buffers of each kind that wait for use.
 const POOLED: usize = 256;
+/// Ticks after which those that nobody has needed meanwhile are given back to the system: 10 s.
+const SHRINK_TICKS: u32 = 10;
 
 /// What the control thread tells a worker, beside the routing.
 #[derive(Debug)]
@@ -135,6 +139,7 @@ struct Worker {
     requests: Pool<Buffer>,
     responses: Pool<Buffer>,
     heads: Pool<Vec<u8>>,
+    desks: Pool<Desk>,
     pipes: Pipes,
     settling: Settling,
     log: RefCell<AccessLog>,
@@ -249,6 +254,14 @@ impl Worker {
         }
     }
 
+    /// Gives back to the system what nobody has needed since the last time.
+    fn shrink(&self) {
+        self.requests.shrink();
+        self.responses.shrink();
+        self.heads.shrink();
+        self.desks.shrink();
+    }
+
     /// Idle connections look around: whether they are still wanted.
     fn wake_idle(&self) {
         let leaving = self.leaving.get();
@@ -304,6 +317,7 @@ async fn work(setup: Setup) {
         requests: Pool::new(REQUEST_BUFFER, POOLED),
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
         heads: Pool::new(HEAD_BUFFER, POOLED),
+        desks: Pool::new(0, POOLED),
         pipes: Pipes::default(),
         settling: Settling::default(),
         log: RefCell::new(AccessLog::new(log)),
@@ -326,12 +340,19 @@ async fn work(setup: Setup) {
     let log_wait = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(log_wait);
     let mut log_waits = false;
+    let mut ticks = 0_u32;
 
     let done = loop {
         tokio::select! {
             biased;
             () = pulse.asked(id) => pulse.beat(id),
-            now = tick.tick() => worker.expire(now),
+            now = tick.tick() => {
+                worker.expire(now);
+                ticks = ticks.wrapping_add(1);
+                if ticks.is_multiple_of(SHRINK_TICKS) {
+                    worker.shrink();
+                }
+            }
             () = worker.logged.notified(), if !log_waits => {
                 log_waits = true;
                 log_wait.as_mut().reset(Instant::now() + LOG_WAIT);

@@ -15,13 +15,16 @@ use super::exchange::Meter;
 use super::failure::Failure;
 use super::send;
 
+/// Bytes that came before the switch was complete, and where their buffer is from.
+pub(crate) type Early<'a> = (Buffer, &'a Pool<Buffer>);
+
 /// Carries bytes until both sides have ended, one has failed, or neither has moved for `idle`.
 ///
-/// `early` is what the server sent behind its head, `pending` what the client sent behind its request.
+/// `pending` is what the client sent behind its request, `early` what the server sent behind its head.
 pub(crate) async fn run(
     client: &mut TcpStream,
     server: &mut TcpStream,
-    (early, pending): (Buffer, &[u8]),
+    (pending, early): (Early<'_>, Early<'_>),
     buffers: &Pool<Buffer>,
     deadline: &Deadline,
     idle: Duration,
@@ -33,7 +36,7 @@ pub(crate) async fn run(
     let up_ends = (Failure::ClientReset, Failure::ServerBroke);
     let up = carry(from_client, to_server, pending, buffers, up_ends, moved, |n| meter.add_in(n));
     let down_ends = (Failure::ServerBroke, Failure::ClientReset);
-    let down = carry(from_server, to_client, early.filled(), buffers, down_ends, moved, |n| meter.add_out(n));
+    let down = carry(from_server, to_client, early, buffers, down_ends, moved, |n| meter.add_out(n));
     deadline.set(idle);
     let work = async {
         let (mut up, mut down) = (pin!(up), pin!(down));
@@ -55,35 +58,32 @@ pub(crate) async fn run(
         })
         .await
     };
-    let ended = deadline.guard(work).await.unwrap_or(Err(Failure::ClientStalled));
-    buffers.give(early);
-    ended
+    deadline.guard(work).await.unwrap_or(Err(Failure::ClientStalled))
 }
 
 /// Carries one direction to its end, and passes the end on. `ends` says what it means when reading, or writing, fails.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    first: &[u8],
+    (early, pool): Early<'_>,
     buffers: &Pool<Buffer>,
     ends: (Failure, Failure),
     moved: impl Fn(),
     count: impl Fn(usize),
 ) -> Result<(), Failure> {
     let (from_failed, to_failed) = ends;
-    send::all(&mut to, first, &moved).await.map_err(|_| to_failed)?;
-    count(first.len());
+    send::all(&mut to, early.filled(), &moved).await.map_err(|_| to_failed)?;
+    count(early.filled().len());
+    pool.give(early);
     loop {
         // An idle tunnel holds no buffer.
-        poll_fn(|cx| from.as_ref().poll_read_ready(cx)).await.map_err(|_| from_failed)?;
-        let mut buffer = buffers.lend();
-        let n = buffer.fill(&mut from).await.map_err(|_| from_failed)?;
+        let buffer = poll_fn(|cx| buffers.poll_read(cx, &mut from)).await.map_err(|_| from_failed)?;
         moved();
-        if n == 0 {
+        if buffer.is_empty() {
             return poll_fn(|cx| Pin::new(&mut to).poll_shutdown(cx)).await.map_err(|_| to_failed);
         }
         send::all(&mut to, buffer.filled(), &moved).await.map_err(|_| to_failed)?;
-        count(n);
+        count(buffer.filled().len());
         moved();
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use super::{Connection, Request};
+use super::{Arrived, Connection};
 use crate::access_log::{Record, Termination, Times};
 use crate::worker::connect::Attempts;
 use crate::worker::exchange::Meter;
@@ -49,7 +49,7 @@ impl Connection {
     /// Counts and logs a request that has ended.
     pub(super) fn settle(
         &self,
-        request: &Request,
+        arrived: &Arrived,
         backend: &Backend,
         account: &Account,
         failure: Option<Failure>,
@@ -58,7 +58,7 @@ impl Connection {
         let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
         let now = Instant::now();
         let times = Times {
-            request: Some(request.received - request.begun),
+            request: Some(arrived.received - arrived.begun),
             queue: attempts.queue_time(),
             connect: attempts.connect_time,
             response: meter
@@ -66,7 +66,7 @@ impl Connection {
                 .get()
                 .zip(meter.answered.get())
                 .map(|(begun, answered)| answered.saturating_duration_since(begun)),
-            total: now - request.begun,
+            total: now - arrived.begun,
         };
 
         let front = self.frontend.counters();
@@ -117,14 +117,14 @@ impl Connection {
             }
         }
         if let Some(answered) = meter.answered.get() {
-            backend.counters().latency.record(answered - request.received);
+            backend.counters().latency.record(answered - arrived.received);
         }
 
         let all = self.worker.counters().connections.get();
         self.log(&Record {
             client: self.peer,
             client_text: self.client_text.with_port(),
-            received: request.wall,
+            received: arrived.wall,
             frontend: self.frontend.name(),
             backend: &backend.name,
             server: seat.as_ref().map(|seat| &*seat.server.name),

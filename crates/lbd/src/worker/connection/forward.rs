@@ -8,14 +8,23 @@ use socket2::SockRef;
 use tokio::time::Instant;
 
 use super::account::{Account, InFlight};
+use super::upgraded::Upgraded;
 use super::{After, Connection, Request};
 use crate::worker::buffer::Buffer;
+use crate::worker::connect;
 use crate::worker::exchange::{Ended, Exchange, Upload};
 use crate::worker::failure::{self, Failure};
 use crate::worker::hang_up::hang_up;
-use crate::worker::service::{Backend, Reuse};
+use crate::worker::service::{Backend, Reuse, ServerConnection};
 use crate::worker::turns::{Progress, Turns};
-use crate::worker::{connect, tunnel};
+
+/// What a server made of a request.
+enum Forwarded {
+    /// The response went to the client.
+    Answered(After),
+    /// It switched protocols; what it sent behind its head is here.
+    Switched(ServerConnection, Buffer),
+}
 
 impl Connection {
     /// Answers one request.
@@ -25,8 +34,22 @@ impl Connection {
         self.frontend.counters().requests.inc();
         let in_flight = InFlight::new(&backend);
         backend.earn_retries();
-        let result = self.forward(&request, &backend, &mut account).await;
-
+        let result = match self.forward(&request, &backend, &mut account).await {
+            Ok(Forwarded::Answered(after)) => Ok(after),
+            Ok(Forwarded::Switched(server, early)) => {
+                let arrived = request.arrived;
+                self.upgraded = Some(Box::new(Upgraded {
+                    server,
+                    early,
+                    arrived,
+                    backend,
+                    account,
+                    _in_flight: in_flight,
+                }));
+                return After::Upgrade;
+            }
+            Err(failure) => Err(failure),
+        };
         if let Some(seat) = &account.seat {
             seat.leave();
         }
@@ -34,7 +57,7 @@ impl Connection {
             Ok(after) => (after, None),
             Err(failure) => (self.answer_failure(failure, &request, &account).await, Some(failure)),
         };
-        self.settle(&request, &backend, &account, failure);
+        self.settle(&request.arrived, &backend, &account, failure);
         drop(in_flight);
         self.give_empty_input();
         after
@@ -46,7 +69,7 @@ impl Connection {
         request: &Request,
         backend: &Rc<Backend>,
         account: &mut Account,
-    ) -> Result<After, Failure> {
+    ) -> Result<Forwarded, Failure> {
         let rules = self.frontend.rules();
         let head = &request.head;
         if matches!(head.body, Body::Length(length) if length > rules.body_max) {
@@ -146,31 +169,13 @@ impl Connection {
                             _ => seat.server.keep(server, Instant::now()),
                         }
                     }
-                    return Ok(match client_reusable {
+                    return Ok(Forwarded::Answered(match client_reusable {
                         true => After::Reuse,
                         false if head.persistent || !uploaded => After::Linger,
                         false => After::Close,
-                    });
+                    }));
                 }
-                Ok(Ended::Tunnel(early)) => {
-                    self.presence.let_go(self.worker.counters());
-                    let pending = self.input.take();
-                    let ends = (early, pending.as_ref().map_or(&[][..], Buffer::filled));
-                    let idle = rules.timeouts.tunnel;
-                    let (buffers, meter) = (&self.worker.responses, &account.meter);
-                    let ended = tunnel::run(
-                        &mut self.client,
-                        &mut server.stream,
-                        ends,
-                        buffers,
-                        &self.deadline,
-                        idle,
-                        meter,
-                    )
-                    .await;
-                    self.input = pending;
-                    return ended.map(|()| After::Close);
-                }
+                Ok(Ended::Tunnel(early)) => return Ok(Forwarded::Switched(server, early)),
             }
         }
     }

@@ -1,0 +1,87 @@
+//! What lbd holds for those who do nothing, and what it gives back.
+
+use std::io;
+
+use testkit::{Client, Peer, Stack, pattern, wait_until};
+
+/// Switches protocols, and echoes from then on.
+fn echo(peer: &mut Peer) -> io::Result<()> {
+    peer.read_request()?;
+    peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello")?;
+    loop {
+        let bytes = peer.read_body(1000)?;
+        peer.send(bytes)?;
+    }
+}
+
+#[test]
+fn an_idle_connection_holds_three_kilobytes() {
+    let stack = Stack::builder()
+        .servers(1)
+        .unchecked()
+        .config(|config, _| config.lbd = "workers: 1".to_owned())
+        .start();
+    let serve = |count| {
+        let mut clients: Vec<_> = (0..count).map(|_| stack.client()).collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/").status, 200);
+        }
+        clients
+    };
+    drop(serve(20));
+    let before = stack.lbd.memory_kib();
+    let clients = serve(2000);
+    let grown = stack.lbd.memory_kib().saturating_sub(before);
+    assert!(grown < 3 * 2000, "2,000 idle connections hold {grown} KiB");
+    drop(clients);
+}
+
+#[test]
+fn an_idle_tunnel_holds_six_kilobytes() {
+    let (stack, _server) =
+        Stack::builder().config(|config, _| config.lbd = "workers: 1".to_owned()).start_before(echo);
+    let open = |count| {
+        let mut clients: Vec<Client> = (0..count).map(|_| stack.client()).collect();
+        for client in &mut clients {
+            // Bytes come early from both sides: their buffers are not kept.
+            let message = pattern(1000, 1);
+            let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+            client.send([&request[..], &message].concat());
+            assert_eq!(client.response().status, 101);
+            assert_eq!(client.take(5).unwrap(), b"hello");
+            assert!(client.take(1000).unwrap() == message);
+            client.send(&message);
+            assert!(client.take(1000).unwrap() == message);
+        }
+        clients
+    };
+    drop(open(20));
+    let before = stack.lbd.memory_kib();
+    let clients = open(500);
+    let grown = stack.lbd.memory_kib().saturating_sub(before);
+    assert!(grown < 6 * 500, "500 idle tunnels hold {grown} KiB");
+    drop(clients);
+}
+
+#[test]
+fn what_a_crowd_held_goes_back() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.stall()
+    });
+    let before = stack.lbd.memory_kib();
+    let crowd: Vec<_> = (0..400)
+        .map(|_| {
+            let mut client = stack.client();
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+            client.send(pattern(50_000, 1));
+            client
+        })
+        .collect();
+    wait_until("each has its server", || server.requests().len() == 400);
+    let grown = || stack.lbd.memory_kib().saturating_sub(before);
+    let peak = grown();
+    assert!(peak > 8000, "a crowd needs memory, and this one {peak} KiB");
+    drop(crowd);
+    wait_until("half of it is back", || grown() < peak / 2);
+}
