@@ -27,15 +27,17 @@ pub(crate) enum Part {
     Checks(crate::checks::Checks),
     /// Verdicts: what a third of all servers going and coming does to others' clients, to pings and to routing.
     Storm(crate::storm::Storm),
+    /// Memory: what an idle connection and a tunnel hold in each proxy, and what a crowd leaves behind.
+    Memory(crate::memory::Memory),
     /// The floor: carries bytes between each client and a server, four calls a request, and reads none of them.
     #[command(hide = true)]
     Relay { listen: SocketAddr, to: SocketAddr },
     /// A server that switches protocols and echoes.
     #[command(hide = true)]
     Echo { listen: SocketAddr },
-    /// Holds idle connections until it is killed.
+    /// Holds connections until it is killed.
     #[command(hide = true)]
-    Hold { to: SocketAddr, connections: usize },
+    Hold { to: SocketAddr, connections: usize, held: crate::memory::Held },
     /// Sends messages through upgraded connections.
     #[command(hide = true)]
     Tunnels { to: SocketAddr, connections: usize, seconds: u64 },

@@ -1,15 +1,20 @@
 //! The load: wrk for HTTP, our own for what it cannot do.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use testkit::Process;
+use clap::ValueEnum as _;
+use testkit::{Process, wait_until};
 
 use crate::cpu::{Processors, pinned};
+use crate::memory::Held;
+use crate::peer::Peer;
+use crate::tunnel;
 use crate::work::{Kind, Work};
 
 /// What the load saw.
@@ -104,31 +109,47 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(number.parse::<f64>()? * seconds))
 }
 
-/// Opens idle connections in a process of its own, which holds them until it is dropped.
+/// Opens connections in a process of its own, which holds them until it is dropped.
 pub(crate) fn start_holding(
-    to: SocketAddr,
+    peer: &Peer,
+    held: Held,
     connections: usize,
     processors: Processors,
     dir: &Path,
 ) -> anyhow::Result<Process> {
+    let kind = if held == Held::Tunnel { Kind::Tunnel } else { Kind::Get("/100") };
+    let name = held.to_possible_value().context("each kind has a name")?;
     let mut command = this_program(processors.load)?;
-    command.args(["hold", &to.to_string(), &connections.to_string()]);
-    Ok(Process::spawn("hold", command, dir))
+    command.args(["hold", &peer.address_for(kind).to_string(), &connections.to_string(), name.get_name()]);
+    let mut process = Process::spawn("hold", command, dir);
+    wait_until("all connections are held", || {
+        process.exited().is_some() || process.stdout().ends_with("held\n")
+    });
+    anyhow::ensure!(process.exited().is_none(), "the load failed: {}", process.stderr());
+    Ok(process)
 }
 
-/// Opens connections, and makes one request on each, so that they are kept alive; then holds them until it is killed.
-pub(crate) fn hold(to: SocketAddr, connections: usize) -> anyhow::Result<()> {
-    use std::io::{Read as _, Write as _};
-    let mut held = Vec::with_capacity(connections);
+/// Opens connections, brings each as far as it is to be held, and holds them until it is killed.
+pub(crate) fn hold(to: SocketAddr, connections: usize, held: Held) -> anyhow::Result<()> {
+    let mut streams = Vec::with_capacity(connections);
     let mut buffer = [0; 1024];
     for _ in 0..connections {
         let mut stream = TcpStream::connect(to)?;
-        stream.write_all(b"GET /100 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
-        if stream.read(&mut buffer)? == 0 {
-            bail!("the proxy closed a connection");
+        match held {
+            Held::Idle => {
+                stream.write_all(b"GET /100 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+                anyhow::ensure!(stream.read(&mut buffer)? > 0, "the proxy closed a connection");
+            }
+            Held::Tunnel => tunnel::open(&mut stream)?,
+            Held::Upload => {
+                stream
+                    .write_all(b"POST /upload HTTP/1.1\r\nHost: bench\r\nContent-Length: 100000\r\n\r\n")?;
+                stream.write_all(&[b'x'; 50_000])?;
+            }
         }
-        held.push(stream);
+        streams.push(stream);
     }
+    println!("held");
     loop {
         std::thread::park();
     }

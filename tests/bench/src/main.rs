@@ -8,6 +8,7 @@ mod args;
 mod checks;
 mod cpu;
 mod load;
+mod memory;
 mod origin;
 mod peer;
 mod program;
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
         Part::Storm(storm) => storm.main(),
         Part::Relay { listen, to } => relay::main(listen, to),
         Part::Echo { listen } => tunnel::echo(listen),
-        Part::Hold { to, connections } => load::hold(to, connections),
+        Part::Memory(memory) => memory.main(),
+        Part::Hold { to, connections, held } => load::hold(to, connections, held),
         Part::Tunnels { to, connections, seconds } => tunnel::load(to, connections, seconds),
     };
     match result {

@@ -1,5 +1,6 @@
 //! Upgraded connections: a server that echoes, and a load that reports as wrk does.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,24 @@ async fn head(stream: &mut TcpStream) -> anyhow::Result<String> {
         }
     }
     Ok(String::from_utf8_lossy(&received).into_owned())
+}
+
+/// Switches protocols, and sends a message that comes back.
+pub(crate) fn open(stream: &mut std::net::TcpStream) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.write_all(UPGRADE)?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    if !head.starts_with(b"HTTP/1.1 101") {
+        bail!("the proxy does not switch protocols: {}", String::from_utf8_lossy(&head));
+    }
+    let mut echoed = [0; MESSAGE.len()];
+    stream.write_all(&MESSAGE)?;
+    Ok(stream.read_exact(&mut echoed)?)
 }
 
 /// Sends messages one after another on each connection, and reports as wrk does.

@@ -1,13 +1,12 @@
 //! The kinds of work, and measuring one of them with one proxy.
 
 use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::cpu::{Processors, Used, resident_kib};
 use crate::load::{self, Outcome};
+use crate::memory::Held;
 use crate::peer::Peer;
 
 /// How long a proxy works before it is measured: its buffers and connections exist then.
@@ -108,12 +107,8 @@ impl Work {
     ) -> anyhow::Result<Sample> {
         let context = || format!("{} through {}", self.name, peer.name);
         let run = |seconds| load::run(self, peer.address_for(self.kind), seconds, processors, dir);
-        let _held = (self.idle > 0).then(|| {
-            let held = load::start_holding(peer.address, self.idle, processors, dir);
-            // The kernel has them within milliseconds; the proxy needs a moment to accept as many.
-            sleep(Duration::from_secs(1));
-            held
-        });
+        let held = || load::start_holding(peer, Held::Idle, self.idle, processors, dir);
+        let _held = (self.idle > 0).then(held).transpose()?;
         run(WARM_UP).with_context(context)?;
         let before = Used::by(&peer.pids())?;
         let outcome = run(seconds).with_context(context)?;
