@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use daemon::serve::{self, Own};
 use wire::server::Handler;
+use wire::text::DENIED;
 use wire::topic::Feed;
 use wire::{Answer, DaemonHello, Ping, Refusal, RefusalCode, Request, TopicName};
 
@@ -56,7 +57,13 @@ impl Handler for Control {
         self.daemon.ping()
     }
 
-    async fn command(&self, command: &str, _privileged: bool) -> String {
-        text::answer(command, &self.daemon.seen())
+    async fn command(&self, command: &str, privileged: bool) -> String {
+        match command {
+            "reload" if !privileged => DENIED.to_owned(),
+            "reload" => match serve::reload(&self.daemon).await {
+                Ok(text) | Err(text) => format!("{text}\n"),
+            },
+            _ => text::answer(command, &self.daemon.seen()),
+        }
     }
 }

@@ -15,9 +15,10 @@ const COMMANDS: &[Command] = &[
     Command { usage: "show stat [BACKEND]", help: "The same." },
     Command { usage: "show resolvers", help: "Every name, its addresses, and why it has none." },
     Command { usage: "show backend", help: "The names of all backends." },
+    Command { usage: "reload", help: "Read the configuration again." },
 ];
 
-/// The answer to a text command.
+/// The answer to a text command that only asks.
 pub fn answer(command: &str, seen: &Seen) -> String {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
     match words.as_slice() {
