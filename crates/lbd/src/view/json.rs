@@ -3,30 +3,43 @@
 //! HAProxy's own form wraps each field in an object with its type and origin. This one is what people turn that into:
 //! `jq '.[] | select(.svname == "nginx1") | .status'`. Unused columns are left out.
 
-use serde_json::{Map, Value as Json};
+use serde::{Serialize, Serializer};
 use wire::StatRow;
 
-use super::columns::{COLUMNS, Value, number};
+use super::columns::{COLUMNS, Numbered, Value, number};
 
 /// One line of JSON, without a line's end.
 pub fn render(rows: &[StatRow]) -> String {
-    let objects = number(rows).into_iter().map(|row| {
-        let fields = COLUMNS.iter().filter_map(|column| {
-            let value = match (column.value)(&row) {
-                Value::Empty => return None,
-                Value::Number(n) => Json::from(n),
-                Value::Never => Json::from(-1),
-                Value::Text(text) => Json::from(text),
-            };
-            Some((column.name.to_owned(), value))
-        });
-        Json::Object(fields.collect::<Map<_, _>>())
-    });
-    Json::Array(objects.collect()).to_string()
+    let rows: Vec<Object<'_>> = number(rows).into_iter().map(Object).collect();
+    // Strings and numbers under names that are strings can always be written.
+    serde_json::to_string(&rows).unwrap_or_default()
+}
+
+/// A row with its columns as keys, in their order.
+struct Object<'a>(Numbered<'a>);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = COLUMNS.iter().map(|column| (column.name, (column.value)(&self.0)));
+        serializer.collect_map(fields.filter(|(_, value)| *value != Value::Empty))
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Empty => serializer.serialize_unit(),
+            Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Never => serializer.serialize_i8(-1),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
     use crate::view::sample;
 
