@@ -13,8 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::beat::Beat;
 use super::seats::Seat;
 use super::{ASKED_MAX, Handler, parts, request};
 use crate::codec::{LineError, LineReader, MAX_LINE, encode};
@@ -68,7 +69,7 @@ struct Subscription {
     feed: Arc<dyn Feed>,
     changes: watch::Receiver<()>,
     position: Option<Position>,
-    ping: Interval,
+    ping: Beat,
     seq: u64,
     /// Whether something has changed since the subscriber was told last.
     behind: bool,
@@ -208,6 +209,7 @@ impl<H: Handler> Connection<H> {
                     idle_since = Instant::now();
                 }
                 due = due(&mut subscription) => {
+                    let due = due?;
                     if let Some(subscription) = &mut subscription {
                         self.catch_up(subscription).await?;
                     }
@@ -253,13 +255,14 @@ impl<H: Handler> Connection<H> {
             let missing = || Refusal::new(RefusalCode::NotFound, "this daemon does not have that topic");
             self.handler.feed(topic).ok_or_else(missing)
         };
-        let feed = match feed {
-            Ok(feed) => feed,
+        let ping = Beat::new(Duration::from_millis(ping_ms)).map_err(|error| {
+            Refusal::new(RefusalCode::Failed, format!("no timer for the pings: {error}; try again later"))
+        });
+        let (feed, ping) = match feed.and_then(|feed| Ok((feed, ping?))) {
+            Ok(both) => both,
             Err(error) => return self.send(&DaemonLine::Error { id: Some(id), error }).await,
         };
         self.answer(id, Ok(Answer::Subscribed(topic))).await?;
-        let mut ping = interval(Duration::from_millis(ping_ms));
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changes = feed.changes();
         let rested = Instant::now();
         let new = Subscription { feed, changes, position: None, ping, seq: 0, behind: false, rested };
@@ -391,7 +394,7 @@ enum Due {
 }
 
 /// Waits until a subscriber is to be sent something: for ever, without one.
-async fn due(subscription: &mut Option<Subscription>) -> Due {
+async fn due(subscription: &mut Option<Subscription>) -> Result<Due, End> {
     let Some(Subscription { changes, behind, rested, ping, .. }) = subscription else {
         return std::future::pending().await;
     };
@@ -407,7 +410,7 @@ async fn due(subscription: &mut Option<Subscription>) -> Due {
     tokio::select! {
         // Pings first, so that a topic that changes all the time cannot starve them.
         biased;
-        _ = ping.tick() => Due::Ping,
-        () = news => Due::News,
+        ping = ping.next() => ping.map_or(Err(End::Closed), |()| Ok(Due::Ping)),
+        () = news => Ok(Due::News),
     }
 }

@@ -3,6 +3,7 @@
 //! One task accepts, one serves each connection. A connection that is idle, slow or wrong ends by itself; none is waited
 //! for by anything else, and those that say nothing make [room](seats) for those that do.
 
+mod beat;
 mod bind;
 mod connection;
 mod parts;
