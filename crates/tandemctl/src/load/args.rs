@@ -18,7 +18,7 @@ pub(crate) struct LoadArgs {
     /// Where to send requests, such as http://172.20.0.100/
     #[arg(value_name = "URL")]
     pub(crate) url: Url,
-    /// Requests a second, each on a new connection
+    /// Requests a second, each on a new connection unless some are kept
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rate: u32,
     /// For how long
@@ -30,6 +30,10 @@ pub(crate) struct LoadArgs {
     /// The most requests in flight; beyond them one is not sent, and counts as lost
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000).map(usize::from))]
     pub(crate) concurrency: usize,
+    /// Send the requests on so many connections in turn, which are kept. A new one takes the place of one that has ended before
+    /// its request; a request that gets no answer is lost, and not repeated
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000).map(usize::from))]
+    pub(crate) keep: Option<usize>,
     /// Count answers by their page's title: who answered
     #[arg(long)]
     pub(crate) by_title: bool,
@@ -42,6 +46,11 @@ impl LoadArgs {
     /// From one request to the next.
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_secs(1) / self.rate
+    }
+
+    /// The most requests in flight: a kept connection carries one at a time.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.keep.map_or(self.concurrency, |keep| keep.min(self.concurrency))
     }
 
     /// How many requests are sent in all.

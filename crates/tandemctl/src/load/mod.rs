@@ -38,7 +38,7 @@ struct Outcome {
 /// Sends the load and prints the summary. Fails if a request was lost.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     let address = resolve(&args.url.host, args.url.port).await?;
-    let target = Arc::new(Target::new(&args.url, address, args.by_title));
+    let target = Arc::new(Target::new(&args.url, address, args.by_title, args.keep));
     let tally = send(&args, &target).await?;
     report::write(&tally.summary(), args.json, &mut io::stdout())?;
     if tally.is_complete() { Ok(()) } else { Err(Failure::Told(1)) }
@@ -73,7 +73,7 @@ async fn send(args: &LoadArgs, target: &Arc<Target>) -> io::Result<Tally> {
             Some(done) = in_flight.join_next() => count(&mut tally, done),
             begun = ticks.tick(), if left > 0 => {
                 left -= 1;
-                if in_flight.len() < args.concurrency {
+                if in_flight.len() < args.in_flight() {
                     in_flight.spawn(attempt(target.clone(), begun, args.timeout));
                 } else {
                     tally.count(begun, Instant::now(), Err(Lost::NotSent));

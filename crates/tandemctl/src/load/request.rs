@@ -1,9 +1,13 @@
-//! One request on a connection of its own, and the ways in which it can be lost.
+//! One request, on a connection of its own or on one that is kept, and the ways in which it can be lost.
 
+use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 
 use http1::{BodyReader, Method, ResponseHead, ResponseLimits, ResponseParser};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -50,20 +54,42 @@ pub(crate) struct Target {
     address: SocketAddr,
     request: Vec<u8>,
     with_title: bool,
+    /// Connections to be kept, used in turn; of those that are yet to be made only the place.
+    kept: Option<Mutex<VecDeque<Option<TcpStream>>>>,
 }
 
 impl Target {
-    pub(crate) fn new(url: &Url, address: SocketAddr, with_title: bool) -> Self {
+    pub(crate) fn new(url: &Url, address: SocketAddr, with_title: bool, keep: Option<usize>) -> Self {
+        let last = if keep.is_none() { "Connection: close\r\n" } else { "" };
         let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tandemctl\r\nConnection: close\r\n\r\n",
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tandemctl\r\n{last}\r\n",
             url.path, url.authority
         );
-        Self { address, request: request.into_bytes(), with_title }
+        let kept = keep.map(|keep| Mutex::new((0..keep).map(|_| None).collect()));
+        Self { address, request: request.into_bytes(), with_title, kept }
+    }
+
+    /// The kept connection whose turn it is, if it is still open, or a new one.
+    async fn connection(&self) -> Result<TcpStream, Lost> {
+        let kept = self
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front().flatten());
+        match kept.filter(is_open) {
+            Some(stream) => Ok(stream),
+            None => TcpStream::connect(self.address).await.map_err(|error| unconnected(&error)),
+        }
+    }
+
+    fn give_back(&self, stream: Option<TcpStream>) {
+        if let Some(kept) = &self.kept {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push_back(stream);
+        }
     }
 
     /// Sends the request and reads the whole answer. The caller bounds the time.
     pub(crate) async fn get(&self) -> Result<Answered, Lost> {
-        let mut stream = TcpStream::connect(self.address).await.map_err(|error| unconnected(&error))?;
+        let mut stream = self.connection().await?;
         stream.write_all(&self.request).await.map_err(|_| Lost::Broken)?;
         let mut buffer = Vec::with_capacity(HEAD_MAX);
         let head = read_head(&mut stream, &mut buffer).await?;
@@ -71,8 +97,15 @@ impl Target {
             return Err(Lost::Status(head.status));
         }
         let page = read_body(&mut stream, buffer, &head).await?;
+        self.give_back(head.persistent.then_some(stream));
         Ok(Answered { title: self.with_title.then(|| title(&page)) })
     }
+}
+
+/// Whether the other side has said nothing since the last answer: not even that it has ended the connection.
+fn is_open(stream: &TcpStream) -> bool {
+    let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn unconnected(error: &io::Error) -> Lost {
@@ -157,7 +190,7 @@ mod tests {
     async fn answered_with(answer: &'static [u8]) -> Result<Answered, Lost> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Target::new(&"http://test/".parse().unwrap(), address, true);
+        let target = Target::new(&"http://test/".parse().unwrap(), address, true, None);
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
@@ -193,7 +226,35 @@ mod tests {
             Err(Lost::Status(503))
         );
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let nobody = Target::new(&"http://test/".parse().unwrap(), address, false);
+        let nobody = Target::new(&"http://test/".parse().unwrap(), address, false, None);
         assert_eq!(nobody.get().await, Err(Lost::Refused));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_kept_connection_carries_requests_until_it_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = Target::new(&"http://test/".parse().unwrap(), address, false, Some(1));
+        let server = async {
+            for requests in [2, 1] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                for _ in 0..requests {
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"\r\n\r\n") {
+                        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+                    }
+                    assert!(!String::from_utf8_lossy(&request).contains("close"));
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+                }
+            }
+        };
+        let client = async {
+            for _ in 0..3 {
+                target.get().await.unwrap();
+                // The end of the connection has to arrive, which takes this machine no time.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::join!(client, server);
     }
 }
