@@ -7,7 +7,7 @@
 //! | [`config_file`] | loading the configuration, and loading it again |
 //! | [`log`] | events on standard error |
 //! | [`signals`] | stop and reload |
-//! | [`ready`] | telling the supervisor |
+//! | [`ready`], [`systemd`] | telling the supervisor |
 //! | [`admin`], [`metrics`], [`families`], [`page`] | the admin HTTP |
 //! | [`limits`] | the limits that the system sets |
 
@@ -23,5 +23,6 @@ pub mod program;
 pub mod ready;
 pub mod serve;
 pub mod signals;
+pub mod systemd;
 
 pub use program::{Context, Failure, Program};

@@ -1,12 +1,10 @@
 //! Telling the supervisor where a daemon stands: s6 through a descriptor, systemd through its socket.
 
 use std::io::{self, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use anyhow::Context as _;
 
-use crate::Context;
+use crate::{Context, systemd};
 
 /// Says that the daemon is ready.
 ///
@@ -16,12 +14,20 @@ pub fn ready(context: &Context) -> anyhow::Result<()> {
     if let Some(fd) = context.ready_fd {
         write_newline(fd).with_context(|| format!("--ready-fd {fd} cannot be written to"))?;
     }
-    tell_systemd("READY=1")
+    systemd::notify("READY=1")
+}
+
+/// Lets s6 know that a daemon which has not become ready never will be, and keeps the descriptor from what the daemon starts.
+pub fn never(context: &Context) {
+    if let Some(fd) = context.ready_fd {
+        // One that was never open is no worse than one that is closed.
+        let _ = nix::unistd::close(fd);
+    }
 }
 
 /// Says that the daemon is about to stop. A supervisor that does not listen any more changes nothing.
 pub fn stopping() {
-    if let Err(error) = tell_systemd("STOPPING=1") {
+    if let Err(error) = systemd::notify("STOPPING=1") {
         tracing::warn!("{error:#}");
     }
 }
@@ -30,20 +36,6 @@ pub fn stopping() {
 fn write_newline(fd: i32) -> io::Result<()> {
     std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{fd}"))?.write_all(b"\n")?;
     nix::unistd::close(fd).map_err(io::Error::from)
-}
-
-/// The protocol of sd_notify(3).
-fn tell_systemd(state: &str) -> anyhow::Result<()> {
-    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let path = address.as_encoded_bytes();
-    let address = match path.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&address),
-    };
-    address
-        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address))
-        .context("NOTIFY_SOCKET is set, but cannot be written to")?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use daemon::signals::{Signal, Signals};
 use daemon::{Context, Failure, admin, limits, ready};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use wire::client::{Client, ClientError, Follower, News, Update};
 use wire::topic::{Key, Topic};
@@ -31,11 +31,12 @@ use crate::routing::Routing;
 use crate::state::State;
 use crate::verdicts::ServerKey;
 use crate::worker::{self, Command, Setup};
-use crate::{listen, view};
+use crate::{heritage, listen, view};
 
 mod apart;
 pub mod handover;
 mod reload;
+mod stop;
 
 use self::apart::{Apart, apart};
 use self::handover::{Handover, HandoverRequest};
@@ -135,9 +136,12 @@ impl App {
             .map_err(|error| Failure::System(error.into()))?;
         let admin_listener = admin::bind("admin.bind", admin_address).await?;
         let wanted = binds(lock(&state).config());
+        let mut inherited = heritage::take(&context);
+        inherited.retain(|address, _| wanted.contains_key(address));
         let mut waiting = BTreeMap::new();
         for (address, frontend) in &wanted {
-            let listeners = open_all(*address, frontend, count).map_err(Failure::System)?;
+            let listeners = inherited.remove(address).unwrap_or_default();
+            let listeners = open_all(*address, frontend, count, listeners).map_err(Failure::System)?;
             waiting.insert(*address, listeners);
         }
 
@@ -373,10 +377,15 @@ impl App {
     }
 
     /// Has the workers accept at an address, for the frontend that is bound to it.
-    fn listen(&self, address: SocketAddr, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
+    /// The lbd before this one may have had more listeners than this one has workers.
+    fn listen(&self, address: SocketAddr, mut listeners: Vec<TcpListener>) -> anyhow::Result<()> {
         let Some(frontend) = self.bound.get(&address) else { return Ok(()) };
+        let surplus = listeners.split_off(self.workers.len().min(listeners.len()));
         for (worker, listener) in self.workers.iter().zip(listeners) {
             worker.tell(Command::Listen { frontend: frontend.clone(), listener })?;
+        }
+        for (worker, listener) in self.workers.iter().cycle().zip(surplus) {
+            worker.tell(Command::Finish { frontend: frontend.clone(), listener })?;
         }
         Ok(())
     }
@@ -449,52 +458,6 @@ impl App {
             let _ = found.send(addresses).await;
         });
     }
-
-    /// Takes no new connections, finishes what is in flight, and ends; a second signal ends at once.
-    async fn stop(mut self, signals: &mut Signals) {
-        self.reloads.close();
-        ready::stopping();
-        let mut patience = lock(&self.state).config().lbd.stop_timeout;
-        if self.liveness.subscribers() > 0 && !self.is_starting() {
-            tokio::select! {
-                () = self.hand_over() => {}
-                _ = signals.next() => {
-                    tracing::warn!("told again to stop; lbd does not wait for the handover");
-                    patience = Duration::ZERO;
-                }
-            }
-        }
-        tracing::info!(at_most = ?patience, "lbd stops: it takes no new connections and finishes those in flight");
-        self.set_life(LifeState::Stopping);
-        // Whoever still asks is answered that lbd ends.
-        self.handovers.close();
-        while self.handovers.try_recv().is_ok() {}
-        self.waiting.clear();
-        let mut ends = Vec::new();
-        for worker in &self.workers {
-            let (done, end) = oneshot::channel();
-            if worker.tell(Command::Stop { done }).is_ok() {
-                ends.push(end);
-            }
-        }
-        let all = async {
-            for end in ends {
-                // A worker that is gone has nothing left to finish.
-                let _ = end.await;
-            }
-        };
-        tokio::select! {
-            () = all => tracing::info!("every connection has ended; lbd stops"),
-            () = tokio::time::sleep(patience) => tracing::warn!("stop_timeout is over; lbd breaks off what is left"),
-            _ = signals.next() => tracing::warn!("told again to stop; lbd breaks off what is left"),
-        }
-        // Its absence tells at once that nobody is there; a killed lbd leaves it, and the next one replaces it.
-        let _ = std::fs::remove_file(self.context.socket("lbd"));
-        // Workers that ended have handed over their last lines; the writer ends behind them.
-        self.workers.clear();
-        let writer = tokio::task::spawn_blocking(move || self.log_writer.join());
-        let _ = tokio::time::timeout(Duration::from_secs(1), writer).await;
-    }
 }
 
 impl Worker {
@@ -548,11 +511,26 @@ fn binds(config: &LbConfig) -> BTreeMap<SocketAddr, String> {
         .collect()
 }
 
-fn open_all(address: SocketAddr, frontend: &str, count: usize) -> anyhow::Result<Vec<TcpListener>> {
-    listen::open(address, count).with_context(|| {
+/// Opens as many listeners as are missing beside those that there are.
+fn open_all(
+    address: SocketAddr,
+    frontend: &str,
+    count: usize,
+    mut listeners: Vec<TcpListener>,
+) -> anyhow::Result<Vec<TcpListener>> {
+    let opened = if listeners.is_empty() {
+        listen::open(address, count)
+    } else {
+        listeners
+            .iter()
+            .try_for_each(listen::prepare)
+            .and_then(|()| listen::join(address, count.saturating_sub(listeners.len())))
+    };
+    listeners.extend(opened.with_context(|| {
         let hint = if address.port() < 1024 { "; ports below 1024 need CAP_NET_BIND_SERVICE" } else { "" };
         format!("frontends.{frontend}.bind: cannot listen on {address}{hint}")
-    })
+    })?);
+    Ok(listeners)
 }
 
 fn start_workers(

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod descriptors;
 pub mod directory;
 pub mod drain;
+pub mod heritage;
 pub mod keeper;
 pub mod limits;
 pub mod listen;

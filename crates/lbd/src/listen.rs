@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use nix::libc;
 use nix::sys::socket::sockopt::{GetStruct, SetStruct};
 use nix::sys::socket::{GetSockOpt, SetSockOpt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections that the kernel holds for a worker that is busy; the kernel caps it at its own `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -19,6 +19,14 @@ const BACKLOG: i32 = 4096;
 /// of the same user share the address, and then half of the connections would go astray: so it is first claimed alone.
 pub fn open(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     drop(socket(address, false)?);
+    join(address, count)
+}
+
+/// Opens `count` more listeners on an address that this process listens on already.
+///
+/// # Errors
+/// When the system refuses.
+pub fn join(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     (0..count).map(|_| socket(address, true)).collect()
 }
 
@@ -32,29 +40,43 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(shared)?;
-    // Accepted sockets inherit this one: no system call for each connection.
-    socket.set_tcp_nodelay(true)?;
-    // Writable again after a few seconds of a slow client's reading, not after megabytes: so its progress can be seen.
-    socket.set_tcp_notsent_lowat(UNSENT)?;
-    socket.set_nonblocking(true)?;
+    prepare(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
+/// What a listener needs beside its address. One of the lbd before this may be of another release.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn prepare(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    // Accepted sockets inherit this one: no system call for each connection.
+    socket.set_tcp_nodelay(true)?;
+    // Writable again after a few seconds of a slow client's reading, not after megabytes: so its progress can be seen.
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    socket.set_nonblocking(true)
+}
+
 /// No packet has a higher TTL (hop limit); hardly any host sends one that high.
 const HIGHEST_TTL: i32 = 255;
+/// Every packet has that TTL. On a listener it says that there may be connections that have inherited a higher one, also to the
+/// next lbd, which inherits the listener.
+const LOWEST_TTL: i32 = 1;
 
 /// Packets with a lower TTL are dropped without a word. The kernel checks it for SYNs too, but not for the ACK that ends a
 /// handshake.
 #[derive(Clone, Copy)]
 struct MinTtl;
 nix::setsockopt_impl!(MinTtl, libc::IPPROTO_IP, libc::IP_MINTTL, i32, SetStruct<i32>);
+nix::getsockopt_impl!(MinTtl, libc::IPPROTO_IP, libc::IP_MINTTL, i32, GetStruct<i32>);
 
 /// The same for IPv6.
 #[derive(Clone, Copy)]
 struct MinHopCount;
 nix::setsockopt_impl!(MinHopCount, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, i32, SetStruct<i32>);
+nix::getsockopt_impl!(MinHopCount, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, i32, GetStruct<i32>);
 
 fn set_min_ttl(socket: &impl AsFd, address: SocketAddr, ttl: i32) -> io::Result<()> {
     match address {
@@ -75,8 +97,28 @@ pub fn hold_new_connections(listener: &impl AsFd, address: SocketAddr) -> io::Re
     set_min_ttl(listener, address, HIGHEST_TTL)
 }
 
-/// Lets a listener take new SYNs again after [`hold_new_connections`]. So must every connection whose handshake ended
-/// meanwhile: it inherits what its listener had.
+/// Lets a listener take new SYNs again after [`hold_new_connections`]. Connections whose handshake ended meanwhile, or was under
+/// way, have inherited what their listener had, and need [`take_packets`].
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn resume_new_connections(listener: &impl AsFd, address: SocketAddr) -> io::Result<()> {
+    set_min_ttl(listener, address, LOWEST_TTL)
+}
+
+/// Whether new connections of a listener may have to be told to take packets.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn was_held(listener: &impl AsFd, address: SocketAddr) -> io::Result<bool> {
+    let ttl = match address {
+        SocketAddr::V4(_) => MinTtl.get(listener)?,
+        SocketAddr::V6(_) => MinHopCount.get(listener)?,
+    };
+    Ok(ttl >= LOWEST_TTL)
+}
+
+/// Has a socket take every packet, whatever it has inherited.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -84,10 +126,29 @@ pub fn take_packets(socket: &impl AsFd, address: SocketAddr) -> io::Result<()> {
     set_min_ttl(socket, address, 0)
 }
 
+/// What the kernel knows of a connection.
+#[derive(Clone, Copy)]
+struct TcpInfo;
+nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, GetStruct<libc::tcp_info>);
+
+/// States in which our end is not acknowledged (`net/tcp_states.h`).
+const TCP_FIN_WAIT1: u8 = 4;
+const TCP_LAST_ACK: u8 = 9;
+const TCP_CLOSING: u8 = 11;
+
 /// Numbers of a socket's memory, of which the last says how many of its packets were dropped (`SK_MEMINFO_DROPS`).
 #[derive(Clone, Copy)]
 struct Memory;
 nix::getsockopt_impl!(Memory, libc::SOL_SOCKET, libc::SO_MEMINFO, [u32; 9], GetStruct<[u32; 9]>);
+
+/// Whether a client has acknowledged the end of what it was sent, and with it all that came before.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn has_everything(client: &impl AsFd) -> io::Result<bool> {
+    let state = TcpInfo.get(client)?.tcpi_state;
+    Ok(![TCP_FIN_WAIT1, TCP_CLOSING, TCP_LAST_ACK].contains(&state))
+}
 
 /// Whether the kernel has dropped what a client sent on this connection: with what it inherited from its listener, that
 /// befalls a request that comes before the connection is accepted. The client's kernel will send it again.
@@ -129,8 +190,13 @@ mod tests {
             assert_eq!(held.kind(), io::ErrorKind::TimedOut);
             // The one from before still waits in the backlog.
             assert_eq!(listener.accept().unwrap().1, before.local_addr().unwrap());
-            take_packets(&listener, address).unwrap();
+            assert!(was_held(&listener, address).unwrap());
+            resume_new_connections(&listener, address).unwrap();
             TcpStream::connect(address).unwrap();
+            // The next lbd is to know.
+            assert!(was_held(&listener, address).unwrap());
+            take_packets(&listener, address).unwrap();
+            assert!(!was_held(&listener, address).unwrap());
         }
     }
 

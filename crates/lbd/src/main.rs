@@ -3,8 +3,13 @@
 use std::process::ExitCode;
 
 use daemon::{Program, config_file};
+use lbd::heritage::holder;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|name| name == holder::NAME) {
+        return holder::run(arguments);
+    }
     Program {
         name: "lbd",
         about: "HTTP load balancer: accepts requests, chooses a healthy server, carries the bytes",

@@ -317,6 +317,24 @@ impl Client {
         }
     }
 
+    /// Waits for the proper end of the connection, before which nothing more may come. A reset is none.
+    ///
+    /// # Panics
+    /// When something comes, or the connection ends otherwise, or stays open.
+    pub fn expect_end(&mut self) {
+        let rest =
+            self.try_rest().unwrap_or_else(|error| panic!("the connection did not end properly: {error}"));
+        assert!(rest.is_empty(), "bytes after the last response: {:?}", String::from_utf8_lossy(&rest));
+    }
+
+    /// Whether the other side has ended the connection properly by now, with nothing before that.
+    pub fn has_ended(&self) -> bool {
+        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        // An error of this one shows in the next read.
+        let _ = self.stream.set_nonblocking(false);
+        self.buffer.is_empty() && matches!(peeked, Ok(0))
+    }
+
     /// Says that nothing more will be sent; responses can still be read.
     ///
     /// # Panics

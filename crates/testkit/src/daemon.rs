@@ -3,11 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{PipeReader, Read};
+use std::net::TcpListener;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Once;
 use std::sync::mpsc;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
 use crate::Netns;
@@ -76,6 +79,8 @@ pub struct Daemon {
     dir: PathBuf,
     namespace: Option<String>,
     args: Vec<String>,
+    listeners: Vec<TcpListener>,
+    notify_socket: Option<PathBuf>,
     open_files: Option<u32>,
     process: Option<Process>,
 }
@@ -89,6 +94,8 @@ impl Daemon {
             dir: dir.to_owned(),
             namespace: None,
             args: Vec::new(),
+            listeners: Vec::new(),
+            notify_socket: None,
             open_files: None,
             process: None,
         }
@@ -103,6 +110,13 @@ impl Daemon {
     /// Further arguments for the next start.
     pub fn args(&mut self, args: &[&str]) {
         self.args = args.iter().map(|&arg| arg.to_owned()).collect();
+    }
+
+    /// From now on it is started as systemd starts a service: with this socket to tell its states to, and for the next start with
+    /// these listening sockets.
+    pub fn systemd(&mut self, notify_socket: &Path, listeners: Vec<TcpListener>) {
+        self.notify_socket = Some(notify_socket.to_owned());
+        self.listeners = listeners;
     }
 
     /// The limit of open files for the next start.
@@ -137,15 +151,20 @@ impl Daemon {
     pub fn spawn(&mut self) -> PipeReader {
         assert!(!self.is_running(), "{} runs already", self.program.name());
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        // The shell moves the pipe from descriptor 0, where Rust can put it, to descriptor 3, and becomes the daemon.
+        // The shell moves the pipe from descriptor 0, where Rust can put it, to descriptor 9, and becomes the daemon.
         let limit = self.open_files.map(|limit| format!("ulimit -n {limit}; ")).unwrap_or_default();
-        let script = format!(r#"{limit}exec "$@" --ready-fd 3 3>&0 0</dev/null"#);
+        let passed = Passed::new(std::mem::take(&mut self.listeners));
+        let script = format!(r#"{limit}{}exec "$@" --ready-fd 9 9>&0 0</dev/null"#, passed.script());
+        let shell = if passed.0.is_empty() { "sh" } else { "bash" };
         let mut command = match &self.namespace {
-            Some(name) => Netns::command_in(name, "sh"),
-            None => Command::new("sh"),
+            Some(name) => Netns::command_in(name, shell),
+            None => Command::new(shell),
         };
+        if let Some(socket) = &self.notify_socket {
+            command.env("NOTIFY_SOCKET", socket);
+        }
         command
-            .args(["-c", &script, "sh"])
+            .args(["-c", &script, shell])
             .arg(binary(self.program))
             .arg("--config")
             .arg(self.config())
@@ -274,6 +293,32 @@ impl Daemon {
 
     fn process(&self) -> &Process {
         self.process.as_ref().unwrap_or_else(|| panic!("{} was not started", self.program.name()))
+    }
+}
+
+/// Listening sockets on their way to a daemon, out of the way of its other descriptors, and not closed when it starts.
+struct Passed(Vec<RawFd>);
+
+impl Passed {
+    fn new(listeners: Vec<TcpListener>) -> Self {
+        let pass = |listener| fcntl(listener, FcntlArg::F_DUPFD(64)).expect("a descriptor is free");
+        Self(listeners.into_iter().map(pass).collect())
+    }
+
+    /// What puts them where systemd does.
+    fn script(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let moves = self.0.iter().zip(3..).map(|(from, to)| format!("{to}<&{from} {from}<&- "));
+        let count = self.0.len();
+        format!("exec {}; export LISTEN_FDS={count} LISTEN_PID=$$; ", moves.collect::<String>())
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|passed| nix::unistd::close(*passed).expect("it is open"));
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Load {
     pub pause: Duration,
     /// The path of every request.
     pub path: String,
+    /// Whether a request is sent again, once, on a new connection when the kept one ends without an answer, as RFC 9112 section
+    /// 9.3.1 lets every client do. Without, only a connection that had ended before is left for a new one.
+    pub repeats: bool,
     /// Stop by itself after this many requests in all.
     pub limit: Option<u64>,
 }
@@ -39,6 +42,7 @@ impl Default for Load {
             keep_alive: true,
             pause: Duration::from_millis(2),
             path: "/".to_owned(),
+            repeats: true,
             limit: None,
         }
     }
@@ -162,16 +166,19 @@ impl Load {
         report
     }
 
-    /// One request. On a reused connection that the other side closed meanwhile it is sent again, once, on a new one,
-    /// as RFC 9112 section 9.3.1 lets every client do.
+    /// One request.
     fn request(&self, address: SocketAddr, connection: &mut Option<Client>) -> io::Result<Response> {
-        if let Some(mut client) = connection.take() {
+        if let Some(mut client) = connection.take()
+            && (self.repeats || !client.has_ended())
+        {
             match client.try_get(&self.path) {
                 Ok(response) => {
                     self.keep(connection, client, &response);
                     return Ok(response);
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {}
+                Err(error)
+                    if self.repeats
+                        && matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Output;
@@ -185,6 +185,15 @@ impl Stack {
     /// When it does not come to that.
     pub fn wait_for_status(&self, server: &str, status: &str) {
         wait_until(&format!("server {server} is {status}"), || self.status(server) == status);
+    }
+}
+
+impl Drop for Stack {
+    /// What an lbd that was stopped has left to the next one is not to meet whoever has these addresses next.
+    fn drop(&mut self) {
+        if fs::remove_file(self.dir().join("lbd.listeners")).is_ok() && !std::thread::panicking() {
+            wait_until("nobody keeps the listeners", || TcpListener::bind(self.web()).is_ok());
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl App {
                             return;
                         }
                         Step::Kept => {
-                            tracing::warn!("nobody takes the virtual addresses: clients are refused until lbd is back");
+                            tracing::warn!("nobody takes the virtual addresses: clients wait for the next lbd");
                             return;
                         }
                     }
@@ -164,7 +164,7 @@ impl App {
                 () = &mut forgotten => {
                     tracing::warn!(
                         waited = ?self.handover_timeout(),
-                        "nobody has said that the virtual addresses have left this node: clients may be refused"
+                        "nobody has said that the virtual addresses have left this node: clients may have to wait for the next lbd"
                     );
                     return;
                 }

@@ -16,7 +16,7 @@ use http1::{RequestHead, RequestParser, empty_lines};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use self::upgraded::Upgraded;
 use super::Worker;
@@ -25,17 +25,19 @@ use super::client_text::ClientText;
 use super::deadline::Deadline;
 use super::failure::{self, Failure};
 use super::frontend::Frontend;
+use super::leaving::Leaving;
 use super::listener::Arrival;
 use super::presence::Presence;
 use super::send;
 use crate::access_log::{REQUEST_LINE_MAX, Record, Times};
+use crate::listen;
 
 /// How long, and for how many bytes, a client that may still be sending is listened to after its last response: closing at
 /// once would reset the connection, and could destroy the response on its way.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
-/// How long a new connection is given when lbd leaves: its first request comes on the heels of the handshake.
-const FIRST_REQUEST: Duration = Duration::from_millis(200);
+/// How often it is looked whether such a client has everything, when lbd ends.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A client's connection and what it holds on to between requests.
 pub(crate) struct Connection {
@@ -82,6 +84,16 @@ pub(crate) enum After {
     Linger,
     /// It carries another protocol.
     Upgrade,
+    /// It is closed after listening for a moment: at most a request on its way can come, and nobody who has seen the end sends one.
+    Farewell,
+}
+
+/// Why there is no next request.
+enum NoRequest {
+    /// The connection is over.
+    Over(After),
+    /// Its head, which has begun to come then, cannot be served.
+    Refused(Failure, Instant),
 }
 
 impl Connection {
@@ -116,15 +128,17 @@ impl Connection {
     pub(crate) async fn serve(mut self: Box<Self>) {
         let worker = self.worker.clone();
         let mut first = true;
-        let mut after = After::Close;
-        while self.arrives(first).await {
+        let after = loop {
+            if let Err(after) = self.arrives(first).await {
+                break after;
+            }
+            let after;
             first = false;
             (self, after) = worker.desks.lend().serve(self).await;
             if after != After::Reuse {
-                break;
+                break after;
             }
-            after = After::Close;
-        }
+        };
         if after == After::Upgrade {
             // Boxed, so that idle connections do without room for it.
             Box::pin(self.carry_upgraded()).await;
@@ -132,8 +146,8 @@ impl Connection {
         if let Some(input) = self.input.take() {
             self.worker.requests.give(input);
         }
-        if after == After::Linger {
-            self.linger().await;
+        if let After::Linger | After::Farewell = after {
+            self.linger(after).await;
         }
     }
 
@@ -141,9 +155,9 @@ impl Connection {
     pub(super) async fn serve_requests(&mut self) -> After {
         loop {
             let after = match self.next_request().await {
-                Ok(Some(request)) => self.answer(request).await,
-                Ok(None) => After::Close,
-                Err((failure, begun)) => self.refuse_head(failure, begun).await,
+                Ok(request) => self.answer(request).await,
+                Err(NoRequest::Over(after)) => after,
+                Err(NoRequest::Refused(failure, begun)) => self.refuse_head(failure, begun).await,
             };
             if after != After::Reuse || self.input.is_none() {
                 return after;
@@ -151,16 +165,16 @@ impl Connection {
         }
     }
 
-    /// Waits for the next request's first bytes. False when the connection ends instead.
-    async fn arrives(&mut self, first: bool) -> bool {
+    /// Waits for the next request's first bytes, or until the connection is over.
+    async fn arrives(&mut self, first: bool) -> Result<(), After> {
         let timeouts = self.frontend.rules().timeouts;
         self.deadline.set(if first { timeouts.request_head } else { timeouts.keep_alive });
-        self.input = self.first_bytes(first).await;
-        self.input.is_some()
+        self.input = Some(self.first_bytes(first).await?);
+        Ok(())
     }
 
-    /// Reads the next request's head, whose first bytes are there. None when the connection ends before it.
-    async fn next_request(&mut self) -> Result<Option<Request>, (Failure, Instant)> {
+    /// Reads the next request's head, whose first bytes are there.
+    async fn next_request(&mut self) -> Result<Request, NoRequest> {
         let rules = self.frontend.rules();
         let begun = Instant::now();
         // The whole head has this long, however slowly its bytes drip (RFC 9110 leaves it to us).
@@ -175,52 +189,68 @@ impl Connection {
                         keep_line(input.filled(), &mut self.request_line);
                         let received = if at_once { begun } else { Instant::now() };
                         let arrived = Arrived { begun, received, wall: SystemTime::now() };
-                        return Ok(Some(Request { head, arrived }));
+                        return Ok(Request { head, arrived });
                     }
                     Ok(None) => {}
-                    Err(fault) => return Err((Failure::Request(fault), begun)),
+                    Err(fault) => return Err(NoRequest::Refused(Failure::Request(fault), begun)),
                 }
             }
             at_once = false;
             match self.deadline.guard(input.fill(&mut self.client)).await {
                 Ok(Ok(n)) if n > 0 => {}
-                Ok(_) | Err(_) if !has_begun(input.filled()) => return Ok(None),
-                Ok(_) => return Err((Failure::ClientClosed, begun)),
-                Err(_) => return Err((Failure::RequestTimeout, begun)),
+                Ok(_) if !has_begun(input.filled()) => return Err(NoRequest::Over(After::Close)),
+                Err(_) if !has_begun(input.filled()) => return Err(NoRequest::Over(After::Farewell)),
+                Ok(_) => return Err(NoRequest::Refused(Failure::ClientClosed, begun)),
+                Err(_) => return Err(NoRequest::Refused(Failure::RequestTimeout, begun)),
             }
         }
     }
 
-    /// Waits while the connection is idle, and holds no buffer meanwhile. None when the connection ended, was idle for too
-    /// long, or the worker is leaving.
-    async fn first_bytes(&mut self, first: bool) -> Option<Buffer> {
+    /// Waits while the connection is idle, and holds no buffer meanwhile. It is over when the client has ended it, or has been
+    /// idle for too long: a request that crosses the end then is not answered by a reset.
+    async fn first_bytes(&mut self, first: bool) -> Result<Buffer, After> {
         let Self { worker, frontend, presence, client, deadline, accepted, .. } = self;
         let owes_request = first && self.owes_request;
+        let mut leaving = Leaving::No;
         let received = poll_fn(|cx| {
             while let Poll::Ready(received) = worker.requests.poll_read(cx, &mut client.split().0) {
                 let Some(mut buffer) = received.ok().filter(|buffer| !buffer.is_empty()) else {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Err(After::Close));
                 };
                 let lines = empty_lines(buffer.filled());
                 buffer.consume(lines);
                 // With empty lines alone it is as idle as before.
                 if !buffer.is_empty() {
-                    return Poll::Ready(Some(buffer.keep()));
+                    return Poll::Ready(Ok(buffer.keep()));
                 }
             }
-            if (worker.is_leaving() || frontend.is_retired()) && !owes_request {
-                let grace =
-                    if first { FIRST_REQUEST.saturating_sub(accepted.elapsed()) } else { Duration::ZERO };
-                if !grace.is_zero() {
-                    deadline.set(grace);
-                } else if !has_arrived(client) {
-                    return Poll::Ready(None);
-                }
+            let now = match worker.leaving() {
+                Leaving::No if frontend.is_retired() => Leaving::End,
+                now => now,
+            };
+            if now != leaving && now != Leaving::No && !owes_request {
+                leaving = now;
+                deadline.set(leaving.grace(first.then(|| accepted.elapsed())));
             }
             presence.wake_with(cx.waker());
             Poll::Pending
         });
-        deadline.guard(received).await.unwrap_or(None)
+        match deadline.guard(received).await {
+            Ok(received) => received,
+            // Perhaps a request has arrived that tokio has not told of yet.
+            Err(_) if has_arrived(client) => {
+                let mut buffer = worker.requests.lend();
+                let ended = !buffer.fill(client).await.is_ok_and(|n| n > 0);
+                let lines = empty_lines(buffer.filled());
+                buffer.consume(lines);
+                match buffer.is_empty() {
+                    _ if ended => Err(After::Close),
+                    true => Err(After::Farewell),
+                    false => Ok(buffer.keep()),
+                }
+            }
+            Err(_) => Err(After::Farewell),
+        }
     }
 
     /// What follows in the buffer is the next request, without empty lines; an empty buffer goes back until there is one.
@@ -292,7 +322,7 @@ impl Connection {
 
     // RFC 9112 section 9.6: "The server MUST NOT process any further requests received on that connection"
     /// Ends our side and listens for a moment, so that what was sent arrives (RFC 9112 9.6).
-    async fn linger(&mut self) {
+    async fn linger(&mut self, after: After) {
         self.deadline.set(LINGER);
         let worker = self.worker.clone();
         let work = async {
@@ -300,18 +330,39 @@ impl Connection {
             self.presence.let_go(worker.counters());
             let mut heard = 0;
             while heard < LINGER_BYTES {
-                // Most clients say nothing more: nothing is held for them.
-                let (mut from, _) = self.client.split();
-                let said = poll_fn(|cx| worker.requests.poll_read(cx, &mut from)).await?;
-                if said.is_empty() {
-                    break;
+                tokio::select! {
+                    biased;
+                    // Most clients say nothing more: nothing is held for them.
+                    readable = self.client.readable() => readable?,
+                    () = missed_nothing(&self.client, &worker), if after == After::Farewell => break,
                 }
-                heard += said.filled().len();
+                match discard(&self.client) {
+                    Ok(0) => break,
+                    Ok(n) => heard += n,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
             }
             io::Result::Ok(())
         };
         // Whether the client stayed to the end or not, this connection is over.
         let _ = self.deadline.guard(work).await;
+    }
+}
+
+/// Reads what nobody wants any more.
+fn discard(client: &TcpStream) -> io::Result<usize> {
+    client.try_read(&mut [0; 16 * 1024])
+}
+
+/// Waits until lbd ends, and a client has everything that it was sent.
+async fn missed_nothing(client: &TcpStream, worker: &Worker) {
+    if worker.leaving() != Leaving::End {
+        worker.ends.notified().await;
+    }
+    // A connection that the kernel tells nothing of is no more.
+    while !listen::has_everything(client).unwrap_or(true) {
+        sleep(LOOK).await;
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Worker;
 use super::connection::Connection;
@@ -21,14 +22,18 @@ use crate::listen;
 /// How long accepting pauses when the system has no descriptor or memory left: the backlog waits meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a listener that closes waits for handshakes that had begun.
-const HANDSHAKES: Duration = Duration::from_millis(20);
+pub(super) const HANDSHAKES: Duration = Duration::from_millis(20);
+/// How long it waits where nobody waits for it. Those whose SYN it has ignored try again after that time.
+pub(super) const LONG_HANDSHAKES: Duration = Duration::from_secs(1);
+/// How long a handshake may last, with all repetitions, that a listener's hold has met.
+const INHERITED: Duration = Duration::from_secs(120);
 
 /// A listening socket and the task that accepts from it.
 pub(super) struct Listener {
     door: Rc<Door>,
     /// Whose connections arrive here.
     frontend: Rc<RefCell<Rc<Frontend>>>,
-    close: oneshot::Sender<()>,
+    close: oneshot::Sender<Duration>,
     task: JoinHandle<()>,
 }
 
@@ -39,8 +44,13 @@ impl Listener {
         listener: std::net::TcpListener,
     ) -> std::io::Result<(SocketAddr, Self)> {
         let address = listener.local_addr()?;
-        let socket = TcpListener::from_std(listener)?;
-        let door = Rc::new(Door { socket, address, was_held: Cell::new(false) });
+        let was_held = listen::was_held(&listener, address)?;
+        let door = Rc::new(Door { socket: TcpListener::from_std(listener)?, address, held: Cell::new(None) });
+        if was_held {
+            // By the lbd before this one.
+            door.held.set(Some(Instant::now()));
+            door.resume();
+        }
         let (close, closed) = oneshot::channel();
         let frontend = Rc::new(RefCell::new(frontend));
         let task =
@@ -64,12 +74,19 @@ impl Listener {
     }
 
     /// Stops accepting without refusing anybody: new SYNs are left to whoever listens next, and connections that had
-    /// arrived before are accepted.
-    pub(super) async fn close(self) {
-        // The task's own handle is then the last: the socket closes with it.
-        drop(self.door);
-        let _ = self.close.send(());
+    /// arrived before, or arrive within that time, are accepted.
+    pub(super) async fn close(self, patience: Duration) {
+        self.hold();
+        let _ = self.close.send(patience);
         let _ = self.task.await;
+    }
+
+    /// Stops accepting: the socket is left to whoever accepts from it next.
+    pub(super) async fn give_up(self) -> Option<std::net::TcpListener> {
+        let _ = self.close.send(Duration::ZERO);
+        let _ = self.task.await;
+        // The task had the only other handle.
+        Rc::into_inner(self.door)?.socket.into_std().ok()
     }
 }
 
@@ -77,19 +94,18 @@ async fn accept_all(
     worker: Rc<Worker>,
     frontend: Rc<RefCell<Rc<Frontend>>>,
     door: Rc<Door>,
-    mut closed: oneshot::Receiver<()>,
+    mut closed: oneshot::Receiver<Duration>,
 ) {
-    loop {
+    let patience = loop {
         tokio::select! {
             biased;
-            _ = &mut closed => break,
+            patience = &mut closed => break patience.unwrap_or_default(),
             accepted = admit(&worker, &frontend, &door) => match accepted {
                 Ok(arrival) => serve(&worker, &frontend.borrow(), arrival),
                 Err(error) => pause(&error).await,
             },
         }
-    }
-    door.hold();
+    };
     let last = async {
         loop {
             match door.accept().await {
@@ -98,7 +114,9 @@ async fn accept_all(
             }
         }
     };
-    let _ = tokio::time::timeout(HANDSHAKES, last).await;
+    if !patience.is_zero() {
+        let _ = tokio::time::timeout(patience, last).await;
+    }
 }
 
 /// Accepts the next connection once the limits leave room for it. Until then clients wait in the backlog.
@@ -136,20 +154,24 @@ pub(super) struct Arrival {
 struct Door {
     socket: TcpListener,
     address: SocketAddr,
-    /// Whether it ever ignored SYNs: what is accepted since then may have inherited that.
-    was_held: Cell<bool>,
+    /// When it last ignored SYNs: what is accepted since then may have inherited that.
+    held: Cell<Option<Instant>>,
 }
 
 impl Door {
     fn hold(&self) {
-        self.was_held.set(true);
+        self.held.set(Some(Instant::now()));
         if let Err(error) = listen::hold_new_connections(&self.socket, self.address) {
             tracing::warn!(%error, "clients that connect during the stop may be refused");
         }
     }
 
     fn resume(&self) {
-        if let Err(error) = listen::take_packets(&self.socket, self.address) {
+        if self.held.get().is_none() {
+            return;
+        }
+        self.held.set(Some(Instant::now()));
+        if let Err(error) = listen::resume_new_connections(&self.socket, self.address) {
             tracing::error!(%error, "a listener cannot take new connections again");
         }
     }
@@ -170,9 +192,13 @@ impl Door {
     fn take(&self, accepted: std::io::Result<(TcpStream, SocketAddr)>) -> std::io::Result<Arrival> {
         let (client, peer) = accepted?;
         let mut owes_request = false;
-        if self.was_held.get() {
+        if let Some(held) = self.held.get() {
             listen::take_packets(&client, self.address)?;
             owes_request = listen::has_dropped(&client)?;
+            if held.elapsed() > INHERITED {
+                self.held.set(None);
+                listen::take_packets(&self.socket, self.address)?;
+            }
         }
         Ok(Arrival { client, peer, owes_request })
     }

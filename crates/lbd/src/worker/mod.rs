@@ -18,6 +18,7 @@ mod exchange;
 mod failure;
 mod frontend;
 mod hang_up;
+mod leaving;
 mod listener;
 mod presence;
 mod send;
@@ -42,6 +43,7 @@ use self::buffer::{Buffer, Pool};
 use self::clock::Clock;
 use self::desk::Desk;
 use self::frontend::Frontend;
+use self::leaving::Leaving;
 use self::listener::Listener;
 use self::presence::Presence;
 use self::service::Backend;
@@ -93,6 +95,13 @@ pub enum Command {
         /// Answered when it is closed.
         done: oneshot::Sender<()>,
     },
+    /// Accept what has arrived at a listener that the lbd before this one had more of, and close it.
+    Finish {
+        /// The frontend's name; it is in the routing already.
+        frontend: String,
+        /// The listening socket.
+        listener: TcpListener,
+    },
     /// Hold new connections, close idle ones, and close the others after the request in flight.
     Hold {
         /// Answered when new connections are held.
@@ -100,9 +109,17 @@ pub enum Command {
     },
     /// Take new connections again, and keep them open between requests.
     Resume,
-    /// Take no new connections, finish what is in flight, and answer when nothing is left.
+    /// Go on accepting and serving, and close every connection after its next request.
+    Leave {
+        /// Answered when the last of the connections that there were has ended.
+        done: oneshot::Sender<()>,
+    },
+    /// Accept no more, finish what is in flight, and answer when nothing is left but tunnels.
     Stop {
-        /// Answered when the last connection has ended.
+        /// Given the listening sockets, open for the next lbd. Nobody waits for it if there is to be none: then what has arrived
+        /// is accepted, and they are closed.
+        listeners: oneshot::Sender<Vec<TcpListener>>,
+        /// Answered when the last of the others has ended.
         done: oneshot::Sender<()>,
     },
 }
@@ -148,7 +165,10 @@ struct Worker {
     /// Told when a server fails.
     failures: Arc<Notify>,
     /// Whether clients are to go elsewhere with their next request.
-    leaving: Cell<bool>,
+    leaving: Cell<Leaving>,
+    /// Whoever waits for the end of the connections from before a stop, and how many they are.
+    elders: Cell<usize>,
+    elders_left: RefCell<Option<oneshot::Sender<()>>>,
     /// The routing in force.
     routing: RefCell<Arc<Routing>>,
     frontends: RefCell<HashMap<String, Rc<Frontend>>>,
@@ -159,6 +179,8 @@ struct Worker {
     places: RefCell<Option<Arc<Places>>>,
     /// Told when a connection ends.
     ended: Notify,
+    /// Told when lbd ends as soon as everybody is served.
+    ends: Notify,
     next_connection: Cell<u64>,
 }
 
@@ -167,8 +189,12 @@ impl Worker {
         self.counters.of(self.id)
     }
 
-    fn is_leaving(&self) -> bool {
+    fn leaving(&self) -> Leaving {
         self.leaving.get()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving() != Leaving::No
     }
 
     fn frontend(&self, name: &str) -> Option<Rc<Frontend>> {
@@ -264,12 +290,39 @@ impl Worker {
 
     /// Idle connections look around: whether they are still wanted.
     fn wake_idle(&self) {
-        let leaving = self.leaving.get();
+        let leaving = self.is_leaving();
         for presence in self.connections.borrow().values() {
             if leaving || presence.belongs_to_retired() {
                 presence.wake();
             }
         }
+    }
+
+    /// Has every connection that there is leave after its next request, and tells when all of them have.
+    fn leave(&self, done: oneshot::Sender<()>) {
+        self.leaving.set(Leaving::Stop);
+        let connections = self.connections.borrow();
+        connections.values().for_each(|presence| presence.set_elder());
+        self.elders.set(connections.len());
+        drop(connections);
+        self.elders_left.replace(Some(done));
+        self.tell_elders_left();
+        self.wake_idle();
+    }
+
+    fn tell_elders_left(&self) {
+        if self.elders.get() == 0
+            && let Some(done) = self.elders_left.take()
+        {
+            // The control thread may have lost its patience.
+            let _ = done.send(());
+        }
+    }
+
+    /// One of those connections has ended.
+    fn elder_left(&self) {
+        self.elders.set(self.elders.get() - 1);
+        self.tell_elders_left();
     }
 
     /// Logs a request.
@@ -323,7 +376,9 @@ async fn work(setup: Setup) {
         log: RefCell::new(AccessLog::new(log)),
         logged: Notify::new(),
         failures,
-        leaving: Cell::new(false),
+        leaving: Cell::default(),
+        elders: Cell::default(),
+        elders_left: RefCell::default(),
         routing: RefCell::new(Arc::new(Routing::empty())),
         frontends: RefCell::default(),
         backends: RefCell::default(),
@@ -331,6 +386,7 @@ async fn work(setup: Setup) {
         descriptors,
         places: RefCell::default(),
         ended: Notify::new(),
+        ends: Notify::new(),
         next_connection: Cell::new(0),
     });
     worker.adopt(routing.borrow_and_update().clone());
@@ -342,7 +398,7 @@ async fn work(setup: Setup) {
     let mut log_waits = false;
     let mut ticks = 0_u32;
 
-    let done = loop {
+    let stop = loop {
         tokio::select! {
             biased;
             () = pulse.asked(id) => pulse.beat(id),
@@ -383,6 +439,16 @@ async fn work(setup: Setup) {
                         }
                     }
                 }
+                Some(Command::Finish { frontend, listener }) => {
+                    if let Some(frontend) = worker.frontend(&frontend) {
+                        match Listener::start(&worker, frontend, listener) {
+                            Ok((_, listener)) => {
+                                tokio::task::spawn_local(listener.close(listener::LONG_HANDSHAKES));
+                            }
+                            Err(error) => tracing::error!(worker = id, %error, "cannot listen"),
+                        }
+                    }
+                }
                 Some(Command::Reassign { address, frontend }) => {
                     worker.adopt(routing.borrow_and_update().clone());
                     if let (Some(listener), Some(frontend)) = (listeners.get(&address), worker.frontend(&frontend)) {
@@ -391,36 +457,53 @@ async fn work(setup: Setup) {
                 }
                 Some(Command::Unlisten { address, done }) => {
                     if let Some(listener) = listeners.remove(&address) {
-                        listener.close().await;
+                        listener.close(listener::HANDSHAKES).await;
                     }
                     // The control thread may have lost its patience.
                     let _ = done.send(());
                 }
                 Some(Command::Hold { done }) => {
-                    worker.leaving.set(true);
+                    worker.leaving.set(Leaving::Handover);
                     listeners.values().for_each(Listener::hold);
                     worker.wake_idle();
                     // The control thread may have lost its patience.
                     let _ = done.send(());
                 }
                 Some(Command::Resume) => {
-                    if worker.leaving.replace(false) {
-                        listeners.values().for_each(Listener::resume);
-                    }
+                    worker.leaving.set(Leaving::No);
+                    listeners.values().for_each(Listener::resume);
                 }
-                Some(Command::Stop { done }) => break Some(done),
+                Some(Command::Leave { done }) => {
+                    listeners.values().for_each(Listener::resume);
+                    worker.leave(done);
+                }
+                Some(Command::Stop { listeners, done }) => break Some((listeners, done)),
                 None => break None,
             },
         }
     };
 
-    worker.leaving.set(true);
-    worker.wake_idle();
-    for (_, listener) in listeners.drain() {
-        listener.close().await;
+    worker.leaving.set(Leaving::End);
+    let (heir, done) = stop.unzip();
+    let listeners = listeners.into_values();
+    match heir.filter(|heir| !heir.is_closed()) {
+        Some(heir) => {
+            let mut kept = Vec::with_capacity(listeners.len());
+            for listener in listeners {
+                kept.extend(listener.give_up().await);
+            }
+            // The control thread may have lost its patience, and the sockets are closed.
+            let _ = heir.send(kept);
+        }
+        None => {
+            for listener in listeners {
+                listener.close(listener::HANDSHAKES).await;
+            }
+        }
     }
     worker.wake_idle();
-    while !worker.connections.borrow().is_empty() {
+    worker.ends.notify_waiters();
+    while worker.connections.borrow().values().any(|presence| !presence.is_tunnel()) {
         tokio::select! {
             () = worker.ended.notified() => {}
             () = pulse.asked(id) => pulse.beat(id),

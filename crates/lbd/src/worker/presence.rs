@@ -14,12 +14,38 @@ pub(crate) struct Presence {
     frontend: Rc<Frontend>,
     /// Whether a handover waits for it.
     awaited: Cell<bool>,
+    /// Whether it is from before lbd began to stop.
+    elder: Cell<bool>,
+    tunnel: Cell<bool>,
     idle: RefCell<Option<Waker>>,
 }
 
 impl Presence {
     pub(crate) fn new(frontend: Rc<Frontend>) -> Self {
-        Self { frontend, awaited: Cell::new(true), idle: RefCell::new(None) }
+        Self {
+            frontend,
+            awaited: Cell::new(true),
+            elder: Cell::default(),
+            tunnel: Cell::default(),
+            idle: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn set_elder(&self) {
+        self.elder.set(true);
+    }
+
+    pub(crate) fn is_elder(&self) -> bool {
+        self.elder.get()
+    }
+
+    /// It has become a tunnel: nobody knows when it ends.
+    pub(crate) fn set_tunnel(&self) {
+        self.tunnel.set(true);
+    }
+
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.tunnel.get()
     }
 
     pub(crate) fn belongs_to_retired(&self) -> bool {
@@ -81,6 +107,9 @@ impl Drop for Registered {
         worker.connections.borrow_mut().remove(id);
         worker.counters().connections.set(worker.connections.borrow().len() as u64);
         presence.frontend.counters().connections.down();
+        if presence.is_elder() {
+            worker.elder_left();
+        }
         worker.ended.notify_waiters();
     }
 }

@@ -171,7 +171,8 @@ impl Connection {
                     }
                     return Ok(Forwarded::Answered(match client_reusable {
                         true => After::Reuse,
-                        false if head.persistent || !uploaded => After::Linger,
+                        false if !uploaded => After::Linger,
+                        false if head.persistent => After::Farewell,
                         false => After::Close,
                     }));
                 }

@@ -24,6 +24,7 @@ impl Connection {
     pub(super) async fn carry_upgraded(&mut self) {
         let Some(mut upgraded) = self.upgraded.take() else { return };
         let Upgraded { server, early, arrived, backend, account, .. } = &mut *upgraded;
+        self.presence.set_tunnel();
         self.presence.let_go(self.worker.counters());
         let (requests, responses) = (&self.worker.requests, &self.worker.responses);
         let pending = (self.input.take().unwrap_or_default(), requests);

@@ -1,0 +1,81 @@
+//! What a service tells systemd, and what systemd keeps for it: the protocol of sd_notify(3).
+
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
+
+/// Descriptors in one message. The kernel takes 253 (unix(7)).
+const BATCH: usize = 128;
+/// How long systemd may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether systemd, or somebody who speaks as it does, started this process.
+pub fn is_there() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Tells systemd a state, if it is there.
+///
+/// # Errors
+/// When it cannot be told.
+pub fn notify(state: &str) -> anyhow::Result<()> {
+    if is_there() { send(state, &[]) } else { Ok(()) }
+}
+
+/// Has systemd keep descriptors until the service starts again, and returns when it has them. It drops those that are
+/// beyond `FileDescriptorStoreMax=`, and tells nobody but its own log.
+///
+/// # Errors
+/// When it cannot be told, or takes too long.
+pub fn store(name: &str, descriptors: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
+    for batch in descriptors.chunks(BATCH) {
+        send(&format!("FDSTORE=1\nFDNAME={name}"), batch)?;
+    }
+    barrier()
+}
+
+/// Has systemd close what it keeps under that name, and returns when it has.
+///
+/// # Errors
+/// When it cannot be told, or takes too long.
+pub fn forget(name: &str) -> anyhow::Result<()> {
+    send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[])?;
+    barrier()
+}
+
+/// Returns when systemd has taken every message before this one: it closes the descriptor that comes with it.
+fn barrier() -> anyhow::Result<()> {
+    let (mut ours, theirs) = UnixStream::pair().context("cannot wait for systemd")?;
+    ours.set_read_timeout(Some(PATIENCE))?;
+    send("BARRIER=1", &[theirs.as_fd()])?;
+    drop(theirs);
+    // Nobody writes to it.
+    ours.read(&mut [0]).context("systemd does not answer")?;
+    Ok(())
+}
+
+fn send(state: &str, descriptors: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
+    let say = || -> io::Result<()> {
+        let path = std::env::var_os("NOTIFY_SOCKET").ok_or(io::ErrorKind::NotFound)?;
+        let address = match path.as_encoded_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddrUnix::new_abstract_name(name)?,
+            None => SocketAddrUnix::new(path)?,
+        };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
+        let mut beside = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            beside.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        let state = [IoSlice::new(state.as_bytes())];
+        sendmsg_addr(&socket, &address, &state, &mut beside, SendFlags::NOSIGNAL)?;
+        Ok(())
+    };
+    say().context("NOTIFY_SOCKET is set, but cannot be written to")
+}
