@@ -7,7 +7,7 @@ mod dns;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::Resolvers;
 use dns::Dns;
@@ -204,4 +204,39 @@ async fn a_name_is_gone_after_hold_and_only_by_the_word_of_who_knew_it() {
     assert!(gone.is_gone() && gone.error.unwrap().contains("no such host"));
     knowing.change("10.9.0.3 nginx1.test\n");
     until_address(&mut watch, "10.9.0.3").await;
+}
+
+#[tokio::test]
+async fn a_denial_that_nobody_confirms_is_asked_about_no_more_often_than_min_ttl() {
+    let addresses = Addresses::claim();
+    let phase = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let phase = Arc::clone(&phase);
+        move |asked: &Asked| {
+            vec![match phase.load(SeqCst) {
+                0 => asked.addresses(&["10.9.0.1"]),
+                1 if asked.is(RecordType::A) => {
+                    phase.store(2, SeqCst);
+                    asked.code(ResponseCode::NXDomain)
+                }
+                _ => asked.code(ResponseCode::ServFail),
+            }]
+        }
+    };
+    let server = Odd::start(addresses.socket(1, 5353), false, script).await;
+    let hold = Duration::from_millis(500);
+    let resolvers = Resolvers { hold, ..config(&[server.address]) };
+    let dir = tempfile::tempdir().unwrap();
+    let names = Names::new(&resolvers, files(&dir), counter());
+    let mut watch = names.watch("nginx1.test", group());
+    until_address(&mut watch, "10.9.0.1").await;
+    phase.store(1, SeqCst);
+    until(&mut watch, "a denial", |resolved| resolved.denied).await;
+    tokio::time::sleep(2 * hold).await;
+    let (started, before) = (Instant::now(), server.questions().len());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let questions = (server.questions().len() - before) as u128;
+    let most = 2 * (started.elapsed().as_millis() / resolvers.min_ttl.as_millis() + 2);
+    assert!(questions <= most, "{questions} questions about both families, which is more than {most}");
+    assert!(watch.resolved().address.is_some(), "SERVFAIL is no denial");
 }

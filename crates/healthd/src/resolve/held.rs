@@ -107,9 +107,13 @@ impl Held {
         }
     }
 
-    /// When the denial will have lasted for `hold`: it is to be confirmed then.
-    pub(super) fn gone_at(&self, hold: Duration) -> Option<Instant> {
-        self.denied.filter(|_| !self.gone && !self.addresses.is_empty()).map(|since| since + hold)
+    /// When the name, last asked for at `asked`, is to be asked for again: at `next`, unless a denial will have lasted for
+    /// `hold` before. That is confirmed at once, but with one question: where it remains without an answer, another one so soon
+    /// would only be a burden on the name servers.
+    pub(super) fn due(&self, asked: Instant, soonest: Instant, next: Instant, hold: Duration) -> Instant {
+        let final_at =
+            self.denied.filter(|_| !self.gone && !self.addresses.is_empty()).map(|since| since + hold);
+        final_at.filter(|at| *at > asked).map_or(next, |at| at.max(soonest).min(next))
     }
 
     pub(super) fn add(&mut self, group: &Group, slot: u64) {
@@ -195,6 +199,12 @@ mod tests {
             self.held.learn(outcome, now, now, HOLD);
         }
 
+        /// The second in which a name that was asked for in this one is asked for again, which is one to ten later.
+        fn due(&self, asked: u64) -> u64 {
+            let at = |second| self.start + Duration::from_secs(second);
+            (self.held.due(at(asked), at(asked + 1), at(asked + 10), HOLD) - self.start).as_secs()
+        }
+
         fn address(&self) -> Option<String> {
             self.held.resolved_for(&self.group, 0).address.map(|ip| ip.to_string())
         }
@@ -233,7 +243,7 @@ mod tests {
         name.learn(0, answer("10.9.0.1", ""));
         name.learn(100, denial([true, true], &[1]));
         assert_eq!(name.address().as_deref(), Some("10.9.0.1"));
-        assert_eq!(name.held.gone_at(HOLD), Some(name.start + Duration::from_secs(130)));
+        assert_eq!([100, 121, 130].map(|asked| name.due(asked)), [110, 130, 140], "confirmed, but once");
         name.learn(129, denial([true, true], &[1]));
         assert!(!name.held.is_gone());
         name.learn(130, denial([true, true], &[1]));

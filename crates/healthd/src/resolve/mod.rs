@@ -282,12 +282,11 @@ async fn keep_resolved(core: Arc<Core>, shared: Arc<Shared>) {
         shared.queries.with_label_values(&[word]).inc();
         let hold = settings.config.hold;
         core.learn(outcome, Instant::now(), asked + wait, hold);
-        // A denial is confirmed when it becomes final.
-        let gone_at = core.held.borrow().gone_at(hold);
-        let due = gone_at.map_or(asked + wait, |at| at.min(asked + wait));
+        let soonest = asked + settings.config.min_ttl;
+        let due = core.held.borrow().due(asked, soonest, asked + wait, hold);
         let mut doubted = std::pin::pin!(async {
             core.doubted.notified().await;
-            tokio::time::sleep_until(asked + settings.config.min_ttl).await;
+            tokio::time::sleep_until(soonest).await;
         });
         loop {
             let tell = log.tell(&core).unwrap_or(due);
