@@ -140,9 +140,7 @@ impl<H: Handler> Connection<H> {
             }
         };
         if !self.seat.ask() {
-            return Err(lagged(format!(
-                "{ASKED_MAX} connections are at work already; close some and try again"
-            )));
+            return Err(busy());
         }
         if first.first() != Some(&b'{') {
             return self.answer_text(&first).await;
@@ -187,8 +185,10 @@ impl<H: Handler> Connection<H> {
                             return Err(lagged(format!("{open}, and others ask while this one is idle")));
                         }
                     };
-                    // It has asked before, so that there is room.
-                    let _ = self.seat.ask();
+                    // It asked before, but its room may have been given away just now.
+                    if !self.seat.ask() {
+                        return Err(busy());
+                    }
                     pending = match request::request(line) {
                         Ok((id, Request::Subscribe { topic, ping_ms })) => {
                             self.subscribe(id, topic, ping_ms, &mut subscription).await?;
@@ -366,6 +366,11 @@ async fn next_line<'a>(
         line = lines.next() => line.map_err(NoLine::Broken),
         () = seat.given_up() => Err(NoLine::GivenUp),
     }
+}
+
+/// The end of a connection that there is no room for.
+fn busy() -> End {
+    lagged(format!("{ASKED_MAX} connections are at work already; close some and try again"))
 }
 
 /// The end of a connection that makes room for others.

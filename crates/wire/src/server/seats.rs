@@ -99,8 +99,14 @@ impl Seat {
     pub fn ask(&self) -> bool {
         let mut place = self.place();
         let mut state = self.seats.lock();
+        let has_room = match &*place {
+            Place::Silent(_) => false,
+            Place::Working => true,
+            // One whose room was given away needs room as a newcomer does.
+            Place::Resting(number) => state.resting.contains_key(number),
+        };
         let is_full = state.resting.len() + state.working >= self.seats.asked_max;
-        if matches!(*place, Place::Silent(_)) && is_full && !give_up(&mut state.resting) {
+        if !has_room && is_full && !give_up(&mut state.resting) {
             return false;
         }
         state.leave(*place);
@@ -185,6 +191,23 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|n: usize| all[n].is_given_up()), [true, false, false, false]);
         assert!(all[3].ask());
         assert!(all[1].is_given_up() && !all[2].is_given_up());
+    }
+
+    #[test]
+    fn who_asks_after_its_seat_was_given_away_is_one_too_many_no_more_than_a_newcomer() {
+        let seats = Seats::new(9, 2);
+        let all = [(); 4].map(|()| seats.take());
+        for seat in &all[..2] {
+            assert!(seat.ask());
+            seat.rest();
+        }
+        assert!(all[2].ask() && all[3].ask(), "both make room");
+        assert!(!all[0].ask() && !all[1].ask(), "and there is none for them while the others work");
+        all[2].rest();
+        assert!(all[0].ask());
+        assert!(all[2].is_given_up());
+        let state = seats.lock();
+        assert_eq!((state.resting.len(), state.working), (0, 2));
     }
 
     #[test]
