@@ -115,9 +115,10 @@ impl Verdicts {
             servers.insert(verdict.server.clone(), judge(own, None, verdict, now));
             return true;
         };
-        let before = (held.status(), held.address());
+        let concern = |held: &Held| (held.status(), held.address(), held.is_resolved());
+        let before = concern(held);
         *held = judge(own, Some(held), verdict, now);
-        before != (held.status(), held.address())
+        before != concern(held)
     }
 
     /// Where the server of a verdict is by lbd's own configuration.
@@ -174,11 +175,15 @@ impl Verdicts {
 }
 
 /// What is held of a server when healthd says something new. A verdict on another address than lbd's own is about
-/// somebody else.
+/// somebody else, and says nothing of this one.
 fn judge(own: Option<SocketAddr>, old: Option<&Held>, new: Verdict, now: Instant) -> Held {
     let elsewhere = own.zip(new.address).is_some_and(|(own, told)| own != told);
     match old {
         Some(old) if elsewhere => old.clone(),
+        None if elsewhere => {
+            let verdict = Verdict { status: Status::Unknown, address: own, check: None, ..new };
+            Held { verdict, received: now }
+        }
         old => merge(old, new, now),
     }
 }
@@ -291,6 +296,33 @@ mod tests {
         assert_eq!(status(&verdicts), Some(Status::Down), "healthd has it elsewhere");
         assert!(verdicts.update(verdict(Status::Up, Some("192.0.2.1:80")), now));
         assert_eq!(status(&verdicts), Some(Status::Up));
+    }
+
+    #[test]
+    fn a_verdict_on_somebody_else_leaves_a_server_unknown_of_which_there_was_none() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.adopt(&own("nginx1"));
+        for status in [Status::Down, Status::Up] {
+            verdicts.replace([verdict(status, Some("192.0.2.9:80"))], now);
+            let held = verdicts.get("nginx", "nginx1").unwrap();
+            assert_eq!(
+                (held.status(), held.address()),
+                (Status::Unknown, Some("192.0.2.1:80".parse().unwrap()))
+            );
+        }
+        assert!(verdicts.update(verdict(Status::Down, Some("192.0.2.1:80")), now));
+        assert_eq!(verdicts.get("nginx", "nginx1").unwrap().status(), Status::Down);
+    }
+
+    #[test]
+    fn a_name_that_healthd_finds_gone_concerns_routing_though_it_never_had_an_address() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.replace([verdict(Status::Unchecked, None)], now);
+        let gone = Verdict { resolve_error: Some("no such host".into()), ..verdict(Status::Unchecked, None) };
+        assert!(verdicts.update(gone.clone(), now), "lbd may have found an address by itself");
+        assert!(!verdicts.update(gone, now));
     }
 
     #[test]
