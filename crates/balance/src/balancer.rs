@@ -138,6 +138,7 @@ impl Balancer {
     ) -> Result<ServerId, Unpicked> {
         self.end_periods(now);
         let slot = self.choose(client, tried, full)?;
+        debug_assert!(self.standing(slot).0, "only servers that are usable are picked");
         self.send_to(slot, now);
         Ok(self.slots.id(slot))
     }

@@ -97,6 +97,7 @@ impl Checker {
         let part = timing.interval.min(SPREAD_MAX) / share(of).max(1);
         let delay = checker.draw(part.min(DELAY_MAX));
         checker.next = now.saturating_add(part.saturating_mul(share(place))).saturating_add(delay);
+        checker.check_invariants();
         checker
     }
 
@@ -109,6 +110,7 @@ impl Checker {
     pub fn started(&mut self, now: Moment) {
         self.running = true;
         self.last_start = Some(now);
+        self.check_invariants();
     }
 
     /// A check has ended. Returns the change of status, if this result decided one.
@@ -127,6 +129,7 @@ impl Checker {
         if std::mem::take(&mut self.hurried) {
             self.hurry(now);
         }
+        self.check_invariants();
         transition
     }
 
@@ -139,7 +142,9 @@ impl Checker {
         }
         self.turn(Status::Down, now);
         self.running = false;
+        self.hurried = false;
         self.next = now.saturating_add(self.interval());
+        self.check_invariants();
         Some(Transition { from, to: Status::Down, code, streak: 1, needed: 1 })
     }
 
@@ -163,6 +168,7 @@ impl Checker {
         self.streak = 0;
         let interval = self.interval();
         self.next = self.next.min(self.last_start.unwrap_or(now).saturating_add(interval)).max(now);
+        self.check_invariants();
     }
 
     /// Where the server stands.
@@ -199,6 +205,21 @@ impl Checker {
     pub fn downtime(&self, now: Moment) -> Duration {
         let current = if self.status == Status::Down { self.held_for(now) } else { Duration::ZERO };
         self.downtime.saturating_add(current)
+    }
+
+    /// What is counted is not enough for a change yet, and nothing is counted where the first result decides. Only a check
+    /// that runs was started, or can have been hurried. Whoever is down has gone down, and nobody else has been it for a
+    /// while.
+    fn check_invariants(&self) {
+        let needed = match self.status {
+            Status::Unknown | Status::Unchecked => 1,
+            Status::Up => self.timing.fall,
+            Status::Down => self.timing.rise,
+        };
+        debug_assert!(self.streak < needed.max(1), "{self:?}");
+        debug_assert!(!self.running || self.last_start.is_some(), "{self:?}");
+        debug_assert!(self.running || !self.hurried, "{self:?}");
+        debug_assert!(self.downs > 0 || self.status != Status::Down && self.downtime.is_zero(), "{self:?}");
     }
 
     /// Counts a result towards a change of status, or against one.

@@ -155,7 +155,15 @@ impl BodyReader {
     pub fn step(&mut self, buf: &mut [u8]) -> Result<Step, BodyFault> {
         let mut sieve = Sieve::new(buf);
         while self.piece(&mut sieve)? {}
+        self.check_invariants();
         Ok(sieve.finish(self.is_done()))
+    }
+
+    /// What is to come is never nothing, and only a line of framing is looked at in part. Trailers are bounded.
+    fn check_invariants(&self) {
+        debug_assert!(!matches!(self.state, State::Length(0) | State::Data(0)));
+        debug_assert!(self.scanned == 0 || matches!(self.state, State::Size | State::Trailer));
+        debug_assert!(self.trailers <= TRAILERS);
     }
 
     /// Deals with one piece of the body. Returns false if the step ends before it.
@@ -305,6 +313,7 @@ impl BodyReader {
             State::Data(left) => State::Data(left - bytes),
             other => other,
         };
+        self.check_invariants();
     }
 }
 

@@ -91,6 +91,18 @@ impl Edits {
         Ok(())
     }
 
+    /// They stand in the order of their lines, within `part` of the head, and what may stay is counted.
+    pub(crate) fn check_invariants(&self, part: Span) {
+        let mut at = part.start;
+        for Edit { lines, .. } in self.iter() {
+            debug_assert!(at <= lines.start && lines.start < lines.end && lines.end <= part.end, "{self:?}");
+            at = lines.end;
+        }
+        let stays = |edit: &&Edit| matches!(edit.kind, Kind::Upgrade | Kind::Forwarding | Kind::Coding);
+        debug_assert_eq!(self.iter().filter(stays).count(), self.staying);
+        debug_assert!(self.staying <= Self::CAPACITY - Self::ADDED);
+    }
+
     /// Appends `part` of `buf` without the lines whose kind is `dropped`.
     pub(crate) fn copy(&self, buf: &[u8], part: Span, dropped: impl Fn(Kind) -> bool, out: &mut Vec<u8>) {
         let mut from = part.start;

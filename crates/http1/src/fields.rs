@@ -25,13 +25,20 @@ impl Lines {
                 let line = Span::new(self.start..end);
                 self.start = end + 2;
                 self.scanned = self.start;
+                self.check_invariants(bytes);
                 Ok(Some(line))
             }
             Scan::More(scanned) => {
                 self.scanned = scanned;
+                self.check_invariants(bytes);
                 Ok(None)
             }
         }
+    }
+
+    /// No byte is looked at before it is there, nor left out.
+    fn check_invariants(self, bytes: &[u8]) {
+        debug_assert!(self.start <= self.scanned && self.scanned <= bytes.len());
     }
 }
 

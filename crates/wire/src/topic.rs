@@ -121,6 +121,18 @@ impl<T> State<T> {
         }
         self.order.insert(change, key);
     }
+
+    /// Panics unless each item has one place in the order, which is that of its last change, and nothing else has one.
+    #[cfg(test)]
+    fn check_invariants(&self) {
+        let placed: BTreeMap<u64, &Key> =
+            self.items.iter().map(|(key, (change, _))| (*change, key)).collect();
+        assert!(
+            placed.len() == self.items.len()
+                && placed.into_iter().eq(self.order.iter().map(|(at, key)| (*at, key)))
+        );
+        assert!(self.order.keys().next_back().is_none_or(|last| *last <= self.change));
+    }
 }
 
 impl<T: Send + 'static> Feed for Topic<T> {
@@ -155,6 +167,8 @@ impl<T> fmt::Debug for Topic<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{LifeState, Liveness};
 
@@ -175,5 +189,84 @@ mod tests {
         assert_eq!(topic.since(Some(position)).0, News::Changes(vec![]));
         topic.replace_all([4]);
         assert_eq!(topic.since(Some(position)).0, News::Snapshot(vec![liveness(4)]));
+    }
+
+    /// What happens to a topic of a few items, with two subscribers.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(u8, u64),
+        ReplaceAll(Vec<(u8, u64)>),
+        CatchUp(usize),
+        Leave(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let item = || (0..6_u8, any::<u64>());
+        prop_oneof![
+            6 => item().prop_map(|(name, value)| Step::Set(name, value)),
+            1 => prop::collection::vec(item(), 0..6).prop_map(Step::ReplaceAll),
+            4 => (0..2_usize).prop_map(Step::CatchUp),
+            1 => (0..2_usize).prop_map(Step::Leave),
+        ]
+    }
+
+    /// An item that shows which one it is.
+    fn named((name, value): &(u8, u64)) -> Item {
+        let usable = BTreeMap::from([(name.to_string(), 0)]);
+        Item::Liveness(Liveness { state: LifeState::Ready, tick_age_ms: *value, usable })
+    }
+
+    #[derive(Default)]
+    struct Subscriber {
+        position: Option<Position>,
+        knows: BTreeMap<String, u64>,
+    }
+
+    impl Subscriber {
+        fn catch_up(&mut self, topic: &Topic<(u8, u64)>) {
+            let (news, position) = topic.since(self.position);
+            self.position = Some(position);
+            let items = match news {
+                News::Snapshot(items) => {
+                    self.knows.clear();
+                    items
+                }
+                News::Changes(items) => items,
+            };
+            for item in items {
+                let Item::Liveness(Liveness { tick_age_ms, usable, .. }) = item else { continue };
+                self.knows.extend(usable.into_keys().map(|name| (name, tick_age_ms)));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn who_catches_up_knows_what_is_so_whatever_was_missed(steps in prop::collection::vec(step(), 0..80)) {
+            let key = |item: &(u8, u64)| (Arc::from(item.0.to_string()), Arc::from(""));
+            let topic = Topic::new(TopicName::Liveness, key, named);
+            let mut is: BTreeMap<String, u64> = BTreeMap::new();
+            let mut subscribers = [(); 2].map(|()| Subscriber::default());
+            for step in steps {
+                match step {
+                    Step::Set(name, value) => {
+                        topic.set((name, value));
+                        is.insert(name.to_string(), value);
+                    }
+                    Step::ReplaceAll(items) => {
+                        is = items.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+                        topic.replace_all(items);
+                    }
+                    Step::CatchUp(at) => {
+                        subscribers[at].catch_up(&topic);
+                        prop_assert_eq!(&subscribers[at].knows, &is);
+                        let again = topic.since(subscribers[at].position).0;
+                        prop_assert_eq!(again, News::Changes(Vec::new()), "nothing is told twice");
+                    }
+                    Step::Leave(at) => subscribers[at] = Subscriber::default(),
+                }
+                topic.lock().check_invariants();
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{AdminState, Algorithm, Health, ServerId, ServerView, Tick, Tried};
+use crate::{AdminState, Algorithm, Health, ServerId, ServerView, Tick, Tried, Unpicked};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -18,6 +18,11 @@ enum Step {
     Request {
         client: u8,
         failures: usize,
+    },
+    /// A request that meets servers which are full, by the bits of their places.
+    Limited {
+        client: u8,
+        full: u8,
     },
     End(Index),
     Wait(u64),
@@ -49,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         4 => (any::<Index>(), 0..4_u16, trouble).prop_map(|(which, weight, trouble)| Step::Change(which, weight, trouble)),
         10 => (any::<u8>(), 0..5_usize).prop_map(|(client, failures)| Step::Request { client, failures }),
+        5 => (any::<u8>(), any::<u8>()).prop_map(|(client, full)| Step::Limited { client, full }),
         8 => any::<Index>().prop_map(Step::End),
         4 => (0..4_000_u64).prop_map(Step::Wait),
     ]
@@ -100,6 +106,7 @@ impl Model {
                 }
             }
             Step::Request { client, failures } => self.request(client, failures)?,
+            Step::Limited { client, full } => self.limited(client, full)?,
         }
         self.check()
     }
@@ -127,11 +134,7 @@ impl Model {
             };
             let name = self.bench.name(id).to_owned();
             self.check_pick(&name, &tried_names)?;
-            if let Some((until, period, probing)) = self.suspicions.get_mut(&name)
-                && *until <= self.now
-            {
-                (*until, *probing) = (self.now + *period, true);
-            }
+            self.probe(self.bench.balancer.index_of(id).expect("it is in the view"));
             if attempt < failures {
                 self.bench.balancer.failed(id, Tick::from_millis(self.now));
                 self.fail(&name);
@@ -145,6 +148,53 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Only who is full is passed over, and only for somebody who would do as well; whoever all are full for may claim
+    /// each of those that it does not keep away from.
+    fn limited(&mut self, client: u8, full: u8) -> Result<(), TestCaseError> {
+        let now = Tick::from_millis(self.now);
+        let places = 0..self.bench.view.servers.len();
+        let is_full = |place: &usize| full >> place & 1 == 1;
+        let id_at = |bench: &Bench, place| bench.balancer.id_at(place).expect("it is in the view");
+        let full_ids: Tried = places.clone().filter(is_full).map(|place| id_at(&self.bench, place)).collect();
+        let tried = Tried::default();
+        let good: Vec<usize> = {
+            let usable = |place: &usize| self.bench.view.servers[*place].is_usable();
+            let trusted = |place: &usize| !self.skipped(&self.bench.view.servers[*place].name);
+            let some: Vec<usize> = places.clone().filter(usable).filter(trusted).collect();
+            if some.is_empty() { places.clone().filter(usable).collect() } else { some }
+        };
+        match self.bench.balancer.pick_below_limits([10, 0, 0, client].into(), &tried, &full_ids, now) {
+            Ok(id) => {
+                let place = self.bench.balancer.index_of(id).expect("it is in the view");
+                prop_assert!(good.contains(&place) && !is_full(&place), "{place} of {good:?}");
+                self.probe(place);
+            }
+            Err(Unpicked::NoneUsable) => prop_assert!(good.is_empty()),
+            Err(Unpicked::AllFull) => {
+                prop_assert!(!good.is_empty() && good.iter().all(is_full), "{good:?}");
+                let avoided = self.bench.balancer.avoided(&tried, now).expect("one is usable");
+                for place in places {
+                    let id = id_at(&self.bench, place);
+                    prop_assert_eq!(avoided.contains(id), !good.contains(&place));
+                }
+                let place = good[usize::from(client) % good.len()];
+                prop_assert!(self.bench.balancer.claim(id_at(&self.bench, place), &tried, now));
+                self.probe(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// A request goes to a server; if that was suspected, it finds out, and others keep away meanwhile.
+    fn probe(&mut self, place: usize) {
+        let name = self.bench.view.servers[place].name.to_string();
+        if let Some((until, period, probing)) = self.suspicions.get_mut(&name)
+            && *until <= self.now
+        {
+            (*until, *probing) = (self.now + *period, true);
+        }
     }
 
     fn check_pick(&self, name: &str, tried: &[String]) -> Result<(), TestCaseError> {

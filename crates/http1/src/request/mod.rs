@@ -42,3 +42,18 @@ pub struct RequestHead {
     line_end: u32,
     edits: Edits,
 }
+
+impl RequestHead {
+    /// All parts lie within the head, which is there. A request's body has an end, and HTTP/1.0 asks for nothing that it
+    /// does not know.
+    fn check_invariants(&self, buf: &[u8]) {
+        let end = self.len as u64;
+        debug_assert!(self.len <= buf.len());
+        debug_assert!([self.method_span, self.target].iter().all(|part| u64::from(part.end) <= end));
+        debug_assert!(self.host.is_none_or(|host| u64::from(host.end) <= end));
+        debug_assert!(self.host.is_some() || self.version == Version::Http10);
+        debug_assert!(!matches!(self.body, Body::UntilClose | Body::Length(0)));
+        debug_assert!(self.version == Version::Http11 || !self.expects_continue && !self.upgrade);
+        self.edits.check_invariants(Span { start: self.line_end + 2, end: Span::new(0..self.len - 2).end });
+    }
+}

@@ -74,6 +74,7 @@ impl RequestParser {
         while let Some(span) = self.progress.lines.next(head)? {
             if span.is_empty() {
                 let head = self.progress.finish(buf, &line)?;
+                head.check_invariants(buf);
                 self.reset();
                 return Ok(Some(head));
             }

@@ -7,7 +7,7 @@ pub use parser::{INTERIM_MAX, ResponseLimits, ResponseParser};
 pub use write::ClientSide;
 
 use crate::edits::Edits;
-use crate::{Body, Version};
+use crate::{Body, Span, Version};
 
 /// The head of a response.
 #[derive(Clone, Debug)]
@@ -28,6 +28,15 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// The head is there, and its status has three digits. A body that only the connection's end ends leaves no connection,
+    /// and neither does another protocol.
+    fn check_invariants(&self, buf: &[u8]) {
+        debug_assert!(self.len <= buf.len() && (100..=999).contains(&self.status));
+        debug_assert!(self.body != Body::Length(0));
+        debug_assert!(!self.persistent || self.body != Body::UntilClose && !self.is_switching());
+        self.edits.check_invariants(Span::new(0..self.len - 2));
+    }
+
     // RFC 9110 section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client"
     // RFC 9110 section 15.2: "A proxy MUST forward 1xx responses"
     /// Whether this is an interim response, after which another one follows: 1xx, but not 101. It is sent on to clients

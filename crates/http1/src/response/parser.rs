@@ -70,9 +70,10 @@ impl ResponseParser {
             match self.progress.line {
                 None => self.progress.line = Some(StatusLine::parse(head, span)?),
                 Some(line) if span.is_empty() => {
-                    let head = self.progress.finish(head, line, request)?;
+                    let found = self.progress.finish(head, line, request)?;
+                    found.check_invariants(head);
                     self.reset();
-                    return Ok(Some(head));
+                    return Ok(Some(found));
                 }
                 Some(line) => {
                     let field = self.progress.fields.split(span.of(head), limits.fields)?;

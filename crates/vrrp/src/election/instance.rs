@@ -140,7 +140,17 @@ impl Instance {
             // Started already.
             (State::Backup | State::Master | State::Fault, Input::Start { .. }) => {}
         }
+        self.check_invariants();
         actions
+    }
+
+    /// A master has the addresses, and has given nothing away. Whoever takes no part in the election has none. Nobody stands
+    /// with the priority that means an end, and no claim puts a takeover off for longer than was decided.
+    fn check_invariants(&self) {
+        debug_assert!(self.state != State::Master || self.holding && self.yielded.is_none(), "{self:?}");
+        debug_assert!(!matches!(self.state, State::Init | State::Fault) || !self.holding, "{self:?}");
+        debug_assert!(self.priority != Priority::RELEASE, "{self:?}");
+        debug_assert!(self.backup.claims <= CLAIMS, "{self:?}");
     }
 
     /// Enters the election, or Fault.
