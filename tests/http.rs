@@ -152,6 +152,7 @@ fn an_upload_is_carried_on_behind_an_early_response() {
     assert_eq!(server.connections(), 1, "both sides' connections are kept");
 }
 
+// RFC 9112 section 9.3: "A server MUST read the entire request message body or close the connection after sending its response"
 #[test]
 fn a_server_that_closes_behind_an_early_response_ends_the_upload() {
     let (stack, server) = Stack::builder().start_before(|peer| {

@@ -63,6 +63,43 @@ fn responses_with_ambiguous_lengths_are_502() {
     assert_answer("chunked twice", &[502], answering(coded));
 }
 
+// RFC 9112 section 6.3: "the proxy MUST close the connection to the server, discard the received response, and send a 502 (Bad Gateway)"
+#[test]
+fn a_connection_with_an_invalid_length_is_closed_and_nothing_of_its_response_is_seen() {
+    for length in ["+5", "five", "5, 6", "99999999999999999999"] {
+        let answer = format!("HTTP/1.1 200 OK\r\nX-Secret: yes\r\nContent-Length: {length}\r\n\r\nhello");
+        let (stack, server) = Stack::builder().start_before(move |peer| {
+            peer.read_request()?;
+            peer.send(&answer)?;
+            // Until the other side closes.
+            peer.read_request().map(drop)
+        });
+        let mut client = stack.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let response = client.response();
+        assert_eq!((response.status, response.field("x-secret")), (502, None), "{length}");
+        assert!(!response.text().contains("hello"), "{length}");
+        wait_until("the connection is closed", || server.ended() == 1);
+        assert_eq!(server.requests().len(), 1, "{length}: nothing else is sent on it");
+    }
+}
+
+// RFC 9112 section 9.6: "A client that receives a "close" connection option MUST cease sending requests on that connection"
+#[test]
+fn a_server_that_says_close_gets_no_other_request_though_it_does_not_close() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        loop {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    });
+    let mut client = stack.client();
+    for answered in 1..=3 {
+        assert_eq!(client.get("/").text(), "ok");
+        assert_eq!(server.connections(), answered, "each request has a connection of its own");
+    }
+}
+
 #[test]
 fn a_server_that_says_nothing_is_504() {
     assert_answer("silent", &[504], |peer| {

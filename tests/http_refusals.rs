@@ -37,6 +37,7 @@ fn assert_refused(cases: &[(&str, &[u16])]) {
     wait_until("every refusal is counted", || stack.stat("web", "FRONTEND").number("ereq") == counted);
 }
 
+// RFC 9112 section 6.1: "the server MUST close the connection after responding to such a request"
 #[test]
 fn ambiguous_body_lengths() {
     assert_refused(&[
@@ -55,6 +56,7 @@ fn ambiguous_body_lengths() {
     ]);
 }
 
+// RFC 9112 section 6.3: "the server MUST respond with the 400 (Bad Request) status code and then close the connection"
 #[test]
 fn transfer_codings_that_are_not_plainly_chunked() {
     let with =

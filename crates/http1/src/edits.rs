@@ -103,6 +103,8 @@ impl Edits {
         debug_assert!(self.staying <= Self::CAPACITY - Self::ADDED);
     }
 
+    // RFC 9110 section 5.1: "A proxy MUST forward unrecognized header fields"
+    // RFC 9110 section 5.3: "a proxy MUST NOT change the order of these field line values when forwarding a message"
     /// Appends `part` of `buf` without the lines whose kind is `dropped`.
     pub(crate) fn copy(&self, buf: &[u8], part: Span, dropped: impl Fn(Kind) -> bool, out: &mut Vec<u8>) {
         let mut from = part.start;

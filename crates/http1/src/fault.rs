@@ -78,6 +78,7 @@ faults! {
         /// Several, with different values.
         ContentLengthConflict = 400 "content_length_conflict" "several Content-Length fields with different values",
         // RFC 9112 section 6.2: "A sender MUST NOT send a Content-Length header field in any message that contains a Transfer-Encoding"
+        // RFC 9112 section 6.1: "the server MUST close the connection after responding to such a request"
         /// Content-Length and Transfer-Encoding together (RFC 9112 section 6.1).
         LengthAndCoding = 400 "length_and_coding" "Content-Length and Transfer-Encoding together",
         // RFC 9112 section 6.1: "A sender MUST NOT apply the chunked transfer coding more than once to a message body"
@@ -94,7 +95,8 @@ faults! {
         // RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host"
         /// HTTP/1.1 without Host (RFC 9112 section 3.2).
         HostMissing = 400 "host_missing" "the Host field is missing",
-        /// More than one Host.
+        // RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host header field and to any request message that contains more than one Host"
+        /// More than one Host (RFC 9112 section 3.2).
         HostRepeated = 400 "host_repeated" "several Host fields",
         /// Not a name or address with an optional port; or user information in an absolute-form target.
         Host = 400 "host" "the host is not a name or an address with an optional port",

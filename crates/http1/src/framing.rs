@@ -21,6 +21,7 @@ struct Coding {
 }
 
 impl Framing {
+    // RFC 9110 section 8.6: "a sender MUST NOT forward a message with a Content-Length header field value that is known to be incorrect"
     /// Takes a Content-Length. Returns false if it only repeats an earlier one, and is not to be sent on.
     pub(crate) fn content_length(&mut self, value: &[u8]) -> Result<bool, HeadFault> {
         let value = parse_length(trim(value))?;

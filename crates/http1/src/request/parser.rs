@@ -161,6 +161,7 @@ impl Progress {
         }
     }
 
+    // RFC 9110 section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that expectation"
     /// RFC 9110 section 10.1.1: an expectation in HTTP/1.0 is ignored, and then not sent on either, since its client
     /// could make nothing of a 100 response.
     fn expect(&mut self, line: &RequestLine, span: Span, value: &[u8]) -> Result<(), RequestFault> {

@@ -59,7 +59,8 @@ impl RequestHead {
             out.extend_from_slice(proto.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        // RFC 9110 sections 7.8 and 10.1.4: Connection names Upgrade and TE.
+        // RFC 9110 section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option in the Connection header field"
+        // RFC 9110 section 10.1.4: "A sender of TE MUST also send a "TE" connection option within the Connection header field"
         out.extend_from_slice(match (self.upgrade, self.accepts_trailers) {
             (false, false) => b"\r\n",
             (true, false) => b"Connection: upgrade\r\n\r\n",
@@ -68,6 +69,9 @@ impl RequestHead {
         });
     }
 
+    // RFC 9112 section 2.3: "Intermediaries that process HTTP messages (i.e., all intermediaries other than those acting as tunnels) MUST send their own HTTP-version in forwarded messages"
+    // RFC 9110 section 7.7: "A proxy MUST NOT modify the "absolute-path" and "query" parts of the received target URI"
+    // RFC 9112 section 3.2.2: "A proxy that forwards such a request MUST generate a new Host field value based on the received request-target"
     /// Appends the request line, but its last part only if that is not as received. Returns the part of the head from
     /// there on, without the empty line.
     fn write_line(&self, buf: &[u8], default_host: &str, out: &mut Vec<u8>) -> Span {

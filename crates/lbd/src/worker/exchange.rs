@@ -316,6 +316,8 @@ impl Exchange<'_> {
             self.rest_of_request(&mut buffer, &mut from).await;
         }
         let uploaded = self.turns.sent() == Sent::Wholly;
+        // RFC 9112 section 9.3: "A server MUST read the entire request message body or close the connection after sending its response"
+        // RFC 9112 section 9.6: "A client that receives a "close" connection option MUST cease sending requests on that connection"
         Ok(Ended::Complete {
             client_reusable: client_reusable && uploaded,
             server_reusable: head.persistent && uploaded && buffer.is_empty(),
