@@ -8,7 +8,10 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::unistd;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::readiness::register;
 
 /// Comes at once, and then each period; of beats that were missed, one comes.
 pub(super) struct Beat(AsyncFd<OwnedFd>);
@@ -24,7 +27,7 @@ impl Beat {
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let first = TimeSpec::from(Duration::from_nanos(1));
         timer.set(Expiration::IntervalDelayed(first, period.into()), TimerSetTimeFlags::empty())?;
-        register(timer.into()).map(Self)
+        register(timer.into(), Interest::READABLE).map(Self)
     }
 
     /// The next beat. Cancel safe.
@@ -38,12 +41,6 @@ impl Beat {
             }
         }
     }
-}
-
-#[expect(unsafe_code, reason = "tokio cannot know that the descriptor stays the same until it is closed")]
-fn register(timer: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is one descriptor, the same as long as it lives, and `AsyncFd` deregisters before it drops it.
-    unsafe { AsyncFd::register(timer) }.map_err(Into::into)
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::beat::Beat;
+use super::link::Link;
 use super::seats::Seat;
 use super::{ASKED_MAX, Handler, parts, request};
 use crate::codec::{LineError, LineReader, MAX_LINE, encode};
@@ -78,8 +78,8 @@ struct Subscription {
 }
 
 pub(super) struct Connection<H> {
-    lines: LineReader<OwnedReadHalf>,
-    out: OwnedWriteHalf,
+    lines: LineReader<Link>,
+    out: Link,
     handler: Arc<H>,
     privileged: bool,
     seat: Seat,
@@ -95,9 +95,10 @@ impl<H: Handler> Connection<H> {
         seat: Seat,
         closing: Arc<Semaphore>,
     ) {
-        let (reader, out) = stream.into_split();
-        let client = String::new();
-        let mut connection = Self { lines: LineReader::new(reader), out, handler, privileged, seat, client };
+        // A client that the system has no room for finds its connection closed.
+        let Ok(out) = Link::new(stream) else { return };
+        let (lines, client) = (LineReader::new(out.clone()), String::new());
+        let mut connection = Self { lines, out, handler, privileged, seat, client };
         match connection.talk().await {
             Ok(()) | Err(End::Closed) => {}
             Err(End::Lagged) => {
@@ -115,10 +116,10 @@ impl<H: Handler> Connection<H> {
     /// Ends what the client reads, and hears it out: closing what it still writes to would be an error for it, which hides
     /// what it was told.
     async fn close(self, closing: &Semaphore) {
-        let Self { mut lines, mut out, seat, .. } = self;
+        let Self { mut lines, out, seat, .. } = self;
         drop(seat);
         let Ok(_place) = closing.try_acquire() else { return };
-        if out.shutdown().await.is_ok() {
+        if out.end().is_ok() {
             let mut rest = lines.get_mut().take(CLOSE_BYTES);
             let _ = timeout(CLOSE_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
         }
@@ -357,10 +358,7 @@ enum NoLine {
 }
 
 /// The next line. What has been said counts, even if it comes with the last chance. Cancel safe.
-async fn next_line<'a>(
-    lines: &'a mut LineReader<OwnedReadHalf>,
-    seat: &Seat,
-) -> Result<Option<&'a [u8]>, NoLine> {
+async fn next_line<'a>(lines: &'a mut LineReader<Link>, seat: &Seat) -> Result<Option<&'a [u8]>, NoLine> {
     tokio::select! {
         biased;
         line = lines.next() => line.map_err(NoLine::Broken),

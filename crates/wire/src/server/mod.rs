@@ -6,7 +6,9 @@
 mod beat;
 mod bind;
 mod connection;
+mod link;
 mod parts;
+mod readiness;
 pub mod request;
 pub mod seats;
 
