@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Engines: values in, values out.
 const PURE: [&str; 4] = ["balance", "health", "http1", "vrrp"];
-const DAEMONS: [&str; 2] = ["healthd", "lbd"];
+const DAEMONS: [&str; 3] = ["healthd", "lbd", "vrrpd"];
 /// What the engines may stand on: error types, the words of messages, and HMAC-SHA256, whose crates look at the processor's
 /// features (on some systems through libc) and do nothing else. Most of it runs only while building.
 const PURE_MAY_USE: [&str; 21] = [
@@ -31,6 +31,9 @@ const PURE_MAY_USE: [&str; 21] = [
     "typenum",
     "unicode-ident",
 ];
+/// Where a call has no safe form in any library. Each says why it is sound.
+const UNSAFE: [&str; 3] =
+    ["vrrpd/src/net/event.rs", "vrrpd/src/net/neighbours/arp.rs", "wire/src/server/readiness.rs"];
 /// What an engine's source never mentions.
 const IMPURE: [&str; 13] = [
     "std::fs",
@@ -118,6 +121,18 @@ fn engines_know_no_socket_clock_runtime_or_logger() {
             }
         }
     }
+}
+
+#[test]
+fn unsafe_code_stands_where_it_is_known_to_and_nowhere_else() {
+    let crates = root().join("crates");
+    let is_unsafe = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).expect("a source file can be read");
+        ["allow", "expect"].iter().any(|lint| text.contains(&format!("{lint}(unsafe_code")))
+    };
+    let mut found: Vec<PathBuf> = sources(&crates).into_iter().filter(is_unsafe).collect();
+    found.sort();
+    assert_eq!(found, UNSAFE.map(|file| crates.join(file)));
 }
 
 #[test]
