@@ -271,6 +271,7 @@ fn own_reading(limits: Limits, mut bytes: &[u8]) -> Vec<Request> {
             proto: "http",
             default_host: "app",
             forwarded_for: http1::ForwardedFor::Off,
+            close: false,
         };
         let mut written = Vec::new();
         head.write(bytes, &forward, &mut written);

@@ -6,6 +6,8 @@ const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
 /// A character of a host name: the unreserved ones and the sub-delimiters of RFC 3986 section 2.
 const HOST: u8 = 4;
+/// A character that RFC 3986 has in a path or a query (sections 3.3 and 3.4), where it is not encoded.
+const URI: u8 = 8;
 
 const CLASSES: [u8; 256] = classes();
 
@@ -58,6 +60,9 @@ const fn classes() -> [u8; 256] {
         ) {
             class |= HOST;
         }
+        if class & HOST != 0 || matches!(byte, b':' | b'@' | b'/' | b'?') {
+            class |= URI;
+        }
         table[byte as usize] = class;
         byte += 1;
     }
@@ -90,6 +95,21 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 /// How many bytes at the start are characters of a host name that stand for themselves.
 pub(crate) fn host_prefix(bytes: &[u8]) -> usize {
     prefix(bytes, HOST)
+}
+
+/// Whether the bytes are a path and a query as RFC 3986 has them, each `%` before two hexadecimal digits (section 2.1).
+pub(crate) fn is_uri(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    loop {
+        rest = &rest[prefix(rest, URI)..];
+        match rest {
+            [] => return true,
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest = after;
+            }
+            _ => return false,
+        }
+    }
 }
 
 /// Without the white space, blanks and tabs, around it (RFC 9110 section 5.6.3).
@@ -216,6 +236,25 @@ mod tests {
                 "{byte:#x}"
             );
             assert_eq!(target_prefix(&[byte]) == 1, byte.is_ascii_graphic() && byte != b'#', "{byte:#x}");
+            assert_eq!(is_uri(&[byte]), alphanumeric || b"-._~!$&'()*+,;=:@/?".contains(&byte), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn a_percent_sign_stands_before_two_hexadecimal_digits() {
+        for (uri, expected) in [
+            ("", true),
+            ("/a/b;c=d?e=f&g", true),
+            ("/%2f%C3%a9?%00", true),
+            ("/100%", false),
+            ("/%2", false),
+            ("/%2g/%20", false),
+            ("/%20/%zz", false),
+            ("/{id}", false),
+            ("/a|b", false),
+            ("/%20^", false),
+        ] {
+            assert_eq!(is_uri(uri.as_bytes()), expected, "{uri}");
         }
     }
 }

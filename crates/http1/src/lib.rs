@@ -15,7 +15,7 @@
 //! assert!(!head.persistent);
 //!
 //! let forwarded_for = ForwardedFor::Append;
-//! let forward = Forward { client: "192.0.2.1", proto: "http", default_host: "server:80", forwarded_for };
+//! let forward = Forward { client: "192.0.2.1", proto: "http", default_host: "server:80", forwarded_for, close: false };
 //! let mut sent = Vec::new();
 //! head.write(&received, &forward, &mut sent);
 //!

@@ -100,7 +100,13 @@ fn describe_request(case: &Case, input: &[u8], head: &RequestHead) -> String {
         "off" => ForwardedFor::Off,
         other => panic!("forwarded_for={other}"),
     };
-    let forward = Forward { client: "192.0.2.1", proto: "http", default_host: "server:80", forwarded_for };
+    let forward = Forward {
+        client: "192.0.2.1",
+        proto: "http",
+        default_host: "server:80",
+        forwarded_for,
+        close: case.setting("close") == Some("on"),
+    };
     let mut out = Vec::new();
     head.write(input, &forward, &mut out);
     format!("{}\n{}", words.join(" "), case::text(&out))

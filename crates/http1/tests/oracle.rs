@@ -100,8 +100,13 @@ fn nginx_finds_the_same_end_of_every_request() {
         let input = case.input();
         let Ok(Some(head)) = support::request(LIMITS, &input, &[input.len()]) else { continue };
         let forwarded_for = ForwardedFor::Append;
-        let forward =
-            Forward { client: "192.0.2.1", proto: "http", default_host: "server:80", forwarded_for };
+        let forward = Forward {
+            client: "192.0.2.1",
+            proto: "http",
+            default_host: "server:80",
+            forwarded_for,
+            close: false,
+        };
         let mut message = Vec::new();
         head.write(&input, &forward, &mut message);
         match head.body {

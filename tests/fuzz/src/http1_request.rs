@@ -57,7 +57,8 @@ fn agrees_with_httparse(head: &RequestHead, bytes: &[u8]) {
 
 /// The head that a server gets.
 pub(crate) fn written(head: &RequestHead, bytes: &[u8], forwarded_for: ForwardedFor) -> Vec<u8> {
-    let forward = Forward { client: "192.0.2.1", proto: "http", default_host: "server", forwarded_for };
+    let forward =
+        Forward { client: "192.0.2.1", proto: "http", default_host: "server", forwarded_for, close: false };
     let mut out = Vec::new();
     head.write(bytes, &forward, &mut out);
     out

@@ -77,7 +77,8 @@ fn request_write(bytes: &'static [u8]) -> Box<dyn FnMut()> {
     let mut out = Vec::with_capacity(4096);
     Box::new(move || {
         let forwarded_for = ForwardedFor::Append;
-        let forward = Forward { client: "192.0.2.17", proto: "http", default_host: "app", forwarded_for };
+        let forward =
+            Forward { client: "192.0.2.17", proto: "http", default_host: "app", forwarded_for, close: false };
         out.clear();
         head.write(black_box(bytes), &forward, &mut out);
         black_box(&out);
@@ -103,7 +104,8 @@ fn response_write() -> Box<dyn FnMut()> {
 
 /// Eight chunks of 1 KiB in one step.
 fn body_chunks() -> Box<dyn FnMut()> {
-    let mut bytes = [format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(8), "0\r\n\r\n".to_owned()].concat().into_bytes();
+    let mut bytes =
+        [format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(8), "0\r\n\r\n".to_owned()].concat().into_bytes();
     Box::new(move || {
         let step = BodyReader::new(Body::Chunked).step(black_box(&mut bytes));
         assert!(step.is_ok_and(|step| step.done));

@@ -7,6 +7,7 @@ mod write;
 pub use parser::{Limits, RequestParser, empty_lines};
 pub use write::{Forward, ForwardedFor};
 
+use crate::bytes::is_uri;
 use crate::edits::Edits;
 use crate::{Body, Method, Span, Version};
 use line::Form;
@@ -44,6 +45,12 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Whether the target is one that RFC 3986 allows. What else browsers and scripts send is passed on, but not each server
+    /// understands it.
+    pub fn has_plain_target(&self, buf: &[u8]) -> bool {
+        is_uri(self.target.of(buf))
+    }
+
     /// All parts lie within the head, which is there. A request's body has an end, and HTTP/1.0 asks for nothing that it
     /// does not know.
     fn check_invariants(&self, buf: &[u8]) {

@@ -30,6 +30,8 @@ pub struct Forward<'a> {
     pub default_host: &'a str,
     /// What happens to X-Forwarded-For.
     pub forwarded_for: ForwardedFor,
+    /// Whether the server is told that no other request will come on this connection.
+    pub close: bool,
 }
 
 impl RequestHead {
@@ -61,11 +63,14 @@ impl RequestHead {
         }
         // RFC 9110 section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option in the Connection header field"
         // RFC 9110 section 10.1.4: "A sender of TE MUST also send a "TE" connection option within the Connection header field"
-        out.extend_from_slice(match (self.upgrade, self.accepts_trailers) {
-            (false, false) => b"\r\n",
-            (true, false) => b"Connection: upgrade\r\n\r\n",
-            (false, true) => b"TE: trailers\r\nConnection: TE\r\n\r\n",
-            (true, true) => b"TE: trailers\r\nConnection: upgrade, TE\r\n\r\n",
+        // What may become a tunnel is not told to close.
+        out.extend_from_slice(match (self.upgrade, self.accepts_trailers, forward.close) {
+            (false, false, false) => b"\r\n",
+            (false, false, true) => b"Connection: close\r\n\r\n",
+            (false, true, false) => b"TE: trailers\r\nConnection: TE\r\n\r\n",
+            (false, true, true) => b"TE: trailers\r\nConnection: TE, close\r\n\r\n",
+            (true, false, _) => b"Connection: upgrade\r\n\r\n",
+            (true, true, _) => b"TE: trailers\r\nConnection: upgrade, TE\r\n\r\n",
         });
     }
 

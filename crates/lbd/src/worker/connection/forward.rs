@@ -82,6 +82,7 @@ impl Connection {
             proto: "http",
             default_host: &backend.name,
             forwarded_for: rules.forwarded_for,
+            close: false,
         };
         head.write(input.filled(), &forward, &mut head_out);
 
