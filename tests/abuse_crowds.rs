@@ -71,11 +71,11 @@ fn ten_thousand_idle_connections_cost_little_and_harm_nobody() {
 }
 
 /// A stack whose lbd may have so few descriptors that it holds at most 100 clients.
-fn narrow(builder: testkit::StackBuilder) -> Stack {
+fn narrow(builder: testkit::StackBuilder, workers: usize) -> Stack {
     let mut stack = builder
         .servers(1)
         .unchecked()
-        .config(|config, _| config.lbd = "workers: 1".to_owned())
+        .config(|config, _| config.lbd = format!("workers: {workers}"))
         .without_lbd()
         .start();
     // Besides lbd's own, two for each client, and an eighth for pipes.
@@ -86,7 +86,7 @@ fn narrow(builder: testkit::StackBuilder) -> Stack {
 
 #[test]
 fn a_flood_beyond_the_limit_is_served_as_places_become_free() {
-    let stack = narrow(Stack::builder().frontend("timeouts: { keep_alive: 1s }"));
+    let stack = narrow(Stack::builder().frontend("timeouts: { keep_alive: 1s }"), 1);
     let before = stack.footprint_at_rest();
     let mut hoard = Crowd::default();
     add_idle(&mut hoard, &stack, 100);
@@ -104,29 +104,65 @@ fn a_flood_beyond_the_limit_is_served_as_places_become_free() {
     stack.wait_until_calm(before);
 }
 
-#[test]
-fn idle_connections_to_servers_give_way_to_clients() {
+/// Backends of one server each, which keep their idle connections for long.
+fn hoarding(workers: usize) -> Stack {
     let backend = |name: &str, server| {
         format!(
             "{name}:\n  check: off\n  timeouts: {{ keep_alive: 10m }}\n  servers: {{ s1: \"{server}\" }}\n"
         )
     };
-    let stack = narrow(Stack::builder().config(|config, addresses| {
+    let builder = Stack::builder().config(|config, addresses| {
         for (name, last) in [("one", 2), ("two", 3), ("three", 4)] {
             config.more_backends += &backend(name, addresses.socket(11, testkit::SERVER_PORT));
             let bind = addresses.socket(last, 7080);
             config.more_frontends += &format!("{name}:\n  bind: [\"{bind}\"]\n  backend: {name}\n");
         }
-    }));
+    });
+    let stack = narrow(builder, workers);
     stack.nginx[0].file("page", 32 << 10);
-    let before = stack.footprint_at_rest();
-    // Each backend in turn is so busy that it keeps as many idle connections as there are clients: in all more than fit.
-    for last in [2, 3, 4, 1] {
-        let mut crowd = Crowd::connect(stack.addresses.socket(last, 7080), 95);
-        crowd.send("GET /slow/page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        crowd.wait_for_all("everybody was served", |member| member.ended);
-        let served = crowd.members.iter().filter(|member| member.status() == 200).count();
-        assert_eq!(served, 95, "of the clients of 127.x.y.{last}");
+    stack
+}
+
+/// So many clients at once of the frontend at that address, all of which are served.
+fn visit(stack: &Stack, last: u8, clients: usize) {
+    let mut crowd = Crowd::connect(stack.addresses.socket(last, 7080), clients);
+    crowd.send("GET /slow/page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    crowd.wait_for_all("everybody was served", |member| member.ended);
+    let served = crowd.members.iter().filter(|member| member.status() == 200).count();
+    assert_eq!(served, clients, "of the clients of 127.x.y.{last}");
+}
+
+#[test]
+fn idle_connections_to_servers_give_way_to_clients() {
+    for workers in [1, 2] {
+        let stack = hoarding(workers);
+        let before = stack.footprint_at_rest();
+        // Each backend in turn is so busy that it keeps as many idle connections as there are clients: in all more than fit.
+        for last in [2, 3, 4, 1] {
+            visit(&stack, last, 95);
+        }
+        let log = stack.lbd.stderr();
+        assert!(!log.contains("cannot accept"), "nobody has to wait for a descriptor: {log}");
+        stack.wait_until_calm(before);
     }
-    stack.wait_until_calm(before);
+}
+
+#[test]
+fn no_more_idle_connections_give_way_than_are_needed_and_the_oldest_first() {
+    for workers in [1, 2] {
+        let stack = hoarding(workers);
+        visit(&stack, 2, 95);
+        visit(&stack, 3, 95);
+        let idle = |backend: &str| {
+            let series =
+                format!("tandem_server_idle_connections_current{{proxy=\"{backend}\",server=\"s1\"}}");
+            stack.metric(&series).unwrap()
+        };
+        let before = [idle("one"), idle("two")];
+        // With these there are some dozens of descriptors too few.
+        visit(&stack, 4, 95);
+        let after = [idle("one"), idle("two")];
+        assert!(after.iter().sum::<f64>() >= 80.0, "{before:?} became {after:?}");
+        assert!(after[0] < before[0] && after[0] <= after[1], "{before:?} became {after:?}");
+    }
 }

@@ -96,7 +96,7 @@ fn backend(backend: &Backend) -> Value {
             map([
                 ("connect", duration(backend.timeouts.connect)),
                 ("server", duration(backend.timeouts.server)),
-                ("keep_alive", duration(backend.timeouts.keep_alive)),
+                ("keep_alive", or_off(backend.timeouts.keep_alive, duration)),
             ]),
         ),
         ("queue", map([("timeout", duration(backend.queue.timeout)), ("max", backend.queue.max.into())])),

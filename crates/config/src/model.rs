@@ -150,8 +150,8 @@ pub struct ServerTimeouts {
     pub connect: Duration,
     /// No progress in reading from, or writing to, the server. Default 50 s.
     pub server: Duration,
-    /// An idle pooled connection. Default 10 s.
-    pub keep_alive: Duration,
+    /// An idle pooled connection; none where each request gets a connection of its own. Default 10 s.
+    pub keep_alive: Option<Duration>,
 }
 
 /// A server of a backend.

@@ -251,7 +251,7 @@ fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 fn backend() -> impl Strategy<Value = Backend> {
-    let timeouts = (timeout(), timeout(), timeout())
+    let timeouts = (timeout(), timeout(), option::of(timeout()))
         .prop_map(|(connect, server, keep_alive)| ServerTimeouts { connect, server, keep_alive });
     let balance =
         select(vec![Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random]);

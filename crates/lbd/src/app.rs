@@ -28,6 +28,7 @@ use crate::control::{Control, ReloadRequest};
 use crate::descriptors::Descriptors;
 use crate::operator::Operator;
 use crate::routing::Routing;
+use crate::spare::Spare;
 use crate::state::State;
 use crate::verdicts::ServerKey;
 use crate::worker::{self, Command, Setup};
@@ -545,6 +546,7 @@ fn start_workers(
         (state.start(), state.pulse().clone(), state.registry().worker.clone(), state.descriptors())
     };
     let (ended, worker_ended) = mpsc::channel(count);
+    let spare = Spare::new(count);
     let mut workers = Vec::with_capacity(count);
     for id in 0..count {
         let (commands, receiver) = mpsc::channel(COMMANDS);
@@ -558,6 +560,7 @@ fn start_workers(
             commands: receiver,
             log: log.clone(),
             descriptors,
+            spare: spare.clone(),
         };
         let death = Death { id, ended: ended.clone() };
         std::thread::Builder::new()

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod app;
+pub mod attention;
 pub mod control;
 pub mod counters;
 pub mod descriptors;
@@ -17,6 +18,7 @@ pub mod queue;
 pub mod registry;
 pub mod routing;
 pub mod sockets;
+pub mod spare;
 pub mod state;
 pub mod stats;
 pub mod verdicts;

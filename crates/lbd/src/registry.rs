@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use config::LbConfig;
 
+use crate::attention::Attention;
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters, WorkerCounters};
 use crate::limits::Places;
 use crate::operator::Operator;
@@ -25,6 +26,7 @@ pub struct Registry {
     connections: Arc<Places>,
     frontend_places: HashMap<String, Arc<Places>>,
     server_places: HashMap<ServerKey, Arc<Places>>,
+    attention: HashMap<ServerKey, Arc<Attention>>,
     queues: HashMap<String, Arc<Queue>>,
 }
 
@@ -40,6 +42,7 @@ impl Registry {
             connections: Arc::new(Places::default()),
             frontend_places: HashMap::new(),
             server_places: HashMap::new(),
+            attention: HashMap::new(),
             queues: HashMap::new(),
         }
     }
@@ -62,6 +65,7 @@ impl Registry {
         retain(&mut self.frontends, frontends(), |_| PerWorker::new(workers));
         retain(&mut self.backends, backends(), |_| PerWorker::new(workers));
         retain(&mut self.servers, servers(), |_| PerWorker::new(workers));
+        retain(&mut self.attention, servers(), |_| Attention::default());
         retain(&mut self.frontend_places, frontends(), |_| Places::default());
         retain(&mut self.queues, backends(), |_| Queue::default());
         let queues = &self.queues;
@@ -103,6 +107,12 @@ impl Registry {
     pub fn server_places(&self, backend: &str, server: &str) -> Arc<Places> {
         let key = (backend.to_owned(), server.to_owned());
         self.server_places.get(&key).cloned().unwrap_or_else(|| Arc::new(Places::default()))
+    }
+
+    /// What is seen of a server's attention to its connections.
+    pub fn attention(&self, backend: &str, server: &str) -> Arc<Attention> {
+        let key = (backend.to_owned(), server.to_owned());
+        self.attention.get(&key).cloned().unwrap_or_default()
     }
 
     /// The queue of a backend.

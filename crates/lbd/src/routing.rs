@@ -12,6 +12,7 @@ use balance::{AdminState, BackendView, Health, ServerView, Throttle};
 use config::{LbConfig, ServerAddress, WhenAllDown};
 use health::Status;
 
+use crate::attention::Attention;
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
 use crate::directory::{Directory, Names};
 use crate::limits::Places;
@@ -61,6 +62,8 @@ pub struct Backend {
     pub counters: Arc<PerWorker<ServiceCounters>>,
     /// Its servers' counters, in the order of the view.
     pub servers: Arc<[Arc<PerWorker<ServiceCounters>>]>,
+    /// What is seen of their attention to connections, in the same order.
+    pub attention: Arc<[Arc<Attention>]>,
     /// Its limits, if any of its servers has one.
     pub limits: Option<Arc<Limits>>,
     /// Servers of which nobody has said yet how they are, or where.
@@ -149,6 +152,8 @@ impl Sources<'_> {
         let mut servers: Vec<ServerView> = servers.collect();
         self.compare(config, &mut servers, warmups);
         let counters = config.servers.iter().map(|server| self.registry.server(&config.name, &server.name));
+        let attention =
+            config.servers.iter().map(|server| self.registry.attention(&config.name, &server.name));
         Some(Backend {
             name: names.backend.clone(),
             rules: BackendRules {
@@ -163,6 +168,7 @@ impl Sources<'_> {
             view: Arc::new(BackendView::new(config.balance, servers)),
             counters: self.registry.backend(&config.name),
             servers: counters.collect(),
+            attention: attention.collect(),
             limits: limits(config, self.operator, self.registry).map(Arc::new),
         })
     }

@@ -9,6 +9,8 @@ use super::{MAXCONN, TIMEOUT, check, check_name, lints};
 use crate::read::{Section, Value};
 use crate::{Backend, Queue, Server, ServerAddress, ServerTimeouts, WhenAllDown, scalar};
 
+/// How long idle connections to servers are kept by default.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// What warming up may take.
 const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 
@@ -66,7 +68,7 @@ fn timeouts(s: &mut Section<'_>) -> ServerTimeouts {
     ServerTimeouts {
         connect: s.duration("connect", Duration::from_secs(5), TIMEOUT),
         server: s.duration("server", Duration::from_secs(50), TIMEOUT),
-        keep_alive: s.duration("keep_alive", Duration::from_secs(10), TIMEOUT),
+        keep_alive: s.duration_or_off("keep_alive", Some(KEEP_ALIVE), "10s", TIMEOUT),
     }
 }
 

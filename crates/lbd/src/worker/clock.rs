@@ -28,6 +28,11 @@ impl Clock {
         millis(self.elapsed())
     }
 
+    /// When something was, in the same count.
+    pub(crate) fn millis_at(&self, then: Instant) -> u64 {
+        millis(then.saturating_duration_since(self.start))
+    }
+
     /// The same, for the balancing engine.
     pub(crate) fn tick(&self) -> Tick {
         Tick::from_millis(self.millis())

@@ -1,25 +1,34 @@
 //! Finding a server that takes a request: an idle connection, a new one, or a new one to another server.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use balance::Tried;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::Worker;
 use super::deadline::Deadline;
 use super::failure::{Failure, Wait};
-use super::service::{Backend, Reuse, Seat, Server, ServerConnection, Unchosen};
+use super::idle::{Reuse, ServerConnection};
+use super::service::{Backend, Seat, Server, Unchosen};
 use crate::queue::Queue;
+
+/// How often a request that waits for a descriptor tries again, where there is none to spare.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often a worker tells that local ports are used up.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// What it took to find a server.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     tried: Tried,
     made: u32,
+    /// Where the request goes again, on a new connection: the one kept there had been closed.
+    stays: Option<Seat>,
     /// The server of the attempt that failed last.
     last: Option<Rc<Server>>,
     /// Attempts beyond the first.
@@ -44,6 +53,11 @@ impl Attempts {
         seat.server.counters().retries.inc();
         backend.counters().retries.inc();
         self.last = Some(seat.server.clone());
+    }
+
+    /// The connection that was kept at this seat had been closed: no attempt has failed, and the next one is made there.
+    pub(crate) fn stay(&mut self, seat: Seat) {
+        self.stays = Some(seat);
     }
 
     /// How long it has waited for a place at a server; none before it got as far.
@@ -84,7 +98,9 @@ pub(crate) async fn acquire(
 ) -> Result<(ServerConnection, Seat, bool), (Failure, Option<Seat>)> {
     let rules = backend.rules();
     let mut started = Instant::now();
-    let most = rules.retries.saturating_add(1).saturating_sub(attempts.made).max(1);
+    let mut stays = attempts.stays.take();
+    let made = attempts.made.saturating_sub(u32::from(stays.is_some()));
+    let most = rules.retries.saturating_add(1).saturating_sub(made).max(1);
     let mut failed: Option<(Failure, Seat)> = None;
     for left in (1..=most).rev() {
         if let Some((_, seat)) = &failed {
@@ -93,50 +109,73 @@ pub(crate) async fn acquire(
             }
             attempts.again(backend, seat);
         }
-        let seat = match backend.choose(client, &attempts.tried) {
-            Ok(seat) => seat,
-            Err(Unchosen::NoneUsable) => break,
-            Err(Unchosen::Wait(queue)) => {
+        let seat = match stays.take() {
+            Some(seat) => seat,
+            None => {
                 let before = attempts.queued;
-                match wait(worker, &queue, backend, client, attempts, deadline).await {
-                    // Waiting is not connecting.
-                    Ok(seat) => {
-                        started += attempts.queued - before;
-                        seat
-                    }
+                let seat = match choose(worker, backend, client, attempts, deadline).await {
+                    Ok(seat) => seat,
+                    Err(Failure::NoServer) if failed.is_some() => break,
                     Err(failure) => return Err((failure, failed.map(|(_, seat)| seat))),
+                };
+                // Waiting is not connecting.
+                started += attempts.queued - before;
+                attempts.begin(backend, &seat);
+                // Looking at the clock once more costs as much as finding the connection does.
+                let now = if failed.is_none() { started } else { Instant::now() };
+                if let Some(connection) = seat.server.reuse(reuse, now) {
+                    attempts.connect_time = Some(now - started);
+                    return Ok((connection, seat, true));
                 }
+                if reuse != Reuse::Any {
+                    // Otherwise each request that may not be repeated would leave one connection more behind.
+                    seat.server.displace();
+                }
+                seat
             }
         };
-        attempts.begin(backend, &seat);
-        if let Some(connection) = seat.server.reuse(reuse) {
-            // Looking at the clock costs as much as finding the connection did.
-            attempts.connect_time = Some(if failed.is_none() { Duration::ZERO } else { started.elapsed() });
-            return Ok((connection, seat, true));
-        }
-        if reuse != Reuse::Any {
-            // Otherwise each request that may not be repeated would leave one connection more behind.
-            seat.server.displace();
-        }
         let share = rules.timeouts.connect.saturating_sub(started.elapsed()) / left;
         deadline.set(share);
-        let failure = match deadline.guard(connect(worker, &seat)).await {
+        let short = Cell::new(false);
+        let failure = match deadline.guard(connect(worker, &seat, &short)).await {
             Ok(Ok(connection)) => {
                 seat.reached();
                 attempts.connect_time = Some(started.elapsed());
                 return Ok((connection, seat, false));
             }
             // No server is to blame, and no other one would help.
-            Ok(Err(error)) if is_shortage(&error) => return Err((Failure::Shortage, Some(seat))),
+            Err(_) if short.get() => return Err((Failure::Shortage, Some(seat))),
+            Ok(Err(error)) if lacks_port(&error) => {
+                tell_ports_are_used_up(worker, backend, &seat.server);
+                Failure::Shortage
+            }
             Ok(Err(_)) => Failure::Connect,
             Err(_) => Failure::ConnectTimeout,
         };
-        seat.failed();
+        match failure {
+            Failure::Shortage => seat.unreachable(),
+            _ => seat.failed(),
+        }
         failed = Some((failure, seat));
     }
     match failed {
         Some((failure, seat)) => Err((failure, Some(seat))),
         None => Err((Failure::NoServer, None)),
+    }
+}
+
+/// Chooses a server, and waits for one where all have as many requests as they may.
+async fn choose(
+    worker: &Worker,
+    backend: &Rc<Backend>,
+    client: IpAddr,
+    attempts: &mut Attempts,
+    deadline: &Deadline,
+) -> Result<Seat, Failure> {
+    match backend.choose(client, &attempts.tried) {
+        Ok(seat) => Ok(seat),
+        Err(Unchosen::NoneUsable) => Err(Failure::NoServer),
+        Err(Unchosen::Wait(queue)) => wait(worker, &queue, backend, client, attempts, deadline).await,
     }
 }
 
@@ -184,26 +223,55 @@ async fn wait(
     })
 }
 
-async fn connect(worker: &Worker, seat: &Seat) -> io::Result<ServerConnection> {
+/// Connects to the server of a seat. Where this host is `short` of something it waits until it is not: idle connections are a
+/// luxury, and make room for one that is needed.
+async fn connect(worker: &Worker, seat: &Seat, short: &Cell<bool>) -> io::Result<ServerConnection> {
     let address = seat.server.address().ok_or(io::ErrorKind::NotFound)?;
-    match open(address).await {
-        // Idle connections are a luxury: they make room for one that is needed.
-        Err(error) if is_shortage(&error) => {
-            worker.forget_idle();
-            open(address).await
+    let mut waits = None;
+    let result = loop {
+        let result = open(address).await;
+        short.set(result.as_ref().is_err_and(is_shortage));
+        if !short.get() {
+            break result;
         }
-        result => result,
-    }
+        waits.get_or_insert_with(|| worker.spare.wait());
+        if !worker.make_room().await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    Ok(ServerConnection::new(result?, address, seat.server.attention()))
 }
 
-async fn open(address: SocketAddr) -> io::Result<ServerConnection> {
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
-    Ok(ServerConnection { stream: socket.connect(address).await?, address })
+    socket.connect(address).await
 }
 
-/// Whether this host lacks something, be it descriptors, memory or local ports.
-fn is_shortage(error: &io::Error) -> bool {
-    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    matches!(error.raw_os_error(), Some(EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM))
+/// Tells that a server cannot be connected to and is not to blame, at a bounded rate.
+fn tell_ports_are_used_up(worker: &Worker, backend: &Backend, server: &Server) {
+    let now = Instant::now();
+    if worker.ports_told.get().is_some_and(|told| now.duration_since(told) < TELL_AGAIN) {
+        return;
+    }
+    worker.ports_told.set(Some(now));
+    let (backend, address) = (&*backend.name, server.address());
+    tracing::warn!(
+        backend,
+        server = &*server.name,
+        ?address,
+        "no local port is left for connections to this server, so others are used; widen net.ipv4.ip_local_port_range, or \
+         give the server more addresses or ports"
+    );
+}
+
+/// Whether this host lacks descriptors or memory.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}
+
+/// Whether this host has no local port left for connections to this one server.
+fn lacks_port(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EADDRNOTAVAIL)
 }

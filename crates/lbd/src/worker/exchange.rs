@@ -40,6 +40,9 @@ pub(crate) struct Exchange<'a> {
     pub(crate) persistent: &'a dyn Fn() -> bool,
     /// Whether a client that ends its side has given up.
     pub(crate) abort_on_close: bool,
+    /// Whether a 408 says that the server took the connection for idle: it had answered before, and the request is held to be
+    /// repeated.
+    pub(crate) dismissible: bool,
     /// How much more content the request's body may have.
     pub(crate) body_allowance: u64,
     pub(crate) meter: &'a Meter,
@@ -50,6 +53,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct Meter {
     /// Bytes from the client, the head included.
     pub(crate) bytes_in: Cell<u64>,
+    /// Bytes to the server, the head included.
+    pub(crate) bytes_sent: Cell<u64>,
     /// Bytes to the client, the head included.
     pub(crate) bytes_out: Cell<u64>,
     /// The status of the response that the client is sent.
@@ -59,11 +64,22 @@ pub(crate) struct Meter {
     /// When the response's head had arrived.
     pub(crate) answered: Cell<Option<Instant>>,
     pub(crate) progress: Cell<Progress>,
+    /// Whether the server ended its side in order.
+    ended: Cell<bool>,
 }
 
 impl Meter {
     pub(crate) fn add_in(&self, n: usize) {
         self.bytes_in.set(self.bytes_in.get() + n as u64);
+    }
+
+    fn add_sent(&self, n: usize) {
+        self.bytes_sent.set(self.bytes_sent.get() + n as u64);
+    }
+
+    /// Whether the server ended its side in order, which a reset is not.
+    pub(crate) fn was_ended(&self) -> bool {
+        self.ended.get()
     }
 
     pub(crate) fn add_out(&self, n: usize) {
@@ -110,6 +126,9 @@ impl Exchange<'_> {
         let (from_server, to_server) = server.split();
         let now = Instant::now();
         self.meter.begun.set(Some(now));
+        self.meter.progress.set(Progress::Silent);
+        self.meter.ended.set(false);
+        self.meter.bytes_sent.set(0);
         self.turns.take(Turn::ServerReads, now);
         self.rearm();
         // Pinned where they are made: these futures are large, and handing one on by value would copy it.
@@ -161,6 +180,7 @@ impl Exchange<'_> {
             self.request_is(Sent::Broken);
             return Ok(());
         }
+        self.meter.add_sent(head.len());
         let mut allowance = self.body_allowance;
         if let Some(buffer) = input {
             if withheld {
@@ -178,6 +198,7 @@ impl Exchange<'_> {
                         self.request_is(Sent::Broken);
                         return Ok(());
                     }
+                    self.meter.add_sent(step.forward);
                 }
                 buffer.consume(step.consumed);
                 if step.done {
@@ -185,7 +206,10 @@ impl Exchange<'_> {
                 }
                 if buffer.is_empty() {
                     let turns = (Turn::ClientSends, Turn::ServerReads);
-                    let add = |n| self.meter.add_in(n);
+                    let add = |n| {
+                        self.meter.add_in(n);
+                        self.meter.add_sent(n);
+                    };
                     match self.splice(body, turns, allowance, from.as_ref(), to.as_ref(), add).await {
                         Ok(0) => {}
                         Ok(moved) => {
@@ -238,6 +262,11 @@ impl Exchange<'_> {
         if head.is_switching() && !(self.upgrade && uploaded) {
             // Nobody asked, or the request is not over: what follows would mean one thing to the server and another to the client (RFC 9110 7.8).
             return Err(Failure::ServerClosed);
+        }
+        // RFC 9110 section 15.5.9: a server that says 408 closes. One that does not may have thought about what it says.
+        let ends = !head.persistent || self.method.is_idempotent();
+        if self.dismissible && head.status == 408 && ends && interim == 0 {
+            return Err(Failure::Dismissed);
         }
         self.meter.answered.set(Some(Instant::now()));
         self.meter.status.set(Some(head.status));
@@ -394,7 +423,11 @@ impl Exchange<'_> {
                 }
             }
             match buffer.fill(from).await {
-                Ok(0) | Err(_) => return Err(self.closed_early()),
+                Ok(0) => {
+                    self.meter.ended.set(true);
+                    return Err(self.closed_early());
+                }
+                Err(_) => return Err(self.closed_early()),
                 Ok(_) => self.meter.progress.set(Progress::Heard),
             }
         }

@@ -27,7 +27,7 @@ pub(crate) enum Failure {
     Queue,
     /// No server is usable, or none is left to try.
     NoServer,
-    /// This host lacks descriptors, memory or local ports for a connection to a server.
+    /// This host lacks descriptors or memory for a connection to a server, or local ports for one to any of them.
     Shortage,
     /// Every attempt to connect failed.
     Connect,
@@ -35,6 +35,8 @@ pub(crate) enum Failure {
     ConnectTimeout,
     /// The server closed before the response's first byte: it may never have seen the request.
     Unanswered,
+    /// The server's good-bye to a connection that it took for idle: it has not read the request (RFC 9110 15.5.9).
+    Dismissed,
     /// The server closed before its response's head was complete.
     ServerClosed,
     /// The response's head did not come in time.
@@ -68,7 +70,11 @@ impl Failure {
             Self::RequestTimeout | Self::ClientStalled => Some(408),
             Self::ClientClosed | Self::ClientReset | Self::ClientLeft(_) => None,
             Self::Queue | Self::NoServer | Self::Shortage | Self::Connect | Self::ConnectTimeout => Some(503),
-            Self::Unanswered | Self::ServerClosed | Self::Response(_) | Self::ServerBroke => Some(502),
+            Self::Unanswered
+            | Self::Dismissed
+            | Self::ServerClosed
+            | Self::Response(_)
+            | Self::ServerBroke => Some(502),
             Self::ServerTimeout | Self::ServerStalled => Some(504),
         }
     }
@@ -88,7 +94,7 @@ impl Failure {
             Self::NoServer | Self::Connect => Termination::SERVER_IN_CONNECT,
             Self::Shortage => Termination::SHORTAGE_IN_CONNECT,
             Self::ConnectTimeout => Termination::SERVER_TIMEOUT_IN_CONNECT,
-            Self::Unanswered | Self::ServerClosed => Termination::SERVER_IN_HEAD,
+            Self::Unanswered | Self::Dismissed | Self::ServerClosed => Termination::SERVER_IN_HEAD,
             Self::ServerTimeout => Termination::SERVER_TIMEOUT_IN_HEAD,
             Self::Response(_) => Termination::REFUSED_RESPONSE,
             Self::ServerBroke => Termination::SERVER_IN_DATA,
@@ -117,6 +123,7 @@ impl Failure {
         matches!(
             self,
             Self::Unanswered
+                | Self::Dismissed
                 | Self::ServerClosed
                 | Self::ServerTimeout
                 | Self::Response(_)

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Worker;
+use super::connect::is_shortage;
 use super::connection::Connection;
 use super::frontend::Frontend;
 use super::presence::Registered;
@@ -102,7 +103,7 @@ async fn accept_all(
             patience = &mut closed => break patience.unwrap_or_default(),
             accepted = admit(&worker, &frontend, &door) => match accepted {
                 Ok(arrival) => serve(&worker, &frontend.borrow(), arrival),
-                Err(error) => pause(&error).await,
+                Err(error) => pause(&worker, &error).await,
             },
         }
     };
@@ -110,7 +111,7 @@ async fn accept_all(
         loop {
             match door.accept().await {
                 Ok(arrival) => serve(&worker, &frontend.borrow(), arrival),
-                Err(error) => pause(&error).await,
+                Err(error) => pause(&worker, &error).await,
             }
         }
     };
@@ -124,6 +125,11 @@ async fn admit(worker: &Worker, frontend: &RefCell<Rc<Frontend>>, door: &Door) -
     loop {
         if worker.is_full() {
             worker.ended.notified().await;
+            continue;
+        }
+        if worker.spare.is_short() {
+            // Requests that have been accepted come first.
+            let _ = tokio::time::timeout(PAUSE, worker.ended.notified()).await;
             continue;
         }
         let full = || {
@@ -204,13 +210,17 @@ impl Door {
     }
 }
 
-/// Errors of a connection that was given up before it was accepted concern nobody; those of the system are waited out.
-async fn pause(error: &std::io::Error) {
+/// Errors of a connection that was given up before it was accepted concern nobody; those of the system are waited out, unless
+/// an idle connection to a server can make room.
+async fn pause(worker: &Worker, error: &std::io::Error) {
     use std::io::ErrorKind;
     if matches!(
         error.kind(),
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
     ) {
+        return;
+    }
+    if is_shortage(error) && worker.make_room().await {
         return;
     }
     tracing::warn!(%error, "cannot accept connections; trying again shortly");

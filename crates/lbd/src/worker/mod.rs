@@ -2,11 +2,14 @@
 //! of a request.
 //!
 //! Tasks of a worker, all on its one thread:
-//! - the loop of [`run`]: takes new routing and commands from the control thread, and looks after pools and the log;
+//! - the loop of [`run`]: takes new routing and commands from the control thread, and looks after memory and the log;
+//! - one that closes connections to servers when they have been idle for too long, and one that closes them when other workers
+//!   need their descriptors;
 //! - one a listener: accepts connections;
 //! - one a client connection: see `connection.rs`;
 //! - one a server connection that is watched before it is kept: see `settle.rs`.
 
+mod acknowledged;
 mod buffer;
 mod client_text;
 mod clock;
@@ -18,6 +21,7 @@ mod exchange;
 mod failure;
 mod frontend;
 mod hang_up;
+mod idle;
 mod leaving;
 mod listener;
 mod presence;
@@ -43,10 +47,11 @@ use self::buffer::{Buffer, Pool};
 use self::clock::Clock;
 use self::desk::Desk;
 use self::frontend::Frontend;
+use self::idle::Reaper;
 use self::leaving::Leaving;
 use self::listener::Listener;
 use self::presence::Presence;
-use self::service::Backend;
+use self::service::{Backend, Server};
 use self::settle::Settling;
 use self::splice::Pipes;
 use crate::access_log::{AccessLog, Record, Sink};
@@ -55,9 +60,10 @@ use crate::descriptors::Descriptors;
 use crate::limits::Places;
 use crate::pulse::Pulse;
 use crate::routing::Routing;
+use crate::spare::Spare;
 
-/// How often its pools are looked after.
-const TICK: Duration = Duration::from_secs(1);
+/// How often buffers that nobody has needed meanwhile are given back to the system.
+const SHRINK: Duration = Duration::from_secs(10);
 /// How long lines of the access log wait for others.
 const LOG_WAIT: Duration = Duration::from_millis(50);
 /// Room for a request's head, which may have 32 KiB, or for a piece of its body.
@@ -68,8 +74,6 @@ const RESPONSE_BUFFER: usize = 64 * 1024;
 const HEAD_BUFFER: usize = 2048;
 /// Buffers of each kind that wait for use.
 const POOLED: usize = 256;
-/// Ticks after which those that nobody has needed meanwhile are given back to the system: 10 s.
-const SHRINK_TICKS: u32 = 10;
 
 /// What the control thread tells a worker, beside the routing.
 #[derive(Debug)]
@@ -145,6 +149,8 @@ pub struct Setup {
     pub log: Sink,
     /// What it may open, with all others.
     pub descriptors: Descriptors,
+    /// What it can spare of that, and the others can.
+    pub spare: Arc<Spare>,
 }
 
 /// What the tasks of one worker share.
@@ -159,6 +165,7 @@ struct Worker {
     desks: Pool<Desk>,
     pipes: Pipes,
     settling: Settling,
+    reaper: Rc<Reaper>,
     log: RefCell<AccessLog>,
     /// Told when the log has lines that wait.
     logged: Notify,
@@ -175,6 +182,9 @@ struct Worker {
     backends: RefCell<HashMap<String, Rc<Backend>>>,
     connections: RefCell<HashMap<u64, Rc<Presence>>>,
     descriptors: Descriptors,
+    spare: Arc<Spare>,
+    /// When it told last that local ports are used up.
+    ports_told: Cell<Option<Instant>>,
     /// The client connections of all workers, where a limit is configured.
     places: RefCell<Option<Arc<Places>>>,
     /// Told when a connection ends.
@@ -237,7 +247,8 @@ impl Worker {
             match backends.get(&*backend.name) {
                 Some(known) => known.adopt(backend),
                 None => {
-                    let new = Backend::new(backend, self.id, self.clock, self.failures.clone());
+                    let (reaper, failures) = (self.reaper.clone(), self.failures.clone());
+                    let new = Backend::new(backend, self.id, self.clock, reaper, failures);
                     backends.insert(backend.name.to_string(), Rc::new(new));
                 }
             }
@@ -272,11 +283,50 @@ impl Worker {
         }
     }
 
-    /// Gives back all descriptors that nobody uses: idle connections to servers, and pipes.
-    fn forget_idle(&self) {
-        self.pipes.forget_free();
-        for backend in self.backends.borrow().values() {
-            backend.forget_idle();
+    /// Gives back a descriptor that nobody uses, or has another worker do so. Whether anybody had one.
+    async fn make_room(&self) -> bool {
+        if self.pipes.forget_one() {
+            return true;
+        }
+        while let Some(owner) = self.spare.owner_of_oldest() {
+            if owner != self.id {
+                self.spare.ask(owner).await;
+                return true;
+            }
+            if self.drop_oldest() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Closes the connection to a server that has been idle for longest, if there is one.
+    fn drop_oldest(&self) -> bool {
+        let dropped = self.oldest_idle().map(|(_, server)| server.displace());
+        self.show_oldest();
+        dropped.is_some()
+    }
+
+    fn oldest_idle(&self) -> Option<(Instant, Rc<Server>)> {
+        let backends = self.backends.borrow();
+        backends.values().filter_map(|backend| backend.oldest_idle()).min_by_key(|(since, _)| *since)
+    }
+
+    fn show_oldest(&self) {
+        let oldest = self.oldest_idle().map(|(since, _)| self.clock.millis_at(since));
+        self.spare.has(self.id, oldest);
+    }
+
+    /// Closes idle connections that other workers need the descriptors of.
+    async fn lend(&self) {
+        loop {
+            let asked = self.spare.asked(self.id).await;
+            for _ in 0..asked {
+                if !self.pipes.forget_one() && !self.drop_oldest() {
+                    break;
+                }
+            }
+            self.spare.answer();
         }
     }
 
@@ -341,11 +391,11 @@ impl Worker {
         self.counters().log_dropped.add(dropped);
     }
 
-    /// Closes connections that have been idle for too long.
-    fn expire(&self, now: Instant) {
-        for backend in self.backends.borrow().values() {
-            backend.expire(now);
-        }
+    /// Closes connections to servers that have been idle for too long. When to look again.
+    fn expire(&self, now: Instant) -> Option<Instant> {
+        let next = self.backends.borrow().values().filter_map(|backend| backend.expire(now)).min();
+        self.show_oldest();
+        next
     }
 }
 
@@ -362,10 +412,12 @@ pub fn run(setup: Setup) -> std::io::Result<()> {
 }
 
 async fn work(setup: Setup) {
-    let Setup { id, start, pulse, failures, counters, mut routing, mut commands, log, descriptors } = setup;
+    let Setup { id, start, pulse, failures, counters, mut routing, mut commands, log, descriptors, spare } =
+        setup;
+    let clock = Clock::new(start);
     let worker = Rc::new(Worker {
         id,
-        clock: Clock::new(start),
+        clock,
         counters,
         requests: Pool::new(REQUEST_BUFFER, POOLED),
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
@@ -373,6 +425,7 @@ async fn work(setup: Setup) {
         desks: Pool::new(0, POOLED),
         pipes: Pipes::default(),
         settling: Settling::default(),
+        reaper: Rc::new(Reaper::new(spare.clone(), id, clock)),
         log: RefCell::new(AccessLog::new(log)),
         logged: Notify::new(),
         failures,
@@ -384,6 +437,8 @@ async fn work(setup: Setup) {
         backends: RefCell::default(),
         connections: RefCell::default(),
         descriptors,
+        spare,
+        ports_told: Cell::new(None),
         places: RefCell::default(),
         ended: Notify::new(),
         ends: Notify::new(),
@@ -391,24 +446,20 @@ async fn work(setup: Setup) {
     });
     worker.adopt(routing.borrow_and_update().clone());
     let mut listeners: HashMap<SocketAddr, Listener> = HashMap::new();
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shrink = tokio::time::interval(SHRINK);
+    shrink.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let log_wait = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(log_wait);
     let mut log_waits = false;
-    let mut ticks = 0_u32;
+    let (reaper, lender) = (worker.clone(), worker.clone());
+    tokio::task::spawn_local(async move { reaper.reaper.run(|now| reaper.expire(now)).await });
+    tokio::task::spawn_local(async move { lender.lend().await });
 
     let stop = loop {
         tokio::select! {
             biased;
             () = pulse.asked(id) => pulse.beat(id),
-            now = tick.tick() => {
-                worker.expire(now);
-                ticks = ticks.wrapping_add(1);
-                if ticks.is_multiple_of(SHRINK_TICKS) {
-                    worker.shrink();
-                }
-            }
+            _ = shrink.tick() => worker.shrink(),
             () = worker.logged.notified(), if !log_waits => {
                 log_waits = true;
                 log_wait.as_mut().reset(Instant::now() + LOG_WAIT);

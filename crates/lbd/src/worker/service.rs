@@ -2,29 +2,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{Balancer, RetryBudget, ServerId, ServerView, Tried, Unpicked};
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::idle::{Pool, Reaper, Reuse, ServerConnection};
+use crate::attention::Attention;
 use crate::counters::{PerWorker, ServiceCounters};
 use crate::limits::{Place, Places};
 use crate::queue::Queue;
 use crate::routing::{self, BackendRules, Limits};
-
-/// Idle connections kept for each server.
-const IDLE_MAX: usize = 1024;
-/// What was used so shortly ago is not about to be closed for having been idle.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// A backend, as one worker uses it.
 #[derive(Debug)]
@@ -40,8 +33,11 @@ pub(crate) struct Backend {
     limits: RefCell<Option<Arc<Limits>>>,
     counters: Counted,
     clock: Clock,
+    reaper: Rc<Reaper>,
     /// Told when a server fails.
     failures: Arc<Notify>,
+    /// Whether connections to any of the servers are kept.
+    keeps_any: Cell<bool>,
 }
 
 /// Why no server was chosen.
@@ -62,54 +58,10 @@ pub(crate) struct Server {
     usable: Cell<bool>,
     /// The requests there, of all workers, if they are limited.
     places: RefCell<Option<Arc<Places>>>,
-    idle: RefCell<Vec<Idle>>,
+    /// How long connections are kept between requests, if they are.
+    keep_alive: Cell<Option<Duration>>,
+    idle: Pool,
     counters: Counted,
-}
-
-/// A connection to a server, and where it leads.
-#[derive(Debug)]
-pub(crate) struct ServerConnection {
-    pub(crate) stream: TcpStream,
-    pub(crate) address: SocketAddr,
-}
-
-/// Which idle connections will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reuse {
-    /// Any: the request may be repeated if it meets the connection's end.
-    Any,
-    /// Only one that was at work a moment ago, and lives by the kernel's word: the request cannot be repeated.
-    Fresh,
-    /// None.
-    Never,
-}
-
-impl Reuse {
-    fn allows(self, idle: &Idle) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Fresh => idle.since.elapsed() < FRESH,
-            Self::Never => false,
-        }
-    }
-
-    /// A connection that was closed, or that received bytes nobody asked for, is readable, and of no use.
-    fn finds_alive(self, stream: &TcpStream) -> bool {
-        let nothing =
-            |result: io::Result<usize>| result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        match self {
-            // Asks tokio, which knows what was so when it last looked.
-            Self::Any => nothing(stream.try_read(&mut [0])),
-            Self::Fresh => nothing(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])),
-            Self::Never => false,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Idle {
-    connection: ServerConnection,
-    since: Instant,
 }
 
 /// One worker's counters among all workers'.
@@ -128,10 +80,11 @@ impl std::ops::Deref for Counted {
 }
 
 impl Backend {
-    pub(crate) fn new(
+    pub(super) fn new(
         routing: &routing::Backend,
         worker: usize,
         clock: Clock,
+        reaper: Rc<Reaper>,
         failures: Arc<Notify>,
     ) -> Self {
         let counted = |all: &Arc<PerWorker<ServiceCounters>>| Counted { all: all.clone(), worker };
@@ -146,10 +99,13 @@ impl Backend {
             limits: RefCell::default(),
             counters: counted(&routing.counters),
             clock,
+            reaper,
             failures,
+            keeps_any: Cell::new(true),
         };
         backend.adopt_servers(routing);
         backend.adopt_limits(routing, true);
+        backend.adopt_keep_alive(routing);
         backend
     }
 
@@ -158,7 +114,7 @@ impl Backend {
         if self.rules.get().retry_budget != routing.rules.retry_budget {
             *self.budget.borrow_mut() = RetryBudget::new(routing.rules.retry_budget, self.clock.tick());
         }
-        self.rules.set(routing.rules);
+        let before = self.rules.replace(routing.rules);
         let changed = self.balancer.borrow_mut().adopt(routing.view.clone());
         let same = Arc::ptr_eq(&self.counted.borrow(), &routing.servers);
         let changed = changed.filter(|_| same);
@@ -174,7 +130,10 @@ impl Backend {
             }
             None => self.adopt_servers(routing),
         }
-        self.adopt_limits(routing, anew);
+        let limits_changed = self.adopt_limits(routing, anew);
+        if limits_changed || before.timeouts.keep_alive != routing.rules.timeouts.keep_alive {
+            self.adopt_keep_alive(routing);
+        }
     }
 
     fn adopt_servers(&self, routing: &routing::Backend) {
@@ -183,14 +142,16 @@ impl Backend {
         // A name that left and came back counts anew, and so is another server.
         let mut before: HashMap<_, Rc<Server>> =
             servers.drain(..).map(|server| (Arc::as_ptr(&server.counters.all), server)).collect();
-        for (view, all) in routing.view.servers.iter().zip(&*routing.servers) {
+        let shared = routing.servers.iter().zip(&*routing.attention);
+        for (view, (all, attention)) in routing.view.servers.iter().zip(shared) {
             let server = before.remove(&Arc::as_ptr(all)).unwrap_or_else(|| {
                 Rc::new(Server {
                     name: (*view.name).into(),
                     address: Cell::new(view.address),
                     usable: Cell::new(view.is_usable()),
                     places: RefCell::default(),
-                    idle: RefCell::default(),
+                    keep_alive: Cell::default(),
+                    idle: Pool::new(attention.clone(), self.reaper.clone()),
                     counters: Counted { all: all.clone(), worker: self.counters.worker },
                 })
             });
@@ -204,13 +165,14 @@ impl Backend {
         }
     }
 
-    /// Takes the limits as they are now, of servers that may be others than before.
-    fn adopt_limits(&self, routing: &routing::Backend, anew: bool) {
+    /// Takes the limits as they are now, of servers that may be others than before. Whether anything changed.
+    fn adopt_limits(&self, routing: &routing::Backend, anew: bool) -> bool {
         let as_before = match (&*self.limits.borrow(), &routing.limits) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
             (old, new) => old.is_none() && new.is_none(),
         };
-        if anew || !as_before {
+        let changed = anew || !as_before;
+        if changed {
             for (place, server) in self.servers.borrow().iter().enumerate() {
                 let places = routing.limits.as_ref().and_then(|limits| limits.places.get(place)?.clone());
                 server.places.replace(places);
@@ -222,10 +184,28 @@ impl Backend {
         if let Some(limits) = before.as_ref().or(routing.limits.as_ref()) {
             limits.queue.look_again(self.counters.worker);
         }
+        changed
+    }
+
+    /// Takes how long connections to each server are kept between requests, as it is now.
+    fn adopt_keep_alive(&self, routing: &routing::Backend) {
+        let servers = self.servers.borrow();
+        for (place, server) in servers.iter().enumerate() {
+            // Such a server attends to one request at a time, and an idle connection would keep the next one waiting.
+            let is_single =
+                routing.limits.as_ref().is_some_and(|limits| limits.maxconn.get(place) == Some(&Some(1)));
+            server.keep_for(routing.rules.timeouts.keep_alive.filter(|_| !is_single));
+        }
+        self.keeps_any.set(servers.iter().any(|server| server.keep_alive.get().is_some()));
     }
 
     pub(crate) fn rules(&self) -> BackendRules {
         self.rules.get()
+    }
+
+    /// Whether servers are told that no other request will come: no connection is kept to any of them.
+    pub(crate) fn closes(&self) -> bool {
+        !self.keeps_any.get()
     }
 
     pub(crate) fn counters(&self) -> &ServiceCounters {
@@ -314,19 +294,16 @@ impl Backend {
         Some(Seat { backend: self.clone(), server, id, place: RefCell::new(place) })
     }
 
-    /// Closes all idle connections.
-    pub(crate) fn forget_idle(&self) {
-        for server in self.servers.borrow().iter() {
-            server.forget_idle();
-        }
+    /// The server whose idle connection is the oldest, and since when it is idle.
+    pub(super) fn oldest_idle(&self) -> Option<(Instant, Rc<Server>)> {
+        let servers = self.servers.borrow();
+        let oldest = servers.iter().filter_map(|server| Some((server.idle.oldest()?, server)));
+        oldest.min_by_key(|(since, _)| *since).map(|(since, server)| (since, server.clone()))
     }
 
-    /// Closes connections that have been idle for too long.
-    pub(crate) fn expire(&self, now: Instant) {
-        let keep = self.rules.get().timeouts.keep_alive;
-        for server in self.servers.borrow().iter() {
-            server.expire(now, keep);
-        }
+    /// Closes connections that have been idle for too long. When to look again.
+    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
+        self.servers.borrow().iter().filter_map(|server| server.expire(now)).min()
     }
 }
 
@@ -336,6 +313,9 @@ impl Server {
         let moved = self.address.replace(view.address) != view.address;
         self.usable.set(view.is_usable());
         self.open_places();
+        if moved {
+            self.attention().forget();
+        }
         if moved || !view.is_usable() {
             self.forget_idle();
         }
@@ -348,6 +328,13 @@ impl Server {
         }
     }
 
+    fn keep_for(&self, keep_alive: Option<Duration>) {
+        self.keep_alive.set(keep_alive);
+        if keep_alive.is_none() {
+            self.forget_idle();
+        }
+    }
+
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address.get()
     }
@@ -356,52 +343,54 @@ impl Server {
         &self.counters
     }
 
-    /// An idle connection that still lives, the most recently used first.
-    pub(crate) fn reuse(&self, reuse: Reuse) -> Option<ServerConnection> {
-        let mut idle = self.idle.borrow_mut();
-        while idle.last().is_some_and(|last| reuse.allows(last))
-            && let Some(Idle { connection, .. }) = idle.pop()
-        {
-            self.counters.idle.set(idle.len() as u64);
-            if reuse.finds_alive(&connection.stream) {
-                return Some(connection);
-            }
-        }
-        None
+    /// What all workers have seen of it.
+    pub(super) fn attention(&self) -> &Arc<Attention> {
+        self.idle.attention()
     }
 
-    /// Closes the idle connection that was used least recently: a new one, which will be kept, takes its place.
-    pub(crate) fn displace(&self) {
-        let mut idle = self.idle.borrow_mut();
-        if !idle.is_empty() {
-            idle.remove(0);
-            self.counters.idle.set(idle.len() as u64);
+    fn count_idle(&self) {
+        self.counters.idle.set(self.idle.len() as u64);
+    }
+
+    /// An idle connection that still lives, the most recently used first.
+    pub(crate) fn reuse(&self, reuse: Reuse, now: Instant) -> Option<ServerConnection> {
+        if reuse == Reuse::Never || self.idle.len() == 0 {
+            return None;
         }
+        let found = self.idle.take(reuse, now, self.keep_alive.get()?);
+        self.count_idle();
+        found
     }
 
     /// Keeps a connection for the next request, if the server takes any, and is where the connection leads.
     pub(crate) fn keep(&self, connection: ServerConnection, now: Instant) {
-        let mut idle = self.idle.borrow_mut();
-        if self.usable.get() && idle.len() < IDLE_MAX && Some(connection.address) == self.address.get() {
-            idle.push(Idle { connection, since: now });
-            self.counters.idle.set(idle.len() as u64);
+        if let Some(keep) = self.keep_alive.get()
+            && self.usable.get()
+            && Some(connection.address) == self.address.get()
+        {
+            self.idle.put(connection, now, keep);
+            self.count_idle();
         }
     }
 
-    fn expire(&self, now: Instant, keep: Duration) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.is_empty() {
-            return;
+    /// Closes the idle connection that was used least recently: a new one, which will be kept, takes its place.
+    pub(crate) fn displace(&self) {
+        self.idle.drop_oldest();
+        self.count_idle();
+    }
+
+    fn expire(&self, now: Instant) -> Option<Instant> {
+        if self.idle.len() == 0 {
+            return None;
         }
-        // The oldest lie at the front: a connection that is used returns to the back.
-        let expired = idle.iter().take_while(|idle| now.duration_since(idle.since) >= keep).count();
-        idle.drain(..expired);
-        self.counters.idle.set(idle.len() as u64);
+        let next = self.idle.expire(now, self.keep_alive.get().unwrap_or_default());
+        self.count_idle();
+        next
     }
 
     fn forget_idle(&self) {
-        self.idle.borrow_mut().clear();
-        self.counters.idle.set(0);
+        self.idle.clear();
+        self.count_idle();
     }
 }
 
@@ -426,6 +415,12 @@ impl Seat {
         self.server.counters.connect_errors.inc();
         self.backend.counters.connect_errors.inc();
         self.backend.failures.notify_one();
+        self.server.attention().forget();
+        self.unreachable();
+    }
+
+    /// This host cannot connect there now, for want of a local port: it goes elsewhere for a while, and nobody is blamed.
+    pub(crate) fn unreachable(&self) {
         self.backend.balancer.borrow_mut().failed(self.id, self.backend.clock.tick());
         self.leave();
     }

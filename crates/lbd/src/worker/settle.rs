@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::service::{Server, ServerConnection};
+use super::idle::ServerConnection;
+use super::service::Server;
 
 /// Longer than a body takes that its server's kernel holds back until the head is acknowledged, which takes up to 40 ms.
 const QUIET: Duration = Duration::from_millis(200);

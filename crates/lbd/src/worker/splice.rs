@@ -73,6 +73,13 @@ impl Pipes {
         Some(LentPipe { pipes: self, pipe: Some(pipe), held: 0 })
     }
 
+    /// Closes a pipe that nobody uses, if there is one.
+    pub(crate) fn forget_one(&self) -> bool {
+        let free = self.free.borrow_mut().pop();
+        self.made.set(self.made.get().saturating_sub(usize::from(free.is_some())));
+        free.is_some()
+    }
+
     /// Closes the pipes that nobody uses.
     pub(crate) fn forget_free(&self) {
         let free = self.free.take();

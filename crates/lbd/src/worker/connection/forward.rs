@@ -15,7 +15,8 @@ use crate::worker::connect;
 use crate::worker::exchange::{Ended, Exchange, Upload};
 use crate::worker::failure::{self, Failure};
 use crate::worker::hang_up::hang_up;
-use crate::worker::service::{Backend, Reuse, ServerConnection};
+use crate::worker::idle::{Reuse, ServerConnection};
+use crate::worker::service::Backend;
 use crate::worker::turns::{Progress, Turns};
 
 /// What a server made of a request.
@@ -82,16 +83,19 @@ impl Connection {
             proto: "http",
             default_host: &backend.name,
             forwarded_for: rules.forwarded_for,
-            close: false,
+            close: backend.closes(),
         };
         head.write(input.filled(), &forward, &mut head_out);
+        // Some servers answer what they do not understand with nothing, and only close a connection that is new.
+        let plain = head.has_plain_target(input.filled());
 
         // What has arrived of the body goes out with the head: one write, and still there for another attempt.
         let mut body = BodyReader::new(head.body);
         let step = body.step(&mut input.filled_mut()[head.len..]).map_err(Failure::RequestBody)?;
         head_out.extend_from_slice(&input.filled()[head.len..head.len + step.forward]);
         let allowance = rules.body_max.checked_sub(step.data as u64).ok_or(Failure::RequestTooLong)?;
-        account.meter.bytes_in.set((head.len + step.consumed) as u64);
+        let received = (head.len + step.consumed) as u64;
+        account.meter.bytes_in.set(received);
         input.consume(head.len + step.consumed);
         let complete = step.done;
         let withheld = head.expects_continue && step.consumed == 0 && input.is_empty();
@@ -108,9 +112,9 @@ impl Connection {
         let mut repeated = false;
         loop {
             // A reused connection may close while the request is on its way to it.
-            let repeatable = complete && head.method.is_idempotent();
-            let reuse = match repeatable {
-                _ if repeated => Reuse::Never,
+            let idempotent = head.method.is_idempotent();
+            let reuse = match complete && idempotent {
+                _ if repeated || !plain => Reuse::Never,
                 true => Reuse::Any,
                 false => Reuse::Fresh,
             };
@@ -132,7 +136,12 @@ impl Connection {
                     return Err(failure);
                 }
             };
-            let persistent = || head.persistent && !self.worker.is_leaving() && !self.frontend.is_retired();
+            let ServerConnection { stream, first_answer, .. } = &mut server;
+            let persistent = || {
+                // Asked when the answer's head is there; its body may take long.
+                first_answer.came();
+                head.persistent && !self.worker.is_leaving() && !self.frontend.is_retired()
+            };
             let exchange = Exchange {
                 deadline: &self.deadline,
                 turns: Turns::new(rules.timeouts.client, backend.rules().timeouts.server),
@@ -144,27 +153,46 @@ impl Connection {
                 upgrade: head.upgrade,
                 persistent: &persistent,
                 abort_on_close,
+                dismissible: reused && complete,
                 body_allowance: allowance,
                 meter: &account.meter,
             };
             let input = if complete { None } else { self.input.as_mut() };
             let upload = Upload { head: &head_out, body: &mut body, input, withheld };
-            let ended = exchange.run(&mut self.client, &mut server.stream, upload).await;
+            let ended = exchange.run(&mut self.client, stream, upload).await;
+            if account.meter.answered.get().is_some() {
+                first_answer.came();
+            }
             if reused && account.meter.answered.get().is_some() {
                 // An answer on an old connection shows as well as a new connection that the server lives.
                 seat.reached();
             }
+            // What is idempotent may be repeated, and so may what the server has certainly not acted on (RFC 9110 9.2.2).
+            // All that was sent of it has to be there still.
+            let held = complete || account.meter.bytes_in.get() == received;
+            let again = match ended {
+                Err(Failure::Dismissed) => true,
+                Err(Failure::Unanswered) => {
+                    held && (idempotent || account.meter.was_ended() && server.ignored_all())
+                }
+                _ => false,
+            };
+            if again && reused {
+                // The server closed what was idle, as it may at any time: nobody has failed.
+                account.attempts.stay(seat);
+                continue;
+            }
             account.seat = Some(seat);
             match ended {
-                // A server that stops closes idle connections and those just made alike. Repeating is safe for what is
-                // idempotent (RFC 9110 9.2.2); where the server may be at fault, the budget bounds it.
-                Err(Failure::Unanswered) if repeatable && !repeated && (reused || backend.spend_retry()) => {
+                // A server that stops closes those just made, too. Where it may be at fault the budget bounds it.
+                Err(_) if again && !repeated && backend.spend_retry() => {
                     repeated = true;
                     account.repeat(backend);
                 }
                 Err(failure) => return Err(failure),
                 Ok(Ended::Complete { client_reusable, server_reusable, uploaded }) => {
                     if server_reusable && let Some(seat) = &account.seat {
+                        server.was_answered(account.meter.bytes_sent.get());
                         match head.method {
                             Method::Head => self.worker.settling.keep(&seat.server, server),
                             _ => seat.server.keep(server, Instant::now()),

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::account::{Account, InFlight};
 use super::{Arrived, Connection};
 use crate::worker::buffer::Buffer;
-use crate::worker::service::{Backend, ServerConnection};
+use crate::worker::idle::ServerConnection;
+use crate::worker::service::Backend;
 use crate::worker::tunnel;
 
 /// What a tunnel needs, and what is left of its request.
