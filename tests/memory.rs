@@ -73,8 +73,9 @@ fn what_a_crowd_held_goes_back() {
     let crowd: Vec<_> = (0..400)
         .map(|_| {
             let mut client = stack.client();
-            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
-            client.send(pattern(50_000, 1));
+            // Together, so that much of the body is there with the head.
+            let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+            client.send([&head[..], &pattern(50_000, 1)].concat());
             client
         })
         .collect();

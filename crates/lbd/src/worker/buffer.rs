@@ -43,6 +43,15 @@ impl Buffer {
         }
     }
 
+    /// Puts bytes at the back. Returns whether there was room for all of them; where not, nothing has changed.
+    pub(crate) fn append(&mut self, more: &[u8]) -> bool {
+        let space = self.bytes.as_deref_mut().and_then(|bytes| bytes[self.end..].get_mut(..more.len()));
+        let Some(space) = space else { return more.is_empty() };
+        space.copy_from_slice(more);
+        self.end += more.len();
+        true
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -223,6 +232,17 @@ mod tests {
         assert_eq!(buffer.filled(), b"defg");
         drop(buffer);
         assert!(pool.lend().is_empty());
+    }
+
+    #[test]
+    fn what_is_put_at_the_back_fits_whole_or_not_at_all() {
+        let mut buffer = Buffer::with_room(4);
+        assert!(buffer.append(b"abc"));
+        assert!(!buffer.append(b"de"));
+        assert!(buffer.append(b"d"));
+        assert!(buffer.append(b""));
+        assert_eq!(buffer.filled(), b"abcd");
+        assert!(!Buffer::default().append(b"a"), "one without memory has no room");
     }
 
     #[test]

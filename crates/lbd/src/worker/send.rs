@@ -7,7 +7,7 @@ use std::pin::Pin;
 use tokio::io::AsyncWrite;
 
 /// Body bytes up to here are copied behind the head: cheaper than a second vector entry.
-const COPIED: usize = 4096;
+pub(crate) const COPIED: usize = 4096;
 
 /// Writes `head`, `body` and `end`, completely. `head` is left empty. `moved` is called after each write that leaves some:
 /// whoever takes bytes slowly is not stalled.

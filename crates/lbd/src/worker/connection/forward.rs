@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use super::account::{Account, InFlight};
 use super::upgraded::Upgraded;
 use super::{After, Connection, Request};
-use crate::worker::buffer::Buffer;
+use crate::worker::buffer::{Buffer, Lent, Pool};
 use crate::worker::connect;
 use crate::worker::exchange::{Ended, Exchange, Upload};
 use crate::worker::failure::{self, Failure};
 use crate::worker::hang_up::hang_up;
 use crate::worker::idle::{Reuse, ServerConnection};
+use crate::worker::send;
 use crate::worker::service::Backend;
 use crate::worker::turns::{Progress, Turns};
 
@@ -92,7 +93,15 @@ impl Connection {
         // What has arrived of the body goes out with the head: one write, and still there for another attempt.
         let mut body = BodyReader::new(head.body);
         let step = body.step(&mut input.filled_mut()[head.len..]).map_err(Failure::RequestBody)?;
-        head_out.extend_from_slice(&input.filled()[head.len..head.len + step.forward]);
+        let early = &input.filled()[head.len..head.len + step.forward];
+        let large = mapped(&self.worker.responses, &head_out, early);
+        let start = match &large {
+            Some(large) => large.filled(),
+            None => {
+                head_out.extend_from_slice(early);
+                &head_out[..]
+            }
+        };
         let allowance = rules.body_max.checked_sub(step.data as u64).ok_or(Failure::RequestTooLong)?;
         let received = (head.len + step.consumed) as u64;
         account.meter.bytes_in.set(received);
@@ -158,7 +167,7 @@ impl Connection {
                 meter: &account.meter,
             };
             let input = if complete { None } else { self.input.as_mut() };
-            let upload = Upload { head: &head_out, body: &mut body, input, withheld };
+            let upload = Upload { head: start, body: &mut body, input, withheld };
             let ended = exchange.run(&mut self.client, stream, upload).await;
             if account.meter.answered.get().is_some() {
                 first_answer.came();
@@ -227,4 +236,10 @@ impl Connection {
         account.meter.add_out(response.len());
         self.send_last(&response).await
     }
+}
+
+/// A head and what follows it, where that is much: the heap would keep for long what it grew by.
+fn mapped<'a>(pool: &'a Pool<Buffer>, head: &[u8], body: &[u8]) -> Option<Lent<'a, Buffer>> {
+    let mut whole = (body.len() > send::COPIED).then(|| pool.lend())?;
+    (whole.append(head) && whole.append(body)).then_some(whole)
 }
