@@ -5,7 +5,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::{Node, VIP, config};
 use nix::sys::signal::Signal;
@@ -317,20 +317,25 @@ fn a_reload_leaves_trackers_alone_that_stay() {
     let node = with_command(&network, r#"echo >> "$0.runs""#, "");
     node.wait_to_have(VIP);
     let text = std::fs::read_to_string(node.file("vrrp.yaml")).unwrap();
-    // The next run would be in an hour, so that every further one is of another tracker.
-    let hourly = text.replace("interval: 200ms, name", "interval: 1h, name");
+    // A tracker of another script, whose next run would be in an hour: every further one is of another tracker.
+    let [frequent, rare] = ["script", "rare"].map(|name| node.file(name));
+    std::fs::copy(&frequent, &rare).unwrap();
+    let command = |path: &Path, interval| format!("command: {}, interval: {interval}", path.display());
+    let hourly = text.replace(&command(&frequent, "200ms"), &command(&rare, "1h"));
     assert_ne!(hourly, text);
     let reload = |text: &str, generation: u32| {
         node.configure(text);
         node.signal(Signal::SIGHUP);
         node.wait_for_line(&format!("generation={generation}"));
     };
-    let runs = || std::fs::read_to_string(node.file("script.runs")).unwrap().lines().count();
+    let runs = || std::fs::read_to_string(node.file("rare.runs")).map_or(0, |text| text.lines().count());
     reload(&hourly, 2);
-    let before = runs();
+    wait_until("the new tracker has run", || runs() == 1);
     let other = hourly.replace("priority: 200", "priority: 201");
     assert_ne!(other, hourly);
     reload(&other, 3);
-    assert_eq!(runs(), before);
+    reload(&other.replace("interval: 1h", "interval: 2h"), 4);
+    wait_until("another tracker has run", || runs() >= 2);
+    assert_eq!(runs(), 2);
     assert_eq!(node.count("master -> "), 0, "{}", node.log());
 }
