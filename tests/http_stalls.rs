@@ -136,7 +136,7 @@ fn a_server_that_reads_no_upload_while_its_response_moves_is_blamed() {
 fn a_client_that_reads_nothing_is_blamed_for_the_server_that_it_holds_up() {
     // A server that sends back what it gets reads no more once nobody reads what it sends. Its time is the shorter one.
     let (stack, _server) =
-        Stack::builder().backend("timeouts: { server: 2s }\nretries: 0").start_before(|peer| {
+        Stack::builder().backend("timeouts: { server: 6s }\nretries: 0").start_before(|peer| {
             peer.read_request()?;
             peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n"))?;
             loop {
@@ -207,7 +207,7 @@ fn a_client_that_does_not_wait_to_be_asked_has_its_own_time() {
 #[test]
 fn a_slow_upload_takes_nothing_of_the_servers_time() {
     let (stack, _server) =
-        Stack::builder().backend("timeouts: { server: 2s }\nretries: 0").start_before(|peer| {
+        Stack::builder().backend("timeouts: { server: 6s }\nretries: 0").start_before(|peer| {
             peer.read_request()?;
             peer.read_body(60)?;
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
