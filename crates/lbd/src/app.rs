@@ -359,7 +359,8 @@ impl App {
         for (address, listeners) in std::mem::take(&mut self.waiting) {
             self.listen(address, listeners)?;
         }
-        lock(&self.state).set_life(LifeState::Ready);
+        // Who begins to follow on the supervisor's word is to hear nothing else.
+        self.set_life(LifeState::Ready);
         if let Err(error) = ready::ready(&self.context) {
             // Clients are being served: a supervisor that cannot be told is no reason to stop.
             tracing::error!("cannot tell the supervisor that lbd is ready: {error:#}");
