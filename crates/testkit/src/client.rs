@@ -376,7 +376,13 @@ impl Client {
     /// Reads once. False at the end of the connection.
     fn fill(&mut self) -> io::Result<bool> {
         let mut chunk = vec![0; 64 << 10];
-        let received = self.stream.read(&mut chunk)?;
+        let received = loop {
+            match self.stream.read(&mut chunk) {
+                // With a time limit the kernel does not begin again by itself when the process was held up (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received?,
+            }
+        };
         self.buffer.extend_from_slice(&chunk[..received]);
         Ok(received > 0)
     }
