@@ -201,6 +201,22 @@ fn an_idle_connection_is_closed_when_its_time_is_over() {
     assert_eq!(stack.metric(idle), Some(0.0));
 }
 
+#[test]
+fn a_connection_that_was_idle_for_too_long_is_not_used_again() {
+    let (stack, raw) = Stack::builder().backend("timeouts: { keep_alive: 10ms }").start_before(|peer| {
+        loop {
+            peer.read_request()?;
+            peer.send(OK)?;
+        }
+    });
+    let mut client = stack.client();
+    for connections in 1..=10 {
+        assert_eq!(client.get("/").status, 200);
+        assert_eq!(raw.connections(), connections);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A server that gives up a connection which begins with something that it does not understand, and ignores that later.
 #[test]
 fn a_request_that_its_server_may_not_understand_goes_out_on_a_new_connection() {
