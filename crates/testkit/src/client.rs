@@ -379,7 +379,7 @@ impl Client {
         let received = loop {
             match self.stream.read(&mut chunk) {
                 // With a time limit the kernel does not begin again by itself when the process was held up (signal(7)).
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 received => break received?,
             }
         };
