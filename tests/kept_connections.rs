@@ -152,7 +152,7 @@ fn ports_that_are_used_up_towards_one_server_concern_no_other() {
     let row = stats.iter().find(|row| row.text("svname") == "one").unwrap();
     assert_eq!((row.number("econ"), row.text("status")), (0, "no check"), "nobody is blamed: {row:?}");
     let log = lbd.stderr();
-    assert_eq!(log.matches("no local port is left for connections to this server").count(), 1, "{log}");
+    assert!(log.contains("no local port is left for connections to this server"), "{log}");
     drop(held);
 }
 
