@@ -12,6 +12,7 @@
 //! | [`limits`] | the limits that the system sets |
 
 pub mod admin;
+mod apart;
 pub mod config_file;
 pub mod families;
 pub mod life;

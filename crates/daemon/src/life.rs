@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use config::{LbConfig, Loaded};
 use tokio::sync::Semaphore;
-use tracing::info;
+use tracing::{error, info};
 use wire::{DaemonHello, Info, LifeState};
 
 use crate::config_file::{self, ConfigFile};
@@ -92,23 +92,25 @@ impl<C: Send + 'static> Life<C> {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn move_on(&self, state: LifeState) {
+    /// Moves on in life.
+    pub fn enter(&self, state: LifeState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     /// The daemon does its work from now on, and the supervisor is told.
-    pub(crate) fn become_ready(&self) -> anyhow::Result<()> {
-        self.move_on(LifeState::Ready);
-        ready::ready(&self.context)?;
-        info!("ready");
-        Ok(())
+    pub(crate) fn become_ready(&self) {
+        self.enter(LifeState::Ready);
+        match ready::ready(&self.context) {
+            Ok(()) => info!("ready"),
+            // It does its work: a supervisor that cannot be told is no reason to stop.
+            Err(error) => error!("ready, but the supervisor cannot be told: {error:#}"),
+        }
     }
 
-    /// The daemon is about to end, and the supervisor is told.
-    pub(crate) fn stop(&self) {
-        self.move_on(LifeState::Stopping);
+    /// The daemon is about to end: it does nothing new from now on.
+    pub fn stop(&self) {
+        self.enter(LifeState::Stopping);
         info!("stopping");
-        ready::stopping();
     }
 
     /// Reads the configuration file again and has it adopted, wholly or not at all; one reload at a time. What was done, or why

@@ -1,18 +1,22 @@
 //! From an open socket to a good end: what every daemon does in its life, whatever its work is.
 
-use std::future::Future;
+use std::future::{Future, pending};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
 use wire::server::{self, Handler};
 
 use crate::admin::{self, Shown};
+use crate::apart::{Apart, apart};
 use crate::life::Life;
-use crate::metrics::Exposition;
 use crate::signals::{Signal, Signals};
-use crate::{Context, Failure};
+use crate::{Context, Failure, ready};
 
 /// Permissions of the socket: everybody may look. Who may change something is decided by who asks.
 const SOCKET_MODE: u32 = 0o666;
@@ -22,19 +26,19 @@ pub trait Own: Shown {
     /// Its configuration.
     type Config: Send + 'static;
 
+    /// Whether its doors have threads of their own: so that pings are late for no work, and work for no page that takes its
+    /// time.
+    const DOORS_APART: bool = false;
+
     /// Where it stands.
     fn life(&self) -> &Life<Self::Config>;
 
     /// Takes a configuration into force, wholly or not at all. What was done, or why nothing was.
     fn adopt(&self, config: Self::Config) -> impl Future<Output = Result<String, String>> + Send;
 
-    /// Waits until the daemon cannot go on.
-    fn broken(&self) -> impl Future<Output = Failure> + Send {
-        std::future::pending()
-    }
-
-    /// Ends its work in good order.
-    fn leave(&self) -> impl Future<Output = ()> + Send {
+    /// Ends its work in good order. Signals that come meanwhile are its own, too.
+    fn leave(&self, _signals: &mut Signals) -> impl Future<Output = ()> + Send {
+        self.life().stop();
         std::future::ready(())
     }
 }
@@ -61,6 +65,7 @@ impl Doors {
 }
 
 /// Lives: answers at its doors, is ready when `begin` has ended, reloads at each SIGHUP, and leaves when it is told to stop.
+/// `work` is what it does all the time: where that ends, so does the daemon.
 ///
 /// # Errors
 /// When it cannot begin, or cannot go on.
@@ -68,49 +73,87 @@ pub async fn serve<D: Own>(
     daemon: Arc<D>,
     doors: Doors,
     handler: Arc<impl Handler>,
-    metrics: Exposition,
+    router: Router,
     signals: Signals,
     begin: impl Future<Output = Result<(), Failure>>,
+    work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let result = tokio::select! {
-        () = server::serve(doors.socket, handler) => Ok(()),
-        () = admin::serve(doors.admin, admin::router(&daemon, metrics, &[])) => Ok(()),
-        result = live(&daemon, signals, begin) => result,
+    let Doors { path, socket, admin } = doors;
+    let life = live(&daemon, signals, begin, work);
+    let result = if D::DOORS_APART {
+        let _doors = open_apart(socket, handler, admin, router).context("cannot answer at the doors")?;
+        life.await
+    } else {
+        tokio::select! {
+            () = server::serve(socket, handler) => Ok(()),
+            () = admin::serve(admin, router) => Ok(()),
+            result = life => result,
+        }
     };
     // A socket that nobody answers on would only be in the way.
-    let _ = std::fs::remove_file(doors.path);
+    let _ = std::fs::remove_file(path);
     result
+}
+
+/// Answers at the doors on threads of their own.
+fn open_apart(
+    socket: UnixListener,
+    handler: Arc<impl Handler>,
+    admin: TcpListener,
+    router: Router,
+) -> io::Result<[Apart; 2]> {
+    let (socket, admin) = (socket.into_std()?, admin.into_std()?);
+    Ok([
+        apart("socket", move || Ok(server::serve(UnixListener::from_std(socket)?, handler)))?,
+        apart("admin", move || Ok(admin::serve(TcpListener::from_std(admin)?, router)))?,
+    ])
 }
 
 async fn live<D: Own>(
     daemon: &Arc<D>,
     mut signals: Signals,
     begin: impl Future<Output = Result<(), Failure>>,
+    work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let mut begin = std::pin::pin!(begin);
+    let (mut begin, mut work) = (pin!(begin), pin!(work));
     let mut is_ready = false;
     let mut is_changed = false;
+    let mut reloading = None;
     loop {
-        if is_ready && std::mem::take(&mut is_changed) {
-            // The log has the reason.
-            let _ = reload(daemon).await;
+        if is_ready && reloading.is_none() && std::mem::take(&mut is_changed) {
+            reloading = Some(Box::pin(reload(daemon)));
         }
+        let reloaded = async {
+            match &mut reloading {
+                // The log has the outcome.
+                Some(reloading) => drop(reloading.await),
+                None => pending().await,
+            }
+        };
         tokio::select! {
+            // Why it cannot begin says more than that it has ended.
+            biased;
             begun = begin.as_mut(), if !is_ready => {
                 begun?;
-                daemon.life().become_ready()?;
+                daemon.life().become_ready();
                 is_ready = true;
             }
             signal = signals.next() => match signal {
                 Signal::Stop => break,
                 Signal::Reload => is_changed = true,
             },
-            failure = daemon.broken(), if is_ready => return Err(failure),
+            () = reloaded => reloading = None,
+            ended = work.as_mut() => return ended,
         }
     }
-    daemon.life().stop();
-    daemon.leave().await;
-    Ok(())
+    ready::stopping();
+    if !is_ready {
+        ready::never(daemon.life().context());
+    }
+    tokio::select! {
+        () = daemon.leave(&mut signals) => Ok(()),
+        ended = work.as_mut() => ended,
+    }
 }
 
 /// Takes over the configuration file as it is now, wholly or not at all. What was done, or why nothing was. It goes on even if

@@ -1,12 +1,13 @@
 //! healthd as a whole: what it starts with, and what it does when it is told to.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use config::LbConfig;
-use daemon::admin::Shown;
+use daemon::admin::{self, Shown};
 use daemon::config_file::ConfigFile;
 use daemon::life::Life;
 use daemon::serve::{self, Doors, Own};
@@ -45,18 +46,19 @@ pub struct Daemon {
 pub async fn main(context: Context) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
     let (file, config) = ConfigFile::open(&context.config)?;
-    let admin = config.healthd.admin;
-    let doors = Doors::open(&context, "healthd.admin.bind", admin).await?;
+    let address = config.healthd.admin;
+    let doors = Doors::open(&context, "healthd.admin.bind", address).await?;
 
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let registry = shared::registry("healthd").context("metrics")?;
     let fleet = Fleet::new(&config, SystemFiles::default(), seats(), Arc::clone(&metrics));
     let first_round = fleet.apply(&config).context("the configuration cannot be used")?;
-    let daemon = Arc::new(Daemon { life: Life::new(context, file), admin, fleet });
+    let daemon = Arc::new(Daemon { life: Life::new(context, file), admin: address, fleet });
     let looked_at = Arc::clone(&daemon);
     let exposition = metrics.exposition(registry, move || looked_at.seen()).context("metrics")?;
+    let router = admin::router(&daemon, exposition, &[]);
     let control = Arc::new(Control::new(Arc::clone(&daemon)));
-    serve::serve(daemon, doors, control, exposition, signals, begin(first_round)).await
+    serve::serve(daemon, doors, control, router, signals, begin(first_round), pending()).await
 }
 
 /// Waits for the first round of checks, within bounds.

@@ -1,10 +1,11 @@
 //! lbd's control thread: it starts the workers, keeps their routing up to date, and answers operators.
 //!
-//! Its loop, `App::run`, waits for signals, healthd, reload requests, addresses, and its own ticks. The admin server and
-//! the control socket have threads of their own: thousands of servers are a page that takes its time, a storm of verdicts
-//! is work here, and pings are late for neither. Nothing here is on the path of a request.
+//! Its loop, `App::run`, waits for healthd, operators, addresses, and its own ticks. The admin server and the control socket
+//! have threads of their own: thousands of servers are a page that takes its time, a storm of verdicts is work here, and
+//! pings are late for neither. Nothing here is on the path of a request.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +14,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use config::{Diagnostic, Invalid, LbConfig, ServerAddress, Severity};
 use daemon::config_file::ConfigFile;
-use daemon::signals::{Signal, Signals};
-use daemon::{Context, Failure, admin, limits, ready};
-use tokio::net::UnixListener;
+use daemon::life::Life;
+use daemon::serve::{self, Doors};
+use daemon::signals::Signals;
+use daemon::{Context, Failure, limits};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use wire::client::{Client, ClientError, Follower, News, Update};
 use wire::topic::{Key, Topic};
 use wire::{Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
 
 use crate::access_log::{self, Sink};
-use crate::control::{Control, ReloadRequest};
+use crate::control::{Control, Socket};
 use crate::descriptors::Descriptors;
 use crate::operator::Operator;
 use crate::routing::Routing;
@@ -34,14 +36,12 @@ use crate::verdicts::ServerKey;
 use crate::worker::{self, Command, Setup};
 use crate::{heritage, listen, view};
 
-mod apart;
 pub mod handover;
-mod reload;
+pub mod reload;
 mod stop;
 
-use self::apart::{Apart, apart};
 use self::handover::{Handover, HandoverRequest};
-use self::reload::Reload;
+use self::reload::Adoption;
 
 /// How often healthd is to show that it lives.
 const HEALTHD_PING: Duration = Duration::from_secs(1);
@@ -71,10 +71,22 @@ pub fn lock(state: &Shared) -> MutexGuard<'_, State> {
 /// # Errors
 /// When the configuration cannot be used, an address cannot be opened, or a worker dies.
 pub async fn run(context: Context) -> Result<(), Failure> {
-    let mut signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
+    let signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
     let (file, config) = ConfigFile::open(&context.config)?;
-    let app = App::start(context, file, config).await?;
-    app.run(&mut signals).await
+    let (app, control, doors) = App::start(context, file, config).await?;
+    let router =
+        view::admin::router(&control).map_err(|error| anyhow!("cannot register metrics: {error}"))?;
+    let (opened, is_open) = oneshot::channel();
+    let socket = Arc::new(Socket(control.clone()));
+    serve::serve(control, doors, socket, router, signals, begin(is_open), app.run(opened)).await
+}
+
+/// Waits until clients are served. An lbd that ends before says why itself.
+async fn begin(is_open: oneshot::Receiver<()>) -> Result<(), Failure> {
+    match is_open.await {
+        Ok(()) => Ok(()),
+        Err(_) => pending().await,
+    }
 }
 
 /// A worker thread, as the control thread knows it.
@@ -84,12 +96,11 @@ struct Worker {
 }
 
 struct App {
-    context: Context,
+    life: Arc<Life>,
     state: Shared,
-    file: Arc<Mutex<ConfigFile>>,
     liveness: Arc<Topic<Liveness>>,
-    /// Which change of the liveness subscribers were told last.
-    told: u64,
+    /// Which change of the liveness subscribers were told last, and which state.
+    told: Option<(u64, LifeState)>,
     workers: Vec<Worker>,
     /// Ends when a worker does.
     worker_ended: mpsc::Receiver<usize>,
@@ -97,10 +108,11 @@ struct App {
     bound: BTreeMap<SocketAddr, String>,
     /// Listeners that wait for the first verdicts; clients wait in their backlogs.
     waiting: BTreeMap<SocketAddr, Vec<TcpListener>>,
-    reload: Reload,
-    reloads: mpsc::Receiver<ReloadRequest>,
+    adoptions: mpsc::Receiver<Adoption>,
     handover: Handover,
     handovers: mpsc::Receiver<HandoverRequest>,
+    /// Changes each time that lbd is told to stop.
+    stops: watch::Receiver<u32>,
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     resolving: bool,
     observed: HashMap<ServerKey, (u64, u64)>,
@@ -110,8 +122,6 @@ struct App {
     differs: bool,
     /// Told when a server fails.
     failures: Arc<Notify>,
-    /// The control socket and the admin server.
-    _apart: [Apart; 2],
     log_writer: std::thread::JoinHandle<()>,
 }
 
@@ -120,7 +130,11 @@ type Resolved = Vec<(ServerAddress, SocketAddr)>;
 
 impl App {
     /// Opens everything, and starts the workers. Nothing is accepted yet.
-    async fn start(context: Context, file: ConfigFile, config: LbConfig) -> Result<Self, Failure> {
+    async fn start(
+        context: Context,
+        file: ConfigFile,
+        config: LbConfig,
+    ) -> Result<(Self, Arc<Control>, Doors), Failure> {
         let now = Instant::now();
         let count = config.lbd.workers;
         let descriptors = Descriptors { allowed: limits::raise_descriptors(), workers: count };
@@ -133,9 +147,7 @@ impl App {
         let (state, routing) = State::new(config, operator, descriptors, now);
         let state: Shared = Arc::new(Mutex::new(state));
 
-        let socket = wire::server::bind(&context.socket("lbd"), 0o666, "lbd")
-            .map_err(|error| Failure::System(error.into()))?;
-        let admin_listener = admin::bind("admin.bind", admin_address).await?;
+        let doors = Doors::open(&context, "admin.bind", admin_address).await?;
         let wanted = binds(lock(&state).config());
         let mut inherited = heritage::take(&context);
         inherited.retain(|address, _| wanted.contains_key(address));
@@ -149,9 +161,9 @@ impl App {
         let (sink, log_writer) = access_log::start_writer().context("cannot start the access log")?;
         let failures = Arc::new(Notify::new());
         let (workers, worker_ended) = start_workers(&state, &routing, &sink, &failures, count)?;
-        let file = Arc::new(Mutex::new(file));
-        let (reload, reloads) = mpsc::channel(8);
+        let (adopt, adoptions) = mpsc::channel(1);
         let (handover, handovers) = mpsc::channel(8);
+        let (stop, stops) = watch::channel(0);
         let pulse = lock(&state).pulse().clone();
         let liveness = Topic::new(
             TopicName::Liveness,
@@ -161,19 +173,6 @@ impl App {
             },
         );
         let liveness = Arc::new(liveness);
-        let control = Control::new(&context, state.clone(), file.clone(), liveness.clone(), reload, handover);
-        let control = Arc::new(control);
-        let router =
-            view::admin::router(&control).map_err(|error| anyhow!("cannot register metrics: {error}"))?;
-        let socket = socket.into_std().context("the control socket")?;
-        let socket =
-            apart("socket", move || Ok(wire::server::serve(UnixListener::from_std(socket)?, control)))
-                .context("cannot serve the control socket")?;
-        let admin = admin_listener.into_std().context("the admin address")?;
-        let admin =
-            apart("admin", move || Ok(admin::serve(tokio::net::TcpListener::from_std(admin)?, router)))
-                .context("cannot serve the admin address")?;
-
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             config = %context.config.display(),
@@ -181,32 +180,36 @@ impl App {
             admin = %admin_address,
             "lbd starts"
         );
-        Ok(Self {
-            context,
+        let life = Arc::new(Life::new(context, file));
+        let control = Control::new(life.clone(), state.clone(), liveness.clone(), adopt, handover, stop);
+        let app = Self {
+            life,
             state,
-            file,
             liveness,
-            told: u64::MAX,
+            told: None,
             workers,
             worker_ended,
             bound: wanted,
             waiting,
-            reload: Reload::default(),
-            reloads,
+            adoptions,
             handover: Handover::None,
             handovers,
+            stops,
             resolved: mpsc::channel(1),
             resolving: false,
             observed: HashMap::new(),
             reloaded: false,
             differs: false,
             failures,
-            _apart: [socket, admin],
             log_writer,
-        })
+        };
+        Ok((app, Arc::new(control), doors))
     }
 
-    async fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
+    /// Works until it is told to stop, and then until everything has ended well. Tells when clients are served.
+    async fn run(mut self, opened: oneshot::Sender<()>) -> Result<(), Failure> {
+        let mut opened = Some(opened);
+        let mut stops = self.stops.clone();
         let mut healthd = self.follow_healthd();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -223,7 +226,7 @@ impl App {
             }
             self.tell_liveness();
             if self.is_starting() && lock(&self.state).can_serve() {
-                self.open_for_business()?;
+                self.open_for_business(&mut opened)?;
             }
             let settled = lock(&self.state).settle_if_informed(Instant::now());
             let warm_up = lock(&self.state).warm_up_due();
@@ -232,22 +235,15 @@ impl App {
                     self.take_news(news);
                     self.take_what_is_there(&mut healthd).await;
                 }
-                signal = signals.next() => match signal {
-                    Signal::Stop => break,
-                    // What went wrong has been logged.
-                    Signal::Reload => self.begin_reload(None),
-                },
-                Some(request) = self.reloads.recv(), if self.reload.is_over() => {
-                    self.begin_reload(Some(request.answer));
-                }
-                step = self.reload.next() => self.advance_reload(step),
+                _ = stops.changed() => break,
+                Some(adoption) = self.adoptions.recv() => self.take(adoption),
                 Some(request) = self.handovers.recv() => self.take_handover_request(request),
                 step = self.handover.next() => self.advance_handover(step),
                 () = &mut patience, if !settled => {
                     tracing::warn!("healthd has no verdict on every server yet: the others are used unchecked");
                     lock(&self.state).settle(Instant::now());
                     if self.is_starting() {
-                        self.open_for_business()?;
+                        self.open_for_business(&mut opened)?;
                     }
                 }
                 Some(worker) = self.worker_ended.recv() => {
@@ -275,12 +271,12 @@ impl App {
                 () = at(warm_up), if warm_up.is_some() => lock(&self.state).warm_up(Instant::now()),
             }
         }
-        self.stop(signals).await;
+        self.stop(stops).await;
         Ok(())
     }
 
     fn follow_healthd(&self) -> Follower {
-        Follower::new(&self.context.socket("healthd"), "lbd", TopicName::Verdicts, HEALTHD_PING)
+        Follower::new(&self.life.context().socket("healthd"), "lbd", TopicName::Verdicts, HEALTHD_PING)
     }
 
     /// Takes what else healthd has said by now, and puts all of it into force at once.
@@ -297,7 +293,7 @@ impl App {
 
     fn take_news(&mut self, news: News) {
         let now = Instant::now();
-        let digest = lock_file(&self.file).digest().to_owned();
+        let digest = self.life.digest();
         let mut state = lock(&self.state);
         match news {
             News::Connected(hello) => {
@@ -337,33 +333,33 @@ impl App {
 
     /// Tells subscribers when the liveness has changed, its age aside.
     fn tell_liveness(&mut self) {
-        let state = lock(&self.state);
-        let now = state.told();
+        let (state, life) = (lock(&self.state), self.life.state());
+        let now = Some((state.told(), life));
         if std::mem::replace(&mut self.told, now) != now {
-            self.liveness.set(state.liveness());
+            self.liveness.set(state.liveness(life));
         }
     }
 
     /// Moves on in life, and tells so.
     fn set_life(&mut self, life: LifeState) {
-        lock(&self.state).set_life(life);
+        self.life.enter(life);
         self.tell_liveness();
     }
 
     fn is_starting(&self) -> bool {
-        lock(&self.state).life() == LifeState::Starting
+        self.life.state() == LifeState::Starting
     }
 
-    /// Lets the workers accept, and says that lbd is ready.
-    fn open_for_business(&mut self) -> anyhow::Result<()> {
+    /// Lets the workers accept, and tells that clients are served.
+    fn open_for_business(&mut self, opened: &mut Option<oneshot::Sender<()>>) -> anyhow::Result<()> {
         for (address, listeners) in std::mem::take(&mut self.waiting) {
             self.listen(address, listeners)?;
         }
         // Who begins to follow on the supervisor's word is to hear nothing else.
         self.set_life(LifeState::Ready);
-        if let Err(error) = ready::ready(&self.context) {
-            // Clients are being served: a supervisor that cannot be told is no reason to stop.
-            tracing::error!("cannot tell the supervisor that lbd is ready: {error:#}");
+        if let Some(opened) = opened.take() {
+            // Who ends meanwhile need not know.
+            let _ = opened.send(());
         }
         let usable: Vec<String> = {
             let state = lock(&self.state);
@@ -374,7 +370,7 @@ impl App {
                 })
                 .collect()
         };
-        tracing::info!(usable = usable.join(", "), "lbd is ready");
+        tracing::info!(usable = usable.join(", "), "clients are served");
         Ok(())
     }
 
@@ -427,7 +423,7 @@ impl App {
             }
         }
         if !observations.is_empty() {
-            let path = self.context.socket("healthd");
+            let path = self.life.context().socket("healthd");
             // Bounded by the client's own timeouts; what does not arrive is found by the next regular check.
             tokio::spawn(async move {
                 if let Err(error) = observe(path, observations).await {
@@ -470,10 +466,6 @@ impl Worker {
             TrySendError::Closed(_) => anyhow!("a worker has died"),
         })
     }
-}
-
-fn lock_file(file: &Mutex<ConfigFile>) -> MutexGuard<'_, ConfigFile> {
-    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn open_operator(context: &Context) -> Operator {

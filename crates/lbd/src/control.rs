@@ -1,13 +1,15 @@
 //! Operators' end of lbd: the control socket in both dialects, and what the admin pages and metrics show.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use daemon::Context;
-use daemon::config_file::ConfigFile;
+use config::LbConfig;
+use daemon::life::Life;
+use daemon::serve::{self, Own};
+use daemon::signals::{Signal, Signals};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use wire::server::Handler;
 use wire::text::{self, Command, DENIED};
 use wire::topic::{Feed, Topic};
@@ -16,6 +18,7 @@ use wire::{
 };
 
 use crate::app::handover::{HandoverRequest, Step};
+use crate::app::reload::Adoption;
 use crate::app::{Shared, lock};
 use crate::counters::Latency;
 use crate::operator::Wish;
@@ -30,23 +33,17 @@ const TICK_AGE_MAX: Duration = Duration::from_secs(2);
 /// How long an operator waits for the disk: shorter than tandemctl waits for an answer.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request to read the configuration again, and where to tell the outcome.
-#[derive(Debug)]
-pub struct ReloadRequest {
-    /// What was done, or why not.
-    pub answer: oneshot::Sender<Result<String, String>>,
-}
-
 /// What operators see of lbd, and what they may tell it.
 #[derive(Debug)]
 pub struct Control {
-    hello: DaemonHello,
+    life: Arc<Life>,
     state: Shared,
-    file: Arc<Mutex<ConfigFile>>,
     pulse: Arc<Pulse>,
     liveness: Arc<Topic<Liveness>>,
-    reload: mpsc::Sender<ReloadRequest>,
+    adopt: mpsc::Sender<Adoption>,
     handover: mpsc::Sender<HandoverRequest>,
+    /// Counts how often lbd was told to stop.
+    stop: watch::Sender<u32>,
 }
 
 const COMMANDS: &[Command] = &[
@@ -85,21 +82,20 @@ const COMMANDS: &[Command] = &[
 impl Control {
     /// The operators' end of this lbd.
     pub fn new(
-        context: &Context,
+        life: Arc<Life>,
         state: Shared,
-        file: Arc<Mutex<ConfigFile>>,
         liveness: Arc<Topic<Liveness>>,
-        reload: mpsc::Sender<ReloadRequest>,
+        adopt: mpsc::Sender<Adoption>,
         handover: mpsc::Sender<HandoverRequest>,
+        stop: watch::Sender<u32>,
     ) -> Self {
         let pulse = lock(&state).pulse().clone();
-        Self { hello: context.hello(), state, file, pulse, liveness, reload, handover }
+        Self { life, state, pulse, liveness, adopt, handover, stop }
     }
 
     /// lbd in general.
     pub fn info(&self) -> Info {
         let now = Instant::now();
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let state = lock(&self.state);
         let healthd = match healthd_link(&state, now) {
             HealthdLink::Connected => "connected".to_owned(),
@@ -116,28 +112,18 @@ impl Control {
             ("Ulimit-n", state.descriptors().allowed.to_string()),
             ("tick_age_ms", self.pulse.age().to_string()),
         ];
-        Info {
-            daemon: self.hello.daemon.clone(),
-            version: self.hello.version.clone(),
-            pid: std::process::id(),
-            uptime_ms: millis(now - state.start()),
-            state: state.life(),
-            config: file.path().display().to_string(),
-            generation: file.generation(),
-            reload_error: file.error().map(str::to_owned),
-            details: details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        }
+        self.life.info(details.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
     /// The statistics as they are now.
     pub fn rows(&self) -> Vec<StatRow> {
-        stats::rows(&lock(&self.state), Instant::now())
+        stats::rows(&lock(&self.state), self.life.state(), Instant::now())
     }
 
     /// The same, put together on another thread: thousands of servers take a while, and pings on this one do not wait.
     async fn rows_apart(&self) -> Vec<StatRow> {
-        let state = self.state.clone();
-        let rows = tokio::task::spawn_blocking(move || stats::rows(&lock(&state), Instant::now()));
+        let (state, life) = (self.state.clone(), self.life.state());
+        let rows = tokio::task::spawn_blocking(move || stats::rows(&lock(&state), life, Instant::now()));
         rows.await.unwrap_or_default()
     }
 
@@ -151,9 +137,8 @@ impl Control {
     /// # Errors
     /// The reason.
     pub fn ready(&self) -> Result<(), String> {
-        let state = lock(&self.state);
         let age = Duration::from_millis(self.pulse.age());
-        match state.life() {
+        match self.life.state() {
             LifeState::Starting => Err("waiting for healthd's first verdicts".into()),
             LifeState::Draining => Err("draining: new connections are held for another node".into()),
             LifeState::Stopping => Err("stopping".into()),
@@ -237,16 +222,6 @@ impl Control {
         Refusal { code: RefusalCode::NotFound, message }
     }
 
-    async fn reload(&self) -> Result<String, String> {
-        let (answer, outcome) = oneshot::channel();
-        let gone = |_| "lbd is stopping".to_owned();
-        self.reload.try_send(ReloadRequest { answer }).map_err(|error| match error {
-            TrySendError::Full(_) => "other reloads are waiting already".to_owned(),
-            TrySendError::Closed(_) => "lbd is stopping".to_owned(),
-        })?;
-        outcome.await.map_err(gone)?
-    }
-
     async fn hand_over(&self, step: Step) -> Result<Answer, Refusal> {
         let (done, outcome) = oneshot::channel();
         match self.handover.try_send(HandoverRequest { step, done }) {
@@ -265,25 +240,62 @@ impl Control {
 /// The answer to a handover's requests when lbd is about to be gone.
 const ENDING: &str = "lbd ends";
 
-impl Handler for Control {
+impl Own for Control {
+    type Config = LbConfig;
+
+    const DOORS_APART: bool = true;
+
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    async fn adopt(&self, config: LbConfig) -> Result<String, String> {
+        let gone = || "lbd is stopping".to_owned();
+        let (done, adopted) = oneshot::channel();
+        self.adopt.send(Adoption { config: Box::new(config), done }).await.map_err(|_| gone())?;
+        adopted.await.map_err(|_| gone())??.closed().await;
+        Ok("configuration reloaded".to_owned())
+    }
+
+    /// lbd's work ends when everything has ended well, and lbd with it.
+    async fn leave(&self, signals: &mut Signals) {
+        loop {
+            self.stop.send_modify(|times| *times += 1);
+            while signals.next().await != Signal::Stop {}
+        }
+    }
+}
+
+/// The control socket, in both dialects.
+#[derive(Debug)]
+pub struct Socket(pub Arc<Control>);
+
+impl Socket {
+    async fn reload(&self) -> Result<String, String> {
+        let refused = |why| format!("reload refused, the old configuration stays in force:\n{why}");
+        serve::reload(&self.0).await.map_err(refused)
+    }
+}
+
+impl Handler for Socket {
     fn hello(&self) -> DaemonHello {
-        self.hello.clone()
+        self.0.life.hello()
     }
 
     async fn request(&self, request: Request) -> Result<Answer, Refusal> {
         match request {
-            Request::Info => Ok(Answer::Info(self.info())),
-            Request::Stat => Ok(Answer::Stat(self.rows_apart().await)),
+            Request::Info => Ok(Answer::Info(self.0.info())),
+            Request::Stat => Ok(Answer::Stat(self.0.rows_apart().await)),
             Request::SetServer { backend, server, state, weight, maxconn } => {
-                self.set_server(&backend, &server, Wish { state, weight, maxconn }).await
+                self.0.set_server(&backend, &server, Wish { state, weight, maxconn }).await
             }
             Request::Reload => match self.reload().await {
                 Ok(done) => Ok(Answer::Done(done)),
                 Err(why) => Err(Refusal { code: RefusalCode::Failed, message: why }),
             },
-            Request::Drain => self.hand_over(Step::Drain).await,
-            Request::Released => self.hand_over(Step::Released).await,
-            Request::Kept => self.hand_over(Step::Kept).await,
+            Request::Drain => self.0.hand_over(Step::Drain).await,
+            Request::Released => self.0.hand_over(Step::Released).await,
+            Request::Kept => self.0.hand_over(Step::Kept).await,
             Request::Subscribe { .. }
             | Request::Verdicts
             | Request::Resolvers
@@ -298,15 +310,15 @@ impl Handler for Control {
 
     fn feed(&self, name: TopicName) -> Option<Arc<dyn Feed>> {
         match name {
-            TopicName::Liveness => Some(self.liveness.clone()),
+            TopicName::Liveness => Some(self.0.liveness.clone()),
             TopicName::Verdicts | TopicName::Instances => None,
         }
     }
 
     fn ping(&self) -> Ping {
-        let age = self.pulse.age();
+        let age = self.0.pulse.age();
         // Whoever moves has given a sign by the next ping.
-        self.pulse.ask();
+        self.0.pulse.ask();
         Ping { tick_age_ms: Some(age), ..Ping::default() }
     }
 
@@ -314,22 +326,22 @@ impl Handler for Control {
         let words: Vec<&str> = command.split_ascii_whitespace().collect();
         match words.as_slice() {
             ["help"] => text::help(COMMANDS),
-            ["show", "info"] => show::show_info(&self.info(), &self.rows_apart().await),
-            ["show", "stat"] => csv::render(&self.rows_apart().await),
-            ["show", "stat", "json"] => json::render(&self.rows_apart().await),
+            ["show", "info"] => show::show_info(&self.0.info(), &self.0.rows_apart().await),
+            ["show", "stat"] => csv::render(&self.0.rows_apart().await),
+            ["show", "stat", "json"] => json::render(&self.0.rows_apart().await),
             ["show", "servers", "state", backend @ ..] if backend.len() < 2 => {
-                show::show_servers_state(&self.rows_apart().await, backend.first().copied())
+                show::show_servers_state(&self.0.rows_apart().await, backend.first().copied())
             }
             ["show", "servers", "conn", backend @ ..] if backend.len() < 2 => {
-                show::show_servers_conn(&self.rows_apart().await, backend.first().copied())
+                show::show_servers_conn(&self.0.rows_apart().await, backend.first().copied())
             }
-            ["show", "backend"] => show::show_backend(&self.rows_apart().await),
+            ["show", "backend"] => show::show_backend(&self.0.rows_apart().await),
             ["reload"] if !privileged => DENIED.to_owned(),
             ["reload"] => match self.reload().await {
                 Ok(done) => format!("{done}\n"),
                 Err(why) => format!("{why}\n"),
             },
-            _ => match command::parse(command, &self.rows_apart().await) {
+            _ => match command::parse(command, &self.0.rows_apart().await) {
                 Some(Ok(_)) if !privileged => DENIED.to_owned(),
                 // HAProxy answers a change that was carried out with an empty line.
                 Some(Ok(request)) => match self.request(request).await {

@@ -24,7 +24,6 @@ use crate::warmup::Warmups;
 #[derive(Debug)]
 pub struct State {
     start: Instant,
-    life: LifeState,
     /// Whether first verdicts have come in, or were waited for long enough.
     settled: bool,
     config: Arc<LbConfig>,
@@ -63,7 +62,6 @@ impl State {
         let (publish, receiver) = watch::channel(routing.clone());
         let mut state = Self {
             start: now,
-            life: LifeState::Starting,
             settled: false,
             config: config.clone(),
             directory: Directory::default(),
@@ -89,22 +87,6 @@ impl State {
     /// When lbd started.
     pub fn start(&self) -> Instant {
         self.start
-    }
-
-    /// Where lbd stands in its life.
-    pub fn life(&self) -> LifeState {
-        self.life
-    }
-
-    /// Moves on in life.
-    pub fn set_life(&mut self, life: LifeState) {
-        self.told += u64::from(self.life != life);
-        self.life = life;
-    }
-
-    /// Whether new connections are taken.
-    pub fn accepts(&self) -> bool {
-        matches!(self.life, LifeState::Starting | LifeState::Ready)
     }
 
     /// The configuration in force.
@@ -280,8 +262,8 @@ impl State {
     }
 
     /// Whether lbd can serve clients, but for the age of its workers' last signs.
-    pub fn liveness(&self) -> Liveness {
-        Liveness { state: self.life, tick_age_ms: 0, usable: self.usable.clone() }
+    pub fn liveness(&self, state: LifeState) -> Liveness {
+        Liveness { state, tick_age_ms: 0, usable: self.usable.clone() }
     }
 
     /// Counts the changes of the liveness, its age aside.
@@ -445,7 +427,10 @@ mod tests {
         assert!(Arc::ptr_eq(&before.frontends, &state.routing().frontends));
         assert!(Arc::ptr_eq(&old[0], &new[0]) && !Arc::ptr_eq(&old[1], &new[1]));
         assert!(Arc::ptr_eq(&old[1].servers, &new[1].servers), "the counters stay");
-        assert_eq!(state.liveness().usable, [("a".to_owned(), 1), ("b".to_owned(), 0)].into());
+        assert_eq!(
+            state.liveness(LifeState::Ready).usable,
+            [("a".to_owned(), 1), ("b".to_owned(), 0)].into()
+        );
     }
 
     #[tokio::test]

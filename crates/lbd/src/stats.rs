@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use balance::{AdminState, BackendView, Health, Throttle};
 use health::Status;
-use wire::{Condition, Queue, RowKind, StatRow, Verdict};
+use wire::{Condition, LifeState, Queue, RowKind, StatRow, Verdict};
 
 use crate::counters::{FrontendCounters, PerWorker, ServiceCounters};
 use crate::routing::{Backend, Routing};
@@ -19,17 +19,18 @@ const FRONTEND: &str = "FRONTEND";
 const BACKEND: &str = "BACKEND";
 
 /// Rows of every frontend, then of every backend: its servers and their sum, as HAProxy orders them.
-pub fn rows(state: &State, now: Instant) -> Vec<StatRow> {
+pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
+    let accepts = matches!(life, LifeState::Starting | LifeState::Ready);
     let routing = state.routing();
     let mut rows = Vec::new();
     for frontend in &*routing.frontends {
-        let status = if state.accepts() { Condition::Open } else { Condition::Stopped };
+        let status = if accepts { Condition::Open } else { Condition::Stopped };
         let row = StatRow {
             kind: RowKind::Frontend,
             proxy: frontend.config.name.clone(),
             name: FRONTEND.into(),
             status: status.to_string(),
-            active: u64::from(state.accepts()),
+            active: u64::from(accepts),
             sessions_limit: Some(frontend.config.maxconn.map_or_else(|| state.maxconn(), u64::from)),
             address: frontend.config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             ..count_frontend(&frontend.counters)

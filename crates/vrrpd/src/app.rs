@@ -1,11 +1,12 @@
 //! vrrpd as a whole: what it starts with, and what it does when it is told to.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use config::VrrpConfig;
-use daemon::admin::Shown;
+use daemon::admin::{self, Shown};
 use daemon::config_file::ConfigFile;
 use daemon::life::Life;
 use daemon::metrics::Exposition;
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
-use wire::{Answer, Document, Info, InstanceState, InstanceStatus};
+use wire::{Answer, Document, Info, InstanceState, InstanceStatus, LifeState};
 
 use crate::board::Board;
 use crate::control::Control;
@@ -83,13 +84,25 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let look = move || Seen { info: looked_at.info(), instances: looked_at.statuses() };
     let metrics = Exposition::new(registry, FAMILIES, look);
     let control = Arc::new(Control::new(daemon.clone()));
-    serve::serve(daemon, doors, control, metrics, signals, begin(is_open)).await
+    let router = admin::router(&daemon, metrics, &[]);
+    let work = elect(daemon.clone());
+    serve::serve(daemon, doors, control, router, signals, begin(is_open), work).await
 }
 
 /// Waits until the election has its sockets.
 async fn begin(is_open: oneshot::Receiver<anyhow::Result<()>>) -> Result<(), Failure> {
     let opened = is_open.await.unwrap_or_else(|_| Err(anyhow!("the election's thread has ended")));
     opened.map_err(Failure::System)
+}
+
+/// The election goes on on a thread of its own; it ends where vrrpd leaves, or else cannot go on.
+async fn elect(daemon: Arc<Daemon>) -> Result<(), Failure> {
+    daemon.orders.closed().await;
+    match daemon.life.state() {
+        // There are notifications to be sent.
+        LifeState::Stopping => pending().await,
+        _ => Err(anyhow!("the election's thread has ended").into()),
+    }
 }
 
 impl Daemon {
@@ -137,13 +150,9 @@ impl Own for Daemon {
         Ok(format!("{instances} virtual routers"))
     }
 
-    async fn broken(&self) -> Failure {
-        self.orders.closed().await;
-        anyhow!("the election's thread has ended").into()
-    }
-
     /// Leaves all elections, and has everybody notified of that.
-    async fn leave(&self) {
+    async fn leave(&self, _: &mut Signals) {
+        self.life.stop();
         handover::leave(&self.board, &self.orders, &self.life.context().socket("lbd")).await;
         let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(notified) = notified

@@ -334,7 +334,7 @@ fn a_reload_leaves_trackers_alone_that_stay() {
     let other = hourly.replace("priority: 200", "priority: 201");
     assert_ne!(other, hourly);
     reload(&other, 3);
-    reload(&other.replace("interval: 1h", "interval: 2h"), 4);
+    reload(&other.replace("interval: 1h", "interval: 59m"), 4);
     wait_until("another tracker has run", || runs() >= 2);
     assert_eq!(runs(), 2);
     assert_eq!(node.count("master -> "), 0, "{}", node.log());

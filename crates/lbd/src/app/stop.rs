@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use daemon::ready;
-use daemon::signals::Signals;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use wire::LifeState;
@@ -24,19 +22,17 @@ const LAST_PART: (u32, Duration) = (4, Duration::from_secs(5));
 const GIVE_UP: Duration = Duration::from_secs(2);
 
 impl App {
-    /// Finishes what is in flight, hands the listeners on, and ends; a second signal ends at once.
-    pub(super) async fn stop(mut self, signals: &mut Signals) {
-        self.reloads.close();
-        ready::stopping();
+    /// Finishes what is in flight, hands the listeners on, and ends; whoever says it again is not kept waiting.
+    pub(super) async fn stop(mut self, mut again: watch::Receiver<u32>) {
+        // A configuration that comes now is refused.
+        self.adoptions.close();
+        while self.adoptions.try_recv().is_ok() {}
         let was_starting = self.is_starting();
-        if was_starting {
-            ready::never(&self.context);
-        }
         let mut patience = lock(&self.state).config().lbd.stop_timeout;
         if self.liveness.subscribers() > 0 && !was_starting {
             tokio::select! {
                 () = self.hand_over() => {}
-                _ = signals.next() => {
+                _ = again.changed() => {
                     tracing::warn!("told again to stop; lbd does not wait for the handover");
                     patience = Duration::ZERO;
                 }
@@ -54,7 +50,7 @@ impl App {
         tokio::select! {
             () = all(elders) => {}
             () = sleep_until(deadline - (patience / share).min(most)) => {}
-            _ = signals.next() => {
+            _ = again.changed() => {
                 tracing::warn!("told again to stop; lbd does not wait for requests in flight");
                 deadline = Instant::now();
             }
@@ -65,10 +61,8 @@ impl App {
             biased;
             () = all(connections) => tracing::info!("nothing is in flight any more; lbd stops"),
             () = sleep_until(deadline) => tracing::warn!("stop_timeout is over; lbd breaks off what is left"),
-            _ = signals.next() => tracing::warn!("told again to stop; lbd breaks off what is left"),
+            _ = again.changed() => tracing::warn!("told again to stop; lbd breaks off what is left"),
         }
-        // Its absence tells at once that nobody is there; a killed lbd leaves it, and the next one replaces it.
-        let _ = std::fs::remove_file(self.context.socket("lbd"));
         // Workers that ended have handed over their last lines; the writer ends behind them.
         self.workers.clear();
         let writer = spawn_blocking(move || self.log_writer.join());
@@ -78,7 +72,7 @@ impl App {
     /// Has the workers stop accepting, and hands their listeners on. Who keeps them, and what waits for the end of each worker's
     /// connections.
     async fn hand_on(&mut self) -> (Option<Keeper>, Vec<oneshot::Receiver<()>>) {
-        let context = self.context.clone();
+        let context = self.life.context().clone();
         // A panic there would be told by itself.
         let keeper = spawn_blocking(move || Keeper::find(&context)).await.ok().and_then(|found| {
             found

@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 
 /// A server that runs until this is dropped.
 #[derive(Debug)]
-pub(super) struct Apart {
+pub(crate) struct Apart {
     _end: oneshot::Sender<()>,
 }
 
 /// Starts a thread with a runtime of its own, in which `serve` makes what is to run there.
-pub(super) fn apart<F: Future<Output = ()>>(
+pub(crate) fn apart<F: Future<Output = ()>>(
     name: &str,
     serve: impl FnOnce() -> io::Result<F> + Send + 'static,
 ) -> io::Result<Apart> {
