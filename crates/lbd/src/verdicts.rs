@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use balance::AdminState;
 use config::LbConfig;
 use health::Status;
 use wire::Verdict;
@@ -19,8 +20,8 @@ const RELOADING: Duration = Duration::from_secs(3);
 pub struct Verdicts {
     /// By backend and server.
     held: HashMap<String, HashMap<String, Held>>,
-    /// The servers of lbd's own configuration, with the addresses that stand there. healthd may run another one.
-    own: HashMap<String, HashMap<String, Option<SocketAddr>>>,
+    /// The servers of lbd's own configuration. healthd may run another one.
+    own: HashMap<String, HashMap<String, Own>>,
     /// Since when healthd has told of another configuration than lbd's.
     differs: Option<Instant>,
     /// Since when healthd is connected, or not.
@@ -35,6 +36,28 @@ pub struct Verdicts {
 struct Connection {
     up: bool,
     since: Instant,
+}
+
+/// A server as lbd's own configuration has it.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    /// Its address, unless it is given by name.
+    literal: Option<SocketAddr>,
+    port: u16,
+    /// Whether it is to be checked.
+    checked: bool,
+}
+
+impl Own {
+    fn new(backend: &config::Backend, server: &config::Server) -> Self {
+        let checked = backend.check.is_some() && server.state != AdminState::Maint;
+        Self { literal: server.address.literal(), port: server.address.port, checked }
+    }
+
+    /// Whether what is told of that address is about somebody else.
+    fn is_elsewhere(self, told: SocketAddr) -> bool {
+        told.port() != self.port || self.literal.is_some_and(|own| own != told)
+    }
 }
 
 /// A verdict and when it came.
@@ -80,7 +103,7 @@ impl Verdicts {
     /// These are lbd's own servers from now on.
     pub fn adopt(&mut self, config: &LbConfig) {
         let servers = |backend: &config::Backend| {
-            backend.servers.iter().map(|server| (server.name.clone(), server.address.literal())).collect()
+            backend.servers.iter().map(|server| (server.name.clone(), Own::new(backend, server))).collect()
         };
         self.own = config.backends.iter().map(|backend| (backend.name.clone(), servers(backend))).collect();
     }
@@ -90,7 +113,7 @@ impl Verdicts {
     pub fn replace(&mut self, verdicts: impl IntoIterator<Item = Verdict>, now: Instant) {
         let before = std::mem::take(&mut self.held);
         for verdict in verdicts {
-            let own = self.own_address(&verdict);
+            let own = self.own(&verdict);
             let old = before.get(&verdict.backend).and_then(|servers| servers.get(&verdict.server));
             let servers = self.held.entry(verdict.backend.clone()).or_default();
             servers.insert(verdict.server.clone(), judge(own, old, verdict, now));
@@ -108,7 +131,7 @@ impl Verdicts {
 
     /// Takes one changed verdict. Returns whether routing is concerned: most verdicts only tell of another good check.
     pub fn update(&mut self, verdict: Verdict, now: Instant) -> bool {
-        let own = self.own_address(&verdict);
+        let own = self.own(&verdict);
         let held = self.held.get_mut(&verdict.backend).and_then(|servers| servers.get_mut(&verdict.server));
         let Some(held) = held else {
             let servers = self.held.entry(verdict.backend.clone()).or_default();
@@ -121,9 +144,9 @@ impl Verdicts {
         before != concern(held)
     }
 
-    /// Where the server of a verdict is by lbd's own configuration.
-    fn own_address(&self, verdict: &Verdict) -> Option<SocketAddr> {
-        self.own.get(&verdict.backend)?.get(&verdict.server).copied().flatten()
+    /// What lbd's own configuration has of the server of a verdict.
+    fn own(&self, verdict: &Verdict) -> Option<Own> {
+        self.own.get(&verdict.backend)?.get(&verdict.server).copied()
     }
 
     /// Notes whether healthd runs the same configuration as lbd.
@@ -175,14 +198,21 @@ impl Verdicts {
 }
 
 /// What is held of a server when healthd says something new. A verdict on another address than lbd's own is about
-/// somebody else, and says nothing of this one.
-fn judge(own: Option<SocketAddr>, old: Option<&Held>, new: Verdict, now: Instant) -> Held {
-    let elsewhere = own.zip(new.address).is_some_and(|(own, told)| own != told);
+/// somebody else, and says nothing of this one. Neither does it that healthd checks none where lbd wants a check.
+fn judge(own: Option<Own>, old: Option<&Held>, new: Verdict, now: Instant) -> Held {
+    let elsewhere = own.zip(new.address).is_some_and(|(own, told)| own.is_elsewhere(told));
+    let unlooked = own.is_some_and(|own| own.checked) && new.status == Status::Unchecked;
     match old {
         Some(old) if elsewhere => old.clone(),
         None if elsewhere => {
-            let verdict = Verdict { status: Status::Unknown, address: own, check: None, ..new };
+            let address = own.and_then(|own| own.literal);
+            let verdict = Verdict { status: Status::Unknown, address, check: None, ..new };
             Held { verdict, received: now }
+        }
+        // Unknown overrides nothing.
+        old if unlooked => {
+            let old = old.filter(|old| old.status() != Status::Unchecked);
+            merge(old, Verdict { status: Status::Unknown, ..new }, now)
         }
         old => merge(old, new, now),
     }
@@ -251,9 +281,13 @@ mod tests {
 
     /// A configuration with one server of that name, at 192.0.2.1.
     fn own(server: &str) -> LbConfig {
+        own_at(server, "192.0.2.1:80")
+    }
+
+    fn own_at(server: &str, address: &str) -> LbConfig {
         let text = format!(
             "frontends: {{ web: {{ bind: [\"127.0.0.1:80\"], backend: nginx }} }}\n\
-             backends: {{ nginx: {{ servers: {{ {server}: \"192.0.2.1:80\" }} }} }}"
+             backends: {{ nginx: {{ servers: {{ {server}: \"{address}\" }} }} }}"
         );
         config::parse("lb.yaml", &text).unwrap().config
     }
@@ -296,6 +330,33 @@ mod tests {
         assert_eq!(status(&verdicts), Some(Status::Down), "healthd has it elsewhere");
         assert!(verdicts.update(verdict(Status::Up, Some("192.0.2.1:80")), now));
         assert_eq!(status(&verdicts), Some(Status::Up));
+    }
+
+    #[test]
+    fn a_server_of_ones_own_that_healthd_does_not_check_keeps_its_last_verdict() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.adopt(&own("nginx1"));
+        let status = |verdicts: &Verdicts| verdicts.get("nginx", "nginx1").map(Held::status);
+        verdicts.replace([verdict(Status::Unchecked, Some("192.0.2.1:80"))], now);
+        assert_eq!(status(&verdicts), Some(Status::Unknown));
+        verdicts.update(verdict(Status::Down, Some("192.0.2.1:80")), now);
+        assert!(!verdicts.update(verdict(Status::Unchecked, Some("192.0.2.1:80")), now));
+        assert_eq!(status(&verdicts), Some(Status::Down));
+    }
+
+    #[test]
+    fn another_port_is_somebody_else_also_for_a_name() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::default();
+        verdicts.adopt(&own_at("nginx1", "nginx1.example:80"));
+        verdicts.replace([verdict(Status::Up, Some("192.0.2.1:81"))], now);
+        let held = verdicts.get("nginx", "nginx1").unwrap();
+        assert_eq!((held.status(), held.address()), (Status::Unknown, None));
+        verdicts.replace([verdict(Status::Down, Some("192.0.2.1:80"))], now);
+        verdicts.replace([verdict(Status::Up, Some("192.0.2.1:81"))], now);
+        let held = verdicts.get("nginx", "nginx1").unwrap();
+        assert_eq!((held.status(), held.address()), (Status::Down, Some("192.0.2.1:80".parse().unwrap())));
     }
 
     #[test]
