@@ -92,6 +92,26 @@ fn a_408_on_a_kept_connection_is_a_good_bye_and_nobody_else_hears_it() {
 }
 
 #[test]
+fn a_connection_is_not_used_again_behind_a_408_whatever_it_says() {
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        let mut answer = OK;
+        loop {
+            peer.read_request()?;
+            peer.read_body(2)?;
+            peer.send(answer)?;
+            answer = CURT_GOOD_BYE;
+        }
+    });
+    let mut client = stack.client();
+    for _ in 0..3 {
+        assert_eq!(post(&mut client), 200);
+        // What is not idempotent may have been done by a server that does not say that it closes.
+        assert_eq!(post(&mut client), 408);
+    }
+    assert_eq!(server.connections(), 3);
+}
+
+#[test]
 fn an_upload_that_met_the_end_of_a_kept_connection_with_its_head_alone_is_sent_again() {
     let (stack, server) = Stack::builder().start_before(|peer| {
         if peer.read_request()?.starts_with("PUT ") {

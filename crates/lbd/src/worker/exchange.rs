@@ -349,7 +349,8 @@ impl Exchange<'_> {
         // RFC 9112 section 9.6: "A client that receives a "close" connection option MUST cease sending requests on that connection"
         Ok(Ended::Complete {
             client_reusable: client_reusable && uploaded,
-            server_reusable: head.persistent && uploaded && buffer.is_empty(),
+            // Behind a 408 the server closes, whether it says so or not (RFC 9110 section 15.5.9).
+            server_reusable: head.persistent && head.status != 408 && uploaded && buffer.is_empty(),
             uploaded,
         })
     }
