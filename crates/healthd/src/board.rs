@@ -68,6 +68,7 @@ impl Board {
 
     /// A server's record is as given from now on, unless the server is gone.
     pub fn update(&self, record: &Record) {
+        // What only tells of another check like the one before goes with the next ping.
         if self.lock().update(record) && self.followers() > 0 {
             self.changed.send_replace(());
         }
@@ -105,7 +106,7 @@ impl Board {
 }
 
 impl State {
-    /// Whether the server is known.
+    /// Whether followers are to hear of it at once: the server is known, and something has changed.
     fn update(&mut self, record: &Record) -> bool {
         let Some((place, entry)) =
             self.places.get(&record.key).and_then(|place| Some((*place, self.servers.get_mut(*place)?)))
@@ -116,8 +117,9 @@ impl State {
         self.order.remove(&entry.change);
         self.order.insert(self.position.change, place);
         entry.change = self.position.change;
+        let is_news = !entry.record.says_the_same(record);
         entry.record.clone_from(record);
-        true
+        is_news
     }
 }
 

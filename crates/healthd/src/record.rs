@@ -95,6 +95,14 @@ impl Record {
         self.checker.as_ref().map_or(Status::Unchecked, Checker::status)
     }
 
+    /// Whether another record of the server says the same of it, counts and ages aside.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let said =
+            |record: &Self| record.last.as_ref().map(|last| (last.result.code, last.result.http_status));
+        (self.status(), self.address, said(self)) == (other.status(), other.address, said(other))
+            && self.resolve_error == other.resolve_error
+    }
+
     /// Takes the result of a check of `now - result.duration`.
     pub fn checked(&mut self, result: CheckResult, now: Moment) -> Option<Transition> {
         let checker = self.checker.as_mut()?;
