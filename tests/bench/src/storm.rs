@@ -126,7 +126,12 @@ impl Storm {
         let begun = Instant::now();
         let subject = self.start(name, addresses, dir, processors)?;
         while !serves(subject.address) {
-            anyhow::ensure!(begun.elapsed() < Duration::from_secs(30), "{name} does not serve");
+            let said = || std::fs::read_to_string(dir.join(format!("{name}-0.err"))).unwrap_or_default();
+            anyhow::ensure!(
+                begun.elapsed() < Duration::from_secs(30),
+                "{name} does not serve; it said:\n{}",
+                said()
+            );
             sleep(Duration::from_millis(5));
         }
         let first_request = begun.elapsed();
@@ -200,7 +205,7 @@ impl Storm {
         processors: Processors,
     ) -> anyhow::Result<Command> {
         let mut config =
-            "global\n    nbthread 1\n    maxconn 9400\ndefaults\n    mode http\n    timeout connect 5s\n    \
+            "global\n    nbthread 1\n    maxconn 4000\ndefaults\n    mode http\n    timeout connect 5s\n    \
                           timeout client 50s\n    timeout server 50s\n    option forwardfor\n"
                 .to_owned();
         for backend in 0..self.backends {
@@ -220,7 +225,10 @@ impl Storm {
     fn lb(&self, address: impl Fn(usize) -> SocketAddr) -> String {
         let mut config = "frontends:\n".to_owned();
         for backend in 0..self.backends {
-            config += &format!("  f{backend}: {{ bind: [\"{}\"], backend: b{backend} }}\n", address(backend));
+            config += &format!(
+                "  f{backend}: {{ bind: [\"{}\"], access_log: off, backend: b{backend} }}\n",
+                address(backend)
+            );
         }
         config += "backends:\n";
         for backend in 0..self.backends {
