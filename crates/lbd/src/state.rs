@@ -196,8 +196,14 @@ impl State {
         let backend = config.backends.get(place)?;
         let saving = self.operator.set(backend, backend.servers.get(server)?, wish);
         self.registry.limit_backend(backend, &self.operator);
+        let before = self.routing.backends.get(place).cloned();
         let (sources, warmups) = self.sources(now);
-        if let Some(new) = sources.backend(place, warmups) {
+        let new = match before {
+            // What does not concern limits concerns this server alone.
+            Some(before) if wish.maxconn.is_none() => sources.changed(place, &before, &[server], warmups),
+            _ => sources.backend(place, warmups),
+        };
+        if let Some(new) = new {
             self.replace([(place, new)], now);
         }
         Some(saving)
