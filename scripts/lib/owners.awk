@@ -26,6 +26,7 @@ END {
     most = owners = 1
     moved = back = -1
     for (i = 1; i <= events; i++) {
+        if (owners > 1) together += time[i] - time[i - 1]
         if (owner[node[i]] + 0 == has[i]) continue
         owner[node[i]] = has[i]
         owners += has[i] ? 1 : -1
@@ -38,6 +39,7 @@ END {
     if (moved >= 0) printf "VIP on %s after %.0f ms", backup, moved
     else printf "VIP stayed on %s", master
     printf ", owners at most %d", most
+    if (most > 1) printf " for %.0f ms", together * 1000
     if (back >= 0) printf ", one again %.0f ms after healing", back
     printf "\n"
 }
