@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
-use testkit::{Addresses, Program, is_installed};
+use testkit::{Addresses, Program, binary, is_installed};
 
 use crate::cpu::{Processors, Used, resident_kib};
 use crate::origin::{Origin, server};
@@ -109,5 +109,5 @@ fn healthd(
         addresses.socket(11, 8080),
         addresses.socket(11, 8083)
     );
-    program::tandem(Program::Healthd, &config, dir, processors.proxy)
+    program::tandem(&binary(Program::Healthd), &config, dir, processors.proxy)
 }

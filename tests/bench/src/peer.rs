@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use testkit::{Addresses, Program};
+use testkit::{Addresses, Program, binary};
 
 use crate::cpu::{Processors, pinned};
 use crate::load::this_program;
@@ -94,7 +94,10 @@ pub(crate) fn start(
         "nginx" => 12,
         "relay" => 13,
         "lbd" => 14,
-        _ => bail!("there is no proxy \"{name}\"; there is haproxy, haproxy-log, nginx, relay, lbd"),
+        "lbd-before" => 15,
+        _ => bail!(
+            "there is no proxy \"{name}\"; there is haproxy, haproxy-log, nginx, relay, lbd, lbd-before"
+        ),
     };
     let plan = Plan {
         address: addresses.socket(place, 8080),
@@ -111,7 +114,8 @@ pub(crate) fn start(
         "haproxy-log" => vec![haproxy(&plan, true, &dir, processors)?],
         "nginx" => vec![nginx(&plan, &dir, processors)?],
         "relay" => vec![relay(&plan, processors)?],
-        _ => lbd(&plan, &dir, processors)?,
+        "lbd-before" => lbd(&plan, program::before, &dir, processors)?,
+        _ => lbd(&plan, |daemon| Ok(binary(daemon)), &dir, processors)?,
     };
     let mut peer =
         Peer { name: name.to_owned(), address: plan.address, tunnels: plan.tunnels, processes: Vec::new() };
@@ -233,7 +237,12 @@ fn relay(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
 }
 
 /// Everything as it comes, access log, metrics and checks included, but for one worker.
-fn lbd(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Vec<Command>> {
+fn lbd(
+    plan: &Plan,
+    program: fn(Program) -> anyhow::Result<PathBuf>,
+    dir: &Path,
+    processors: Processors,
+) -> anyhow::Result<Vec<Command>> {
     let Plan { address, tunnels, admin, healthd_admin, echo, .. } = plan;
     let servers = lines(&plan.servers, |number, address| format!("      s{number}: {address}"));
     let config = format!(
@@ -252,6 +261,6 @@ lbd: {{ workers: 1 }}
 healthd: {{ admin: {{ bind: \"{healthd_admin}\" }} }}
 "
     );
-    let daemon = |daemon| program::tandem(daemon, &config, dir, processors.proxy);
+    let daemon = |daemon| program::tandem(&program(daemon)?, &config, dir, processors.proxy);
     Ok(vec![daemon(Program::Healthd)?, daemon(Program::Lbd)?])
 }

@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
-use testkit::{Program, binary};
+use testkit::Program;
 
 use crate::cpu::pinned;
 
@@ -47,11 +47,17 @@ http {{
 }
 
 /// A daemon of Tandem. Those of one directory have one `lb.yaml`.
-pub(crate) fn tandem(daemon: Program, config: &str, dir: &Path, processor: usize) -> anyhow::Result<Command> {
+pub(crate) fn tandem(program: &Path, config: &str, dir: &Path, processor: usize) -> anyhow::Result<Command> {
     let path = dir.join("lb.yaml");
     fs::write(&path, config)?;
-    let program = binary(daemon);
     let mut command = pinned(processor, program.to_str().context("a path that is no text")?);
     command.arg("--config").arg(path).arg("--run-dir").arg(dir);
     Ok(command)
+}
+
+/// The program of an earlier state of the sources, which `scripts/bench` builds.
+pub(crate) fn before(daemon: Program) -> anyhow::Result<PathBuf> {
+    let dir = std::env::var_os("TANDEM_BEFORE_DIR")
+        .context("no earlier state to compare with: make bench BEFORE=COMMIT builds one")?;
+    Ok(Path::new(&dir).join(daemon.name()))
 }

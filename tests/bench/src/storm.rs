@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use testkit::{Addresses, Process, Program, is_installed};
+use testkit::{Addresses, Process, Program, binary, is_installed};
 use tokio::sync::watch;
 use wire::client::{Follower, News, Update};
 use wire::{Item, TopicName};
@@ -186,7 +186,7 @@ impl Storm {
             "lbd" => {
                 let config = self.lb(address);
                 [Program::Healthd, Program::Lbd]
-                    .map(|daemon| program::tandem(daemon, &config, dir, processors.proxy))
+                    .map(|daemon| program::tandem(&binary(daemon), &config, dir, processors.proxy))
                     .into_iter()
                     .collect::<anyhow::Result<_>>()?
             }
