@@ -69,6 +69,9 @@ impl Connection {
             total: now - arrived.begun,
         };
 
+        // Zero stands for never.
+        let last = self.worker.clock.millis_at(now) + 1;
+
         let front = self.frontend.counters();
         front.bytes_in.add(bytes_in);
         front.bytes_out.add(bytes_out);
@@ -107,7 +110,7 @@ impl Connection {
                 counters.response_time.record(crate::verdicts::millis(time));
             }
             counters.total_time.record(crate::verdicts::millis(times.total));
-            counters.last_request.set(self.worker.clock.millis() + 1);
+            counters.last_request.set(last);
         }
         if let Some(server) = server {
             server.requests.inc();
