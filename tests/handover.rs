@@ -9,9 +9,10 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use testkit::{
-    Client, Config, Daemon, Load, Network, Nginx, PATIENCE, Program, RawServer, Stack, binary, is_root,
-    needs, skip, wait_until,
+    BlackHole, Client, Config, Daemon, Load, Netns, Network, Nginx, PATIENCE, Program, RawServer,
+    SERVER_PORT, Stack, binary, is_root, needs, skip, wait_until,
 };
 
 /// A connection to lbd's socket, such as vrrpd has.
@@ -322,6 +323,76 @@ fn a_response_is_waited_for_until_the_client_has_it() {
     }
 }
 
+/// It has vanished, and nobody knows yet.
+#[test]
+fn requests_that_wait_for_a_vanished_server_get_another_one_before_a_handover_is_over() {
+    let (mut stack, _server) = Stack::builder()
+        .config(|config, _| config.lbd = "workers: 2\nhandover_timeout: 5s".to_owned())
+        .backend("timeouts: { connect: 5m }")
+        .start_before(|peer| {
+            loop {
+                peer.read_request()?;
+                peer.send(ANSWER)?;
+            }
+        });
+    let gone = stack.addresses.socket(101, SERVER_PORT);
+    let _gone = BlackHole::open(gone);
+    stack.config.server("gone", gone);
+    stack.write_config();
+    stack.command("reload");
+    let mut follower = Follower::connect(&stack.lbd.socket());
+    for _ in 0..3 {
+        let mut clients = Vec::new();
+        wait_until("a request waits for it", || {
+            let mut client = stack.client();
+            client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+            clients.push(client);
+            stack.stat("app", "gone").number("scur") > 0
+        });
+        follower.drain();
+        let done = follower.done();
+        assert!(done.starts_with("drained after"), "{done}");
+        for client in &mut clients {
+            let response = client.response();
+            assert_eq!((response.status, response.text()), (200, "hello".to_owned()));
+        }
+        follower.released();
+        follower.done();
+    }
+}
+
+/// Behind a move of the address it would not hear of anything any more.
+#[test]
+fn who_waits_for_a_place_gets_one_or_an_answer_before_a_handover_is_over() {
+    for frees in [true, false] {
+        let (mut stack, server, open) = gated("handover_timeout: 5s");
+        stack.config.backend = "queue: { timeout: 5m }".to_owned();
+        stack.config.server("raw", format!("{{ address: \"{}\", maxconn: 1 }}", server.address()));
+        stack.write_config();
+        stack.command("reload");
+        let mut first = request(&stack, &server);
+        let mut second = stack.client();
+        second.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        wait_until("the second waits", || stack.stat("app", "BACKEND").number("qcur") == 1);
+        let mut follower = Follower::subscribe(&stack.lbd.socket());
+        follower.drain();
+        follower.wait_for("draining");
+        if frees {
+            (0..2).for_each(|_| open.send(()).unwrap());
+        }
+        let response = second.response();
+        assert_eq!(response.status, if frees { 200 } else { 503 });
+        assert!(response.closes());
+        if !frees {
+            open.send(()).unwrap();
+        }
+        assert_eq!(first.response().status, 200);
+        drop((first, second));
+        let done = follower.done();
+        assert!(done.starts_with("drained after"), "{done}");
+    }
+}
+
 #[test]
 fn handovers_lose_no_request() {
     // As long as it may be: on a machine that has too much to do, the kernel's list of sockets alone takes its time.
@@ -381,61 +452,110 @@ fn a_request_right_after_a_handshake_that_a_handover_met_is_answered() {
     });
 }
 
+/// Two nodes in front of a server each, and clients of the address that one of them has.
+struct Pair {
+    network: Network,
+    client: Netns,
+    _servers: [Nginx; 2],
+    nodes: [Netns; 2],
+    lbds: [Daemon; 2],
+    _dirs: [TempDir; 2],
+    address: Ipv4Addr,
+}
+
+impl Pair {
+    /// In the subnet 10.NUMBER.0.0/24, with those lines for the backend.
+    fn start(number: u8, backend: &str) -> Self {
+        let network = Network::new(24);
+        let address = |last| Ipv4Addr::new(10, number, 0, last);
+        let client = network.host("client", address(1));
+        let hosts = [(1, "server1", 21), (2, "server2", 22)]
+            .map(|(instance, name, last)| (instance, network.host(name, address(last)), address(last)));
+        let servers =
+            hosts.map(|(instance, host, address)| Nginx::start_in(&host, instance, (address, 80).into()));
+        let nodes = [("lb1", 11), ("lb2", 12)].map(|(name, last)| network.host(name, address(last)));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let lbds = [0, 1].map(|node| {
+            let any = |port| (Ipv4Addr::UNSPECIFIED, port).into();
+            let mut config = Config::new(any(80), any(8404), any(8406));
+            // As long as it may be: the machine may have too much to do.
+            config.lbd = "handover_timeout: 5s".to_owned();
+            config.check = "off".to_owned();
+            config.backend = backend.to_owned();
+            config.server("s1", format!("{}:80", address(21)));
+            config.server("s2", format!("{}:80", address(22)));
+            let mut lbd = Daemon::new(Program::Lbd, dirs[node].path()).within(&nodes[node]);
+            std::fs::write(lbd.config(), config.to_string()).unwrap();
+            lbd.start();
+            lbd
+        });
+        let pair =
+            Self { network, client, _servers: servers, nodes, lbds, _dirs: dirs, address: address(100) };
+        pair.address("add", 0);
+        pair
+    }
+
+    /// Adds the address to a node, or deletes it there.
+    fn address(&self, what: &str, node: usize) {
+        let address = format!("{}/24", self.address);
+        self.nodes[node].run("ip", &["address", what, &address, "dev", "eth0"]);
+    }
+
+    /// Stops the lbd of a node under load, as soon as that is `ready`, moves the address to the other node, and starts it again.
+    fn stop_under_load(&mut self, node: usize, ready: impl FnOnce(&Self), gone: impl FnOnce(&Self)) {
+        let answered = |pair: &Self, node: usize| pair.lbds[node].stdout().lines().count();
+        let before = [0, 1].map(|node| answered(self, node));
+        let mut follower = Follower::subscribe(&self.lbds[node].socket());
+        let load = self
+            .client
+            .command(&binary(Program::Tandemctl).display().to_string())
+            .args(["load", &format!("http://{}/", self.address)])
+            .args(["--rate", "100", "--for", "6s", "--timeout", "20s"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_until("requests are answered", || answered(self, node) > before[node] + 50);
+        ready(self);
+        self.lbds[node].terminate();
+        follower.wait_for("stopping");
+        self.address("delete", node);
+        self.address("add", 1 - node);
+        // What an announcement by ARP does.
+        self.client.run("ip", &["neighbour", "flush", "dev", "eth0"]);
+        gone(self);
+        follower.released();
+        assert_eq!(self.lbds[node].wait().code(), Some(0));
+        let output = load.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{told}\n{}", self.lbds[node].stderr());
+        assert!(answered(self, 1 - node) > before[1 - node] + 50, "{told}");
+        self.lbds[node].start();
+    }
+}
+
 #[test]
 fn a_stop_moves_clients_to_another_node_and_loses_nothing() {
     needs!("ip");
     if !is_root() {
         skip!("network namespaces need root");
     }
-    let network = Network::new(24);
-    let address = |last| Ipv4Addr::new(10, 68, 0, last);
-    let (client, server) = (network.host("client", address(1)), network.host("server", address(2)));
-    let nodes = [network.host("lb1", address(11)), network.host("lb2", address(12))];
-    let _nginx = Nginx::start_in(&server, 1, (address(2), 80).into());
-    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let mut lbds: Vec<_> = std::iter::zip(&nodes, &dirs)
-        .map(|(node, dir)| {
-            let any = |port| (Ipv4Addr::UNSPECIFIED, port).into();
-            let mut config = Config::new(any(80), any(8404), any(8406));
-            config.check = "off".to_owned();
-            config.server("s1", format!("{}:80", address(2)));
-            let mut lbd = Daemon::new(Program::Lbd, dir.path()).within(node);
-            std::fs::write(lbd.config(), config.to_string()).unwrap();
-            lbd.start();
-            lbd
-        })
-        .collect();
-    let vip = format!("{}/24", address(100));
-    nodes[0].run("ip", &["address", "add", &vip, "dev", "eth0"]);
+    Pair::start(68, "").stop_under_load(0, |_| {}, |_| {});
+}
 
-    let mut follower = Follower::subscribe(&lbds[0].socket());
-    let load = client
-        .command(&binary(Program::Tandemctl).display().to_string())
-        .args([
-            "load",
-            &format!("http://{}/", address(100)),
-            "--rate",
-            "100",
-            "--for",
-            "4s",
-            "--timeout",
-            "4s",
-        ])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    wait_until("requests are answered", || lbds[0].stdout().lines().count() > 50);
-    lbds[0].terminate();
-    follower.wait_for("stopping");
-    nodes[0].run("ip", &["address", "delete", &vip, "dev", "eth0"]);
-    nodes[1].run("ip", &["address", "add", &vip, "dev", "eth0"]);
-    // What an announcement by ARP does.
-    client.run("ip", &["neighbour", "flush", "dev", "eth0"]);
-    follower.released();
-    assert_eq!(lbds[0].wait().code(), Some(0));
-    let output = load.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}\n{}", lbds[0].stderr());
-    assert!(lbds[1].stdout().lines().count() > 50, "{told}");
-    drop(lbds);
+#[test]
+fn a_stop_right_after_a_server_has_vanished_loses_nothing() {
+    needs!("ip");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    let mut pair = Pair::start(69, "timeouts: { connect: 5m, keep_alive: off }");
+    for node in [0, 1] {
+        let vanish = |pair: &Pair| {
+            pair.network.cut("server2");
+            wait_until("a request waits for it", || {
+                pair.nodes[node].run("cat", &["/proc/net/tcp"]).contains(" 02 ")
+            });
+        };
+        pair.stop_under_load(node, vanish, |pair| pair.network.mend("server2"));
+    }
 }

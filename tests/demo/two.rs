@@ -3,8 +3,6 @@
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
-use std::thread::sleep;
-use std::time::Duration;
 
 use testkit::{Client, Load, RunningLoad, get, skip, wait_for, wait_until};
 
@@ -260,10 +258,6 @@ impl Demo {
         for victim in victims {
             script_ok(&["stop", victim]);
             load.wait_for_requests(100);
-            if victim == SERVERS[0] {
-                // Until it is known to be down: a handover waits a second at most for a request that tries to reach it.
-                sleep(Duration::from_secs(12));
-            }
         }
         assert_eq!(owners(), [other(master)]);
         for victim in victims {

@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
 
 use testkit::{
-    Client, Config, Daemon, Load, Network, Nginx, PATIENCE, Program, RawServer, RunningLoad, Stack, binary,
-    is_root, needs, skip, wait_until,
+    BlackHole, Client, Config, Daemon, Load, Network, Nginx, PATIENCE, Program, RawServer, RunningLoad,
+    SERVER_PORT, Stack, binary, is_root, needs, skip, wait_until,
 };
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -176,6 +176,27 @@ fn a_stop_that_takes_too_long_ends_and_others_wait_for_the_next_process() {
     stack.lbd.start();
     loads.iter().for_each(|load| load.wait_for_requests(20));
     assert_nothing_lost(loads);
+}
+
+/// It has vanished, and nobody knows yet.
+#[test]
+fn requests_that_wait_for_a_vanished_server_get_another_one_before_a_stop_is_over() {
+    let (mut stack, _server, _open) = slow("stop_timeout: 8s");
+    let gone = stack.addresses.socket(101, SERVER_PORT);
+    let _gone = BlackHole::open(gone);
+    stack.config.server("gone", gone);
+    stack.config.backend = "timeouts: { connect: 5m }".to_owned();
+    stack.write_config();
+    stack.command("reload");
+    let mut clients = Vec::new();
+    wait_until("a request waits for it", || {
+        let mut client = stack.client();
+        client.send(REQUEST);
+        clients.push(client);
+        stack.stat("app", "gone").number("scur") > 0
+    });
+    assert_eq!(stack.lbd.stop().code(), Some(0));
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::counters::{PerWorker, WorkerCounters};
 use crate::sockets::{self, Pending};
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const HOLD: Duration = Duration::from_millis(250);
 
 /// Has the workers hold new connections at the addresses `listening`, and waits until all else is finished, at most for
-/// `patience`. Says how it went.
+/// `patience`, which requests that wait for a server make do with. Says how it went.
 pub async fn drain(
     workers: Vec<mpsc::Sender<Command>>,
     counters: Arc<PerWorker<WorkerCounters>>,
@@ -29,12 +29,13 @@ pub async fn drain(
     patience: Duration,
 ) -> String {
     let begun = Instant::now();
-    if timeout(HOLD, hold(&workers)).await.is_err() {
+    let due = begun + patience;
+    if timeout(HOLD, hold(&workers, due)).await.is_err() {
         tracing::error!("a worker hangs, and its new connections are not held");
     }
     let awaited = || counters.sum(|worker| worker.awaited.get());
     let mut pending = None;
-    let finished = timeout(patience, finish(awaited, listening, &mut pending)).await.is_ok();
+    let finished = timeout_at(due, finish(awaited, listening, &mut pending)).await.is_ok();
     let time = format!("{:.1} ms", begun.elapsed().as_secs_f64() * 1000.0);
     match (awaited(), pending) {
         (0, _) if finished => format!("drained after {time}"),
@@ -46,12 +47,12 @@ pub async fn drain(
     }
 }
 
-async fn hold(workers: &[mpsc::Sender<Command>]) {
+async fn hold(workers: &[mpsc::Sender<Command>], due: Instant) {
     let mut holding = Vec::new();
     for worker in workers {
         let (done, held) = oneshot::channel();
         // A worker that is gone holds nothing and has nothing to finish.
-        if worker.send(Command::Hold { done }).await.is_ok() {
+        if worker.send(Command::Hold { due, done }).await.is_ok() {
             holding.push(held);
         }
     }

@@ -13,6 +13,7 @@
 
 mod access_log;
 mod addresses;
+mod black_hole;
 mod client;
 mod config;
 mod crowd;
@@ -31,6 +32,7 @@ mod wait;
 
 pub use access_log::LogLine;
 pub use addresses::Addresses;
+pub use black_hole::BlackHole;
 pub use client::{Client, Response, get};
 pub use config::Config;
 pub use crowd::{Crowd, Member};

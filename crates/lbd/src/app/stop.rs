@@ -46,7 +46,7 @@ impl App {
 
         let mut deadline = Instant::now() + patience;
         let (share, most) = LAST_PART;
-        let elders = self.tell_all(|done| Command::Leave { done });
+        let elders = self.tell_all(|done| Command::Leave { due: deadline, done });
         tokio::select! {
             () = all(elders) => {}
             () = sleep_until(deadline - (patience / share).min(most)) => {}
@@ -56,7 +56,7 @@ impl App {
             }
         }
         // Kept to the end: a holder counts from there.
-        let (_keeper, connections) = self.hand_on().await;
+        let (_keeper, connections) = self.hand_on(deadline).await;
         tokio::select! {
             biased;
             () = all(connections) => tracing::info!("nothing is in flight any more; lbd stops"),
@@ -71,7 +71,7 @@ impl App {
 
     /// Has the workers stop accepting, and hands their listeners on. Who keeps them, and what waits for the end of each worker's
     /// connections.
-    async fn hand_on(&mut self) -> (Option<Keeper>, Vec<oneshot::Receiver<()>>) {
+    async fn hand_on(&mut self, due: Instant) -> (Option<Keeper>, Vec<oneshot::Receiver<()>>) {
         let context = self.life.context().clone();
         // A panic there would be told by itself.
         let keeper = spawn_blocking(move || Keeper::find(&context)).await.ok().and_then(|found| {
@@ -85,7 +85,7 @@ impl App {
             if keeper.is_some() {
                 surrendered.push(given_up);
             }
-            Command::Stop { listeners, done }
+            Command::Stop { due, listeners, done }
         });
         let Some(mut keeper) = keeper else { return (None, connections) };
         let mut listeners: Vec<_> = std::mem::take(&mut self.waiting).into_values().flatten().collect();

@@ -11,9 +11,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::Worker;
-use super::deadline::Deadline;
 use super::failure::{Failure, Wait};
 use super::idle::{Reuse, ServerConnection};
+use super::patience::Patience;
 use super::service::{Backend, Seat, Server, Unchosen};
 use crate::queue::Queue;
 
@@ -88,14 +88,15 @@ impl Attempts {
 ///
 /// When connecting fails, another server is tried, as often as `retries` says and the budget allows, within the backend's
 /// connect timeout: each attempt may take its equal share of what is left of it, so that one silent server cannot use it up.
+/// An lbd that leaves has less patience (`patience.rs`).
 pub(crate) async fn acquire(
-    worker: &Worker,
+    patience: &Patience<'_>,
     backend: &Rc<Backend>,
     client: IpAddr,
     reuse: Reuse,
     attempts: &mut Attempts,
-    deadline: &Deadline,
 ) -> Result<(ServerConnection, Seat, bool), (Failure, Option<Seat>)> {
+    let worker = patience.worker;
     let rules = backend.rules();
     let mut started = Instant::now();
     let mut stays = attempts.stays.take();
@@ -113,7 +114,7 @@ pub(crate) async fn acquire(
             Some(seat) => seat,
             None => {
                 let before = attempts.queued;
-                let seat = match choose(worker, backend, client, attempts, deadline).await {
+                let seat = match choose(patience, backend, client, attempts).await {
                     Ok(seat) => seat,
                     Err(Failure::NoServer) if failed.is_some() => break,
                     Err(failure) => return Err((failure, failed.map(|(_, seat)| seat))),
@@ -135,9 +136,8 @@ pub(crate) async fn acquire(
             }
         };
         let share = rules.timeouts.connect.saturating_sub(started.elapsed()) / left;
-        deadline.set(share);
         let short = Cell::new(false);
-        let failure = match deadline.guard(connect(worker, &seat, &short)).await {
+        let failure = match patience.wait(share, connect(worker, &seat, &short)).await {
             Ok(Ok(connection)) => {
                 seat.reached();
                 attempts.connect_time = Some(started.elapsed());
@@ -166,38 +166,36 @@ pub(crate) async fn acquire(
 
 /// Chooses a server, and waits for one where all have as many requests as they may.
 async fn choose(
-    worker: &Worker,
+    patience: &Patience<'_>,
     backend: &Rc<Backend>,
     client: IpAddr,
     attempts: &mut Attempts,
-    deadline: &Deadline,
 ) -> Result<Seat, Failure> {
     match backend.choose(client, &attempts.tried) {
         Ok(seat) => Ok(seat),
         Err(Unchosen::NoneUsable) => Err(Failure::NoServer),
-        Err(Unchosen::Wait(queue)) => wait(worker, &queue, backend, client, attempts, deadline).await,
+        Err(Unchosen::Wait(queue)) => wait(patience, &queue, backend, client, attempts).await,
     }
 }
 
 /// Waits until a server has room, for what is left of the time.
 async fn wait(
-    worker: &Worker,
+    patience: &Patience<'_>,
     queue: &Queue,
     backend: &Rc<Backend>,
     client: IpAddr,
     attempts: &mut Attempts,
-    deadline: &Deadline,
 ) -> Result<Seat, Failure> {
     let rules = backend.rules().queue;
     let avoided = |attempts: &Attempts| backend.avoided(&attempts.tried).ok_or(Failure::NoServer);
-    let Some(stand) = queue.enter(worker.id, rules.max, avoided(attempts)?) else {
+    let Some(stand) = queue.enter(patience.worker.id, rules.max, avoided(attempts)?) else {
         queue.refuse();
         return Err(Failure::Queue);
     };
     let since = Instant::now();
     attempts.queued_since = Some(since);
     attempts.queued_behind = stand.before;
-    deadline.set(rules.timeout.saturating_sub(attempts.queued));
+    let time = rules.timeout.saturating_sub(attempts.queued);
     let turn = async {
         loop {
             // Something may have become free before it stood there.
@@ -214,7 +212,7 @@ async fn wait(
             stand.stay(avoided(attempts)?);
         }
     };
-    let found = deadline.guard(turn).await;
+    let found = patience.wait(time, turn).await;
     attempts.queued_since = None;
     attempts.queued += since.elapsed();
     found.unwrap_or_else(|_| {

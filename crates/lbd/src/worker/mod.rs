@@ -24,6 +24,7 @@ mod hang_up;
 mod idle;
 mod leaving;
 mod listener;
+mod patience;
 mod presence;
 mod send;
 mod service;
@@ -108,6 +109,8 @@ pub enum Command {
     },
     /// Hold new connections, close idle ones, and close the others after the request in flight.
     Hold {
+        /// When the requests in flight have to be over.
+        due: Instant,
         /// Answered when new connections are held.
         done: oneshot::Sender<()>,
     },
@@ -115,11 +118,15 @@ pub enum Command {
     Resume,
     /// Go on accepting and serving, and close every connection after its next request.
     Leave {
+        /// When the requests in flight have to be over.
+        due: Instant,
         /// Answered when the last of the connections that there were has ended.
         done: oneshot::Sender<()>,
     },
     /// Accept no more, finish what is in flight, and answer when nothing is left but tunnels.
     Stop {
+        /// When they have to be over.
+        due: Instant,
         /// Given the listening sockets, open for the next lbd. Nobody waits for it if there is to be none: then what has arrived
         /// is accepted, and they are closed.
         listeners: oneshot::Sender<Vec<TcpListener>>,
@@ -173,6 +180,8 @@ struct Worker {
     failures: Arc<Notify>,
     /// Whether clients are to go elsewhere with their next request.
     leaving: Cell<Leaving>,
+    /// When requests in flight have to be over, then.
+    due: Cell<Option<Instant>>,
     /// Whoever waits for the end of the connections from before a stop, and how many they are.
     elders: Cell<usize>,
     elders_left: RefCell<Option<oneshot::Sender<()>>>,
@@ -279,7 +288,7 @@ impl Worker {
         backends.retain(|name, _| stay.contains(name.as_str()));
         drop((backends, frontends));
         if any_retired {
-            self.wake_idle();
+            self.wake_waiting();
         }
     }
 
@@ -338,8 +347,8 @@ impl Worker {
         self.desks.shrink();
     }
 
-    /// Idle connections look around: whether they are still wanted.
-    fn wake_idle(&self) {
+    /// Connections that wait look around: idle ones whether they are still wanted, others how long they may wait for a server.
+    fn wake_waiting(&self) {
         let leaving = self.is_leaving();
         for presence in self.connections.borrow().values() {
             if leaving || presence.belongs_to_retired() {
@@ -349,15 +358,16 @@ impl Worker {
     }
 
     /// Has every connection that there is leave after its next request, and tells when all of them have.
-    fn leave(&self, done: oneshot::Sender<()>) {
+    fn leave(&self, due: Instant, done: oneshot::Sender<()>) {
         self.leaving.set(Leaving::Stop);
+        self.due.set(Some(due));
         let connections = self.connections.borrow();
         connections.values().for_each(|presence| presence.set_elder());
         self.elders.set(connections.len());
         drop(connections);
         self.elders_left.replace(Some(done));
         self.tell_elders_left();
-        self.wake_idle();
+        self.wake_waiting();
     }
 
     fn tell_elders_left(&self) {
@@ -430,6 +440,7 @@ async fn work(setup: Setup) {
         logged: Notify::new(),
         failures,
         leaving: Cell::default(),
+        due: Cell::default(),
         elders: Cell::default(),
         elders_left: RefCell::default(),
         routing: RefCell::new(Arc::new(Routing::empty())),
@@ -513,22 +524,27 @@ async fn work(setup: Setup) {
                     // The control thread may have lost its patience.
                     let _ = done.send(());
                 }
-                Some(Command::Hold { done }) => {
+                Some(Command::Hold { due, done }) => {
                     worker.leaving.set(Leaving::Handover);
+                    worker.due.set(Some(due));
                     listeners.values().for_each(Listener::hold);
-                    worker.wake_idle();
+                    worker.wake_waiting();
                     // The control thread may have lost its patience.
                     let _ = done.send(());
                 }
                 Some(Command::Resume) => {
                     worker.leaving.set(Leaving::No);
+                    worker.due.set(None);
                     listeners.values().for_each(Listener::resume);
                 }
-                Some(Command::Leave { done }) => {
+                Some(Command::Leave { due, done }) => {
                     listeners.values().for_each(Listener::resume);
-                    worker.leave(done);
+                    worker.leave(due, done);
                 }
-                Some(Command::Stop { listeners, done }) => break Some((listeners, done)),
+                Some(Command::Stop { due, listeners, done }) => {
+                    worker.due.set(Some(due));
+                    break Some((listeners, done));
+                }
                 None => break None,
             },
         }
@@ -552,7 +568,7 @@ async fn work(setup: Setup) {
             }
         }
     }
-    worker.wake_idle();
+    worker.wake_waiting();
     worker.ends.notify_waiters();
     while worker.connections.borrow().values().any(|presence| !presence.is_tunnel()) {
         tokio::select! {

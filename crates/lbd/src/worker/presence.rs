@@ -8,7 +8,7 @@ use super::Worker;
 use super::frontend::Frontend;
 use crate::counters::WorkerCounters;
 
-/// Whether a connection is idle between requests; a leaving worker wakes those that are.
+/// Whether a connection is idle between requests, or waits for a server; a leaving worker wakes those that do.
 #[derive(Debug)]
 pub(crate) struct Presence {
     frontend: Rc<Frontend>,
@@ -17,7 +17,7 @@ pub(crate) struct Presence {
     /// Whether it is from before lbd began to stop.
     elder: Cell<bool>,
     tunnel: Cell<bool>,
-    idle: RefCell<Option<Waker>>,
+    waits: RefCell<Option<Waker>>,
 }
 
 impl Presence {
@@ -27,7 +27,7 @@ impl Presence {
             awaited: Cell::new(true),
             elder: Cell::default(),
             tunnel: Cell::default(),
-            idle: RefCell::default(),
+            waits: RefCell::default(),
         }
     }
 
@@ -59,16 +59,16 @@ impl Presence {
         }
     }
 
-    /// It is idle, and is to be woken with `waker`.
+    /// It waits, and is to be woken with `waker`.
     pub(crate) fn wake_with(&self, waker: &Waker) {
-        match &mut *self.idle.borrow_mut() {
+        match &mut *self.waits.borrow_mut() {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
     }
 
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.idle.borrow_mut().take() {
+        if let Some(waker) = self.waits.borrow_mut().take() {
             waker.wake();
         }
     }

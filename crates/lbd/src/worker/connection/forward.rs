@@ -16,6 +16,7 @@ use crate::worker::exchange::{Ended, Exchange, Upload};
 use crate::worker::failure::{self, Failure};
 use crate::worker::hang_up::hang_up;
 use crate::worker::idle::{Reuse, ServerConnection};
+use crate::worker::patience::Patience;
 use crate::worker::send;
 use crate::worker::service::Backend;
 use crate::worker::turns::{Progress, Turns};
@@ -129,11 +130,11 @@ impl Connection {
             };
             let attempts = &mut account.attempts;
             let abort_on_close = backend.rules().abort_on_close;
+            let patience =
+                Patience { worker: &self.worker, presence: &self.presence, deadline: &self.deadline };
             let upstream = tokio::select! {
                 biased;
-                upstream = connect::acquire(
-                    &self.worker, backend, self.peer.ip(), reuse, attempts, &self.deadline
-                ) => upstream,
+                upstream = connect::acquire(&patience, backend, self.peer.ip(), reuse, attempts) => upstream,
                 () = hang_up(&self.client, abort_on_close) => {
                     return Err(Failure::ClientLeft(account.attempts.waits_for()));
                 }
