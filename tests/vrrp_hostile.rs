@@ -104,9 +104,6 @@ fn what_breaks_a_rule_is_refused_and_counted() {
     }
     let link = Link::new("");
     let good = advert(51, Version::V3, Protection::None);
-    link.tell(254, std::slice::from_ref(&good));
-    link.counted("ttl", 1);
-
     let mut corrupt = good.clone();
     corrupt[2] ^= 1;
     let mut kind = good.clone();
@@ -117,17 +114,10 @@ fn what_breaks_a_rule_is_refused_and_counted() {
         ("checksum", corrupt),
         ("length", good[..good.len() - 1].to_vec()),
         ("length", good[..3].to_vec()),
-        ("length", Vec::new()),
         ("type", kind),
         ("version", unknown),
         ("version_mismatch", advert(51, Version::V2, Protection::None)),
-        ("virtual_router_mismatch", advert(52, Version::V3, Protection::None)),
     ];
-    let total = |node: &VrrpNode| -> u64 {
-        let status = node.status();
-        let errors = status["counters"]["receive_errors"].as_object().unwrap();
-        errors.values().filter_map(serde_json::Value::as_u64).sum()
-    };
     for (check, packet) in packets {
         let before = link.nodes().map(total);
         link.tell(255, &[packet]);
@@ -138,7 +128,22 @@ fn what_breaks_a_rule_is_refused_and_counted() {
             assert!(node.receive_errors(check) > 0, "{check} in {errors}");
         }
     }
+    // What speaks of others, or was forwarded, is nobody's error.
+    let before = link.nodes().map(total);
+    link.tell(254, std::slice::from_ref(&good));
+    link.tell(255, &[advert(52, Version::V3, Protection::None), Vec::new(), good[..3].to_vec()]);
+    for (node, before) in link.nodes().into_iter().zip(before) {
+        wait_until("the last one is counted", || total(node) > before);
+        assert_eq!(total(node), before + 1, "{}", node.status());
+    }
     link.nothing_happened();
+}
+
+/// Packets that a router has refused.
+fn total(node: &VrrpNode) -> u64 {
+    let status = node.status();
+    let errors = status["counters"]["receive_errors"].as_object().unwrap();
+    errors.values().filter_map(serde_json::Value::as_u64).sum()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::packet::{
     Advert, ChecksumForm, DecodeError, Decoded, Endpoints, HmacKeys, Presented, Sequence, TTL, Trailer,
+    virtual_router_id,
 };
 use crate::replay::ReplayGuard;
 use crate::units::{AdvertInterval, Version, VirtualRouterId};
@@ -224,13 +225,14 @@ impl Receiver {
     /// The first check that failed. The packet must change nothing then.
     pub fn receive(&mut self, datagram: Datagram<'_>, unix: Duration) -> Result<Received, ReceiveError> {
         let source = datagram.endpoints.source;
+        let expected = &self.expectations;
+        // First, because nothing that is wrong with another virtual router is wrong with this one.
+        if let Some(other) = virtual_router_id(datagram.payload).filter(|id| *id != expected.virtual_router) {
+            return Err(ReceiveError::VirtualRouter(other));
+        }
         self.check_sender(source, datagram.ttl)?;
         let decoded = Decoded::read(datagram.payload, datagram.endpoints)?;
-        let expected = &self.expectations;
         let advert = &decoded.advert;
-        if advert.virtual_router != expected.virtual_router {
-            return Err(ReceiveError::VirtualRouter(advert.virtual_router));
-        }
         if advert.version != expected.version {
             return Err(ReceiveError::Version { found: advert.version, expected: expected.version });
         }

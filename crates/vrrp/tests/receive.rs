@@ -81,6 +81,22 @@ fn a_good_advert_is_believed_in_both_forms_of_checksum() {
 }
 
 #[test]
+fn nothing_is_wrong_with_another_virtual_router() {
+    let mut expected = expectations(Version::V3);
+    expected.virtual_router = VirtualRouterId::new(52).unwrap();
+    let mut payload =
+        encode(&advert(Version::V2), endpoints(), ChecksumForm::default(), Protection::None).unwrap();
+    payload[6] ^= 1;
+    payload.pop();
+    for own_address in [expected.own_address, endpoints().source] {
+        let mut receiver = Receiver::new(Expectations { own_address, ..expected.clone() });
+        let datagram = Datagram { endpoints: endpoints(), ttl: 1, payload: &payload };
+        let other = VirtualRouterId::new(51).unwrap();
+        assert_eq!(receiver.receive(datagram, NOW), Err(ReceiveError::VirtualRouter(other)));
+    }
+}
+
+#[test]
 fn every_check_has_its_error() {
     let check = |change: fn(&mut Expectations), version: Version, ttl: u8| {
         let mut expectations = expectations(version);

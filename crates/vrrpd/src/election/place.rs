@@ -114,7 +114,8 @@ pub(super) enum Event {
 impl Place {
     pub(super) fn open(router: &VirtualRouter, link: &Link, site: Site) -> io::Result<Self> {
         let multicast = router.unicast.is_none();
-        let adverts = AdvertSocket::open(site.index, &site.name, site.source, multicast)?;
+        let adverts =
+            AdvertSocket::open(site.index, &site.name, site.source, router.virtual_router, multicast)?;
         let place = Self { site, adverts, mac: link.mac, neighbours: neighbours(link)? };
         place.watch(router)?;
         Ok(place)
@@ -130,8 +131,9 @@ impl Place {
         self.watch(router).map(|()| true)
     }
 
-    /// Listens for claims of the virtual addresses.
+    /// Listens for the virtual router, and for claims of its addresses.
     pub(super) fn watch(&self, router: &VirtualRouter) -> io::Result<()> {
+        self.adverts.hear(router.virtual_router)?;
         let addresses: Vec<IpAddr> = virtual_addresses(router).map(|address| address.ip).collect();
         self.neighbours.as_ref().map_or(Ok(()), |neighbours| neighbours.watch(&addresses))
     }

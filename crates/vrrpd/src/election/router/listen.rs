@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use vrrp::packet::virtual_router_id;
 use vrrp::{Datagram, Input, Priority, ReceiveError, Received, State};
 
 use super::{Router, millis};
@@ -48,14 +47,11 @@ impl Router {
                     self.handle(Input::from(&received), began).await;
                     self.remember_master(&received);
                 }
-                Err(ReceiveError::VirtualRouter(_)) if self.is_of_this_node(payload) => {}
+                // It came before the kernel was told whom to hear.
+                Err(ReceiveError::VirtualRouter(_)) => {}
                 Err(error) => self.disbelieve(&error, arrived.endpoints.source, began),
             }
         }
-    }
-
-    fn is_of_this_node(&self, payload: &[u8]) -> bool {
-        virtual_router_id(payload).is_some_and(|id| self.shared.own.borrow().contains(&id))
     }
 
     fn remember_master(&self, received: &Received) {

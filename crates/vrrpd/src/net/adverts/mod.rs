@@ -1,5 +1,7 @@
 //! The raw socket that adverts of one virtual router travel through.
 
+mod filter;
+
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::Range;
@@ -14,6 +16,7 @@ use pnet_packet::ipv4::Ipv4Packet;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use vrrp::VirtualRouterId;
 use vrrp::packet::{Endpoints, IP_PROTOCOL, TTL};
 
 use super::event;
@@ -50,14 +53,21 @@ pub struct Arrived {
 }
 
 impl AdvertSocket {
-    /// Opens a socket on an interface, sending from `source`. With `multicast` it joins the group of VRRP, and hears only
-    /// packets to the group; without, only packets to `source`. It has to be opened within a runtime.
+    /// Opens a socket on an interface for one virtual router, sending from `source`. With `multicast` it joins the group of
+    /// VRRP, and hears only packets to the group; without, only packets to `source`. It has to be opened within a runtime.
     ///
     /// # Errors
     /// When the system refuses: CAP_NET_RAW is needed, and `source` has to be on the interface.
-    pub fn open(index: u32, name: &str, source: IpAddr, multicast: bool) -> io::Result<Self> {
+    pub fn open(
+        index: u32,
+        name: &str,
+        source: IpAddr,
+        virtual_router: VirtualRouterId,
+        multicast: bool,
+    ) -> io::Result<Self> {
         let protocol = Some(Protocol::from(i32::from(IP_PROTOCOL)));
         let socket = Socket::new(Domain::for_address(SocketAddr::new(source, 0)), Type::RAW, protocol)?;
+        socket.attach_filter(&filter::passing(source.is_ipv6(), virtual_router, least_ttl(multicast)))?;
         socket.set_nonblocking(true)?;
         // Multicast goes out, and anything comes in, through this interface alone.
         socket.bind_device(Some(name.as_bytes()))?;
@@ -92,6 +102,16 @@ impl AdvertSocket {
         let listening = if multicast { Self::group(source.is_ipv6()) } else { source };
         socket.bind(&address_of(listening, index).into())?;
         Ok(Self { socket: event::register(socket)?, source, listening, index })
+    }
+
+    /// Hears another virtual router from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn hear(&self, virtual_router: VirtualRouterId) -> io::Result<()> {
+        let multicast = self.listening != self.source;
+        let filter = filter::passing(self.source.is_ipv6(), virtual_router, least_ttl(multicast));
+        self.socket.get_ref().attach_filter(&filter)
     }
 
     /// The addresses that an advert to a destination carries.
@@ -158,6 +178,12 @@ impl AdvertSocket {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The lowest TTL that the kernel passes. Nobody forwards what is for the link, unless to fill this socket. From a peer that is
+/// behind more routers than `min_ttl` allows for, whoever configured it has to hear.
+const fn least_ttl(multicast: bool) -> u8 {
+    if multicast { TTL } else { 0 }
 }
 
 /// A raw IPv4 socket hands over the whole packet; the kernel has checked its header.
