@@ -283,11 +283,27 @@ fn addresses_left_by_a_crash_stay_until_somebody_else_is_heard() {
         assert_eq!(words(&replaced.handle(advert(LOWER, priority), START)), "remove");
         assert_eq!(words(&replaced.handle(advert(LOWER, priority), START)), "", "once");
     }
-    assert_eq!(words(&resumed().handle(Input::Stop, START)), "remove, backup>init stopped");
-    assert_eq!(words(&resumed().handle(tracker(false), START)), "remove, backup>fault tracker_failed");
-    let mut unfit = instance(settings(), State::Init);
+}
+
+#[test]
+fn who_gives_addresses_of_a_crash_up_says_so() {
+    let mut settings = settings();
+    let holding = || Input::Start { holding: true };
+    let resumed = || {
+        let mut instance = instance(settings.clone(), State::Init);
+        instance.handle(holding(), START);
+        instance
+    };
+    let leaving = |to| format!("advert 0, remove, advert 0, {to}");
+    assert_eq!(words(&resumed().handle(Input::Stop, START)), leaving("backup>init stopped"));
+    assert_eq!(words(&resumed().handle(tracker(false), START)), leaving("backup>fault tracker_failed"));
+    let mut unfit = instance(settings.clone(), State::Init);
     unfit.handle(tracker(false), START);
-    assert_eq!(words(&unfit.handle(holding(), START)), "remove, init>fault tracker_failed");
+    assert_eq!(words(&unfit.handle(holding(), START)), leaving("init>fault tracker_failed"));
+    // Its tracker is slow to tell.
+    settings.trackers[0].name = "slow".to_owned();
+    let mut unknown = Instance::new(settings);
+    assert_eq!(words(&unknown.handle(holding(), START)), leaving("init>fault tracker_failed"));
 }
 
 #[test]
@@ -316,6 +332,8 @@ fn a_reload_flaps_only_when_it_must() {
     let mut demanding = settings();
     demanding.trackers.push(TrackerRule { name: "uplink".to_owned(), weight: Weight::Fault });
     let done = master.handle(Input::Reload(demanding), START);
+    assert_eq!(words(&done), "advert 100, add, gratuitous", "nobody knows yet how the uplink is");
+    let done = master.handle(Input::Tracker { name: "uplink".to_owned(), good: false }, START);
     let expected = Transition {
         from: State::Master,
         to: State::Fault,

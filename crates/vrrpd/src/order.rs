@@ -6,7 +6,7 @@ use config::VirtualRouter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// How long the election may take for an order. It waits for new trackers for 3 s at most.
+/// How long the election may take for an order.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// How long it may take for a handover: with adverts a second apart it knows after 1.1 s that nobody takes over.
 pub(crate) const HANDOVER: Duration = Duration::from_secs(8);

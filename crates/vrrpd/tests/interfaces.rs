@@ -15,7 +15,7 @@ fn an_interface_may_return_under_another_name() {
     let (first, second) = pair(&network, &["preempt: false"]);
     first.ip("link delete eth0");
     first.wait_for_line(
-        "VRRP web: master -> fault: tracker interface fails: no interface has an address in the subnet",
+        "VRRP web: master -> fault: tracker own interface fails: no interface has an address in the subnet",
     );
     second.wait_to_have(VIP);
 
@@ -30,8 +30,9 @@ fn an_interface_that_goes_down_is_a_fault() {
     let network = network!();
     let (first, second) = pair(&network, &[]);
     first.ip("link set eth0 down");
-    first
-        .wait_for_line("VRRP web: master -> fault: tracker interface fails: eth0 is down, or has no carrier");
+    first.wait_for_line(
+        "VRRP web: master -> fault: tracker own interface fails: eth0 is down, or has no carrier",
+    );
     second.wait_to_have(VIP);
     assert!(!first.has(VIP));
     first.ip("link set eth0 up");
@@ -44,7 +45,7 @@ fn without_an_interface_it_waits_for_one() {
     let network = network!();
     let mut node = Node::new(&network, 1, &config(200, &["interface: eth5"]));
     node.start();
-    node.wait_for_line("VRRP web: init -> fault: tracker interface fails: there is no interface eth5");
+    node.wait_for_line("VRRP web: init -> fault: tracker own interface fails: there is no interface eth5");
     network.plug(&node.host, "more", "eth5", [10, 9, 0, 51].into());
     node.wait_to_have(VIP);
 }

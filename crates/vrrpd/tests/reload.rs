@@ -50,18 +50,13 @@ fn a_bad_file_changes_nothing() {
 fn reloads_that_come_at_once_are_carried_out_one_after_the_other() {
     let network = network!();
     let (first, _second) = pair(&network, &[]);
-    // The election waits a second for a new tracker's first report, in which the other reloads come.
-    let reported = first.file("reported");
-    let track = format!(
-        "track: [{{ command: [/bin/sh, -c, 'sleep 1; touch {}'], timeout: 5s, interval: 5s, name: slow }}]",
-        reported.display()
-    );
-    first.configure(&config(200, &[]).replace("track: []", &track));
+    first.configure(&config(210, &[]));
     let socket = first.file("vrrpd.sock");
     let answers: Vec<String> = std::thread::scope(|scope| {
         let ask = || {
             let answer = text_command(&socket, "reload");
-            assert!(reported.exists(), "what is answered is in force: {answer}");
+            let status = text_command(&socket, "show vrrp web");
+            assert!(status.contains("210 configured"), "what is answered is in force: {answer} {status}");
             answer
         };
         let asked = [(); 3].map(|()| scope.spawn(ask));
@@ -75,6 +70,33 @@ fn reloads_that_come_at_once_are_carried_out_one_after_the_other() {
     let generations: std::collections::BTreeSet<_> = answers.iter().collect();
     assert_eq!(generations.len(), 3, "each has its own: {answers:?}");
     assert!(first.has(VIP));
+}
+
+#[test]
+fn a_new_tracker_changes_nothing_before_it_has_reported() {
+    let network = network!();
+    let (first, second) = pair(&network, &[]);
+    let watch = first.watch();
+    let go = first.file("go");
+    // A pipe that nobody has written to yet. The name is a user's as any other.
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let track = format!(
+        "track: [{{ command: [/bin/sh, -c, 'read code < {}; exit $code'], interval: 1h, name: interface }}]",
+        go.display()
+    );
+    let tracking = config(200, &[]).replace("track: []", &track);
+    reload(&first, &tracking);
+    first.wait_for_line("configuration reloaded");
+    let shown = || text_command(&first.file("vrrpd.sock"), "show vrrp web");
+    assert!(shown().contains("interface: unknown"), "{}", shown());
+    // And goes on changing nothing.
+    reload(&first, &tracking.replace("priority: 200", "priority: 210"));
+    assert_eq!(first.count("master -> "), 0, "{}", first.log());
+    assert!(!watch.has_seen_removal_of(VIP) && !second.has(VIP));
+
+    std::fs::write(&go, "1\n").unwrap();
+    first.wait_for_line("VRRP web: master -> fault: tracker interface fails");
+    second.wait_to_have(VIP);
 }
 
 #[test]

@@ -39,8 +39,8 @@ impl Profile {
     /// When lbd counts as hung.
     const fn hung_after(self) -> Duration {
         match self {
-            Self::Safe => Duration::from_millis(750),
-            Self::Fast => Duration::from_millis(240),
+            Self::Safe => Duration::from_millis(300),
+            Self::Fast => Duration::from_millis(120),
         }
     }
 }

@@ -116,7 +116,7 @@ impl Instance {
             (State::Backup, Input::Claimed) => self.backup_hears_claim(),
             (State::Backup, Input::Release) => {}
             (State::Backup, Input::Stop) => {
-                self.drop_addresses(&mut actions);
+                self.resign(&mut actions);
                 self.go(State::Init, Cause::Stopped, &mut actions);
             }
 
@@ -157,7 +157,7 @@ impl Instance {
     fn join(&mut self, cause: Cause, now: Moment, actions: &mut Vec<Action>) {
         match self.trackers.standing(self.settings.priority) {
             Standing::Fault(tracker) => {
-                self.drop_addresses(actions);
+                self.resign(actions);
                 self.go(State::Fault, Cause::TrackerFailed(tracker), actions);
             }
             // 6.4.1: the owner does not wait.
@@ -350,6 +350,14 @@ impl Instance {
         actions.push(Action::SendAdvert(Priority::RELEASE));
     }
 
+    /// Takes no part any more without having been master. With addresses of a run that crashed, or that nobody has come for
+    /// yet, others still wait for this router's adverts.
+    fn resign(&mut self, actions: &mut Vec<Action>) {
+        if self.holding {
+            self.release(actions);
+        }
+    }
+
     fn go(&mut self, to: State, cause: Cause, actions: &mut Vec<Action>) {
         let from = self.state;
         self.state = to;
@@ -362,7 +370,7 @@ impl Instance {
             (State::Init, _) | (State::Fault, Standing::Fault(_)) => {}
             (State::Fault, Standing::Fit(_)) => self.join(Cause::TrackersRecovered, now, actions),
             (State::Backup, Standing::Fault(tracker)) => {
-                self.drop_addresses(actions);
+                self.resign(actions);
                 self.go(State::Fault, Cause::TrackerFailed(tracker), actions);
             }
             (State::Master, Standing::Fault(tracker)) => {

@@ -1,6 +1,6 @@
 //! Trackers: what else the right to be master depends on, by keepalived's rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::units::Priority;
 
@@ -60,38 +60,48 @@ pub enum Standing {
 }
 
 /// The trackers of an instance and how they are. A tracker that has not reported yet fails: nobody becomes master on
-/// a guess.
+/// a guess. One that a reload brings changes nothing before it has reported: nobody stops being master on a guess, either.
 #[derive(Clone, Debug, Default)]
 pub struct Trackers {
     rules: Vec<TrackerRule>,
     reports: BTreeMap<String, bool>,
+    /// Brought by a reload, without a report yet.
+    neutral: BTreeSet<String>,
 }
 
 impl Trackers {
     /// Trackers that have not reported yet.
     pub fn new(rules: Vec<TrackerRule>) -> Self {
-        Self { rules, reports: BTreeMap::new() }
+        Self { rules, reports: BTreeMap::new(), neutral: BTreeSet::new() }
     }
 
     /// Takes new rules. Reports of trackers that no rule names any more are forgotten.
     pub fn reload(&mut self, rules: Vec<TrackerRule>) {
-        self.reports.retain(|name, _| rules.iter().any(|rule| rule.name == *name));
+        let has = |rules: &[TrackerRule], name: &str| rules.iter().any(|rule| rule.name == name);
+        self.reports.retain(|name, _| has(&rules, name));
+        self.neutral.retain(|name| has(&rules, name));
+        let new = rules.iter().map(|rule| &rule.name);
+        let new = new.filter(|name| !has(&self.rules, name) && !self.reports.contains_key(*name));
+        self.neutral.extend(new.cloned());
         self.rules = rules;
     }
 
     /// Notes a report. One of a tracker without a rule changes nothing until a reload brings the rule.
     pub fn report(&mut self, name: &str, good: bool) {
         self.reports.insert(name.to_owned(), good);
+        self.neutral.remove(name);
     }
 
-    fn is_good(&self, rule: &TrackerRule) -> bool {
-        self.reports.get(&rule.name).is_some_and(|good| *good)
+    /// How a tracker is, if it counts yet.
+    fn is_good(&self, rule: &TrackerRule) -> Option<bool> {
+        let reported = self.reports.get(&rule.name).copied();
+        if self.neutral.contains(&rule.name) { None } else { Some(reported.unwrap_or(false)) }
     }
 
     /// What the reports make of a configured priority. Weights add up, and the sum is brought into 1 to 254. The address
     /// owner's priority never moves, but a fault takes it out like any other.
     pub fn standing(&self, configured: Priority) -> Standing {
-        let failing = |rule: &&TrackerRule| rule.weight == Weight::Fault && !self.is_good(rule);
+        let failing = |rule: &&TrackerRule| rule.weight == Weight::Fault && self.is_good(rule) == Some(false);
         if let Some(rule) = self.rules.iter().find(failing) {
             return Standing::Fault(rule.name.clone());
         }
@@ -99,8 +109,8 @@ impl Trackers {
             return Standing::Fit(configured);
         }
         let shifts = self.rules.iter().map(|rule| match (rule.weight, self.is_good(rule)) {
-            (Weight::WhileGood(weight), true) => i64::from(weight),
-            (Weight::WhileFailing(weight), false) => -i64::from(weight),
+            (Weight::WhileGood(weight), Some(true)) => i64::from(weight),
+            (Weight::WhileFailing(weight), Some(false)) => -i64::from(weight),
             _ => 0,
         });
         let sum = i64::from(configured.get()) + shifts.sum::<i64>();
@@ -157,16 +167,36 @@ mod tests {
     }
 
     #[test]
-    fn reports_survive_a_reload_and_silence_is_a_failure() {
+    fn reports_survive_a_reload_and_silence_at_the_start_is_a_failure() {
         let rule =
             |name: &str, number| TrackerRule { name: name.to_owned(), weight: Weight::from_number(number) };
         let mut trackers = Trackers::new(vec![rule("lbd", 0)]);
         assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fault("lbd".to_owned()));
         trackers.report("lbd", true);
         trackers.report("unknown", false);
-        trackers.reload(vec![rule("lbd", 10), rule("uplink", 0)]);
-        assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fault("uplink".to_owned()));
-        trackers.report("uplink", true);
+        trackers.reload(vec![rule("lbd", 10), rule("unknown", 0)]);
+        assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fault("unknown".to_owned()));
+        trackers.report("unknown", true);
         assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fit(Priority::from_wire(110)));
+    }
+
+    #[test]
+    fn a_tracker_that_a_reload_brings_counts_from_its_first_report_on() {
+        for (weight, good, bad) in [
+            (0, Standing::Fit(Priority::DEFAULT), Standing::Fault("new".to_owned())),
+            (20, Standing::Fit(Priority::from_wire(120)), Standing::Fit(Priority::DEFAULT)),
+            (-20, Standing::Fit(Priority::DEFAULT), Standing::Fit(Priority::from_wire(80))),
+        ] {
+            let rule = || TrackerRule { name: "new".to_owned(), weight: Weight::from_number(weight) };
+            let mut trackers = Trackers::new(Vec::new());
+            for _ in 0..2 {
+                trackers.reload(vec![rule()]);
+                assert_eq!(trackers.standing(Priority::DEFAULT), Standing::Fit(Priority::DEFAULT));
+            }
+            for (report, standing) in [(false, bad), (true, good)] {
+                trackers.report("new", report);
+                assert_eq!(trackers.standing(Priority::DEFAULT), standing);
+            }
+        }
     }
 }

@@ -6,7 +6,6 @@ mod place;
 mod router;
 mod settings;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,8 +68,7 @@ impl Elections {
         let first = netlink.links().await.context("cannot list interfaces")?;
         let (publish, links) = watch::channel(Rc::from(first));
         spawn_local(watch_links(netlink.clone(), changes, publish));
-        let own = RefCell::default();
-        let shared = Rc::new(Shared { netlink, board, notices, own, epoch: Instant::now() });
+        let shared = Rc::new(Shared { netlink, board, notices, epoch: Instant::now() });
         Ok(Self { shared, links, routers: BTreeMap::new() })
     }
 
@@ -102,16 +100,12 @@ impl Elections {
                     self.tell(&instance, Command::Tracker { tracker, good, text }).await;
                 }
                 Order::Reload { routers, done } => {
-                    let applied = self.apply(routers).await;
-                    // New trackers report through this loop, so it is not here that the end is waited for.
-                    spawn_local(async move {
-                        for end in applied {
-                            // One that has ended has nothing to apply.
-                            let _ = end.await;
-                        }
-                        // Whoever asked may have gone.
-                        let _ = done.send(());
-                    });
+                    for end in self.apply(routers).await {
+                        // One that has ended has nothing to apply.
+                        let _ = end.await;
+                    }
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
                 }
                 Order::Release { instances, done } => {
                     let released = self.release(instances).await;
@@ -142,7 +136,6 @@ impl Elections {
 
     /// Brings the virtual routers in line with what is configured. Those that go on tell when they have taken it over.
     async fn apply(&mut self, routers: Vec<VirtualRouter>) -> Vec<oneshot::Receiver<()>> {
-        *self.shared.own.borrow_mut() = routers.iter().map(|router| router.virtual_router).collect();
         self.stop(|name| !routers.iter().any(|router| router.name == name)).await;
         let names: Vec<VirtualRouter> = routers.clone();
         let mut waiting = Vec::new();

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use config::VirtualRouter;
 use vrrp::{Expectations, Senders, Settings, TrackerRule, Weight};
 
-/// The tracker that every virtual router has: without an interface nobody is master.
-pub(super) const INTERFACE: &str = "interface";
+/// The tracker that every virtual router has: without an interface nobody is master. No name in a file has a blank, and none that
+/// is made of what is tracked begins with this word.
+pub(super) const INTERFACE: &str = "own interface";
 
 /// The trackers of the election: the interface, and those configured.
 pub(super) fn rules(config: &VirtualRouter) -> Vec<TrackerRule> {

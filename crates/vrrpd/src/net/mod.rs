@@ -7,6 +7,7 @@ mod event;
 mod link;
 mod neighbours;
 mod netlink;
+mod route;
 
 pub use adverts::{AdvertSocket, Arrived};
 pub use link::{Link, LinkAddress};

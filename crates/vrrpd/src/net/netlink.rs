@@ -13,13 +13,13 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
 use rtnetlink::{Error, Handle, MulticastGroup, RouteMessageBuilder};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::route::default_gateway;
 use super::{Link, LinkAddress, event};
 
 /// Vrrpd's mark on its addresses: the number of VRRP among the protocols of IP, as routing daemons do it.
@@ -207,16 +207,4 @@ fn link_address(message: &AddressMessage) -> Option<LinkAddress> {
         }
     }
     Some(LinkAddress { ip: local.or(ip)?, prefix: message.header.prefix_len, ours })
-}
-
-fn default_gateway(route: &RouteMessage, index: u32) -> Option<IpAddr> {
-    let through = |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Oif(oif) if *oif == index);
-    if route.header.destination_prefix_length != 0 || !route.attributes.iter().any(through) {
-        return None;
-    }
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(ip)) => Some((*ip).into()),
-        RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => Some((*ip).into()),
-        _ => None,
-    })
 }

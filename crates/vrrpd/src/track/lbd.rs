@@ -17,7 +17,7 @@ use super::{Reporter, TrackerId};
 use crate::handover;
 
 /// How long a silent lbd is believed to live by a virtual router that tracks only its backends.
-const PATIENCE: Duration = Duration::from_millis(750);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A tracker of lbd or of one of its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +216,7 @@ mod tests {
             watched("none", backend()),
         ];
         let patiences = all.each_ref().map(|one| patience(one, &all).as_millis());
-        assert_eq!(patiences, [240, 240, 900, 900, 750]);
+        assert_eq!(patiences, [240, 240, 900, 900, 300]);
         let ready = seen(LifeState::Ready, 0);
         let good = |silence| {
             let silence = Duration::from_millis(silence);
@@ -224,7 +224,7 @@ mod tests {
         };
         assert_eq!(good(239), [true; 5]);
         assert_eq!(good(240), [false, false, true, true, true]);
-        assert_eq!(good(750), [false, false, true, true, false]);
+        assert_eq!(good(300), [false, false, true, true, false]);
         assert_eq!(good(900), [false; 5]);
     }
 }

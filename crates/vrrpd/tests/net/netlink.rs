@@ -158,6 +158,36 @@ async fn the_gateway_is_where_the_default_route_of_the_interface_leads() {
 }
 
 #[tokio::test]
+async fn a_default_route_has_many_forms() {
+    needs_namespaces!();
+    let lan = Lan::new().await;
+    let host = &lan.left;
+    host.ip("link add other type veth peer name far");
+    for name in ["far", "other"] {
+        host.ip(&format!("link set {name} up"));
+    }
+    host.ip("address add 10.67.0.1/24 dev other");
+    for id in [1, 2] {
+        host.ip(&format!("nexthop add id {id} via 10.6{}.0.253 dev {}", 8 - id, ["other", "eth0"][id - 1]));
+    }
+    host.ip("nexthop add id 3 group 1/2");
+    host.ip("nexthop add id 4 via fe80::7 dev eth0");
+    for (family, route, gateway) in [
+        ("-4", "via inet6 fe80::9 dev eth0", "fe80::9"),
+        ("-4", "nexthop via 10.67.0.254 dev other nexthop via 10.66.0.254 dev eth0", "10.66.0.254"),
+        ("-4", "nhid 3", "10.66.0.253"),
+        ("-4", "nhid 2", "10.66.0.253"),
+        ("-6", "nexthop via fe80::5 dev other nexthop via fe80::6 dev eth0", "fe80::6"),
+        ("-6", "nhid 4", "fe80::7"),
+    ] {
+        host.ip(&format!("{family} route add default {route}"));
+        let found = host.netlink.gateway(host.link.index, family == "-6").await.unwrap();
+        assert_eq!(found, Some(gateway.parse().unwrap()), "{route}");
+        host.ip(&format!("{family} route del default"));
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_changes_is_one_and_too_many_for_the_kernel_are_still_news() {
     needs_namespaces!();
     let mut lan = Lan::new().await;

@@ -4,8 +4,7 @@ mod act;
 mod listen;
 mod locate;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use config::VirtualRouter;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use vrrp::packet::Sequencer;
-use vrrp::{Input, Instance, Receiver, State, VirtualRouterId};
+use vrrp::{Input, Instance, Receiver, State};
 
 use super::announcer::Announcer;
 use super::complaints::Complaints;
@@ -31,7 +30,7 @@ const PACKET: usize = 9216;
 const BATCH: usize = 64;
 /// Adverts that are taken in before an expired deadline is believed.
 const BACKLOG: usize = 1024;
-/// How long new trackers may take to report before a start or a reload goes on without them.
+/// How long trackers may take to report before a start goes on without them.
 const REPORTS: Duration = Duration::from_secs(3);
 /// When to try again to open what could not be opened.
 const RETRY: Duration = Duration::from_millis(500);
@@ -41,8 +40,6 @@ pub(super) struct Shared {
     pub(super) netlink: Netlink,
     pub(super) board: Arc<Board>,
     pub(super) notices: mpsc::Sender<Notice>,
-    /// Virtual routers of this node: their adverts on the same link are no errors.
-    pub(super) own: RefCell<BTreeSet<VirtualRouterId>>,
     /// Where the election's clock begins.
     pub(super) epoch: Instant,
 }
@@ -85,8 +82,6 @@ pub(super) struct Router {
     reports: BTreeMap<String, bool>,
     /// Until when the start waits for first reports; none once started.
     start_by: Option<Instant>,
-    /// A reload that waits for new trackers' first reports, until then.
-    reload: Option<(VirtualRouter, oneshot::Sender<()>, Instant)>,
     /// Who waits for a successor to take the addresses, or for the end of the wait for one.
     releases: Vec<oneshot::Sender<Option<bool>>>,
     /// For which deadline the network has been asked who has the addresses.
@@ -110,7 +105,6 @@ impl Router {
             complaints: Complaints::default(),
             reports: BTreeMap::new(),
             start_by: Some(now + REPORTS.min(config.interval.duration())),
-            reload: None,
             releases: Vec::new(),
             probed: None,
             retry: None,
@@ -135,7 +129,9 @@ impl Router {
                 command = commands.recv() => match command {
                     Some(Command::Tracker { tracker, good, text }) => self.report(tracker, good, &text).await,
                     Some(Command::Reload { config, done }) => {
-                        self.reload = Some((*config, done, Instant::now() + REPORTS));
+                        self.adopt(*config).await;
+                        // Whoever asked may have gone.
+                        let _ = done.send(());
                     }
                     Some(Command::Release { done }) => self.release(done).await,
                     // Commands are carried out one after the other.
@@ -167,25 +163,16 @@ impl Router {
         }
     }
 
-    /// Starts, or reloads, when everything has reported that it waits for.
+    /// Starts when everything has reported that it waits for, and tells what became of handovers.
     async fn go_on(&mut self) {
         let now = Instant::now();
         if let Some(by) = self.start_by
-            && (now >= by || self.has_heard_of(&self.config))
+            && (now >= by || self.has_heard_of_all())
         {
             self.start_by = None;
             let holding = self.holds_already().await;
             self.hold(holding);
             self.handle(Input::Start { holding }, now).await;
-        }
-        if let Some((config, done, by)) = self.reload.take() {
-            if now >= by || self.has_heard_of(&config) {
-                self.adopt(config).await;
-                // Whoever asked may have gone.
-                let _ = done.send(());
-            } else {
-                self.reload = Some((config, done, by));
-            }
         }
         if !self.is_leaving() {
             let kept = self.instance.state() == State::Master;
@@ -212,8 +199,8 @@ impl Router {
         self.instance.state() == State::Backup && self.holding
     }
 
-    fn has_heard_of(&self, config: &VirtualRouter) -> bool {
-        rules(config).iter().all(|rule| self.reports.contains_key(&rule.name))
+    fn has_heard_of_all(&self) -> bool {
+        rules(&self.config).iter().all(|rule| self.reports.contains_key(&rule.name))
     }
 
     /// Whether virtual addresses are on the interface already, left by a run of vrrpd that did not end in order.
@@ -241,7 +228,7 @@ impl Router {
         if let Some(place) = &self.place
             && let Err(error) = place.watch(&self.config)
         {
-            tracing::warn!(instance = self.config.name, %error, "cannot watch for claims of the addresses");
+            tracing::warn!(instance = self.config.name, %error, "cannot listen for what is configured now");
         }
         for address in virtual_addresses(&before).filter(|_| self.holding).collect::<Vec<_>>() {
             if !virtual_addresses(&self.config).any(|kept| kept == address) {
@@ -276,18 +263,11 @@ impl Router {
     fn next_wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
         let deadline = self.deadline();
-        [
-            deadline,
-            self.probe_at(),
-            self.announcer.next(),
-            self.start_by,
-            self.reload.as_ref().map(|(_, _, by)| *by),
-            self.retry,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(far)
+        [deadline, self.probe_at(), self.announcer.next(), self.start_by, self.retry]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 
     fn deadline(&self) -> Option<Instant> {
