@@ -112,6 +112,7 @@ impl Program {
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<(), Failure>>,
     {
+        end_at_panics();
         let command = Args::command().name(self.name).about(self.about).version(env!("CARGO_PKG_VERSION"));
         let args = match Args::from_arg_matches(&command.get_matches()) {
             Ok(args) => args,
@@ -176,6 +177,16 @@ impl Program {
             }
         }
     }
+}
+
+/// A panic ends the daemon, whatever thread or task it is in: the others would go on without it, and nobody would know. The
+/// supervisor starts the daemon anew.
+fn end_at_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
 
 /// The time of the start in microseconds, with the process as the last digits: two starts never share it.

@@ -1,5 +1,6 @@
 //! From an open socket to a good end: what every daemon does in its life, whatever its work is.
 
+use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::time::sleep;
 use wire::server::{self, Handler};
 
 use crate::admin::{self, Shown};
 use crate::apart::{Apart, apart};
 use crate::life::Life;
 use crate::signals::{Signal, Signals};
-use crate::{Context, Failure, ready};
+use crate::{Context, Failure, ready, systemd};
 
 /// Permissions of the socket: everybody may look. Who may change something is decided by who asks.
 const SOCKET_MODE: u32 = 0o666;
@@ -35,6 +37,12 @@ pub trait Own: Shown {
 
     /// Takes a configuration into force, wholly or not at all. What was done, or why nothing was.
     fn adopt(&self, config: Self::Config) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// Returns when its work has shown that it goes on, and not as long as it hangs. Work of the thread that asks has shown it by
+    /// asking.
+    fn goes_on(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// Ends its work in good order. Signals that come meanwhile are its own, too.
     fn leave(&self, _signals: &mut Signals) -> impl Future<Output = ()> + Send {
@@ -64,7 +72,8 @@ impl Doors {
     }
 }
 
-/// Lives: answers at its doors, is ready when `begin` has ended, reloads at each SIGHUP, and leaves when it is told to stop.
+/// Lives: answers at its doors, is ready when `begin` has ended, reloads at each SIGHUP, shows the watchdog that it goes on, and
+/// leaves when it is told to stop.
 /// `work` is what it does all the time: where that ends, so does the daemon.
 ///
 /// # Errors
@@ -116,6 +125,7 @@ async fn live<D: Own>(
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
     let (mut begin, mut work) = (pin!(begin), pin!(work));
+    let mut watched = pin!(show_life(&**daemon));
     let mut is_ready = false;
     let mut is_changed = false;
     let mut reloading = None;
@@ -143,6 +153,7 @@ async fn live<D: Own>(
                 Signal::Reload => is_changed = true,
             },
             () = reloaded => reloading = None,
+            never = watched.as_mut(), if is_ready => match never {},
             ended = work.as_mut() => return ended,
         }
     }
@@ -153,6 +164,16 @@ async fn live<D: Own>(
     tokio::select! {
         () = daemon.leave(&mut signals) => Ok(()),
         ended = work.as_mut() => ended,
+    }
+}
+
+/// Shows systemd's watchdog that the daemon lives, as long as its work does: one that hangs is started anew.
+async fn show_life<D: Own>(daemon: &D) -> Infallible {
+    let Some(every) = systemd::watchdog() else { return pending().await };
+    loop {
+        daemon.goes_on().await;
+        systemd::alive();
+        sleep(every).await;
     }
 }
 

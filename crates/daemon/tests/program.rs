@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -24,10 +25,10 @@ backends: { nginx: { ballance: roundrobin, servers: { nginx1: '127.0.0.1:80' } }
 /// More than enough for anything here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The example `smallest`, which cargo builds along with the tests: target/PROFILE/examples beside target/PROFILE/deps.
-fn program() -> PathBuf {
+/// An example, which cargo builds along with the tests: target/PROFILE/examples beside target/PROFILE/deps.
+fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/smallest")
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
 /// A directory with a configuration file, for one daemon.
@@ -49,7 +50,7 @@ impl Home {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("smallest"));
         for name in ["TANDEM_CONFIG", "TANDEM_RUN_DIR", "TANDEM_LOG", "TANDEM_LOG_FORMAT", "NOTIFY_SOCKET"] {
             command.env_remove(name);
         }
@@ -170,7 +171,7 @@ fn what_the_system_refuses_has_its_own_code() {
 #[test]
 fn the_environment_does_what_the_arguments_do() {
     let home = Home::new(GOOD);
-    let mut command = Command::new(program());
+    let mut command = Command::new(example("smallest"));
     command
         .env("TANDEM_CONFIG", home.path().join("lb.yaml"))
         .env("TANDEM_RUN_DIR", home.path())
@@ -208,6 +209,13 @@ fn signals_reload_and_stop() {
     daemon.signal(Signal::SIGHUP);
     daemon.signal(Signal::SIGINT);
     assert_eq!(daemon.exit_code(), Some(0));
+}
+
+#[test]
+fn a_panic_in_a_task_ends_the_daemon() {
+    let output = Command::new(example("panics")).output().unwrap();
+    assert_eq!(output.status.signal(), Some(Signal::SIGABRT as i32));
+    assert!(text(&output.stderr).contains("a mistake, found by panics"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -113,6 +113,8 @@ struct App {
     handovers: mpsc::Receiver<HandoverRequest>,
     /// Changes each time that lbd is told to stop.
     stops: watch::Receiver<u32>,
+    /// Who wants to see that this loop goes on.
+    watchers: mpsc::Receiver<oneshot::Sender<()>>,
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     resolving: bool,
     observed: HashMap<ServerKey, (u64, u64)>,
@@ -164,6 +166,7 @@ impl App {
         let (adopt, adoptions) = mpsc::channel(1);
         let (handover, handovers) = mpsc::channel(8);
         let (stop, stops) = watch::channel(0);
+        let (watch, watchers) = mpsc::channel(1);
         let pulse = lock(&state).pulse().clone();
         let liveness = Topic::new(
             TopicName::Liveness,
@@ -181,7 +184,8 @@ impl App {
             "lbd starts"
         );
         let life = Arc::new(Life::new(context, file));
-        let control = Control::new(life.clone(), state.clone(), liveness.clone(), adopt, handover, stop);
+        let control =
+            Control::new(life.clone(), state.clone(), liveness.clone(), adopt, handover, stop, watch);
         let app = Self {
             life,
             state,
@@ -195,6 +199,7 @@ impl App {
             handover: Handover::None,
             handovers,
             stops,
+            watchers,
             resolved: mpsc::channel(1),
             resolving: false,
             observed: HashMap::new(),
@@ -236,6 +241,8 @@ impl App {
                     self.take_what_is_there(&mut healthd).await;
                 }
                 _ = stops.changed() => break,
+                // Who has asked may have gone.
+                Some(turn) = self.watchers.recv() => drop(turn.send(())),
                 Some(adoption) = self.adoptions.recv() => self.take(adoption),
                 Some(request) = self.handovers.recv() => self.take_handover_request(request),
                 step = self.handover.next() => self.advance_handover(step),
@@ -570,7 +577,7 @@ fn start_workers(
     Ok((workers, worker_ended))
 }
 
-/// Tells that a worker ended, also when it panicked.
+/// Tells that a worker ended, which could not start then.
 struct Death {
     id: usize,
     ended: mpsc::Sender<usize>,

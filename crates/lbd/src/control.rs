@@ -30,6 +30,8 @@ use crate::view::{HealthdLink, command, csv, json, text as show};
 
 /// A worker that has not ticked for this long makes lbd not ready.
 const TICK_AGE_MAX: Duration = Duration::from_secs(2);
+/// How often it is looked whether a worker that hangs moves again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long an operator waits for the disk: shorter than tandemctl waits for an answer.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,8 @@ pub struct Control {
     handover: mpsc::Sender<HandoverRequest>,
     /// Counts how often lbd was told to stop.
     stop: watch::Sender<u32>,
+    /// Whom the control thread is to show that it goes on.
+    watchers: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 const COMMANDS: &[Command] = &[
@@ -88,9 +92,10 @@ impl Control {
         adopt: mpsc::Sender<Adoption>,
         handover: mpsc::Sender<HandoverRequest>,
         stop: watch::Sender<u32>,
+        watchers: mpsc::Sender<oneshot::Sender<()>>,
     ) -> Self {
         let pulse = lock(&state).pulse().clone();
-        Self { life, state, pulse, liveness, adopt, handover, stop }
+        Self { life, state, pulse, liveness, adopt, handover, stop, watchers }
     }
 
     /// lbd in general.
@@ -255,6 +260,19 @@ impl Own for Control {
         self.adopt.send(Adoption { config: Box::new(config), done }).await.map_err(|_| gone())?;
         adopted.await.map_err(|_| gone())??.closed().await;
         Ok("configuration reloaded".to_owned())
+    }
+
+    /// The control thread's loop, and all workers.
+    async fn goes_on(&self) {
+        let (turn, taken) = oneshot::channel();
+        if self.watchers.send(turn).await.is_ok() {
+            // An lbd that ends has other watchers.
+            let _ = taken.await;
+        }
+        while Duration::from_millis(self.pulse.age()) > TICK_AGE_MAX {
+            self.pulse.ask();
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// lbd's work ends when everything has ended well, and lbd with it.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Once;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
@@ -81,6 +82,7 @@ pub struct Daemon {
     args: Vec<String>,
     listeners: Vec<TcpListener>,
     notify_socket: Option<PathBuf>,
+    watchdog: Option<Duration>,
     open_files: Option<u32>,
     process: Option<Process>,
 }
@@ -96,6 +98,7 @@ impl Daemon {
             args: Vec::new(),
             listeners: Vec::new(),
             notify_socket: None,
+            watchdog: None,
             open_files: None,
             process: None,
         }
@@ -117,6 +120,11 @@ impl Daemon {
     pub fn systemd(&mut self, notify_socket: &Path, listeners: Vec<TcpListener>) {
         self.notify_socket = Some(notify_socket.to_owned());
         self.listeners = listeners;
+    }
+
+    /// From now on systemd takes it for hung when it has shown no life for that long.
+    pub fn watchdog(&mut self, time: Duration) {
+        self.watchdog = Some(time);
     }
 
     /// The limit of open files for the next start.
@@ -162,6 +170,9 @@ impl Daemon {
         };
         if let Some(socket) = &self.notify_socket {
             command.env("NOTIFY_SOCKET", socket);
+        }
+        if let Some(time) = self.watchdog {
+            command.env("WATCHDOG_USEC", time.as_micros().to_string());
         }
         command
             .args(["-c", &script, shell])

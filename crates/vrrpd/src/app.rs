@@ -1,8 +1,9 @@
 //! vrrpd as a whole: what it starts with, and what it does when it is told to.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use config::VrrpConfig;
@@ -15,8 +16,8 @@ use daemon::signals::Signals;
 use daemon::{Context, Failure, metrics};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tracing::warn;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
 use wire::{Answer, Document, Info, InstanceState, InstanceStatus, LifeState};
 
 use crate::board::Board;
@@ -31,6 +32,10 @@ use crate::{election, handover, notify, view};
 const ORDERS: usize = 64;
 /// Notifications that may wait to be sent.
 const NOTICES: usize = 64;
+/// How often the election is to show that it goes on.
+const LOOK: Duration = Duration::from_secs(1);
+/// Without a sign for so long it hangs, and what it has told last is stale.
+const STALE: Duration = Duration::from_secs(3);
 /// How long the last notifications may take before vrrpd ends.
 const LAST_NOTICES: Duration = Duration::from_secs(5);
 
@@ -42,6 +47,8 @@ pub struct Daemon {
     process: config::Vrrpd,
     board: Arc<Board>,
     orders: mpsc::Sender<Order>,
+    /// When the election last showed that it goes on.
+    shown: Mutex<Instant>,
     trackers: Mutex<Trackers>,
     /// Ends when the election has, and everybody has been notified. Waited for once.
     notified: Mutex<Option<JoinHandle<()>>>,
@@ -75,6 +82,7 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
         process: config.vrrpd,
         board,
         orders,
+        shown: Mutex::new(Instant::now()),
         trackers: Mutex::new(trackers),
         notified: Mutex::new(Some(notified)),
     });
@@ -97,7 +105,10 @@ async fn begin(is_open: oneshot::Receiver<anyhow::Result<()>>) -> Result<(), Fai
 
 /// The election goes on on a thread of its own; it ends where vrrpd leaves, or else cannot go on.
 async fn elect(daemon: Arc<Daemon>) -> Result<(), Failure> {
-    daemon.orders.closed().await;
+    tokio::select! {
+        () = daemon.orders.closed() => {}
+        never = daemon.look_after_election() => match never {},
+    }
     match daemon.life.state() {
         // There are notifications to be sent.
         LifeState::Stopping => pending().await,
@@ -114,9 +125,37 @@ impl Daemon {
         self.life.info(details.into())
     }
 
-    /// All virtual routers.
+    /// All virtual routers; if nobody has refreshed what is known of them, it says so.
     pub fn statuses(&self) -> Vec<InstanceStatus> {
-        self.board.statuses()
+        let mut statuses = self.board.statuses();
+        if let Err(hangs) = self.election_goes_on() {
+            for status in &mut statuses {
+                status.reason = format!("stale: {hangs}; before that: {}", status.reason);
+            }
+        }
+        statuses
+    }
+
+    /// Sees again and again whether the election goes on.
+    async fn look_after_election(&self) -> Infallible {
+        loop {
+            if timeout(STALE, self.goes_on()).await.is_err() {
+                error!("the election hangs: what is shown of it is stale");
+                self.goes_on().await;
+                info!("the election goes on");
+            }
+            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            sleep(LOOK).await;
+        }
+    }
+
+    fn election_goes_on(&self) -> Result<(), String> {
+        let silence = self.shown.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if silence < STALE {
+            Ok(())
+        } else {
+            Err(format!("the election has not moved for {} s", silence.as_secs()))
+        }
     }
 
     /// What subscribers follow.
@@ -150,6 +189,15 @@ impl Own for Daemon {
         Ok(format!("{instances} virtual routers"))
     }
 
+    /// The election's loop, and those of all virtual routers.
+    async fn goes_on(&self) {
+        let (done, settled) = oneshot::channel();
+        if self.orders.send(Order::Settle { done }).await.is_ok() {
+            // An election that ends takes vrrpd with it.
+            let _ = settled.await;
+        }
+    }
+
     /// Leaves all elections, and has everybody notified of that.
     async fn leave(&self, _: &mut Signals) {
         self.life.stop();
@@ -165,7 +213,7 @@ impl Own for Daemon {
 
 impl Shown for Daemon {
     fn ready(&self) -> Result<(), String> {
-        self.life.ready("the sockets are being opened")
+        self.life.ready("the sockets are being opened").and_then(|()| self.election_goes_on())
     }
 
     fn page(&self) -> String {

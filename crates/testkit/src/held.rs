@@ -1,0 +1,51 @@
+//! A thread that does not come on, while its process lives.
+
+use std::fs;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+/// A thread of another process that is held, by the kernel's means for debuggers, until this is dropped. Needs root.
+#[derive(Debug)]
+pub struct Held {
+    release: Option<Sender<()>>,
+    holder: Option<JoinHandle<()>>,
+}
+
+impl Held {
+    /// Holds the thread of that name.
+    ///
+    /// # Panics
+    /// When there is none, or the kernel refuses.
+    pub fn hold(process: u32, name: &str) -> Self {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("the process runs");
+        let is_meant = |path: &std::path::PathBuf| {
+            fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        let task = tasks.filter_map(|task| Some(task.ok()?.path())).find(is_meant);
+        let id = task.and_then(|task| task.file_name()?.to_str()?.parse().ok());
+        let id = Pid::from_raw(id.unwrap_or_else(|| panic!("process {process} has no thread {name}")));
+        let (release, released) = channel::<()>();
+        let (held, is_held) = channel();
+        // The kernel lets it go with the thread that holds it.
+        let holder = std::thread::spawn(move || {
+            let result = ptrace::seize(id, ptrace::Options::empty()).and_then(|()| ptrace::interrupt(id));
+            held.send(result).expect("the other end waits");
+            let _ = released.recv();
+        });
+        is_held.recv().expect("it tells").expect("root may hold a thread");
+        Self { release: Some(release), holder: Some(holder) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        if let Some(holder) = self.holder.take() {
+            // Whether it panicked was told before.
+            let _ = holder.join();
+        }
+    }
+}

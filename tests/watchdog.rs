@@ -1,0 +1,92 @@
+//! systemd's watchdog: daemons show that they live, as long as what does their work goes on.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use testkit::{
+    Daemon, Held, Load, Network, Stack, Systemd, VrrpNode, is_root, needs, skip, wait_for, wait_until,
+};
+
+/// After so long without a sign a daemon would be killed.
+const WATCHDOG: Duration = Duration::from_millis(500);
+
+/// Has systemd start a daemon and watch it.
+fn start(daemon: &mut Daemon) -> Systemd {
+    let systemd = Systemd::listen(&daemon.socket().with_extension("notify"));
+    daemon.systemd(systemd.socket(), Vec::new());
+    daemon.watchdog(WATCHDOG);
+    daemon.start();
+    systemd
+}
+
+fn shows_life(systemd: &Systemd) {
+    let before = systemd.signs_of_life();
+    wait_until("it shows that it lives", || systemd.signs_of_life() >= before + 3);
+}
+
+fn shows_none(systemd: &Systemd) {
+    wait_until("systemd would kill it", || systemd.silence() > WATCHDOG);
+}
+
+#[test]
+fn a_daemon_that_hangs_shows_no_life() {
+    let mut stack = Stack::builder().without_healthd().without_lbd().start();
+    for daemon in [&mut stack.healthd, &mut stack.lbd] {
+        let systemd = start(daemon);
+        shows_life(&systemd);
+        daemon.freeze();
+        shows_none(&systemd);
+        daemon.thaw();
+        shows_life(&systemd);
+    }
+}
+
+#[test]
+fn lbd_shows_no_life_while_a_worker_hangs_at_work() {
+    if !is_root() {
+        skip!("only root may hold a thread");
+    }
+    let mut stack =
+        Stack::builder().config(|config, _| config.lbd = "workers: 1".to_owned()).without_lbd().start();
+    let systemd = start(&mut stack.lbd);
+    let load = Load { clients: 8, pause: Duration::ZERO, ..Load::default() }.start(stack.web());
+    load.wait_for_requests(20);
+    let age = || {
+        let info = stack.command("show info");
+        info.lines().find_map(|line| line.strip_prefix("tick_age_ms: ")?.parse::<u64>().ok()).unwrap()
+    };
+    let held = wait_for("the worker is held at work", || {
+        let held = Held::hold(stack.lbd.pid(), "worker-0");
+        std::thread::sleep(Duration::from_millis(20));
+        // One that waits for events has nothing to show.
+        (age() >= 20).then_some(held)
+    });
+    shows_none(&systemd);
+    drop(held);
+    shows_life(&systemd);
+    drop(load.stop());
+}
+
+#[test]
+fn vrrpd_shows_no_life_while_its_election_hangs() {
+    needs!("ip");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    let network = Network::new(24);
+    let host = network.host("lb1", Ipv4Addr::new(10, 70, 0, 1));
+    let mut node = VrrpNode::new(
+        host,
+        "virtual_router_id: 51\npriority: 200\nvirtual_addresses: [10.70.0.100/24]\nadvert_interval: 200ms\ntrack: []",
+    );
+    let systemd = start(&mut node.vrrpd);
+    node.wait_for_state("master");
+    shows_life(&systemd);
+    let held = Held::hold(node.vrrpd.pid(), "election");
+    shows_none(&systemd);
+    let reason = || node.status()["reason"].as_str().unwrap_or_default().to_owned();
+    wait_until("what is shown is said to be stale", || reason().starts_with("stale: "));
+    drop(held);
+    shows_life(&systemd);
+    wait_until("it is fresh again", || !reason().starts_with("stale: "));
+}
