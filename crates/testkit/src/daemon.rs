@@ -237,9 +237,21 @@ impl Daemon {
         self.process.as_mut().expect("it was started").kill();
     }
 
-    /// Stops it in its tracks (SIGSTOP), as a machine that is out of breath does.
+    /// Stops it in its tracks (SIGSTOP), as a machine that is out of breath does. Returns when each thread stands still.
+    ///
+    /// # Panics
+    /// When one does not.
     pub fn freeze(&self) {
         self.process().signal(Signal::SIGSTOP);
+        let stands = |task: &Path| {
+            // Behind the name, which may hold anything, comes the state.
+            let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        wait_until("each thread stands still", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+            tasks.filter_map(Result::ok).all(|task| stands(&task.path()))
+        });
     }
 
     /// Lets it go on (SIGCONT).
