@@ -24,18 +24,18 @@ use crate::board::Board;
 use crate::control::Control;
 use crate::order::{ANSWER, Order, give};
 use crate::process::ElectionThread;
-use crate::track::Trackers;
+use crate::track::{Reporter, Trackers};
 use crate::view::metrics::{FAMILIES, Seen};
 use crate::{election, handover, notify, view};
 
 /// Orders that may wait for the election.
 const ORDERS: usize = 64;
-/// Notifications that may wait to be sent.
-const NOTICES: usize = 64;
 /// How often the election is to show that it goes on.
 const LOOK: Duration = Duration::from_secs(1);
 /// Without a sign for so long it hangs, and what it has told last is stale.
 const STALE: Duration = Duration::from_secs(3);
+/// Virtual routers that may wait for somebody to tell of them.
+const HOOKS: usize = 64;
 /// How long the last notifications may take before vrrpd ends.
 const LAST_NOTICES: Duration = Duration::from_secs(5);
 
@@ -66,15 +66,15 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
 
     let board = Arc::new(Board::new());
     let (orders, obeyed) = mpsc::channel(ORDERS);
-    let (notices, noticed) = mpsc::channel(NOTICES);
+    let (hooks, hooked) = mpsc::channel(HOOKS);
     let (opened, is_open) = oneshot::channel();
     let (routers, shown) = (config.instances.clone(), board.clone());
     election.run(config.vrrpd.clone(), move |prepared| match prepared {
-        Ok(()) => election::run(routers, shown, obeyed, notices, opened),
+        Ok(()) => election::run(routers, shown, obeyed, hooks, opened),
         // Nobody listens only if the daemon has ended.
         Err(error) => _ = opened.send(Err(error)),
     });
-    let notified = tokio::spawn(notify::run(noticed, board.clone()));
+    let notified = tokio::spawn(notify::run(hooked, board.clone(), Reporter::new(orders.clone())));
     let mut trackers = Trackers::new(orders.clone(), &context.socket("lbd"));
     trackers.apply(&config.instances);
     let daemon = Arc::new(Daemon {

@@ -122,6 +122,7 @@ impl Record {
             trackers: Vec::new(),
             peers: Vec::new(),
             history: Vec::new(),
+            notify_failing: false,
             counters: InstanceCounters::default(),
         };
         Self {

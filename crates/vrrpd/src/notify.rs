@@ -1,57 +1,129 @@
-//! Hooks: a command for each transition, with keepalived's arguments.
+//! Hooks: a command that is told where a virtual router stands, with keepalived's arguments.
+//!
+//! What counts is the present: a state that has passed while the command was at work is not told any more, and one that could
+//! not be told is told again, with growing pauses, for as long as it holds.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use vrrp::State;
 
 use crate::board::Board;
 use crate::child;
 use crate::order::Notice;
+use crate::track::{Reporter, TrackerId};
 
-/// Transitions of one virtual router that may wait for a slow command.
-const WAITING: usize = 16;
+/// The tracker of a virtual router that is not to be master where nobody can be told of it. No name in a file has a blank.
+pub(crate) const TRACKER: &str = "own notify";
+/// Between two attempts: from the first to the last, each time twice as long.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long a router takes no part that could not tell of its mastership. Then it may be master, and try, again.
+const REST: Duration = Duration::from_secs(60);
 
-/// Runs commands: one at a time for each virtual router, in the order of its transitions. Ends when no more notices can
-/// come and the last command has ended.
-pub async fn run(mut notices: mpsc::Receiver<Notice>, board: Arc<Board>) {
-    let mut queues: BTreeMap<String, mpsc::Sender<Notice>> = BTreeMap::new();
+/// Where a virtual router stands, as its hook is to be told. None: nobody is to be told.
+pub type Told = watch::Receiver<Option<Notice>>;
+
+/// Runs commands: one at a time for each virtual router. Ends when no more routers can come, and the last state of each has
+/// been told.
+pub async fn run(mut routers: mpsc::Receiver<Told>, board: Arc<Board>, reporter: Reporter) {
     let mut tasks = JoinSet::new();
-    while let Some(notice) = notices.recv().await {
-        let queue = queues.entry(notice.instance.clone()).or_insert_with(|| {
-            let (queue, waiting) = mpsc::channel(WAITING);
-            tasks.spawn(serve(waiting, board.clone()));
-            queue
-        });
-        if let Err(error) = queue.try_send(notice) {
-            let notice = error.into_inner();
-            failed(&board, &notice, "too many transitions wait for the command");
-        }
+    while let Some(told) = routers.recv().await {
+        tasks.spawn(Hook::new(board.clone(), reporter.clone()).serve(told));
     }
-    drop(queues);
     tasks.join_all().await;
 }
 
-async fn serve(mut notices: mpsc::Receiver<Notice>, board: Arc<Board>) {
-    while let Some(notice) = notices.recv().await {
-        let ended = child::run(&notice.notify.argv, &arguments(&notice), notice.notify.timeout).await;
+/// One virtual router's.
+struct Hook {
+    board: Arc<Board>,
+    reporter: Reporter,
+    failing: Option<Failing>,
+    /// Which virtual router may try again to be master, and when.
+    resting: Option<(TrackerId, Instant)>,
+}
+
+/// Since when a state could not be told, and when to try again.
+struct Failing {
+    since: Instant,
+    pause: Duration,
+    retry: Instant,
+}
+
+impl Hook {
+    const fn new(board: Arc<Board>, reporter: Reporter) -> Self {
+        Self { board, reporter, failing: None, resting: None }
+    }
+
+    async fn serve(mut self, mut told: Told) {
+        loop {
+            let retry = self.failing.as_ref().map(|failing| failing.retry);
+            let rested = self.resting.as_ref().map(|(_, until)| *until);
+            tokio::select! {
+                changed = told.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.failing = None;
+                }
+                () = at(retry) => {}
+                () = at(rested) => {
+                    if let Some((id, _)) = self.resting.take() {
+                        self.reporter.report(&id, true, "mastership may be tried again".to_owned()).await;
+                    }
+                    continue;
+                }
+            }
+            let notice = told.borrow_and_update().clone();
+            match notice {
+                Some(notice) => self.tell(&notice).await,
+                None => self.failing = None,
+            }
+        }
+    }
+
+    async fn tell(&mut self, notice: &Notice) {
+        let ended = child::run(&notice.notify.argv, &arguments(notice), notice.notify.timeout).await;
         for line in &ended.lines {
             info!(instance = notice.instance, to = %notice.to, "notify: {line}");
         }
+        self.board.write(&notice.instance, |record| {
+            record.status.notify_failing = !ended.good;
+            record.status.counters.notify_failures += u64::from(!ended.good);
+        });
         if ended.good {
             info!(instance = notice.instance, to = %notice.to, "notified: {}", ended.text);
+            self.failing = None;
         } else {
-            failed(&board, &notice, &ended.text);
+            warn!(instance = notice.instance, to = %notice.to, "notification failed: {}", ended.text);
+            self.fail(notice).await;
         }
     }
-}
 
-fn failed(board: &Board, notice: &Notice, why: &str) {
-    board.write(&notice.instance, |record| record.status.counters.notify_failures += 1);
-    warn!(instance = notice.instance, to = %notice.to, "notification failed: {why}");
+    /// Tries again later, or has another router be master where this one cannot tell of it.
+    async fn fail(&mut self, notice: &Notice) {
+        let now = Instant::now();
+        let (since, pause) = match &self.failing {
+            Some(before) => (before.since, (before.pause * 2).min(PAUSES.1)),
+            None => (now, PAUSES.0),
+        };
+        let mut retry = now + pause;
+        if let (State::Master, Some(patience)) = (notice.to, notice.notify.fault_after) {
+            let end = since + patience;
+            if end <= now {
+                let id = TrackerId { instance: notice.instance.clone(), tracker: TRACKER.to_owned() };
+                let text = format!("nobody could be told of the mastership for {patience:?}");
+                self.reporter.report(&id, false, text).await;
+                self.resting = Some((id, now + REST));
+            } else {
+                retry = retry.min(end);
+            }
+        }
+        self.failing = Some(Failing { since, pause, retry });
+    }
 }
 
 /// As keepalived's: `INSTANCE`, the name, the state, the priority.
@@ -63,4 +135,12 @@ fn arguments(notice: &Notice) -> [String; 4] {
         State::Init => "STOP",
     };
     ["INSTANCE".to_owned(), notice.instance.clone(), state.to_owned(), notice.priority.to_string()]
+}
+
+/// Waits until then: for ever, without a moment.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }

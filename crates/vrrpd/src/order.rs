@@ -81,12 +81,12 @@ pub async fn give<T>(
     }
 }
 
-/// A transition that a hook is to be told of.
+/// Where a virtual router stands, for its hook.
 #[derive(Clone, Debug)]
 pub struct Notice {
     /// The virtual router.
     pub instance: String,
-    /// Its new state.
+    /// Its state.
     pub to: vrrp::State,
     /// Its priority, as the trackers leave it.
     pub priority: u8,

@@ -52,6 +52,9 @@ pub struct InstanceStatus {
     pub peers: Vec<PeerStatus>,
     /// The latest transitions, the newest first, at most 16.
     pub history: Vec<TransitionRecord>,
+    /// Whether the hook could not be told of this state.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notify_failing: bool,
     /// Counters since vrrpd's start.
     pub counters: InstanceCounters,
 }

@@ -78,7 +78,9 @@ fn instance(router: &VirtualRouter) -> Value {
     keys.push(("probe", router.probe.map_or_else(|| text("off"), duration)));
     keys.extend(router.notify.as_ref().map(|notify| {
         let command = list(&notify.argv, |word| text(word));
-        ("notify", map([("command", command), ("timeout", duration(notify.timeout))]))
+        let fault_after = notify.fault_after.map_or_else(|| text("off"), duration);
+        let timeout = duration(notify.timeout);
+        ("notify", map([("command", command), ("timeout", timeout), ("fault_after", fault_after)]))
     }));
     map(keys)
 }

@@ -205,4 +205,6 @@ pub struct Notify {
     pub argv: Vec<String>,
     /// When it is killed. Default 30 s.
     pub timeout: Duration,
+    /// After how long a master that it could not be told of gives the addresses up. Default: never.
+    pub fault_after: Option<Duration>,
 }

@@ -287,7 +287,11 @@ fn notify(s: &mut Section<'_>) -> Option<Notify> {
 fn notification(s: &mut Section<'_>, given: bool) -> Notify {
     const WHAT: &str = "a program's absolute path, or a list of it and its arguments";
     let command = if given { s.required("command", WHAT) } else { s.value("command", WHAT, "required") };
-    Notify { argv: argv(&command), timeout: s.duration("timeout", Duration::from_secs(30), TIME) }
+    Notify {
+        argv: argv(&command),
+        timeout: s.duration("timeout", Duration::from_secs(30), TIME),
+        fault_after: optional_duration(s, "fault_after", None, TIME),
+    }
 }
 
 /// A program and its arguments, as a list; a single word is a program without arguments.

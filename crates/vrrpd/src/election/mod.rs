@@ -18,7 +18,8 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::board::Board;
 use crate::net::{Changes, Link, Netlink};
-use crate::order::{Notice, Order, Release};
+use crate::notify::Told;
+use crate::order::{Order, Release};
 pub(crate) use place::{find, virtual_addresses};
 use router::{Command, Router, Shared};
 
@@ -31,7 +32,7 @@ pub fn run(
     routers: Vec<VirtualRouter>,
     board: Arc<Board>,
     orders: mpsc::Receiver<Order>,
-    notices: mpsc::Sender<Notice>,
+    hooks: mpsc::Sender<Told>,
     ready: oneshot::Sender<anyhow::Result<()>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -44,7 +45,7 @@ pub fn run(
     };
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        match Elections::open(board, notices).await {
+        match Elections::open(board, hooks).await {
             Ok(mut elections) => {
                 elections.remove_strays(&routers).await;
                 elections.apply(routers).await;
@@ -63,12 +64,12 @@ struct Elections {
 }
 
 impl Elections {
-    async fn open(board: Arc<Board>, notices: mpsc::Sender<Notice>) -> anyhow::Result<Self> {
+    async fn open(board: Arc<Board>, hooks: mpsc::Sender<Told>) -> anyhow::Result<Self> {
         let (netlink, changes) = Netlink::open()?;
         let first = netlink.links().await.context("cannot list interfaces")?;
         let (publish, links) = watch::channel(Rc::from(first));
         spawn_local(watch_links(netlink.clone(), changes, publish));
-        let shared = Rc::new(Shared { netlink, board, notices, epoch: Instant::now() });
+        let shared = Rc::new(Shared { netlink, board, hooks, epoch: Instant::now() });
         Ok(Self { shared, links, routers: BTreeMap::new() })
     }
 
@@ -148,7 +149,10 @@ impl Elections {
             } else {
                 let (commands, receiver) = mpsc::channel(COMMANDS);
                 self.routers.insert(router.name.clone(), commands);
-                let task = Router::new(self.shared.clone(), router).run(receiver, self.links.clone());
+                let (told, hook) = watch::channel(None);
+                // Nobody listens only where vrrpd ends.
+                let _ = self.shared.hooks.send(hook).await;
+                let task = Router::new(self.shared.clone(), router, told).run(receiver, self.links.clone());
                 spawn_local(task);
             }
         }

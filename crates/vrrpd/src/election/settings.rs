@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::notify;
 use config::VirtualRouter;
 use vrrp::{Expectations, Senders, Settings, TrackerRule, Weight};
 
@@ -9,12 +10,14 @@ use vrrp::{Expectations, Senders, Settings, TrackerRule, Weight};
 /// is made of what is tracked begins with this word.
 pub(super) const INTERFACE: &str = "own interface";
 
-/// The trackers of the election: the interface, and those configured.
+/// The trackers of the election: the interface, the hook where it counts, and those configured.
 pub(super) fn rules(config: &VirtualRouter) -> Vec<TrackerRule> {
     let interface = TrackerRule { name: INTERFACE.to_owned(), weight: Weight::Fault };
     let configured =
         config.track.iter().map(|tracker| TrackerRule { name: tracker.name.clone(), weight: tracker.weight });
-    std::iter::once(interface).chain(configured).collect()
+    let notify = config.notify.as_ref().filter(|notify| notify.fault_after.is_some());
+    let notify = notify.map(|_| TrackerRule { name: notify::TRACKER.to_owned(), weight: Weight::Fault });
+    std::iter::once(interface).chain(notify).chain(configured).collect()
 }
 
 pub(super) fn settings(config: &VirtualRouter, own_address: IpAddr) -> Settings {

@@ -146,9 +146,15 @@ pub const FAMILIES: &[Family<Seen>] = &[
     ),
     counter(
         "tandem_vrrp_notify_failures_total",
-        "Notifications that failed, were killed or were lost.",
+        "Notifications that failed or were killed.",
         ROUTER,
         |seen| each(seen, |status| one(number(status.counters.notify_failures))),
+    ),
+    gauge(
+        "tandem_vrrp_notify_failing",
+        "Whether the hook could not be told of the state that holds.",
+        ROUTER,
+        |seen| each(seen, |status| one(flag(status.notify_failing))),
     ),
     histogram(
         "tandem_vrrp_takeover_seconds",

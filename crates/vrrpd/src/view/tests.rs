@@ -62,6 +62,7 @@ fn status() -> InstanceStatus {
             releases: 1,
             checksum: "pseudo_header".into(),
         }],
+        notify_failing: true,
         history: vec![TransitionRecord {
             from: InstanceState::Master,
             to: InstanceState::Fault,

@@ -120,6 +120,9 @@ fn show(status: &InstanceStatus) -> String {
         };
         line("tracker", format!("{}: {word} (weight {}): {}", tracker.name, tracker.weight, tracker.text));
     }
+    if status.notify_failing {
+        line("notify", "FAILS: nobody could be told of this state".to_owned());
+    }
     for peer in &status.peers {
         let heard = human::duration(peer.heard_ms);
         line("peer", format!("{}: priority {}, heard {heard} ago", peer.address, peer.priority));

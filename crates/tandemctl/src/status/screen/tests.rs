@@ -144,6 +144,7 @@ fn router(state: InstanceState) -> InstanceStatus {
             checksum: "pseudo_header".into(),
         }],
         history: Vec::new(),
+        notify_failing: false,
         counters: InstanceCounters {
             receive_errors: BTreeMap::from([("ttl".into(), 3)]),
             transitions: BTreeMap::from([("master master_silent".into(), 1)]),

@@ -182,10 +182,7 @@ impl Router {
         self.shared.board.publish(name);
         if let Some(notify) = &self.config.notify {
             let notice = Notice { instance: name.clone(), to: *to, priority, notify: notify.clone() };
-            if self.shared.notices.try_send(notice).is_err() {
-                self.board(|record, _| record.status.counters.notify_failures += 1);
-                tracing::error!(instance = name, "too many notifications wait; one is lost");
-            }
+            self.told.send_replace(Some(notice));
         }
     }
 }

@@ -22,6 +22,7 @@ use super::place::{Event, Place, virtual_addresses};
 use super::settings::{expectations, rules, settings, unspecified};
 use crate::board::{Board, Record};
 use crate::net::{Link, Netlink};
+use crate::notify::{self, Told};
 use crate::order::Notice;
 
 /// The largest advert, and what a network may pad it with.
@@ -39,7 +40,8 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) struct Shared {
     pub(super) netlink: Netlink,
     pub(super) board: Arc<Board>,
-    pub(super) notices: mpsc::Sender<Notice>,
+    /// Where each virtual router tells what its hook is to hear.
+    pub(super) hooks: mpsc::Sender<Told>,
     /// Where the election's clock begins.
     pub(super) epoch: Instant,
 }
@@ -76,6 +78,8 @@ pub(super) struct Router {
     place: Option<Place>,
     /// Whether the election wants the virtual addresses on the interface.
     holding: bool,
+    /// Where it stands, for its hook.
+    told: watch::Sender<Option<Notice>>,
     announcer: Announcer,
     complaints: Complaints,
     /// Trackers that have reported, and how.
@@ -91,7 +95,11 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(shared: Rc<Shared>, config: VirtualRouter) -> Self {
+    pub(super) fn new(
+        shared: Rc<Shared>,
+        config: VirtualRouter,
+        told: watch::Sender<Option<Notice>>,
+    ) -> Self {
         let nowhere = unspecified(&config);
         let now = Instant::now();
         shared.board.write(&config.name, |record| record.configure(&config, &rules(&config)));
@@ -101,6 +109,7 @@ impl Router {
             sequencer: Sequencer::default(),
             place: None,
             holding: false,
+            told,
             announcer: Announcer::default(),
             complaints: Complaints::default(),
             reports: BTreeMap::new(),
@@ -122,6 +131,9 @@ impl Router {
     ) {
         let first = links.borrow_and_update().clone();
         self.relocate(&first).await;
+        if rules(&self.config).iter().any(|rule| rule.name == notify::TRACKER) {
+            self.report(notify::TRACKER.to_owned(), true, "nobody had to be told yet").await;
+        }
         loop {
             self.go_on().await;
             let wake = self.next_wake();
@@ -235,11 +247,27 @@ impl Router {
                 self.remove(address).await;
             }
         }
+        self.follow_notify();
         let source = self.source();
         self.receiver.reload(expectations(&self.config, source));
         self.handle(Input::Reload(settings(&self.config, source)), Instant::now()).await;
         if let Some(links) = links {
             self.relocate(&links).await;
+        }
+    }
+
+    /// What could not be told yet is told as configured now.
+    fn follow_notify(&self) {
+        self.told.send_if_modified(|told| {
+            match (&mut *told, &self.config.notify) {
+                (Some(notice), Some(notify)) => notice.notify.clone_from(notify),
+                (_, None) => *told = None,
+                (None, Some(_)) => {}
+            }
+            false
+        });
+        if self.config.notify.is_none() {
+            self.board(|record, _| record.status.notify_failing = false);
         }
     }
 
