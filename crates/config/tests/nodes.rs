@@ -33,6 +33,33 @@ fn pair(one: &str, two: &str) -> Vec<String> {
 }
 
 #[test]
+fn two_backups_do_not_take_over_at_the_same_moment() {
+    let said = |two: &str| pair("    priority: 100\n", two).join("\n");
+    assert!(said("    priority: 95\n").contains("has priority 95, but 100 in lb1.yaml"));
+    for well in ["    priority: 90\n", "    priority: 110\n"] {
+        assert!(!said(well).contains("has priority"), "{}", said(well));
+    }
+}
+
+#[test]
+fn lbd_waits_for_whoever_takes_the_address() {
+    let two = |more: &str| vrrp(&format!("    priority: 90\n    advert_interval: 2s\n{more}"));
+    let said = |lb: &str, more: &str| {
+        said_about(&[
+            ("lb1.yaml", &vrrp("    advert_interval: 2s\n")),
+            ("lb2.yaml", &two(more)),
+            ("lb.yaml", lb),
+        ])
+        .join("\n")
+    };
+    let strict = "    strict: true\n";
+    let patient = ["lbd: { handover_timeout: 3s }\n", LB].concat();
+    assert!(said(LB, strict).contains("lbd waits 1s by lb.yaml"), "{}", said(LB, strict));
+    assert!(!said(LB, "").contains("lbd waits"));
+    assert!(!said(&patient, strict).contains("lbd waits"), "{}", said(&patient, strict));
+}
+
+#[test]
 fn a_good_pair_fits_together() {
     let one = vrrp("    priority: 250\n    preempt: false\n    track: [lbd, { backend: nginx }]\n");
     let two = vrrp("    priority: 240\n    preempt: false\n    track: [lbd, { backend: nginx }]\n");

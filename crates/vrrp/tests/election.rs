@@ -361,6 +361,13 @@ fn addresses_compare_unsigned_and_ipv6_too() {
 }
 
 #[test]
+fn an_owner_hands_nothing_over() {
+    let mut owner = instance(Settings { priority: Priority::OWNER, ..settings() }, State::Master);
+    assert_eq!(words(&owner.handle(Input::Release, START)), "");
+    assert_eq!(owner.state(), State::Master);
+}
+
+#[test]
 fn a_handover_is_not_taken_back_but_for_want_of_a_successor() {
     let released = || {
         let mut instance = instance(settings(), State::Master);

@@ -22,7 +22,7 @@ use wire::{Answer, Document, Info, InstanceState, InstanceStatus, LifeState};
 
 use crate::board::Board;
 use crate::control::Control;
-use crate::order::{ANSWER, Order, give};
+use crate::order::{ANSWER, Order, Undone, give};
 use crate::process::ElectionThread;
 use crate::track::{Reporter, Trackers};
 use crate::view::metrics::{FAMILIES, Seen};
@@ -185,8 +185,14 @@ impl Own for Daemon {
         // First, so that new trackers have reported when the election learns of them.
         self.trackers.lock().unwrap_or_else(PoisonError::into_inner).apply(&config.instances);
         let (done, applied) = oneshot::channel();
-        give(&self.orders, Order::Reload { routers: config.instances, done }, applied, ANSWER).await?;
-        Ok(format!("{instances} virtual routers"))
+        match give(&self.orders, Order::Reload { routers: config.instances, done }, applied, ANSWER).await {
+            Ok(()) => Ok(format!("{instances} virtual routers")),
+            Err(late @ Undone::Late(_)) => {
+                warn!("a reload takes its time: {late}");
+                Ok(format!("{instances} virtual routers; {late}"))
+            }
+            Err(refused) => Err(refused.to_string()),
+        }
     }
 
     /// The election's loop, and those of all virtual routers.
@@ -198,9 +204,21 @@ impl Own for Daemon {
         }
     }
 
-    /// Leaves all elections, and has everybody notified of that.
-    async fn leave(&self, _: &mut Signals) {
+    /// Leaves all elections, and has everybody notified of that. Told a second time, it waits for nobody.
+    async fn leave(&self, signals: &mut Signals) {
         self.life.stop();
+        tokio::select! {
+            () = self.leave_in_order() => {}
+            _ = signals.next() => {
+                warn!("told to stop again: neither lbd nor notifications are waited for");
+                handover::leave_at_once(&self.orders).await;
+            }
+        }
+    }
+}
+
+impl Daemon {
+    async fn leave_in_order(&self) {
         handover::leave(&self.board, &self.orders, &self.life.context().socket("lbd")).await;
         let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(notified) = notified

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
+use vrrp::Priority;
 use wire::client::{Client, ClientError};
-use wire::{InstanceState, Request};
+use wire::{InstanceState, InstanceStatus, Request};
 
 use crate::board::Board;
 use crate::order::{ANSWER, HANDOVER, Order, Release, give};
@@ -39,6 +40,16 @@ pub async fn hand_over(
     let is_meant = |name: &str| instance.is_none_or(|wanted| wanted == name);
     if !statuses.iter().any(|status| is_meant(&status.instance) && status.state == InstanceState::Master) {
         return Err("this node is not master, so there is nothing to hand over".to_owned());
+    }
+    let owner = |status: &&InstanceStatus| {
+        is_meant(&status.instance) && status.configured_priority == Priority::OWNER.get()
+    };
+    if let Some(owner) = statuses.iter().find(owner) {
+        return Err(format!(
+            "{} has priority 255, with which this node takes its addresses back at once; give it a lower priority, or stop \
+             vrrpd",
+            owner.instance
+        ));
     }
     let began = Instant::now();
     let lbd = drain(lbd).await;
@@ -73,11 +84,16 @@ pub async fn hand_over(
 pub async fn leave(board: &Board, orders: &mpsc::Sender<Order>, lbd: &Path) {
     let is_master = board.statuses().iter().any(|status| status.state == InstanceState::Master);
     let lbd = if is_master { drain(lbd).await } else { None };
+    leave_at_once(orders).await;
+    tell(lbd, Request::Released).await;
+}
+
+/// Leaves all elections, whoever is being served.
+pub async fn leave_at_once(orders: &mpsc::Sender<Order>) {
     let (done, left) = oneshot::channel();
     if let Err(reason) = give(orders, Order::Stop { done }, left, ANSWER).await {
-        error!("cannot give the addresses up in good order: {reason}");
+        error!(%reason, "cannot give the addresses up in good order");
     }
-    tell(lbd, Request::Released).await;
 }
 
 /// Has these virtual routers, where they are master, leave mastership. What became of those.
@@ -86,7 +102,8 @@ pub(crate) async fn release(
     instances: Vec<String>,
 ) -> Result<Vec<Release>, String> {
     let (done, released) = oneshot::channel();
-    give(orders, Order::Release { instances, done }, released, HANDOVER).await
+    let outcome = give(orders, Order::Release { instances, done }, released, HANDOVER).await;
+    outcome.map_err(|why| why.to_string())
 }
 
 /// For an lbd that stops: once the election has heard of it, virtual routers that it costs but priority are handed over like

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use config::VirtualRouter;
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -63,22 +64,35 @@ pub struct Release {
 /// Gives an order, and waits until it has been carried out, for so long at most.
 ///
 /// # Errors
-/// In words, why that is not known.
+/// Why that is not known.
 pub async fn give<T>(
     orders: &mpsc::Sender<Order>,
     order: Order,
     done: oneshot::Receiver<T>,
     patience: Duration,
-) -> Result<T, String> {
+) -> Result<T, Undone> {
+    let mut taken = false;
     let obeyed = async {
-        orders.send(order).await.ok()?;
-        done.await.ok()
+        orders.send(order).await.map_err(|_| Undone::Ended)?;
+        taken = true;
+        done.await.map_err(|_| Undone::Ended)
     };
-    match timeout(patience, obeyed).await {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err("the election has ended".to_owned()),
-        Err(_) => Err(format!("the election does not answer within {} s", patience.as_secs())),
-    }
+    let outcome = timeout(patience, obeyed).await;
+    outcome.unwrap_or(Err(if taken { Undone::Late(patience) } else { Undone::Busy(patience) }))
+}
+
+/// Why nothing is known of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Undone {
+    /// There is nobody to give it to.
+    #[error("the election has ended")]
+    Ended,
+    /// It could not be given.
+    #[error("the election takes no orders within {} s", .0.as_secs())]
+    Busy(Duration),
+    /// It has been given, and will be carried out.
+    #[error("the election does not answer within {} s; it goes on with it", .0.as_secs())]
+    Late(Duration),
 }
 
 /// Where a virtual router stands, for its hook.
@@ -92,4 +106,23 @@ pub struct Notice {
     pub priority: u8,
     /// Whom to tell.
     pub notify: config::Notify,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_taken_and_what_was_not_are_told_apart() {
+        let soon = Duration::from_millis(1);
+        let (orders, mut obeyed) = mpsc::channel(1);
+        let settle = async || {
+            let (done, settled) = oneshot::channel();
+            give(&orders, Order::Settle { done }, settled, soon).await
+        };
+        assert_eq!(settle().await, Err(Undone::Late(soon)), "nobody answers");
+        assert_eq!(settle().await, Err(Undone::Busy(soon)), "the first one waits still");
+        obeyed.close();
+        assert_eq!(settle().await, Err(Undone::Ended));
+    }
 }

@@ -7,6 +7,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{Node, VIP, config};
+use nix::sys::signal::Signal;
 use testkit::{Network, text_command, wait_until};
 
 /// A node whose hook is a script.
@@ -79,6 +80,19 @@ fn a_master_that_nobody_can_be_told_of_gives_way_if_asked_to() {
     );
     node.wait_not_to_have(VIP);
     assert!(node.stop().success());
+}
+
+#[test]
+fn who_is_told_to_stop_a_second_time_waits_for_no_hook() {
+    let network = network!();
+    let mut node = hooked(&network, r#"[ "$4" != STOP ] || { echo I hang; sleep 86400; }"#, "timeout: 1m");
+    node.wait_to_have(VIP);
+    node.signal(Signal::SIGTERM);
+    node.wait_for_line("master -> init");
+    assert!(node.stop().success());
+    node.wait_for_line("told to stop again");
+    assert!(!node.has(VIP));
+    assert_eq!(node.count("takes too long"), 0, "{}", node.log());
 }
 
 #[test]

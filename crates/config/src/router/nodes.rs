@@ -13,6 +13,9 @@ use crate::{
     VrrpConfig,
 };
 
+/// Between the priorities of two nodes: with less, the one's wait hardly differs from the other's.
+const STEP: u8 = 10;
+
 /// What does not fit together: virtual routers of several nodes, and what they track with the `lb.yaml` given.
 pub fn compare(files: &[Checked]) -> Vec<Diagnostic> {
     let mut found = Vec::new();
@@ -41,7 +44,20 @@ pub fn compare(files: &[Checked]) -> Vec<Diagnostic> {
                     "between equals the higher address wins when both start; give the preferred node a higher one",
                 ));
             }
+            if let Some(near) = earlier.iter().find(|other| (1..STEP).contains(&router.apart(other))) {
+                found.push(router.warning(
+                    &["priority"],
+                    format_args!(
+                        "has priority {}, but {} in {}",
+                        router.config.priority,
+                        near.config.priority,
+                        near.file.file()
+                    ),
+                    "steps of at least 10 keep two backups from taking over at the same moment",
+                ));
+            }
             let others: Vec<&Member<'_>> = earlier.iter().chain(later).collect();
+            router.slow_successors(&others, files, &mut found);
             router.useless_weights(&others, &mut found);
         }
     }
@@ -217,6 +233,39 @@ impl Member<'_> {
                 PEERS,
                 format_args!("lists {} alone, and so does {file}", joined(&mine.peers)),
                 "each node lists the others, not itself",
+            ));
+        }
+    }
+
+    const fn apart(&self, other: &Self) -> u8 {
+        self.config.priority.get().abs_diff(other.config.priority.get())
+    }
+
+    /// Handovers during which lbd stops waiting for somebody to take the address.
+    fn slow_successors(&self, others: &[&Self], files: &[Checked], found: &mut Vec<Diagnostic>) {
+        let interval = self.config.interval;
+        let wait = |other: &&Self| {
+            let VirtualRouter { version, priority, strict, .. } = other.config;
+            version.release_skew(*priority, interval, *strict)
+        };
+        let patience = files.iter().filter_map(|file| match &file.content {
+            Content::Lb(config) => Some((file.file(), config.lbd.handover_timeout)),
+            Content::Vrrp(_) => None,
+        });
+        let (Some(wait), Some((file, patience))) =
+            (others.iter().map(wait).min(), patience.min_by_key(|(_, patience)| *patience))
+        else {
+            return;
+        };
+        if wait >= patience {
+            let [wait, patience] = [wait, patience].map(show_duration);
+            found.push(self.warning(
+                &[],
+                format_args!(
+                    "is taken over {wait} after a handover begins, but lbd waits {patience} by {file}"
+                ),
+                "lbd would accept connections again that break when the address leaves: use shorter intervals, or a longer \
+                 lbd.handover_timeout",
             ));
         }
     }

@@ -127,6 +127,8 @@ impl Instance {
             (State::Master, Input::Woken) if now >= self.deadline => self.advertise(now, &mut actions),
             (State::Master, Input::Woken) => {}
             (State::Master, Input::Claimed) => self.contradict(now, &mut actions),
+            // An owner would take everything back at the next advert.
+            (State::Master, Input::Release) if self.priority == Priority::OWNER => {}
             (State::Master, Input::Release) => self.hand_over(now, &mut actions),
             (State::Master, Input::Stop) => {
                 self.release(&mut actions);

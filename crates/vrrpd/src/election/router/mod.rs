@@ -202,7 +202,8 @@ impl Router {
             self.releases.retain(|waiting| !waiting.is_closed());
             self.releases.push(done);
         } else {
-            let _ = done.send(None);
+            // An owner does not give anything away.
+            let _ = done.send((self.instance.state() == State::Master).then_some(true));
         }
     }
 
