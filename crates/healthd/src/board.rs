@@ -2,7 +2,7 @@
 //!
 //! A record is held once, and rendered when somebody looks: most changes only tell of another good check.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use health::Status;
@@ -23,18 +23,12 @@ pub struct Board {
 #[derive(Default)]
 struct State {
     /// The servers of the configuration, in its order.
-    servers: Vec<Entry>,
+    servers: Vec<Record>,
     places: HashMap<ServerKey, usize>,
-    /// The place of each server by the number of its last change.
-    order: BTreeMap<u64, usize>,
+    /// The number of each server's last change, by its place: looked through as a whole, which is quick, and seldom.
+    changes: Vec<u64>,
     /// What was reached: the servers themselves, and their records.
     position: Position,
-}
-
-struct Entry {
-    record: Record,
-    /// The number of its last change.
-    change: u64,
 }
 
 impl Board {
@@ -46,21 +40,13 @@ impl Board {
     /// These are all servers from now on. Those that stay keep their records, others are forgotten.
     pub fn set_servers(&self, order: Vec<ServerKey>, new: impl IntoIterator<Item = Record>) {
         let mut state = self.lock();
-        let before = std::mem::take(&mut state.servers).into_iter().map(|entry| entry.record);
+        let before = std::mem::take(&mut state.servers).into_iter();
         let mut records: HashMap<_, _> =
             before.chain(new).map(|record| (record.key.clone(), record)).collect();
-        state.order.clear();
-        state.servers = order
-            .into_iter()
-            .filter_map(|key| records.remove(&key))
-            .map(|record| Entry { record, change: 0 })
-            .collect();
-        state.places = state
-            .servers
-            .iter()
-            .enumerate()
-            .map(|(place, entry)| (entry.record.key.clone(), place))
-            .collect();
+        state.servers = order.into_iter().filter_map(|key| records.remove(&key)).collect();
+        state.changes = vec![0; state.servers.len()];
+        state.places =
+            state.servers.iter().enumerate().map(|(place, record)| (record.key.clone(), place)).collect();
         state.position.generation += 1;
         drop(state);
         self.changed.send_replace(());
@@ -77,13 +63,13 @@ impl Board {
     /// Every verdict, in the order of the configuration.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let now = self.clock.now();
-        self.lock().servers.iter().map(|entry| entry.record.verdict(now)).collect()
+        self.lock().servers.iter().map(|record| record.verdict(now)).collect()
     }
 
     /// Every server as it is shown, in the order of the configuration.
     pub fn seen(&self) -> Vec<ServerSeen> {
         let now = self.clock.now();
-        self.lock().servers.iter().map(|entry| entry.record.seen(now)).collect()
+        self.lock().servers.iter().map(|record| record.seen(now)).collect()
     }
 
     /// How many connections follow the verdicts.
@@ -94,8 +80,8 @@ impl Board {
     /// How many servers have each status.
     pub fn tally(&self) -> HashMap<Status, usize> {
         let mut tally = HashMap::new();
-        for entry in &self.lock().servers {
-            *tally.entry(entry.record.status()).or_default() += 1;
+        for record in &self.lock().servers {
+            *tally.entry(record.status()).or_default() += 1;
         }
         tally
     }
@@ -108,17 +94,14 @@ impl Board {
 impl State {
     /// Whether followers are to hear of it at once: the server is known, and something has changed.
     fn update(&mut self, record: &Record) -> bool {
-        let Some((place, entry)) =
-            self.places.get(&record.key).and_then(|place| Some((*place, self.servers.get_mut(*place)?)))
-        else {
+        let Some(place) = self.places.get(&record.key) else { return false };
+        let (Some(known), Some(change)) = (self.servers.get_mut(*place), self.changes.get_mut(*place)) else {
             return false;
         };
         self.position.change += 1;
-        self.order.remove(&entry.change);
-        self.order.insert(self.position.change, place);
-        entry.change = self.position.change;
-        let is_news = !entry.record.says_the_same(record);
-        entry.record.clone_from(record);
+        *change = self.position.change;
+        let is_news = !known.says_the_same(record);
+        known.clone_from(record);
         is_news
     }
 }
@@ -131,11 +114,12 @@ impl Feed for Board {
     fn since(&self, position: Option<Position>) -> (News, Position) {
         let now = self.clock.now();
         let state = self.lock();
-        let item = |entry: &Entry| Item::Verdict(entry.record.verdict(now));
+        let item = |record: &Record| Item::Verdict(record.verdict(now));
         let news = match position {
             Some(position) if position.generation == state.position.generation => {
-                let places = state.order.range(position.change + 1..).map(|(_, place)| *place);
-                News::Changes(places.filter_map(|place| state.servers.get(place)).map(item).collect())
+                let servers = state.servers.iter().zip(&state.changes);
+                let changed = servers.filter(|(_, change)| **change > position.change);
+                News::Changes(changed.map(|(record, _)| item(record)).collect())
             }
             _ => News::Snapshot(state.servers.iter().map(item).collect()),
         };
