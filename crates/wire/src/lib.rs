@@ -5,6 +5,7 @@
 //! | [`Request`], [`Answer`] and the other messages | what is said |
 //! | [`server`], [`topic`], [`text`] | daemons: answering, publishing, HAProxy's dialect |
 //! | [`client`] | whoever asks, or follows a topic |
+//! | [`readiness`] | waiting for a descriptor |
 
 pub mod client;
 pub mod codec;
@@ -13,6 +14,7 @@ mod document;
 pub mod human;
 mod instance;
 mod message;
+pub mod readiness;
 pub mod server;
 mod summary;
 pub mod text;

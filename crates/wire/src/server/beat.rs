@@ -11,7 +11,7 @@ use nix::unistd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::readiness::register;
+use crate::readiness::register;
 
 /// Comes at once, and then each period; of beats that were missed, one comes.
 pub(super) struct Beat(AsyncFd<OwnedFd>);

@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
-use super::readiness::register;
+use crate::readiness::register;
 
 /// Both directions of a connection.
 #[derive(Clone)]

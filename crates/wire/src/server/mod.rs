@@ -8,7 +8,6 @@ mod bind;
 mod connection;
 mod link;
 mod parts;
-mod readiness;
 pub mod request;
 pub mod seats;
 
