@@ -15,6 +15,7 @@ use wire::{Info, Observation, Resolution, Verdict};
 use crate::board::Board;
 use crate::metrics::Metrics;
 use crate::monitor::{CheckPlan, Monitor, Plan, Shared};
+use crate::pace::Pace;
 use crate::probe::{BadCheck, Prober};
 use crate::record::{Clock, ServerKey};
 use crate::resolve::{Names, SystemFiles};
@@ -72,7 +73,7 @@ impl Fleet {
         let clock = Clock::start();
         let names = Names::new(&config.resolvers, files, metrics.queries());
         let board = Board::new(clock);
-        let shared = Shared { clock, names, board, metrics, seats: Semaphore::new(seats) };
+        let shared = Shared { clock, names, board, metrics, seats: Semaphore::new(seats), pace: Pace::new() };
         Self { shared: Arc::new(shared), state: Mutex::default() }
     }
 
@@ -88,7 +89,11 @@ impl Fleet {
         let (round, first_round) = mpsc::channel(1);
         let mut before = std::mem::take(&mut state.members);
         let (mut order, mut new) = (Vec::new(), Vec::new());
-        for (key, plan, turn) in plans(config, &checks) {
+        let plans = plans(config, &checks);
+        let timings =
+            plans.iter().filter_map(|(_, plan, _)| plan.check.as_ref()).map(|plan| plan.check.timing);
+        self.shared.pace.set(timings.map(|timing| timing.interval));
+        for (key, plan, turn) in plans {
             order.push(key.clone());
             if let Some(member) = before.remove(&key) {
                 member.plan.send_if_modified(|known| {

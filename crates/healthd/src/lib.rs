@@ -5,6 +5,7 @@
 //! | [`app`] | starting, reloading and stopping: what the other modules are put together to |
 //! | [`fleet`] | the servers of the configuration, each with a monitor |
 //! | `monitor` | the task of one server, which drives [`health::Checker`] |
+//! | `pace` | when checks begin together |
 //! | `candidates` | one check of a server with several addresses |
 //! | [`probe`] | one check of one server |
 //! | [`resolve`] | names and their addresses, one task a name |
@@ -21,6 +22,7 @@ pub mod control;
 pub mod fleet;
 pub mod metrics;
 mod monitor;
+mod pace;
 pub mod probe;
 pub mod record;
 pub mod resolve;

@@ -13,7 +13,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::{Check, Host, ServerAddress};
 use health::{CheckResult, Checker, Moment, Status, Timing, Transition};
@@ -24,13 +23,10 @@ use tracing::{debug, info, warn};
 use crate::board::Board;
 use crate::candidates::{self, first_good};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::probe::{self, Probed, Prober};
 use crate::record::{Clock, Record, ServerKey};
 use crate::resolve::{Group, NameWatch, Names, Resolved};
-
-/// Checks begin at steps of a part of the shortest interval, and of that at most.
-const STEPS: u32 = 50;
-const STEP_MAX: Duration = Duration::from_millis(40);
 
 /// What the monitors share.
 pub(crate) struct Shared {
@@ -40,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Checks at once.
     pub(crate) seats: Semaphore,
+    pub(crate) pace: Pace,
 }
 
 /// What the configuration wants of a server.
@@ -157,7 +154,7 @@ impl Monitor {
         let checker = self.record.checker.as_ref()?;
         let deadline = match self.urgent {
             true => Moment::ZERO,
-            false => together(checker.next_deadline()?, checker.timing()),
+            false => self.shared.pace.round(checker.next_deadline()?, checker.timing()),
         };
         // The first question about a name is given the time of a check to be answered.
         let unasked = self.name.is_some() && !self.meaning.asked;
@@ -439,15 +436,6 @@ async fn news(name: &mut Option<NameWatch>, followed: &Resolved) -> Resolved {
         Some(name) => name.other_than(followed).await,
         None => std::future::pending().await,
     }
-}
-
-/// The next moment at which checks begin: those of thousands of servers that are due within milliseconds begin together, and
-/// cost one wake-up of this thread and of each server's host instead of one each.
-fn together(deadline: Moment, timing: &Timing) -> Moment {
-    let shortest = timing.interval.min(timing.fast_interval).min(timing.down_interval);
-    let step = (shortest / STEPS).min(STEP_MAX).as_nanos().max(1);
-    let steps = deadline.as_nanos().div_ceil(step);
-    u64::try_from(steps * step).map_or(deadline, Duration::from_nanos)
 }
 
 /// Waits for an instant; for ever without one. Cancel safe.

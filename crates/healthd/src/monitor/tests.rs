@@ -50,7 +50,8 @@ impl Bench {
         let files = SystemFiles { resolv_conf: "/nowhere".into(), hosts: "/nowhere".into() };
         let names = Names::new(&resolvers, files, metrics.queries());
         let board = Board::new(clock);
-        let shared = Arc::new(Shared { clock, names, board, metrics, seats: Semaphore::new(8) });
+        let shared =
+            Arc::new(Shared { clock, names, board, metrics, seats: Semaphore::new(8), pace: Pace::new() });
         let second = Duration::from_secs(1);
         let timing = Timing {
             interval: second,
