@@ -132,6 +132,9 @@ impl Monitor {
         loop {
             let due = self.due();
             tokio::select! {
+                // What else there is to hear, a check hears too.
+                biased;
+                () = until(due) => self.check().await,
                 changed = self.plans.changed() => match changed {
                     Ok(()) => self.replan(),
                     Err(_) => return,
@@ -140,7 +143,6 @@ impl Monitor {
                 meaning = news(&mut self.name, &self.meaning) => {
                     self.follow(meaning);
                 }
-                () = until(due) => self.check().await,
             }
         }
     }
@@ -262,17 +264,18 @@ impl Monitor {
         let tried = u32::try_from(1 + others.len()).unwrap_or(u32::MAX);
         let share = if self.worked { whole } else { whole / tried };
         let shared = Arc::clone(&self.shared);
-        let server = self.plan.server.clone();
+        let configured = Arc::clone(&self.record.configured);
         // A check under way is large, and most of the time there is none.
         let mut probing = Box::pin(async {
             // The semaphore is never closed; without a seat there would just be no bound.
             let _seat = shared.seats.acquire().await.ok();
             let _running = shared.metrics.running();
             let first = SocketAddr::new(address.ip(), port);
-            first_good(first, others, whole, share, |address| check.prober.run(&server, address)).await
+            first_good(first, others, whole, share, |address| check.prober.run(&configured, address)).await
         });
         loop {
             tokio::select! {
+                biased;
                 (at, probed) = &mut probing => {
                     if self.settle_at(at.ip()) {
                         self.probed(probed, check.check.timing);

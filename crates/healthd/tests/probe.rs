@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure message")]
 
-use std::net::SocketAddr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use config::{Check, ExpectedStatus, Host, HttpProbe, Probe, ServerAddress};
+use config::{Check, ExpectedStatus, HttpProbe, Probe};
 use health::{CheckCode, CheckResult, Timing};
 use healthd::probe::{Probed, Prober};
 use testkit::{Addresses, Nginx, RawServer};
@@ -27,8 +28,8 @@ fn check(probe: Probe) -> Check {
     Check { probe, timing: Timing { timeout: TIMEOUT, ..Timing::default() }, port: None }
 }
 
-fn named(address: SocketAddr) -> ServerAddress {
-    ServerAddress { host: Host::Name("nginx1".to_owned()), port: address.port() }
+fn named(address: SocketAddr) -> String {
+    format!("nginx1:{}", address.port())
 }
 
 async fn run(check: &Check, address: SocketAddr) -> CheckResult {
@@ -203,6 +204,32 @@ async fn answers_that_are_cut_off() {
         peer.reset()
     });
     assert_found(reset.address(), CheckCode::L7Rsp, "Connection reset by peer").await;
+}
+
+/// What a server reads after its answer, when a check is over.
+async fn last_read(answer: &'static [u8], ends: bool) -> io::Result<usize> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        assert!(peer.read(&mut request).unwrap() > 0);
+        peer.write_all(answer).unwrap();
+        if ends {
+            peer.shutdown(Shutdown::Write).unwrap();
+        }
+        peer.read(&mut request)
+    });
+    assert_eq!(run_http(http(), address).await.code, CheckCode::L7Ok);
+    server.join().unwrap()
+}
+
+#[tokio::test]
+async fn only_a_server_that_has_ended_its_side_is_reset() {
+    let reset = last_read(b"HTTP/1.1 200 OK\r\n\r\nup to the end", true).await;
+    assert_eq!(reset.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset));
+    let waits = last_read(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false).await;
+    assert_eq!(waits.map_err(|error| error.kind()), Ok(0));
 }
 
 #[tokio::test]

@@ -10,12 +10,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use config::{Check, Probe, ServerAddress};
+use config::{Check, Probe};
 use health::{CheckCode, CheckResult};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
 
-use dial::dial;
+use dial::{Connected, Dial};
 pub use failure::io_text;
 use http::HttpProber;
 
@@ -73,11 +73,11 @@ impl Prober {
     /// Checks the server at `address` (the port is the check's), which the configuration calls `configured`.
     ///
     /// Ends within the check's timeout. Dropping the future closes the connection.
-    pub async fn run(&self, configured: &ServerAddress, address: SocketAddr) -> Probed {
+    pub async fn run(&self, configured: &str, address: SocketAddr) -> Probed {
         let started = Instant::now();
         let finding = match &self.probe {
-            Kind::Tcp => tcp::probe(address, self.limits).await,
-            Kind::Http(http) => http.probe(configured, address).await,
+            Kind::Tcp => tcp::probe(address, self.limits, started).await,
+            Kind::Http(http) => http.probe(configured, address, started).await,
         };
         let duration = started.elapsed();
         let result = CheckResult {
@@ -90,14 +90,20 @@ impl Prober {
     }
 }
 
-/// A connection to the server and how many of `bytes` went out with it, or why there is none.
+/// A connection to the server, which begins with `bytes`, or why there is none.
 async fn connect(
     address: SocketAddr,
     bytes: &[u8],
     limits: Limits,
-) -> Result<(TcpStream, io::Result<usize>), Finding> {
-    match timeout(limits.connect, dial(address, bytes)).await {
-        Ok(connected) => connected.map_err(|error| Finding::not_connected(&error, limits)),
+    started: Instant,
+) -> Result<Connected, Finding> {
+    let failed = |error: io::Error| Finding::not_connected(&error, limits);
+    let dial = Dial::begin(address, bytes).map_err(failed)?;
+    // Checks that begin together all connect, and then all send: the same code of the kernel in a row, and the answers to the
+    // first handshakes have time to come.
+    yield_now().await;
+    match timeout_at(started + limits.connect, dial.connected()).await {
+        Ok(connected) => connected.map_err(failed),
         Err(_) => Err(Finding::connect_timeout(limits)),
     }
 }

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use health::CheckCode;
+use tokio::time::Instant;
 
 use super::{Finding, Limits};
 
-pub(super) async fn probe(address: SocketAddr, limits: Limits) -> Finding {
-    match super::connect(address, &[], limits).await {
+pub(super) async fn probe(address: SocketAddr, limits: Limits, started: Instant) -> Finding {
+    match super::connect(address, &[], limits, started).await {
         Ok(_) => Finding::new(CheckCode::L4Ok, "connected"),
         Err(finding) => finding,
     }
