@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vrrp::{Authentication, Preemption, Priority, Version, Weight};
+use vrrp::{Preemption, Priority, Version, Weight};
 
 use crate::read::{Report, quoted};
 use crate::scalar::show_duration;
@@ -110,13 +110,6 @@ impl Remarks<'_> {
                 &["preempt"],
                 "has preempt: false, but priority 255 always takes over",
                 "255 is for a router that has the address by itself; 254 keeps to preempt",
-            );
-        }
-        if router.version == Version::V2 && matches!(router.authentication, Authentication::Hmac { .. }) {
-            self.warn(
-                &["authentication"],
-                "has version 2 with hmac, which other implementations know with version 3 only",
-                "use version 3, unless all routers are vrrpd",
             );
         }
     }
