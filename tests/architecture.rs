@@ -124,6 +124,49 @@ fn engines_know_no_socket_clock_runtime_or_logger() {
 }
 
 #[test]
+fn engines_have_the_same_forbidden_methods() {
+    let rules = |package: &str| {
+        let path = root().join("crates").join(package).join("clippy.toml");
+        std::fs::read_to_string(path).expect("each engine has rules for clippy")
+    };
+    let first = rules(PURE[0]);
+    assert!(first.contains("disallowed-methods"), "{first}");
+    for package in PURE {
+        assert_eq!(rules(package), first, "{package}");
+    }
+}
+
+/// vrrpd's sockets and netlink are in `net`, and the election, whose thread may be a real-time one, knows nothing that waits
+/// for others: commands, trackers, pages.
+#[test]
+fn each_part_of_vrrpd_keeps_to_its_own() {
+    let source = root().join("crates/vrrpd/src");
+    let net = source.join("net");
+    for file in sources(&source) {
+        let text = std::fs::read_to_string(&file).expect("a source file can be read");
+        let mut forbidden = Vec::new();
+        if !file.starts_with(&net) {
+            forbidden.extend(["socket2", "rtnetlink::", "netlink_packet_route", "AsyncFd"]);
+        }
+        if file.starts_with(source.join("election")) {
+            forbidden.extend([
+                "std::process",
+                "tokio::process",
+                "crate::child",
+                "crate::track",
+                "crate::view",
+            ]);
+        }
+        if file.starts_with(source.join("view")) {
+            forbidden.extend(["crate::election", "crate::net", "crate::board"]);
+        }
+        for word in forbidden {
+            assert!(!text.contains(word), "{} mentions {word}", file.display());
+        }
+    }
+}
+
+#[test]
 fn unsafe_code_stands_where_it_is_known_to_and_nowhere_else() {
     let crates = root().join("crates");
     let is_unsafe = |file: &PathBuf| {

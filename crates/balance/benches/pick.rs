@@ -1,5 +1,7 @@
 //! What a pick and a change cost among 10, 1,000 and 5,000 servers: `cargo bench -p balance`.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! A real server finds the same message boundaries: what we write of the corpus is followed by another request, and nginx
 //! answers both, or refuses the first and closes. It never takes part of one message for another.
 
+#![allow(clippy::disallowed_methods, reason = "real servers need a moment")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is a test's failure message")]
 
 #[path = "support/case.rs"]

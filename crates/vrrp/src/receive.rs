@@ -226,6 +226,7 @@ impl Receiver {
     pub fn receive(&mut self, datagram: Datagram<'_>, unix: Duration) -> Result<Received, ReceiveError> {
         let source = datagram.endpoints.source;
         let expected = &self.expectations;
+        // RFC 9568 section 7.1: "It MUST verify that the VRID is configured on the receiving interface"
         // First, because nothing that is wrong with another virtual router is wrong with this one.
         if let Some(other) = virtual_router_id(datagram.payload).filter(|id| *id != expected.virtual_router) {
             return Err(ReceiveError::VirtualRouter(other));
@@ -233,6 +234,8 @@ impl Receiver {
         self.check_sender(source, datagram.ttl)?;
         let decoded = Decoded::read(datagram.payload, datagram.endpoints)?;
         let advert = &decoded.advert;
+        // RFC 9568 section 7.1: "It MUST verify that the VRRP version is 3."
+        // Or 2, by RFC 3768, where that is configured.
         if advert.version != expected.version {
             return Err(ReceiveError::Version { found: advert.version, expected: expected.version });
         }
@@ -253,6 +256,7 @@ impl Receiver {
             return Err(ReceiveError::Own);
         }
         let least = match &self.expectations.senders {
+            // RFC 9568 section 5.1.1.3: "A VRRP Router receiving a packet with the TTL not equal to 255 MUST discard the packet"
             Senders::Link => TTL,
             Senders::Peers { addresses, .. } if !addresses.contains(&source) => {
                 return Err(ReceiveError::Source(source));

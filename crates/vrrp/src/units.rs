@@ -31,7 +31,7 @@ impl Version {
         }
     }
 
-    /// How much longer than three intervals a backup waits: the better its priority, the less.
+    /// Skew_Time: how much longer than three intervals a backup waits, the better its priority, the less.
     ///
     /// RFC 3768 section 6.1 counts in seconds; RFC 9568 section 6.1 in the interval of the master.
     pub fn skew(self, priority: Priority, interval: AdvertInterval) -> Duration {
@@ -42,7 +42,8 @@ impl Version {
         fraction(unit, priority)
     }
 
-    /// The silence of a master after which a backup takes over: three intervals and the skew.
+    /// Active_Down_Interval (RFC 3768: Master_Down_Interval): the silence of a master after which a backup takes over, three
+    /// intervals and the skew.
     pub fn master_down(self, priority: Priority, interval: AdvertInterval) -> Duration {
         (interval.duration() * 3).saturating_add(self.skew(priority, interval))
     }

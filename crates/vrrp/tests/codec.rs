@@ -157,6 +157,9 @@ fn mended(mut packet: Vec<u8>, endpoints: Endpoints) -> Vec<u8> {
     packet
 }
 
+// RFC 9568 section 7.1: "It MUST verify that the received packet contains the complete VRRP packet"
+// RFC 9568 section 7.1: "It MUST verify that the VRRP packet type is 1 (ADVERTISEMENT)."
+// RFC 9568 section 7.1: "It MUST verify the VRRP checksum."
 #[test]
 fn every_check_has_its_error() {
     let changed = |vector: &str, index: usize, value: u8| {

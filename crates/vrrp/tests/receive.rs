@@ -80,6 +80,7 @@ fn a_good_advert_is_believed_in_both_forms_of_checksum() {
     }
 }
 
+// RFC 9568 section 7.1: "It MUST verify that the VRID is configured on the receiving interface"
 #[test]
 fn nothing_is_wrong_with_another_virtual_router() {
     let mut expected = expectations(Version::V3);
@@ -96,6 +97,8 @@ fn nothing_is_wrong_with_another_virtual_router() {
     }
 }
 
+// RFC 9568 section 7.1: "It MUST verify that the VRRP version is 3."
+// RFC 9568 section 5.1.1.3: "A VRRP Router receiving a packet with the TTL not equal to 255 MUST discard the packet"
 #[test]
 fn every_check_has_its_error() {
     let check = |change: fn(&mut Expectations), version: Version, ttl: u8| {

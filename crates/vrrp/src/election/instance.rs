@@ -22,7 +22,8 @@ pub struct Instance {
     state: State,
     /// Whether the virtual addresses are on the interface.
     holding: bool,
-    /// When to act if nothing is heard; meaningless in Init and Fault.
+    /// When to act if nothing is heard: the end of the Adver_Timer as master, and of the Active_Down_Timer (RFC 3768:
+    /// Master_Down_Timer) as backup. Meaningless in Init and Fault.
     deadline: Moment,
     backup: Backup,
     /// Mastership was given away on request, at this priority: with no higher one it is not taken back by preemption.

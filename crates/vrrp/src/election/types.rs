@@ -19,9 +19,9 @@ pub struct Settings {
     pub own_address: IpAddr,
     /// The configured priority; trackers may move it.
     pub priority: Priority,
-    /// The interval of this router's adverts.
+    /// Advertisement_Interval: that of this router's adverts.
     pub interval: AdvertInterval,
-    /// Whether to take over from a working master of lower priority.
+    /// Preempt_Mode: whether to take over from a working master of lower priority.
     pub preemption: Preemption,
     /// Wait the skew of the RFC after a priority-0 advert, see [`Version::release_skew`].
     pub strict: bool,

@@ -111,11 +111,14 @@ impl<'a> Decoded<'a> {
         if count == 0 {
             return Err(too_short(needed + address_length));
         }
+        // RFC 9568 section 7.1: "It MUST verify that the received packet contains the complete VRRP packet"
         let message = payload.get(..needed).ok_or(too_short(needed))?;
         let trailer = payload.get(needed..).and_then(Trailer::read);
+        // RFC 9568 section 7.1: "It MUST verify that the VRRP packet type is 1 (ADVERTISEMENT)."
         if version_and_type & 0xf != ADVERTISEMENT {
             return Err(DecodeError::Type(version_and_type & 0xf));
         }
+        // RFC 9568 section 7.1: "It MUST verify the VRRP checksum."
         let checksum = checksum_form(payload, message, version, trailer.is_some(), endpoints)?;
 
         let virtual_router = VirtualRouterId::new(virtual_router).ok_or(DecodeError::VirtualRouter)?;
