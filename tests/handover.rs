@@ -4,15 +4,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{
-    BlackHole, Client, Config, Daemon, Load, Netns, Network, Nginx, PATIENCE, Program, RawServer,
-    SERVER_PORT, Stack, binary, is_root, needs, skip, wait_until,
+    BlackHole, Client, Daemon, Load, Netns, Network, Nginx, PATIENCE, Program, SERVER_PORT, Site, Stack,
+    binary, gated, gated_request, is_root, lbd_within, needs, skip, wait_until,
 };
 
 /// A connection to lbd's socket, such as vrrpd has.
@@ -88,30 +86,6 @@ impl Follower {
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// lbd in front of one server that answers each request when it is told to.
-fn gated(lbd: &str) -> (Stack, RawServer, Sender<()>) {
-    let (open, gate) = mpsc::channel();
-    let gate = Mutex::new(gate);
-    let (stack, server) = Stack::builder()
-        .config(|config, _| config.lbd = format!("workers: 2\n{lbd}"))
-        .start_before(move |peer| {
-            loop {
-                peer.read_request()?;
-                let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
-                peer.send(ANSWER)?;
-            }
-        });
-    (stack, server, open)
-}
-
-fn request(stack: &Stack, server: &RawServer) -> Client {
-    let before = server.requests().len();
-    let mut client = stack.client();
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    wait_until("the server has the request", || server.requests().len() > before);
-    client
-}
-
 /// Whether a client that connects now has to wait. One that is refused is a failure.
 fn is_held(stack: &Stack) -> bool {
     match TcpStream::connect_timeout(&stack.web(), Duration::from_millis(300)) {
@@ -125,7 +99,7 @@ fn is_held(stack: &Stack) -> bool {
 fn a_stop_that_is_followed_waits_for_requests_and_then_for_the_addresses() {
     let (mut stack, server, open) = gated("handover_timeout: 5s");
     let mut follower = Follower::subscribe(&stack.lbd.socket());
-    let mut client = request(&stack, &server);
+    let mut client = gated_request(&stack, &server);
     stack.lbd.terminate();
     follower.wait_for("draining");
     wait_until("new clients are held", || is_held(&stack));
@@ -163,14 +137,14 @@ fn a_stop_ends_by_itself_when_its_follower_leaves_or_says_nothing() {
 fn a_request_that_takes_longer_than_the_handover_is_finished_after_it() {
     let (mut stack, server, open) = gated("handover_timeout: 200ms");
     let mut follower = Follower::subscribe(&stack.lbd.socket());
-    let mut client = request(&stack, &server);
+    let mut client = gated_request(&stack, &server);
     stack.lbd.terminate();
     follower.wait_for("stopping");
     stack.lbd.wait_to_tell("with 1 connections in use");
     follower.released();
     // The node's own addresses are still here: who comes to one is served meanwhile.
     wait_until("new clients are accepted", || !is_held(&stack));
-    let mut other = request(&stack, &server);
+    let mut other = gated_request(&stack, &server);
     for _ in 0..2 {
         open.send(()).unwrap();
     }
@@ -184,7 +158,7 @@ fn a_request_that_takes_longer_than_the_handover_is_finished_after_it() {
 fn a_stop_breaks_off_what_is_left_after_stop_timeout() {
     let (mut stack, server, _open) = gated("handover_timeout: 100ms\nstop_timeout: 300ms");
     let mut follower = Follower::subscribe(&stack.lbd.socket());
-    let mut client = request(&stack, &server);
+    let mut client = gated_request(&stack, &server);
     stack.lbd.terminate();
     follower.wait_for("stopping");
     follower.released();
@@ -197,11 +171,11 @@ fn a_stop_breaks_off_what_is_left_after_stop_timeout() {
 fn lbd_goes_on_after_a_handover_on_request() {
     let (stack, server, open) = gated("handover_timeout: 5s");
     let mut follower = Follower::subscribe(&stack.lbd.socket());
-    let mut idle = request(&stack, &server);
+    let mut idle = gated_request(&stack, &server);
     open.send(()).unwrap();
     let response = idle.response();
     assert!(!response.closes(), "{response:?}");
-    let mut busy = request(&stack, &server);
+    let mut busy = gated_request(&stack, &server);
     // Asking twice is asking once.
     let mut other = Follower::connect(&stack.lbd.socket());
     follower.drain();
@@ -225,7 +199,7 @@ fn lbd_goes_on_after_a_handover_on_request() {
 
     follower.released();
     follower.wait_for("ready");
-    let mut client = request(&stack, &server);
+    let mut client = gated_request(&stack, &server);
     open.send(()).unwrap();
     assert!(!client.response().closes());
     // Saying it once more changes nothing.
@@ -242,7 +216,7 @@ fn lbd_goes_on_by_itself_when_a_handover_comes_to_nothing() {
     follower.wait_for("draining");
     follower.wait_for("ready");
     stack.lbd.wait_to_tell("nobody has said");
-    let mut client = request(&stack, &server);
+    let mut client = gated_request(&stack, &server);
     open.send(()).unwrap();
     assert!(!client.response().closes());
 }
@@ -256,7 +230,7 @@ fn lbd_is_told_when_nobody_takes_the_addresses() {
     assert!(is_held(&stack));
     follower.ask(&json!({"request": "kept"}));
     follower.wait_for("ready");
-    let mut client = request(&stack, &server);
+    let mut client = gated_request(&stack, &server);
     open.send(()).unwrap();
     assert!(!client.response().closes());
     drop(client);
@@ -268,7 +242,6 @@ fn lbd_is_told_when_nobody_takes_the_addresses() {
     stack.lbd.wait_to_tell("clients wait for the next lbd");
     let mut waits = stack.client();
     waits.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    open.send(()).unwrap();
     stack.lbd.start();
     assert_eq!(waits.response().status, 200);
 }
@@ -370,9 +343,9 @@ fn who_waits_for_a_place_gets_one_or_an_answer_before_a_handover_is_over() {
         stack.config.server("raw", format!("{{ address: \"{}\", maxconn: 1 }}", server.address()));
         stack.write_config();
         stack.command("reload");
-        let mut first = request(&stack, &server);
+        let mut first = gated_request(&stack, &server);
         let mut second = stack.client();
-        second.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        second.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
         wait_until("the second waits", || stack.stat("app", "BACKEND").number("qcur") == 1);
         let mut follower = Follower::subscribe(&stack.lbd.socket());
         follower.drain();
@@ -421,31 +394,15 @@ fn a_request_right_after_a_handshake_that_a_handover_met_is_answered() {
     if !is_root() {
         skip!("network namespaces need root");
     }
-    let network = Network::new(24);
-    let address = |last| Ipv4Addr::new(10, 67, 0, last);
-    let (client, server) = (network.host("client", address(1)), network.host("server", address(2)));
-    let node = network.host("lb", address(11));
-    let _nginx = Nginx::start_in(&server, 1, (address(2), 80).into());
-    let dir = tempfile::tempdir().unwrap();
-    let any = |port| (Ipv4Addr::UNSPECIFIED, port).into();
-    let mut config = Config::new(any(80), any(8404), any(8406));
-    config.lbd = "handover_timeout: 5s".to_owned();
-    config.check = "off".to_owned();
-    config.server("s1", format!("{}:80", address(2)));
-    let mut lbd = Daemon::new(Program::Lbd, dir.path()).within(&node);
-    std::fs::write(lbd.config(), config.to_string()).unwrap();
-    lbd.start();
-
-    // While the node takes another host for the client, no handshake ends.
-    let client_ip = address(1).to_string();
-    node.run("ip", &["neighbour", "replace", &client_ip, "lladdr", "02:00:00:00:00:99", "dev", "eth0"]);
+    let site = Site::start(67);
+    site.lose_client();
     std::thread::scope(|scope| {
-        let answer = scope.spawn(|| client.inside(|| Client::connect((address(11), 80).into()).get("/")));
-        wait_until("a handshake is under way", || node.run("cat", &["/proc/net/tcp"]).contains(" 03 "));
-        let mut follower = Follower::subscribe(&lbd.socket());
+        let answer = scope.spawn(|| site.client.inside(|| Client::connect(site.web()).get("/")));
+        wait_until("a handshake is under way", || site.is_shaking_hands());
+        let mut follower = Follower::subscribe(&site.lbd.socket());
         follower.drain();
         follower.wait_for("draining");
-        node.run("ip", &["neighbour", "delete", &client_ip, "dev", "eth0"]);
+        site.find_client();
         assert_eq!(answer.join().unwrap().instance(), Some(1));
         let done = follower.done();
         assert!(done.starts_with("drained after"), "{done}");
@@ -476,18 +433,11 @@ impl Pair {
         let nodes = [("lb1", 11), ("lb2", 12)].map(|(name, last)| network.host(name, address(last)));
         let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let lbds = [0, 1].map(|node| {
-            let any = |port| (Ipv4Addr::UNSPECIFIED, port).into();
-            let mut config = Config::new(any(80), any(8404), any(8406));
-            // As long as it may be: the machine may have too much to do.
-            config.lbd = "handover_timeout: 5s".to_owned();
-            config.check = "off".to_owned();
-            config.backend = backend.to_owned();
-            config.server("s1", format!("{}:80", address(21)));
-            config.server("s2", format!("{}:80", address(22)));
-            let mut lbd = Daemon::new(Program::Lbd, dirs[node].path()).within(&nodes[node]);
-            std::fs::write(lbd.config(), config.to_string()).unwrap();
-            lbd.start();
-            lbd
+            lbd_within(&nodes[node], dirs[node].path(), |config| {
+                config.backend = backend.to_owned();
+                config.server("s1", servers[0].address());
+                config.server("s2", servers[1].address());
+            })
         });
         let pair =
             Self { network, client, _servers: servers, nodes, lbds, _dirs: dirs, address: address(100) };

@@ -6,12 +6,10 @@ mod systemd;
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::Mutex;
-use std::sync::mpsc::{self, Sender};
 
 use testkit::{
-    BlackHole, Client, Config, Daemon, Load, Network, Nginx, PATIENCE, Program, RawServer, RunningLoad,
-    SERVER_PORT, Stack, binary, is_root, needs, skip, wait_until,
+    BlackHole, Client, Load, Program, RunningLoad, SERVER_PORT, Site, Stack, binary, gated, gated_request,
+    is_root, needs, skip, wait_until,
 };
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -25,31 +23,6 @@ fn loads(address: SocketAddr) -> [RunningLoad; 2] {
 
 fn assert_nothing_lost(loads: [RunningLoad; 2]) {
     loads.map(RunningLoad::stop).iter().for_each(testkit::Report::assert_nothing_lost);
-}
-
-/// lbd in front of a server that answers at once, but for paths that begin with `/slow`: those when it is told to.
-fn slow(lbd: &str) -> (Stack, RawServer, Sender<()>) {
-    let (open, gate) = mpsc::channel();
-    let gate = Mutex::new(gate);
-    let (stack, server) = Stack::builder()
-        .config(|config, _| config.lbd = format!("workers: 2\n{lbd}"))
-        .start_before(move |peer| {
-            loop {
-                if peer.read_request()?.contains("/slow") {
-                    let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
-                }
-                peer.send(ANSWER)?;
-            }
-        });
-    (stack, server, open)
-}
-
-fn slow_request(stack: &Stack, server: &RawServer) -> Client {
-    let before = server.requests().len();
-    let mut client = stack.client();
-    client.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
-    wait_until("the server has the request", || server.requests().len() > before);
-    client
 }
 
 fn is_refused(address: SocketAddr) -> bool {
@@ -85,8 +58,8 @@ fn restarts_with_another_number_of_workers_lose_nothing() {
 
 #[test]
 fn new_clients_are_served_while_a_long_request_ends() {
-    let (mut stack, server, open) = slow("stop_timeout: 1m");
-    let mut long = slow_request(&stack, &server);
+    let (mut stack, server, open) = gated("stop_timeout: 1m");
+    let mut long = gated_request(&stack, &server);
     stack.lbd.terminate();
     stack.lbd.wait_to_tell("lbd stops");
     for _ in 0..20 {
@@ -105,8 +78,8 @@ fn new_clients_are_served_while_a_long_request_ends() {
 
 #[test]
 fn idle_clients_are_told_or_see_the_end_and_none_is_reset() {
-    let (mut stack, server, open) = slow("stop_timeout: 1m");
-    let mut long = slow_request(&stack, &server);
+    let (mut stack, server, open) = gated("stop_timeout: 1m");
+    let mut long = gated_request(&stack, &server);
     let (mut talks, mut listens) = (stack.client(), stack.client());
     for client in [&mut talks, &mut listens] {
         assert!(!client.get("/").closes());
@@ -128,7 +101,7 @@ fn idle_clients_are_told_or_see_the_end_and_none_is_reset() {
 /// Who has seen the end has nothing to wait for, and keeps nobody else waiting.
 #[test]
 fn a_client_that_does_not_close_does_not_hold_up_a_restart() {
-    let (mut stack, _server, _open) = slow("stop_timeout: 1h");
+    let (mut stack, _server, _open) = gated("stop_timeout: 1h");
     let mut idle: Vec<_> = (0..4).map(|_| stack.client()).collect();
     idle.iter_mut().for_each(|client| drop(client.get("/")));
     assert_eq!(stack.lbd.stop().code(), Some(0));
@@ -166,8 +139,8 @@ fn clients_wait_between_two_processes() {
 /// Also those who have come to the end of a stop that takes all of its time.
 #[test]
 fn a_stop_that_takes_too_long_ends_and_others_wait_for_the_next_process() {
-    let (mut stack, server, _open) = slow("stop_timeout: 1s");
-    let mut long = slow_request(&stack, &server);
+    let (mut stack, server, _open) = gated("stop_timeout: 1s");
+    let mut long = gated_request(&stack, &server);
     stack.lbd.terminate();
     let loads = loads(stack.web());
     assert_eq!(stack.lbd.wait().code(), Some(0));
@@ -181,7 +154,7 @@ fn a_stop_that_takes_too_long_ends_and_others_wait_for_the_next_process() {
 /// It has vanished, and nobody knows yet.
 #[test]
 fn requests_that_wait_for_a_vanished_server_get_another_one_before_a_stop_is_over() {
-    let (mut stack, _server, _open) = slow("stop_timeout: 8s");
+    let (mut stack, _server, _open) = gated("stop_timeout: 8s");
     let gone = stack.addresses.socket(101, SERVER_PORT);
     let _gone = BlackHole::open(gone);
     stack.config.server("gone", gone);
@@ -225,35 +198,21 @@ fn a_killed_process_leaves_nothing() {
     assert!(!stack.dir().join("lbd.listeners").exists());
 }
 
-/// While the node takes another host for the client, no handshake ends: it does after the restart.
 #[test]
 fn a_handshake_that_a_restart_meets_is_finished_by_the_next_process() {
     needs!("ip");
     if !is_root() {
         skip!("network namespaces need root");
     }
-    let network = Network::new(24);
-    let address = |last| Ipv4Addr::new(10, 66, 0, last);
-    let (client, server) = (network.host("client", address(1)), network.host("server", address(2)));
-    let node = network.host("lb", address(11));
-    let _nginx = Nginx::start_in(&server, 1, (address(2), 80).into());
-    let dir = tempfile::tempdir().unwrap();
-    let any = |port| (Ipv4Addr::UNSPECIFIED, port).into();
-    let mut config = Config::new(any(80), any(8404), any(8406));
-    config.check = "off".to_owned();
-    config.server("s1", format!("{}:80", address(2)));
-    let mut lbd = Daemon::new(Program::Lbd, dir.path()).within(&node);
-    std::fs::write(lbd.config(), config.to_string()).unwrap();
-    lbd.start();
-
-    let client_ip = address(1).to_string();
-    node.run("ip", &["neighbour", "replace", &client_ip, "lladdr", "02:00:00:00:00:99", "dev", "eth0"]);
+    let mut site = Site::start(66);
+    site.lose_client();
+    let web = site.web();
     std::thread::scope(|scope| {
-        let answer = scope.spawn(|| client.inside(|| Client::connect((address(11), 80).into()).get("/")));
-        wait_until("a handshake is under way", || node.run("cat", &["/proc/net/tcp"]).contains(" 03 "));
-        assert_eq!(lbd.stop().code(), Some(0));
-        lbd.start();
-        node.run("ip", &["neighbour", "delete", &client_ip, "dev", "eth0"]);
+        let answer = scope.spawn(|| site.client.inside(|| Client::connect(web).get("/")));
+        wait_until("a handshake is under way", || site.is_shaking_hands());
+        assert_eq!(site.lbd.stop().code(), Some(0));
+        site.lbd.start();
+        site.find_client();
         assert_eq!(answer.join().unwrap().instance(), Some(1));
     });
 }
@@ -261,17 +220,17 @@ fn a_handshake_that_a_restart_meets_is_finished_by_the_next_process() {
 /// Neither while it serves, nor when its listeners are with the holder.
 #[test]
 fn a_second_process_takes_nothing_from_one_that_stops() {
-    let (mut stack, server, open) = slow("stop_timeout: 10m");
+    let (mut stack, server, open) = gated("stop_timeout: 10m");
     let second = |stack: &Stack| {
         let mut command = std::process::Command::new(binary(Program::Lbd));
         command.arg("--config").arg(stack.lbd.config()).arg("--run-dir").arg(stack.dir());
         command.output().unwrap()
     };
-    let mut long = slow_request(&stack, &server);
+    let mut long = gated_request(&stack, &server);
     stack.lbd.terminate();
     stack.lbd.wait_to_tell("lbd stops");
     assert!(!second(&stack).status.success());
-    let mut longer = slow_request(&stack, &server);
+    let mut longer = gated_request(&stack, &server);
     open.send(()).unwrap();
     assert_eq!(long.response().status, 200);
     drop(long);
@@ -290,8 +249,8 @@ fn a_second_process_takes_nothing_from_one_that_stops() {
 /// A second signal breaks off requests, and no more than that.
 #[test]
 fn clients_wait_for_the_next_process_also_when_a_stop_is_broken_off() {
-    let (mut stack, server, _open) = slow("stop_timeout: 1h");
-    let mut long = slow_request(&stack, &server);
+    let (mut stack, server, _open) = gated("stop_timeout: 1h");
+    let mut long = gated_request(&stack, &server);
     stack.lbd.terminate();
     stack.lbd.wait_to_tell("lbd stops");
     stack.lbd.terminate();
