@@ -71,6 +71,19 @@ pub enum CheckCode {
 }
 
 impl CheckCode {
+    /// All codes.
+    pub const ALL: [Self; 9] = [
+        Self::Ini,
+        Self::SockErr,
+        Self::L4Ok,
+        Self::L4Tout,
+        Self::L4Con,
+        Self::L7Ok,
+        Self::L7Tout,
+        Self::L7Rsp,
+        Self::L7Sts,
+    ];
+
     /// The code as HAProxy spells it.
     pub const fn word(self) -> &'static str {
         match self {

@@ -51,7 +51,8 @@ pub struct Record {
     /// Since when it is in the configuration, or unchecked.
     pub since: Moment,
     last: Option<Ended>,
-    counts: [u64; CODES.len()],
+    /// How often checks ended with each code, in the order of [`CheckCode::ALL`].
+    counts: [u64; CheckCode::ALL.len()],
     ups: u64,
 }
 
@@ -61,18 +62,6 @@ struct Ended {
     result: Arc<CheckResult>,
     at: Moment,
 }
-
-/// The codes that a check can end with.
-const CODES: [CheckCode; 8] = [
-    CheckCode::SockErr,
-    CheckCode::L4Ok,
-    CheckCode::L4Tout,
-    CheckCode::L4Con,
-    CheckCode::L7Ok,
-    CheckCode::L7Tout,
-    CheckCode::L7Rsp,
-    CheckCode::L7Sts,
-];
 
 impl Record {
     /// A server of which nothing is known.
@@ -85,7 +74,7 @@ impl Record {
             checker: None,
             since,
             last: None,
-            counts: [0; CODES.len()],
+            counts: [0; CheckCode::ALL.len()],
             ups: 0,
         }
     }
@@ -125,7 +114,7 @@ impl Record {
 
     /// Notes a check that says nothing about the server: it decides nothing.
     pub fn noted(&mut self, result: CheckResult, now: Moment) {
-        if let Some(index) = CODES.iter().position(|code| *code == result.code) {
+        if let Some(index) = CheckCode::ALL.iter().position(|code| *code == result.code) {
             self.counts[index] += 1;
         }
         self.last = Some(Ended { result: Arc::new(result), at: now });
@@ -162,7 +151,7 @@ impl Record {
 
     /// As it is shown to people and to Prometheus.
     pub fn seen(&self, now: Moment) -> ServerSeen {
-        let checks = CODES.into_iter().zip(self.counts).filter(|(_, count)| *count > 0).collect();
+        let checks = CheckCode::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0).collect();
         ServerSeen {
             verdict: self.verdict(now),
             configured: self.configured.to_string(),

@@ -406,22 +406,10 @@ fn states<'a>(sample: &'a Sample, kind: RowKind, states: &'static [&'static str]
 /// 1 for the code of each server's last check, 0 for the others.
 fn check_codes(sample: &Sample) -> Samples<'_> {
     each(sample, Server, |row| {
-        let codes = row.check.iter().flat_map(|check| CHECK_CODES.map(|code| (code, check.code)));
+        let codes = row.check.iter().flat_map(|check| CheckCode::ALL.map(|code| (code, check.code)));
         codes.map(|(code, last)| (code.word(), flag(code == last)))
     })
 }
-
-const CHECK_CODES: [CheckCode; 9] = [
-    CheckCode::Ini,
-    CheckCode::SockErr,
-    CheckCode::L4Ok,
-    CheckCode::L4Tout,
-    CheckCode::L4Con,
-    CheckCode::L7Ok,
-    CheckCode::L7Tout,
-    CheckCode::L7Rsp,
-    CheckCode::L7Sts,
-];
 
 /// Response times of each backend.
 fn latency(sample: &Sample) -> Samples<'_, Histogram> {
