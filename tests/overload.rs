@@ -239,6 +239,28 @@ fn nobody_waits_behind_somebody_who_waits_for_another_server() {
     assert_eq!((held.response().status, head.response().status), (200, 200));
 }
 
+#[test]
+fn nobody_queues_where_a_server_without_a_limit_can_answer() {
+    let (mut stack, _raw, gate) = gated(1, "queue: { timeout: 30s }");
+    let other = RawServer::start(stack.addresses.socket(101, 7081), |peer: &mut Peer| {
+        loop {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    });
+    stack.config.server("other", other.address());
+    reload(&stack);
+    let mut clients = Vec::new();
+    wait_until("the limited server is full", || {
+        clients.push(request(&stack, "/held"));
+        gate.seen() == 1
+    });
+    assert!((0..20).all(|_| stack.get("/").status == 200));
+    assert_eq!(stack.stat("app", "BACKEND").number("qmax"), 0);
+    gate.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+}
+
 /// A limit that is raised, and a server that comes up, let in as many as there is room for.
 #[test]
 fn many_places_at_once_serve_many_at_once() {

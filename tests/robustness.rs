@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use testkit::{Client, Load, Program, Stack, binary, get, is_root, needs, pattern, skip, wait_until};
+use testkit::{Client, Held, Load, Program, Stack, binary, get, is_root, needs, pattern, skip, wait_until};
 
 /// A load that nobody waits for.
 fn busy(clients: usize, requests: u64, stack: &Stack) -> testkit::Report {
@@ -103,6 +103,26 @@ fn a_reader_of_the_access_log_that_stands_still_holds_up_nothing() {
     let dropped = || stack.metric("tandem_lbd_access_log_dropped_total");
     wait_until("what was dropped is counted", || dropped().is_some_and(|lines| lines > 0.0));
     drop(reader);
+}
+
+#[test]
+fn a_worker_that_hangs_holds_up_neither_verdicts_nor_operators_nor_reloads() {
+    if !is_root() {
+        skip!("only root may hold a thread");
+    }
+    let mut stack = Stack::start();
+    let held = Held::hold(stack.lbd.pid(), "worker-0");
+    stack.nginx[0].stop();
+    stack.wait_for_status("s1", "DOWN");
+    stack.tandemctl_ok(&["maint", "app/s2"]);
+    stack.wait_for_status("s2", "MAINT");
+    stack.reload();
+    stack.tandemctl_ok(&["ready", "app/s2"]);
+    stack.wait_for_status("s2", "UP");
+    drop(held);
+    for _ in 0..20 {
+        assert_eq!(stack.get("/").status, 200);
+    }
 }
 
 #[test]
