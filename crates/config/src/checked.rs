@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use vrrp::Authentication;
+
 use crate::file::{self, key_file};
 use crate::keys::Subject;
 use crate::read::{Report, Value};
@@ -68,11 +70,11 @@ impl Checked {
         &self.file
     }
 
-    /// The configuration as a file with every default filled in.
+    /// The configuration as a file with every default filled in. It is shown to people, so passwords are not in it.
     pub fn effective_yaml(&self) -> String {
         match &self.content {
             Content::Lb(config) => effective_yaml(config),
-            Content::Vrrp(config) => effective_vrrp_yaml(config),
+            Content::Vrrp(config) => effective_vrrp_yaml(&without_secrets(config.clone())),
         }
     }
 
@@ -92,4 +94,14 @@ impl Checked {
         let Mark { line, column } = self.tree.mark(path);
         Diagnostic { file: self.file.clone(), line, column, severity, message, help: Some(help.to_owned()) }
     }
+}
+
+/// With another password of its form. Keys stay in their files anyway.
+fn without_secrets(mut config: VrrpConfig) -> VrrpConfig {
+    for router in &mut config.instances {
+        if let Authentication::Password(password) = &mut router.authentication {
+            password.fill(b'*');
+        }
+    }
+    config
 }

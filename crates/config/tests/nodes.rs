@@ -33,6 +33,17 @@ fn pair(one: &str, two: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_people_are_shown_has_no_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vrrp.yaml");
+    fs::write(&path, vrrp("    version: 2\n    authentication: { pass: tellme }\n")).unwrap();
+    let shown = Checked::load(&path).unwrap().effective_yaml();
+    assert!(shown.contains("pass:") && !shown.contains("tellme"), "{shown}");
+    fs::write(&path, &shown).unwrap();
+    assert_eq!(Checked::load(&path).unwrap().effective_yaml(), shown, "it is a file still");
+}
+
+#[test]
 fn two_backups_do_not_take_over_at_the_same_moment() {
     let said = |two: &str| pair("    priority: 100\n", two).join("\n");
     assert!(said("    priority: 95\n").contains("has priority 95, but 100 in lb1.yaml"));
