@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 use wire::server::{self, Handler};
@@ -154,7 +155,13 @@ async fn live<D: Own>(
             },
             () = reloaded => reloading = None,
             never = watched.as_mut(), if is_ready => match never {},
-            ended = work.as_mut() => return ended,
+            ended = work.as_mut() => {
+                // Another thread may have told why it cannot begin just before it ended.
+                if !is_ready && let Some(begun) = begin.as_mut().now_or_never() {
+                    begun?;
+                }
+                return ended;
+            }
         }
     }
     ready::stopping();
