@@ -278,6 +278,9 @@ impl Instance {
         // Section 7.1 would discard adverts that an owner hears. Between two owners, a mistake, that would leave two masters.
         if priority > self.priority || priority == self.priority && source > own {
             self.drop_addresses(actions);
+            // The last word, which the RFC does not have: a winner that was heard first would not know that there was another
+            // master, and that neighbours have to be told where the addresses are.
+            actions.push(Action::SendAdvert(self.priority));
             self.backup = Backup::new(interval, Cause::MasterSilent);
             self.follow(interval, now);
             self.go(State::Backup, Cause::Outranked { by: source, priority }, actions);
@@ -291,12 +294,13 @@ impl Instance {
         }
     }
 
-    /// Says that this router is master, and where the addresses are.
+    /// Says that this router is master, and where the addresses are: section 6.4.3 ("immediately send an ADVERTISEMENT to
+    /// assert Active state"), and what neighbours need beside.
     fn contradict(&mut self, now: Moment, actions: &mut Vec<Action>) {
         if self.may_answer(now) {
             self.advertise(now, actions);
-            actions.push(Action::SendGratuitous);
         }
+        actions.push(Action::SendGratuitous);
     }
 
     fn may_answer(&mut self, now: Moment) -> bool {
@@ -346,11 +350,11 @@ impl Instance {
         }
     }
 
-    /// Leaves mastership. Twice, because a lost advert would cost the others a whole master-down time.
+    /// Leaves mastership. The addresses go first: whoever hears of it takes them. Said twice, because a lost advert would cost
+    /// the others a whole master-down time.
     fn release(&mut self, actions: &mut Vec<Action>) {
-        actions.push(Action::SendAdvert(Priority::RELEASE));
         self.drop_addresses(actions);
-        actions.push(Action::SendAdvert(Priority::RELEASE));
+        actions.extend([Action::SendAdvert(Priority::RELEASE), Action::SendAdvert(Priority::RELEASE)]);
     }
 
     /// Takes no part any more without having been master. With addresses of a run that crashed, or that nobody has come for

@@ -128,14 +128,15 @@ impl From<&Received> for Input {
 /// What the driver has to do, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send an advert with this priority and the configured interval.
+    /// Send an advert with this priority and the configured interval. One that follows a removal says that it has happened.
     SendAdvert(Priority),
     /// Add the virtual addresses to the interface. Those that are there stay.
     AddAddresses,
     /// Remove the virtual addresses from the interface.
     RemoveAddresses,
-    /// Tell the network where the addresses are: gratuitous ARP, or unsolicited neighbour advertisements. Repeating them is
-    /// the driver's.
+    /// Tell the network where the addresses are: gratuitous ARP, or unsolicited neighbour advertisements. Something has
+    /// happened after which a neighbour may believe somebody else. Repeating them, and no more often than the network can
+    /// bear, is the driver's.
     SendGratuitous,
     /// Tell the world.
     Transition(Transition),

@@ -269,8 +269,16 @@ fn both_sides_of_a_partition_have_a_master_and_healing_leaves_one() {
         let pause = world.random.duration(interval);
         world.run_for(pause);
         world.nodes.iter_mut().for_each(|node| node.side = 0);
+        world.neighbours.iter_mut().for_each(|neighbour| neighbour.side = 0);
         world.run_for(interval + world.max_delay * 2);
-        world.check(world.masters().len() == 1, "one owner within an interval of healing");
+        let masters = world.masters();
+        world.check(masters.len() == 1, "one owner within an interval of healing");
+        // Whoever's advert came first: the loser's last word, the announcement and its repetition are on their way.
+        world.run_for(world.max_delay * 3);
+        for neighbour in &world.neighbours {
+            let told = neighbour.believes.is_none_or(|believed| masters == [believed]);
+            world.check(told, "no neighbour believes who has not the addresses");
+        }
         converge(world, interval);
     });
 }

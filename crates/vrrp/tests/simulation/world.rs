@@ -64,11 +64,24 @@ pub(crate) struct Node {
     inbox: Vec<Input>,
 }
 
+/// A station that sends to the virtual addresses.
+#[derive(Default)]
+pub(crate) struct Neighbour {
+    /// It hears the routers of the same side.
+    pub(crate) side: usize,
+    /// Who has the addresses, as far as it was told.
+    pub(crate) believes: Option<usize>,
+}
+
 /// What happens at a moment of the world.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// An advert arrives: receiver, sender, and its priority.
     Arrival { to: usize, from: usize, priority: u8 },
+    /// A router repeats that it has the addresses, if it has.
+    Repeat { from: usize },
+    /// An announcement arrives: neighbour, and router.
+    Announcement { to: usize, from: usize },
     /// A stall ends that began at this moment.
     StallEnds { node: usize, began: Moment },
     /// A killed router is started again.
@@ -80,6 +93,7 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) now: Moment,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) neighbours: [Neighbour; 2],
     /// Per cent of adverts lost.
     pub(crate) loss: usize,
     /// Per cent of adverts that arrive twice.
@@ -112,6 +126,7 @@ impl World {
             // No clock starts at zero.
             now: Duration::from_secs(1_000_000),
             nodes: nodes.collect(),
+            neighbours: [Neighbour::default(), Neighbour { side: 1, ..Neighbour::default() }],
             loss: 0,
             duplication: 0,
             max_delay,
@@ -266,6 +281,16 @@ impl World {
                     self.input(to, Input::Advert { source, priority, interval });
                 }
             }
+            Event::Repeat { from } => {
+                if self.nodes[from].alive && self.nodes[from].holding {
+                    self.announce(from);
+                }
+            }
+            Event::Announcement { to, from } => {
+                if self.nodes[from].side == self.neighbours[to].side {
+                    self.neighbours[to].believes = Some(from);
+                }
+            }
             Event::Restart { node } => self.start(node),
             Event::StallEnds { node, began } => {
                 let router = &mut self.nodes[node];
@@ -344,6 +369,8 @@ impl World {
                 Action::RemoveAddresses => self.nodes[node].holding = false,
                 Action::SendGratuitous => {
                     self.check(self.nodes[node].holding, "only the holder tells where the addresses are");
+                    self.announce(node);
+                    self.schedule(self.now + self.max_delay, Event::Repeat { from: node });
                 }
                 Action::Transition(_) => {}
             }
@@ -354,6 +381,14 @@ impl World {
             !matches!(after, State::Init | State::Fault) || !holding || before == after,
             "others drop them",
         );
+    }
+
+    /// Neighbours hear of it each in its time.
+    fn announce(&mut self, from: usize) {
+        for to in 0..self.neighbours.len() {
+            let delay = self.random.duration(self.max_delay);
+            self.schedule(self.now + delay, Event::Announcement { to, from });
+        }
     }
 
     fn send(&mut self, from: usize, priority: Priority) {
