@@ -86,7 +86,7 @@ fn mistakes_are_explained_where_they_are() {
             "prority: 100",
             "vrrp.yaml:5:5: error: unknown key \"prority\" in instance \"web\"; did you mean \"priority\"?",
         ),
-        ("priority: 256", "expected a number from 1 to 255"),
+        ("priority: 255", "expected a number from 1 to 254"),
         ("version: 2\n    advert_interval: 250ms", "does not fit VRRPv2"),
         ("version: 2\n    timing: fast", "does not fit VRRPv2"),
         ("unicast: { peers: [] }", "always be master"),

@@ -9,7 +9,7 @@ use proptest::sample::{Index, select};
 /// Options of an instance, all of which are right, and most of which go together.
 const OPTIONS: &[&str] = &[
     "interface: eth0",
-    "priority: 255",
+    "priority: 254",
     "priority: 254",
     "priority: 1",
     "preempt: false",

@@ -19,7 +19,6 @@ pub(super) fn check(report: &Report, file: &Node, config: &VrrpConfig) {
     for (index, router) in config.instances.iter().enumerate() {
         let remarks = Remarks { report, file, router };
         remarks.addresses();
-        remarks.priority();
         remarks.timing(config.vrrpd.realtime.is_some());
         remarks.ineffective_keys();
         remarks.trackers();
@@ -103,17 +102,6 @@ impl Remarks<'_> {
         }
     }
 
-    fn priority(&self) {
-        let router = self.router;
-        if router.priority == Priority::OWNER && router.preemption == Preemption::Off {
-            self.warn(
-                &["preempt"],
-                "has preempt: false, but priority 255 always takes over",
-                "255 is for a router that has the address by itself; 254 keeps to preempt",
-            );
-        }
-    }
-
     fn timing(&self, realtime: bool) {
         /// What a busy machine may take to run a thread, thrice.
         const SHORT: Duration = Duration::from_millis(50);
@@ -153,15 +141,7 @@ impl Remarks<'_> {
             let name = quoted(&tracker.name);
             if tracker.weight != Weight::Fault {
                 let number = tracker.weight.number();
-                if self.router.priority == Priority::OWNER {
-                    self.warn(
-                        &weight,
-                        format_args!("tracks {name} with weight {number}, but nothing moves priority 255"),
-                        "leave the weight out, so that a failure gives the address up; or use a priority below 255",
-                    );
-                } else if matches!(tracker.weight, Weight::WhileGood(_))
-                    && self.router.priority == Priority::MAX
-                {
+                if matches!(tracker.weight, Weight::WhileGood(_)) && self.router.priority == Priority::MAX {
                     self.warn(
                         &weight,
                         format_args!("tracks {name} with weight {number}, but 254 is the highest priority"),

@@ -276,7 +276,7 @@ impl Member<'_> {
         let moves = |floor: Priority| {
             others.iter().any(|other| {
                 let best = other.priority_when(|_| true);
-                best > floor && (best == Priority::OWNER || other.config.preemption != Preemption::Off)
+                best > floor && other.config.preemption != Preemption::Off
             })
         };
         let all_fail = self.priority_when(|_| false);
@@ -306,11 +306,6 @@ impl Member<'_> {
                         tracker.weight.number()
                     ),
                     "leave the weight out, so that a failure gives the address up; or let the other node preempt".to_owned(),
-                )
-            } else if router.priority == Priority::OWNER {
-                (
-                    format!("tracks {name} with weight {}, but nothing moves priority 255", tracker.weight.number()),
-                    "leave the weight out, so that a failure gives the address up; or use a priority below 255".to_owned(),
                 )
             } else {
                 (

@@ -93,7 +93,7 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
         .required("virtual_router_id", "a number from 1 to 255")
         .scalar(|text| scalar::number(text, &(1..=255)).map(VirtualRouterId::new))
         .flatten();
-    let priority = s.number("priority", Priority::DEFAULT.get(), 1..=255);
+    let priority = s.number("priority", Priority::DEFAULT.get(), 1..=254);
     let (profile, interval) = timing(s, version);
     let addresses =
         addresses(s.required("virtual_addresses", "an address such as 192.0.2.100/24, or a list of them"));
