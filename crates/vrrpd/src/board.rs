@@ -47,6 +47,13 @@ impl Board {
         change(records.entry(instance.to_owned()).or_insert_with(|| Record::new(instance)))
     }
 
+    /// Writes the record of a virtual router, if there is one.
+    pub fn amend(&self, instance: &str, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = lock(&self.records).get_mut(instance) {
+            change(record);
+        }
+    }
+
     /// Tells subscribers of a virtual router's record.
     pub fn publish(&self, instance: &str) {
         self.topic.set(instance.to_owned());
@@ -241,6 +248,14 @@ impl Record {
         status.state = to;
         status.reason = reason;
         self.since = now;
+    }
+
+    /// All addresses of a new master are there, so long after what made it one.
+    pub fn took_over(&mut self, took: Duration) {
+        self.status.counters.takeover.observe(took);
+        if let Some(last) = self.status.history.first_mut().filter(|last| last.to == InstanceState::Master) {
+            last.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        }
     }
 
     fn status(&self, now: Instant) -> InstanceStatus {

@@ -2,12 +2,14 @@
 //!
 //! | module | thread | what it does |
 //! |---|---|---|
-//! | [`election`] | its own | drives the elections: packets, time, addresses |
+//! | [`election`] | its own | drives the elections: packets, time |
+//! | [`addresses`] | its own | has the addresses on the interfaces that the election says, and tells the network |
 //! | [`net`] | any | sockets and rtnetlink |
 //! | [`track`], [`notify`], [`handover`] | main | what mastership depends on, whom to tell, how to leave without a loss |
 //! | [`app`], [`process`], [`board`] | main | the daemon as a whole, its rights, what there is to see |
 //! | [`check`], [`guard`] | main | `--check`, and the process around a command |
 
+mod addresses;
 pub mod app;
 pub mod board;
 pub mod check;

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use config::Gratuitous;
 
+/// Between two announcements, however many events ask for some: a flood must not become a flood.
+const SPACING: Duration = Duration::from_millis(20);
+
 /// The schedule of announcements of one virtual router. Pure: moments come in, and whether to announce goes out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announcer {
@@ -12,19 +15,17 @@ pub(super) struct Announcer {
     /// When the second burst begins.
     again: Option<Instant>,
     refresh: Option<Instant>,
+    /// When the last announcement was due.
+    last: Option<Instant>,
 }
 
 impl Announcer {
-    /// A takeover, or a contradiction: a burst begins now.
+    /// A takeover, or an event after which neighbours may believe somebody else: a burst begins now.
     pub(super) fn start(&mut self, plan: &Gratuitous, now: Instant) {
-        self.burst = (plan.repeat > 0).then_some((now, plan.repeat));
+        let begin = self.last.map_or(now, |last| now.max(last + SPACING));
+        self.burst = (plan.repeat > 0).then_some((begin, plan.repeat));
         self.again = plan.delay.map(|delay| now + delay);
         self.refresh = plan.refresh.map(|refresh| now + refresh);
-    }
-
-    /// The addresses are elsewhere.
-    pub(super) fn stop(&mut self) {
-        *self = Self::default();
     }
 
     /// When [`Announcer::is_due`] is to be asked.
@@ -43,14 +44,15 @@ impl Announcer {
             // A clock that stood still is not made up for.
             self.refresh = plan.refresh.map(|refresh| now + refresh);
         }
-        match self.burst {
-            Some((at, left)) if at <= now => {
-                self.burst =
-                    (left > 1).then(|| (now + plan.interval.max(Duration::from_millis(1)), left - 1));
-                true
-            }
-            _ => refresh,
+        let burst = self.burst.filter(|(at, _)| *at <= now);
+        if let Some((_, left)) = burst {
+            self.burst = (left > 1).then(|| (now + plan.interval.max(Duration::from_millis(1)), left - 1));
         }
+        let is_due = refresh || burst.is_some();
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
     }
 }
 
@@ -80,6 +82,24 @@ mod tests {
             refresh: None,
         };
         assert_eq!(run(&plan, 60), [0, 100, 200, 5000, 5100, 5200]);
+    }
+
+    #[test]
+    fn what_happens_in_a_burst_begins_it_anew_and_a_flood_is_bounded() {
+        let plan = Gratuitous { repeat: 2, interval: Duration::from_millis(100), delay: None, refresh: None };
+        let start = Instant::now();
+        let mut announcer = Announcer::default();
+        let mut announced = Vec::new();
+        for millisecond in 0..400 {
+            let now = start + Duration::from_millis(millisecond);
+            if millisecond == 50 || (200..240).contains(&millisecond) || millisecond == 0 {
+                announcer.start(&plan, now);
+            }
+            if announcer.is_due(&plan, now) {
+                announced.push(millisecond);
+            }
+        }
+        assert_eq!(announced, [0, 50, 150, 200, 220, 240, 340]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The election's thread: one task for each virtual router, one that watches interfaces, one that takes orders.
 
-mod announcer;
 mod complaints;
 mod place;
 mod router;
@@ -16,8 +15,8 @@ use config::VirtualRouter;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 
+use crate::addresses::{Addresses, Hold, Links, Wish};
 use crate::board::Board;
-use crate::net::{Changes, Link, Netlink};
 use crate::notify::Told;
 use crate::order::{Order, Release};
 pub(crate) use place::{find, virtual_addresses};
@@ -47,7 +46,6 @@ pub fn run(
     local.block_on(&runtime, async {
         match Elections::open(board, hooks).await {
             Ok(mut elections) => {
-                elections.remove_strays(&routers).await;
                 elections.apply(routers).await;
                 let _ = ready.send(Ok(()));
                 elections.obey(orders).await;
@@ -59,39 +57,15 @@ pub fn run(
 
 struct Elections {
     shared: Rc<Shared>,
-    links: watch::Receiver<Rc<[Link]>>,
+    links: Links,
     routers: BTreeMap<String, mpsc::Sender<Command>>,
 }
 
 impl Elections {
     async fn open(board: Arc<Board>, hooks: mpsc::Sender<Told>) -> anyhow::Result<Self> {
-        let (netlink, changes) = Netlink::open()?;
-        let first = netlink.links().await.context("cannot list interfaces")?;
-        let (publish, links) = watch::channel(Rc::from(first));
-        spawn_local(watch_links(netlink.clone(), changes, publish));
-        let shared = Rc::new(Shared { netlink, board, hooks, epoch: Instant::now() });
+        let (addresses, links) = Addresses::start(board.clone()).await?;
+        let shared = Rc::new(Shared { addresses, board, hooks, epoch: Instant::now() });
         Ok(Self { shared, links, routers: BTreeMap::new() })
-    }
-
-    /// Removes addresses with our mark that no virtual router has: a run that crashed, or another configuration, left them.
-    async fn remove_strays(&self, routers: &[VirtualRouter]) {
-        let links = self.links.borrow().clone();
-        for link in links.iter() {
-            let home = |router: &&VirtualRouter| {
-                find(router, &links).is_ok_and(|(place, _)| place.index == link.index)
-            };
-            let wanted: Vec<_> = routers.iter().filter(home).flat_map(virtual_addresses).collect();
-            for own in link.addresses.iter().filter(|own| own.ours) {
-                if wanted.iter().any(|address| address.ip == own.ip) {
-                    continue;
-                }
-                let address = config::VirtualAddress { ip: own.ip, prefix: own.prefix };
-                tracing::warn!(%address, interface = link.name, "removing an address that an earlier run left behind");
-                if let Err(error) = self.shared.netlink.remove_address(link.index, address).await {
-                    tracing::error!(interface = link.name, "{error:#}");
-                }
-            }
-        }
     }
 
     async fn obey(&mut self, mut orders: mpsc::Receiver<Order>) {
@@ -139,6 +113,7 @@ impl Elections {
     async fn apply(&mut self, routers: Vec<VirtualRouter>) -> Vec<oneshot::Receiver<()>> {
         self.stop(|name| !routers.iter().any(|router| router.name == name)).await;
         let names: Vec<VirtualRouter> = routers.clone();
+        self.keep(&routers);
         let mut waiting = Vec::new();
         for router in routers {
             if self.routers.contains_key(&router.name) {
@@ -152,12 +127,23 @@ impl Elections {
                 let (told, hook) = watch::channel(None);
                 // Nobody listens only where vrrpd ends.
                 let _ = self.shared.hooks.send(hook).await;
-                let task = Router::new(self.shared.clone(), router, told).run(receiver, self.links.clone());
-                spawn_local(task);
+                let router = Router::new(self.shared.clone(), router, self.links.clone(), told);
+                spawn_local(router.run(receiver));
             }
         }
         self.shared.board.retain(&names);
         waiting
+    }
+
+    /// What a run that crashed has left of a new virtual router's addresses stays until its election has begun.
+    fn keep(&self, routers: &[VirtualRouter]) {
+        let links = self.links.borrow().clone();
+        let new = routers.iter().filter(|router| !self.routers.contains_key(&router.name));
+        let wishes = new.filter_map(|router| {
+            let (_, site) = find(router, &links, None).ok()?;
+            Some((router.name.clone(), Wish::new(router, site.index, Hold::Keep)))
+        });
+        self.shared.addresses.wish(wishes.map(|(name, wish)| (name, Some(wish))));
     }
 
     /// Has virtual routers leave mastership. Each tells what became of it.
@@ -201,16 +187,6 @@ impl Elections {
         if let Some(commands) = self.routers.get(instance) {
             // A task that has ended takes no reports.
             let _ = commands.send(command).await;
-        }
-    }
-}
-
-async fn watch_links(netlink: Netlink, mut changes: Changes, publish: watch::Sender<Rc<[Link]>>) {
-    loop {
-        changes.next().await;
-        match netlink.links().await {
-            Ok(links) => _ = publish.send_replace(links.into()),
-            Err(error) => tracing::error!("cannot list interfaces: {error:#}"),
         }
     }
 }

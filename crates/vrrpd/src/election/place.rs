@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use config::{VirtualAddress, VirtualRouter};
+use config::{Unicast, VirtualAddress, VirtualRouter};
 
 use crate::net::{AdvertSocket, Claim, Link, LinkAddress, Mac, Neighbours};
 
@@ -15,11 +15,15 @@ pub(crate) struct Site {
     pub(crate) source: IpAddr,
 }
 
-/// Finds the interface of a virtual router, and its own address there.
+/// Finds the interface of a virtual router, and its own address there: the one of before, as long as it is there.
 ///
 /// # Errors
 /// In words, why there is none.
-pub(crate) fn find<'a>(router: &VirtualRouter, links: &'a [Link]) -> Result<(&'a Link, Site), String> {
+pub(crate) fn find<'a>(
+    router: &VirtualRouter,
+    links: &'a [Link],
+    before: Option<&Site>,
+) -> Result<(&'a Link, Site), String> {
     let link =
         match &router.interface {
             Some(name) => links
@@ -30,8 +34,16 @@ pub(crate) fn find<'a>(router: &VirtualRouter, links: &'a [Link]) -> Result<(&'a
                 || format!("no interface has an address in the subnet of {}", list(&router.addresses)),
             )?,
         };
-    let source =
-        source(router, link).ok_or_else(|| format!("{} has no address to send adverts from", link.name))?;
+    let before = before.filter(|site| site.index == link.index).map(|site| site.source);
+    let source = source(router, link, before).ok_or_else(|| {
+        let unusable = own_addresses(router, link).any(|own| !own.usable);
+        let but = if unusable {
+            ": those that are tentative, duplicate, deprecated or temporary are none"
+        } else {
+            ""
+        };
+        format!("{} has no address to send adverts from{but}", link.name)
+    })?;
     Ok((link, Site { index: link.index, name: link.name.clone(), source }))
 }
 
@@ -45,19 +57,16 @@ fn has_subnet_of(router: &VirtualRouter, link: &Link) -> bool {
 }
 
 /// The address that adverts are sent from: never a virtual one. IPv6 multicast needs a link-local one.
-fn source(router: &VirtualRouter, link: &Link) -> Option<IpAddr> {
+fn source(router: &VirtualRouter, link: &Link, before: Option<IpAddr>) -> Option<IpAddr> {
     let ipv6 = router.addresses.first()?.ip.is_ipv6();
-    let mut own = own_addresses(router, link).map(|own| own.ip).filter(|ip| ip.is_ipv6() == ipv6);
-    match &router.unicast {
-        Some(unicast) => match unicast.source {
-            Some(wanted) => own.find(|ip| *ip == wanted),
-            None => {
-                let near = unicast.peers.first().is_some_and(|peer| is_link_local(*peer));
-                own.find(|ip| is_link_local(*ip) == near)
-            }
-        },
-        None => own.find(|ip| !ipv6 || is_link_local(*ip)),
-    }
+    let fits = |ip: &IpAddr| match &router.unicast {
+        Some(Unicast { source: Some(wanted), .. }) => ip == wanted,
+        Some(unicast) => is_link_local(*ip) == unicast.peers.first().is_some_and(|peer| is_link_local(*peer)),
+        None => !ipv6 || is_link_local(*ip),
+    };
+    let own = own_addresses(router, link).filter(|own| own.usable).map(|own| own.ip);
+    let fitting: Vec<IpAddr> = own.filter(|ip| ip.is_ipv6() == ipv6 && fits(ip)).collect();
+    before.filter(|ip| fitting.contains(ip)).or_else(|| fitting.first().copied())
 }
 
 fn own_addresses<'a>(
@@ -168,9 +177,22 @@ mod tests {
     fn link(index: u32, name: &str, addresses: &[(&str, u8, bool)]) -> Link {
         let addresses = addresses
             .iter()
-            .map(|(ip, prefix, ours)| LinkAddress { ip: ip.parse().unwrap(), prefix: *prefix, ours: *ours })
+            .map(|(ip, prefix, ours)| LinkAddress {
+                ip: ip.parse().unwrap(),
+                prefix: *prefix,
+                ours: *ours,
+                usable: true,
+            })
             .collect();
-        Link { index, name: name.to_owned(), running: true, mac: Some([2, 0, 0, 0, 0, 1]), addresses }
+        Link {
+            index,
+            name: name.to_owned(),
+            running: true,
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            carrier_ups: 1,
+            promotes: false,
+            addresses,
+        }
     }
 
     fn router(interface: Option<&str>, addresses: &[&str]) -> VirtualRouter {
@@ -210,7 +232,7 @@ mod tests {
     }
 
     fn found(router: &VirtualRouter, links: &[Link]) -> Result<(String, String), String> {
-        find(router, links).map(|(link, site)| (link.name.clone(), site.source.to_string()))
+        find(router, links, None).map(|(link, site)| (link.name.clone(), site.source.to_string()))
     }
 
     #[test]
@@ -234,6 +256,22 @@ mod tests {
         let links = [link(2, "eth0", &[("10.0.0.100", 16, false)])];
         let error = found(&router(Some("eth0"), &["10.0.0.100/16"]), &links).unwrap_err();
         assert!(error.contains("no address to send adverts from"), "{error}");
+    }
+
+    #[test]
+    fn the_source_of_before_stays_and_one_that_cannot_be_used_is_none() {
+        let mut links = [link(2, "eth0", &[("10.0.0.1", 16, false), ("10.0.0.2", 16, false)])];
+        let router = router(None, &["10.0.0.100/16"]);
+        let source = |links: &[Link], before: &str| {
+            let before = Site { index: 2, name: "eth0".to_owned(), source: before.parse().unwrap() };
+            find(&router, links, Some(&before)).map(|(_, site)| site.source.to_string())
+        };
+        assert_eq!(source(&links, "10.0.0.2"), Ok("10.0.0.2".to_owned()));
+        assert_eq!(source(&links, "10.0.0.3"), Ok("10.0.0.1".to_owned()), "it is gone");
+        links[0].addresses[0].usable = false;
+        assert_eq!(source(&links, "10.0.0.1"), Ok("10.0.0.2".to_owned()));
+        links[0].addresses[1].usable = false;
+        assert!(source(&links, "10.0.0.1").unwrap_err().contains("tentative"));
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub struct Link {
     pub running: bool,
     /// Its hardware address; none for tunnels and the like.
     pub mac: Option<Mac>,
+    /// How often it got carrier. A cable that was out for a moment is seen by nothing else.
+    pub carrier_ups: u32,
+    /// Whether removing the first IPv4 address of a subnet leaves the others of it (`promote_secondaries`).
+    pub promotes: bool,
     /// Its addresses, in the kernel's order.
     pub addresses: Vec<LinkAddress>,
 }
@@ -28,4 +32,6 @@ pub struct LinkAddress {
     pub prefix: u8,
     /// Whether vrrpd added it: it carries vrrpd's mark (IFA_PROTO).
     pub ours: bool,
+    /// Whether something may be sent from it: an IPv6 address may be tentative, a duplicate, deprecated or temporary.
+    pub usable: bool,
 }

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use config::VirtualAddress;
-use futures_util::TryStreamExt as _;
+use futures_util::StreamExt as _;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkMessage};
 use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
+use rtnetlink::packet_core::{
+    DefaultNla, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::{Error, Handle, MulticastGroup, RouteMessageBuilder};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
@@ -24,10 +28,22 @@ use super::{Link, LinkAddress, event};
 
 /// Vrrpd's mark on its addresses: the number of VRRP among the protocols of IP, as routing daemons do it.
 const MARK: AddressProtocol = AddressProtocol::Other(vrrp::packet::IP_PROTOCOL);
+/// IPv6 addresses that nothing is to be sent from: being checked for duplicates, or found to be one, about to go, or made up
+/// for a while (the kernel's IFA_F_TEMPORARY has the bit of IFA_F_SECONDARY).
+const NO_SOURCE: AddressFlags = AddressFlags::Tentative
+    .union(AddressFlags::Dadfailed)
+    .union(AddressFlags::Deprecated)
+    .union(AddressFlags::Secondary);
 /// How long the kernel may take. It answers within microseconds, or something is very wrong.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Messages that are taken at once at most, so that a flood of them starves nobody.
 const MESSAGES: usize = 1024;
+/// How often a listing is begun anew that changes have interrupted. Then somebody changes interfaces without a pause.
+const LISTINGS: usize = 16;
+/// Numbers of the kernel's (linux/if_link.h, linux/ip.h, linux/netlink.h) for one setting of an interface's IPv4.
+const IFLA_INET_CONF: u16 = 1;
+const PROMOTE_SECONDARIES: u16 = 20;
+const NLA_F_NESTED: u16 = 1 << 15;
 /// What lies between two looks at the interfaces of a machine on which thousands of containers start.
 const SPACING: Duration = Duration::from_millis(5);
 
@@ -51,7 +67,9 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses.
     pub fn open() -> anyhow::Result<(Self, Changes)> {
-        let (connection, handle, _) = rtnetlink::new_connection().context("cannot open rtnetlink")?;
+        let (mut connection, handle, _) = rtnetlink::new_connection().context("cannot open rtnetlink")?;
+        // The end of a listing tells too that it was interrupted.
+        connection.set_forward_done(true);
         tokio::spawn(connection);
         let watch = watch().context("cannot watch interfaces by rtnetlink")?;
         Ok((Self { handle }, Changes { socket: watch, not_before: Instant::now() }))
@@ -62,16 +80,54 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses, or does not answer within a second.
     pub async fn links(&self) -> anyhow::Result<Vec<Link>> {
-        let links = self.handle.link().get().execute().try_collect::<Vec<_>>();
-        let mut links: Vec<Link> = bounded(links).await.context("interfaces")?.iter().map(link).collect();
-        let addresses = self.handle.address().get().execute().try_collect::<Vec<_>>();
-        for message in bounded(addresses).await.context("addresses")? {
+        let messages = self.list(RouteNetlinkMessage::GetLink(LinkMessage::default())).await;
+        let mut links = Vec::new();
+        for message in messages.context("interfaces")? {
+            if let RouteNetlinkMessage::NewLink(message) = message {
+                links.push(link(&message));
+            }
+        }
+        let messages = self.list(RouteNetlinkMessage::GetAddress(AddressMessage::default())).await;
+        for message in messages.context("addresses")? {
+            let RouteNetlinkMessage::NewAddress(message) = message else { continue };
             let link = links.iter_mut().find(|link| link.index == message.header.index);
             if let (Some(link), Some(address)) = (link, link_address(&message)) {
                 link.addresses.push(address);
             }
         }
         Ok(links)
+    }
+
+    /// One whole listing. The kernel hands it over in parts, and marks one that changed in between: it may lack anything.
+    async fn list(&self, request: RouteNetlinkMessage) -> anyhow::Result<Vec<RouteNetlinkMessage>> {
+        for _ in 0..LISTINGS {
+            if let Some(items) = bounded(self.try_list(request.clone())).await? {
+                return Ok(items);
+            }
+        }
+        bail!("changes have interrupted the listing {LISTINGS} times")
+    }
+
+    /// None if the listing was interrupted.
+    async fn try_list(
+        &self,
+        request: RouteNetlinkMessage,
+    ) -> Result<Option<Vec<RouteNetlinkMessage>>, Error> {
+        let mut message = NetlinkMessage::from(request);
+        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let mut answers = self.handle.clone().request(message)?;
+        let (mut items, mut is_whole) = (Vec::new(), false);
+        while let Some(answer) = answers.next().await {
+            let is_interrupted = answer.header.flags & NLM_F_DUMP_INTR != 0;
+            match answer.payload {
+                _ if is_interrupted => return Ok(None),
+                NetlinkPayload::InnerMessage(item) => items.push(item),
+                NetlinkPayload::Error(error) => return Err(Error::NetlinkError(error)),
+                NetlinkPayload::Done(done) => is_whole = done.code == 0,
+                _ => return Ok(None),
+            }
+        }
+        Ok(is_whole.then_some(items))
     }
 
     /// Adds an address, with our mark. One that is there stays, whoever added it, and gets the mark.
@@ -115,6 +171,20 @@ impl Netlink {
         }
     }
 
+    /// Whether addresses of the same subnet stay when the first of them is removed (`promote_secondaries` of IPv4).
+    ///
+    /// # Errors
+    /// When the kernel refuses, or does not answer within a second.
+    pub async fn promote_secondaries(&self, index: u32, promote: bool) -> anyhow::Result<()> {
+        let setting =
+            [&8_u16.to_ne_bytes()[..], &PROMOTE_SECONDARIES.to_ne_bytes(), &u32::from(promote).to_ne_bytes()];
+        let settings = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, setting.concat()));
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![settings])]));
+        bounded(self.handle.link().set(message).execute()).await.context("cannot set promote_secondaries")
+    }
+
     /// The router that the default route through an interface leads to.
     ///
     /// # Errors
@@ -125,9 +195,11 @@ impl Netlink {
         } else {
             RouteMessageBuilder::<std::net::Ipv4Addr>::new().build()
         };
-        let routes = self.handle.route().get(query).execute().try_collect::<Vec<_>>();
-        let routes = bounded(routes).await.context("routes")?;
-        Ok(routes.iter().find_map(|route| default_gateway(route, index)))
+        let routes = self.list(RouteNetlinkMessage::GetRoute(query)).await.context("routes")?;
+        Ok(routes.iter().find_map(|route| match route {
+            RouteNetlinkMessage::NewRoute(route) => default_gateway(route, index),
+            _ => None,
+        }))
     }
 }
 
@@ -181,30 +253,48 @@ fn link(message: &LinkMessage) -> Link {
         name: String::new(),
         running: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         mac: None,
+        carrier_ups: 0,
+        promotes: false,
         addresses: Vec::new(),
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
+            LinkAttribute::CarrierUpCount(count) => link.carrier_ups = *count,
+            LinkAttribute::AfSpecUnspec(families) => link.promotes = promotes(families),
             _ => {}
         }
     }
     link
 }
 
+fn promotes(families: &[AfSpecUnspec]) -> bool {
+    families.iter().any(|family| match family {
+        AfSpecUnspec::Inet(settings) => settings.iter().any(|setting| match setting {
+            AfSpecInet::DevConf(settings) => settings.promote_secondaries != 0,
+            _ => false,
+        }),
+        _ => false,
+    })
+}
+
 fn link_address(message: &AddressMessage) -> Option<LinkAddress> {
     let mut ip = None;
     let mut local = None;
     let mut ours = false;
+    let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
     for attribute in &message.attributes {
         match attribute {
             // On a point-to-point link the local address is the own one, and the other the peer's.
             AddressAttribute::Local(address) => local = Some(*address),
             AddressAttribute::Address(address) => ip = Some(*address),
             AddressAttribute::Protocol(protocol) => ours = *protocol == MARK,
+            AddressAttribute::Flags(all) => flags = *all,
             _ => {}
         }
     }
-    Some(LinkAddress { ip: local.or(ip)?, prefix: message.header.prefix_len, ours })
+    let ip = local.or(ip)?;
+    let usable = ip.is_ipv4() || !flags.intersects(NO_SOURCE);
+    Some(LinkAddress { ip, prefix: message.header.prefix_len, ours, usable })
 }

@@ -58,7 +58,7 @@ impl Asker {
             None => self.netlink.insert(Netlink::open()?.0),
         };
         let links = netlink.links().await?;
-        let (link, site) = find(&self.router, &links).map_err(anyhow::Error::msg)?;
+        let (link, site) = find(&self.router, &links, None).map_err(anyhow::Error::msg)?;
         if !link.running {
             bail!("{} is down, or has no carrier", link.name);
         }

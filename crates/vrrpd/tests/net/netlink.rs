@@ -38,12 +38,13 @@ async fn addresses_are_added_with_the_mark_and_removed_as_often_as_one_likes() {
     for added in addresses {
         for _ in 0..2 {
             host.netlink.add_address(index, added).await.unwrap();
-            let there = LinkAddress { ip: added.ip, prefix: added.prefix, ours: true };
+            let there =
+                LinkAddress { ip: added.ip, prefix: added.prefix, ours: true, usable: added.ip.is_ipv4() };
             assert_eq!(found(host.now("eth0").await.as_ref(), added.ip), [there]);
         }
     }
     let theirs = found(host.now("eth0").await.as_ref(), host.ipv4);
-    assert_eq!(theirs, [LinkAddress { ip: host.ipv4, prefix: 24, ours: false }]);
+    assert_eq!(theirs, [LinkAddress { ip: host.ipv4, prefix: 24, ours: false, usable: true }]);
 
     // The mark is the kernel's: another run sees it.
     let (another, _) = inside(&host.netns, Netlink::open).unwrap();
@@ -73,7 +74,12 @@ async fn an_address_that_somebody_else_has_added_becomes_ours() {
         (address("2001:db8::100", 64), "address add 2001:db8::100/64 dev eth0 nodad"),
     ] {
         host.ip(command);
-        let expected = |ours| LinkAddress { ip: added.ip, prefix: added.prefix, ours };
+        let expected = |ours| LinkAddress {
+            ip: added.ip,
+            prefix: added.prefix,
+            ours,
+            usable: added.ip.is_ipv4() || !ours,
+        };
         assert_eq!(found(host.now("eth0").await.as_ref(), added.ip), [expected(false)]);
         host.netlink.add_address(host.link.index, added).await.unwrap();
         assert_eq!(found(host.now("eth0").await.as_ref(), added.ip), [expected(true)]);

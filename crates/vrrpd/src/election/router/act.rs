@@ -4,11 +4,10 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use config::VirtualAddress;
 use vrrp::packet::{Advert, Protection, encode};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
-use super::{RETRY, Router, millis};
+use super::{Router, millis};
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
 use crate::order::Notice;
@@ -22,25 +21,24 @@ impl Router {
         if self.instance.next_deadline() != deadline {
             self.probed = None;
         }
+        let mut leaving = false;
         for action in actions {
             match action {
-                Action::SendAdvert(priority) => self.send(priority),
-                Action::AddAddresses => {
-                    for address in virtual_addresses(&self.config).collect::<Vec<_>>() {
-                        self.add(address).await;
+                Action::SendAdvert(priority) => {
+                    // Whoever hears the farewell takes over: then the addresses are not here any more.
+                    if leaving {
+                        self.shared.addresses.come_true().await;
                     }
-                    self.hold(true);
+                    self.send(priority);
                 }
+                Action::AddAddresses => self.hold(true, began),
                 Action::RemoveAddresses => {
-                    self.announcer.stop();
-                    for address in virtual_addresses(&self.config).collect::<Vec<_>>() {
-                        self.remove(address).await;
-                    }
-                    self.hold(false);
+                    self.hold(false, began);
+                    leaving = true;
                 }
                 Action::SendGratuitous => {
-                    self.announcer.start(&self.config.gratuitous, Instant::now());
-                    self.announce_if_due();
+                    self.announcements += 1;
+                    self.wish();
                 }
                 Action::Transition(transition) => self.tell(&transition, began.elapsed()),
             }
@@ -92,37 +90,6 @@ impl Router {
         });
     }
 
-    pub(super) async fn add(&mut self, address: VirtualAddress) {
-        let Some(place) = &self.place else { return };
-        if let Err(error) = self.shared.netlink.add_address(place.site.index, address).await {
-            tracing::error!(
-                instance = self.config.name,
-                interface = place.site.name,
-                "{error:#}; trying again"
-            );
-            self.retry = Some(Instant::now() + RETRY);
-        }
-    }
-
-    pub(super) async fn remove(&mut self, address: VirtualAddress) {
-        let Some(place) = &self.place else { return };
-        if let Err(error) = self.shared.netlink.remove_address(place.site.index, address).await {
-            tracing::error!(
-                instance = self.config.name,
-                interface = place.site.name,
-                "{error:#}; trying again"
-            );
-            self.retry = Some(Instant::now() + RETRY);
-        }
-    }
-
-    pub(super) fn announce_if_due(&mut self) {
-        if self.announcer.is_due(&self.config.gratuitous, Instant::now()) {
-            let sent = self.each_address(|neighbours, ip| neighbours.announce(ip));
-            self.board(|record, _| record.status.counters.announcements += sent);
-        }
-    }
-
     /// Does something with each virtual address on the network; how often it worked.
     pub(super) fn each_address(&self, mut what: impl FnMut(&Neighbours, IpAddr) -> io::Result<()>) -> u64 {
         let Some(neighbours) = self.place.as_ref().and_then(|place| place.neighbours.as_ref()) else {
@@ -159,7 +126,6 @@ impl Router {
                     record.status.master = own;
                     record.status.master_priority = Some(priority);
                     record.status.interval_ms = millis(router.config.interval.duration());
-                    record.status.counters.takeover.observe(took);
                 }
                 State::Backup | State::Init | State::Fault => {
                     record.status.master = None;

@@ -3,27 +3,39 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use vrrp::{Input, State};
+use vrrp::Input;
 
-use super::{RETRY, Router};
-use crate::election::place::{Place, Site, find, virtual_addresses};
+use super::{BORNE, RETRY, Router};
+use crate::election::place::{Place, Site, find};
 use crate::election::settings::{INTERFACE, expectations, settings, unspecified};
 use crate::net::Link;
 
 impl Router {
     /// Looks for the interface again, since interfaces or addresses have changed.
-    pub(super) async fn relocate(&mut self, links: &[Link]) {
-        match find(&self.config, links) {
+    pub(super) async fn relocate(&mut self) {
+        let links = self.links.borrow_and_update().clone();
+        let before = self.place.as_ref().map(|place| &place.site);
+        match find(&self.config, &links, before) {
             Ok((link, site)) if link.running => {
-                if self.place.as_ref().is_none_or(|place| place.site != site) {
-                    self.leave(&format!("{} takes its place", site.name)).await;
+                self.missing_since = None;
+                if before != Some(&site) {
+                    // Mastership depends on the interface, not on which of its addresses adverts come from.
+                    if before.is_none_or(|before| (before.index, &before.name) != (site.index, &site.name)) {
+                        self.leave(&format!("{} takes its place", site.name)).await;
+                    }
                     self.settle(link, site).await;
                 }
                 self.follow_mac(link).await;
                 if self.place.is_some() {
                     self.report_interface(true, &format!("{} is up", link.name)).await;
-                    self.keep_addresses(link).await;
                 }
+            }
+            Err(why) if self.bears(&links) => {
+                tracing::warn!(
+                    instance = self.config.name,
+                    "{why}; adverts go on from the address of before for a while"
+                );
+                self.report_interface(true, &why).await;
             }
             // Sockets on it would not survive.
             Ok((link, _)) => {
@@ -38,7 +50,23 @@ impl Router {
         }
     }
 
-    /// A new hardware address is nobody's fault, but the network has to learn of it.
+    /// Whether it is borne that the source address is missing on an interface that runs: those who manage addresses remove
+    /// them for a moment. Adverts go on from it meanwhile, and if it stays away, the farewell does too.
+    fn bears(&mut self, links: &[Link]) -> bool {
+        let Some(Place { site, .. }) = &self.place else { return false };
+        let link = links.iter().find(|link| (link.index, &link.name) == (site.index, &site.name));
+        let is_meant = self.config.interface.as_ref().is_none_or(|name| *name == site.name);
+        let is_missing =
+            |link: &Link| !link.addresses.iter().any(|own| own.ip == site.source && own.usable && !own.ours);
+        if !is_meant || !link.is_some_and(|link| link.running && is_missing(link)) {
+            return false;
+        }
+        let until = *self.missing_since.get_or_insert_with(Instant::now) + BORNE;
+        self.retry = Some(until);
+        Instant::now() < until
+    }
+
+    /// A new hardware address is nobody's fault.
     async fn follow_mac(&mut self, link: &Link) {
         let Some(place) = &mut self.place else { return };
         match place.follow(&self.config, link) {
@@ -49,10 +77,6 @@ impl Router {
                     interface = link.name,
                     "the interface has another hardware address"
                 );
-                if self.instance.state() == State::Master {
-                    self.announcer.start(&self.config.gratuitous, Instant::now());
-                    self.announce_if_due();
-                }
             }
             Err(error) => self.leave(&format!("cannot open sockets on {}: {error}", link.name)).await,
         }
@@ -66,14 +90,17 @@ impl Router {
             Ok(place) => {
                 self.place = Some(place);
                 self.retry = None;
+                self.wish();
                 self.receiver.reload(expectations(&self.config, source));
                 // Still in Fault, or not started: nothing but the address changes.
                 self.handle(Input::Reload(settings(&self.config, source)), Instant::now()).await;
                 tracing::info!(instance = self.config.name, interface, %source, "takes part on this interface");
             }
             Err(error) => {
+                let why = format!("cannot open sockets on {interface}: {error}");
+                self.leave(&why).await;
                 self.retry = Some(Instant::now() + RETRY);
-                self.report_interface(false, &format!("cannot open sockets on {interface}: {error}")).await;
+                self.report_interface(false, &why).await;
             }
         }
         self.board(|record, router| {
@@ -105,57 +132,16 @@ impl Router {
     }
 
     /// Sockets that listen as is configured now, at the same place.
-    pub(super) async fn reopen(&mut self, links: &[Link]) {
-        let Ok((link, site)) = find(&self.config, links) else { return };
+    pub(super) async fn reopen(&mut self) {
+        let links = self.links.borrow().clone();
+        let Ok((link, site)) = find(&self.config, &links, self.place.as_ref().map(|place| &place.site))
+        else {
+            return;
+        };
         match Place::open(&self.config, link, site) {
             Ok(place) => self.place = Some(place),
             Err(error) => self.leave(&format!("cannot open sockets on {}: {error}", link.name)).await,
         }
-    }
-
-    /// The interface has the virtual addresses if the election says so, whatever others do to it and whatever failed before.
-    async fn keep_addresses(&mut self, link: &Link) {
-        if self.start_by.is_some() || !self.differs(link) {
-            return;
-        }
-        // What is known may be older than our own last change.
-        let Ok(links) = self.shared.netlink.links().await else { return };
-        let Some(link) = links.iter().find(|now| now.index == link.index) else { return };
-        let mut restored = 0;
-        for address in virtual_addresses(&self.config).collect::<Vec<_>>() {
-            let there = link.addresses.iter().find(|own| own.ip == address.ip);
-            match (self.holding, there) {
-                (true, None) if self.instance.state() == State::Master => {
-                    tracing::warn!(
-                        instance = self.config.name, %address, interface = link.name,
-                        "somebody removed a virtual address; putting it back"
-                    );
-                    self.add(address).await;
-                    restored += 1;
-                }
-                (false, Some(own)) if own.ours => {
-                    tracing::warn!(
-                        instance = self.config.name, %address, interface = link.name,
-                        "this node has no right to a virtual address that is still here; removing it"
-                    );
-                    self.remove(address).await;
-                }
-                _ => {}
-            }
-        }
-        if restored > 0 {
-            self.board(|record, _| record.status.counters.addresses_restored += restored);
-            self.announcer.start(&self.config.gratuitous, Instant::now());
-            self.announce_if_due();
-        }
-    }
-
-    /// Whether there is a virtual address too many or too few.
-    fn differs(&self, link: &Link) -> bool {
-        virtual_addresses(&self.config).any(|address| {
-            let there = link.addresses.iter().find(|own| own.ip == address.ip);
-            there.map_or(self.holding, |own| own.ours && !self.holding)
-        })
     }
 
     pub(super) fn source(&self) -> IpAddr {

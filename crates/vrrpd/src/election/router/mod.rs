@@ -16,12 +16,11 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 use vrrp::packet::Sequencer;
 use vrrp::{Input, Instance, Receiver, State};
 
-use super::announcer::Announcer;
 use super::complaints::Complaints;
 use super::place::{Event, Place, virtual_addresses};
 use super::settings::{expectations, rules, settings, unspecified};
+use crate::addresses::{Addresses, Hold, Links, Wish};
 use crate::board::{Board, Record};
-use crate::net::{Link, Netlink};
 use crate::notify::{self, Told};
 use crate::order::Notice;
 
@@ -35,10 +34,12 @@ const BACKLOG: usize = 1024;
 const REPORTS: Duration = Duration::from_secs(3);
 /// When to try again to open what could not be opened.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long the source address may be missing. One that comes back takes up to 2 s to be checked for duplicates.
+const BORNE: Duration = Duration::from_secs(3);
 
 /// What all virtual routers of the thread share.
 pub(super) struct Shared {
-    pub(super) netlink: Netlink,
+    pub(super) addresses: Addresses,
     pub(super) board: Arc<Board>,
     /// Where each virtual router tells what its hook is to hear.
     pub(super) hooks: mpsc::Sender<Told>,
@@ -75,12 +76,18 @@ pub(super) struct Router {
     instance: Instance,
     receiver: Receiver,
     sequencer: Sequencer,
+    links: Links,
     place: Option<Place>,
+    /// Since when the source address is missing on the interface.
+    missing_since: Option<Instant>,
     /// Whether the election wants the virtual addresses on the interface.
     holding: bool,
+    /// When the event began that made it want them.
+    since: Instant,
+    /// Events after which a neighbour may believe somebody else.
+    announcements: u64,
     /// Where it stands, for its hook.
     told: watch::Sender<Option<Notice>>,
-    announcer: Announcer,
     complaints: Complaints,
     /// Trackers that have reported, and how.
     reports: BTreeMap<String, bool>,
@@ -98,6 +105,7 @@ impl Router {
     pub(super) fn new(
         shared: Rc<Shared>,
         config: VirtualRouter,
+        links: Links,
         told: watch::Sender<Option<Notice>>,
     ) -> Self {
         let nowhere = unspecified(&config);
@@ -107,10 +115,13 @@ impl Router {
             instance: Instance::new(settings(&config, nowhere)),
             receiver: Receiver::new(expectations(&config, nowhere)),
             sequencer: Sequencer::default(),
+            links,
             place: None,
+            missing_since: None,
             holding: false,
+            since: now,
+            announcements: 0,
             told,
-            announcer: Announcer::default(),
             complaints: Complaints::default(),
             reports: BTreeMap::new(),
             start_by: Some(now + REPORTS.min(config.interval.duration())),
@@ -124,13 +135,8 @@ impl Router {
     }
 
     /// Takes part until told to stop.
-    pub(super) async fn run(
-        mut self,
-        mut commands: mpsc::Receiver<Command>,
-        mut links: watch::Receiver<Rc<[Link]>>,
-    ) {
-        let first = links.borrow_and_update().clone();
-        self.relocate(&first).await;
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.relocate().await;
         if rules(&self.config).iter().any(|rule| rule.name == notify::TRACKER) {
             self.report(notify::TRACKER.to_owned(), true, "nobody had to be told yet").await;
         }
@@ -155,10 +161,7 @@ impl Router {
                     }
                     None => return,
                 },
-                Ok(()) = links.changed() => {
-                    let news = links.borrow_and_update().clone();
-                    self.relocate(&news).await;
-                }
+                Ok(()) = self.links.changed() => self.relocate().await,
                 event = event_at(self.place.as_ref()) => match event {
                     Event::Adverts => self.receive(BATCH).await,
                     Event::Claim(claim) => self.claimed(claim).await,
@@ -167,10 +170,7 @@ impl Router {
                         self.leave("its sockets failed").await;
                     }
                 },
-                () = sleep_until(TokioInstant::from_std(wake)) => {
-                    let known = links.borrow().clone();
-                    self.wake(&known).await;
-                }
+                () = sleep_until(TokioInstant::from_std(wake)) => self.wake().await,
             }
         }
     }
@@ -182,8 +182,8 @@ impl Router {
             && (now >= by || self.has_heard_of_all())
         {
             self.start_by = None;
-            let holding = self.holds_already().await;
-            self.hold(holding);
+            let holding = self.holds_already();
+            self.hold(holding, now);
             self.handle(Input::Start { holding }, now).await;
         }
         if !self.is_leaving() {
@@ -217,10 +217,10 @@ impl Router {
     }
 
     /// Whether virtual addresses are on the interface already, left by a run of vrrpd that did not end in order.
-    async fn holds_already(&self) -> bool {
-        let (Some(place), Ok(links)) = (&self.place, self.shared.netlink.links().await) else { return false };
-        let link = links.iter().find(|link| link.index == place.site.index);
-        link.is_some_and(|link| {
+    fn holds_already(&self) -> bool {
+        let links = self.links.borrow();
+        let site = self.place.as_ref().map(|place| place.site.index);
+        links.iter().find(|link| Some(link.index) == site).is_some_and(|link| {
             let is_there = |ip: IpAddr| link.addresses.iter().any(|own| own.ip == ip);
             virtual_addresses(&self.config).any(|address| is_there(address.ip))
         })
@@ -232,29 +232,20 @@ impl Router {
         self.reports.retain(|name, _| rules(&self.config).iter().any(|rule| rule.name == *name));
         let rules = rules(&self.config);
         self.board(|record, router| record.configure(&router.config, &rules));
-        let links = self.shared.netlink.links().await.ok();
-        if let (Some(links), Some(_)) = (&links, &self.place)
-            && before.unicast.is_some() != self.config.unicast.is_some()
-        {
-            self.reopen(links).await;
+        if self.place.is_some() && before.unicast.is_some() != self.config.unicast.is_some() {
+            self.reopen().await;
         }
         if let Some(place) = &self.place
             && let Err(error) = place.watch(&self.config)
         {
             tracing::warn!(instance = self.config.name, %error, "cannot listen for what is configured now");
         }
-        for address in virtual_addresses(&before).filter(|_| self.holding).collect::<Vec<_>>() {
-            if !virtual_addresses(&self.config).any(|kept| kept == address) {
-                self.remove(address).await;
-            }
-        }
+        self.wish();
         self.follow_notify();
         let source = self.source();
         self.receiver.reload(expectations(&self.config, source));
         self.handle(Input::Reload(settings(&self.config, source)), Instant::now()).await;
-        if let Some(links) = links {
-            self.relocate(&links).await;
-        }
+        self.relocate().await;
     }
 
     /// What could not be told yet is told as configured now.
@@ -292,7 +283,7 @@ impl Router {
     fn next_wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
         let deadline = self.deadline();
-        [deadline, self.probe_at(), self.announcer.next(), self.start_by, self.retry]
+        [deadline, self.probe_at(), self.start_by, self.retry]
             .into_iter()
             .flatten()
             .min()
@@ -313,7 +304,7 @@ impl Router {
         }
     }
 
-    async fn wake(&mut self, links: &[Link]) {
+    async fn wake(&mut self) {
         let now = Instant::now();
         if self.deadline().is_some_and(|deadline| deadline <= now)
             || self.probe_at().is_some_and(|at| at <= now)
@@ -329,16 +320,31 @@ impl Router {
             self.board(|record, _| record.status.counters.loop_lag.observe(now - deadline));
             self.handle(Input::Woken, deadline).await;
         }
-        self.announce_if_due();
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
-            self.relocate(links).await;
+            self.relocate().await;
         }
     }
 
-    fn hold(&mut self, holding: bool) {
+    /// The election wants the addresses, or wants them no more, because of what began then.
+    fn hold(&mut self, holding: bool, began: Instant) {
         self.holding = holding;
-        self.board(|record, _| record.status.holding = holding);
+        self.since = began;
+        self.wish();
+    }
+
+    /// Says what is wanted of the interface. Only a master's addresses have to be there: before the election, and while
+    /// nobody knows who is master, they may stay.
+    fn wish(&self) {
+        let site = self.place.as_ref().map(|place| &place.site);
+        let site = site.filter(|_| self.holding || self.start_by.is_some());
+        let hold = if self.instance.state() == State::Master { Hold::Have } else { Hold::Keep };
+        let wish = site.map(|site| Wish {
+            announcements: self.announcements,
+            since: self.since,
+            ..Wish::new(&self.config, site.index, hold)
+        });
+        self.shared.addresses.wish([(self.config.name.clone(), wish)]);
     }
 
     fn board<T>(&self, change: impl FnOnce(&mut Record, &Self) -> T) -> T {

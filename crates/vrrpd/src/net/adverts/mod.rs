@@ -80,6 +80,8 @@ impl AdvertSocket {
                 socket.set_multicast_ttl_v4(TTL.into())?;
                 socket.set_multicast_loop_v4(false)?;
                 socket.set_multicast_if_v4(&address)?;
+                // Adverts go on while the source address is missing for a moment.
+                socket.set_ip_transparent_v4(true)?;
                 if multicast {
                     socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
                 }
@@ -91,6 +93,7 @@ impl AdvertSocket {
                 socket.set_multicast_hops_v6(TTL.into())?;
                 socket.set_multicast_loop_v6(false)?;
                 socket.set_multicast_if_v6(index)?;
+                socket.set_ip_transparent_v6(true)?;
                 setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
                 if multicast {

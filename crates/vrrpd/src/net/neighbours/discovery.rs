@@ -1,5 +1,6 @@
 //! IPv6 neighbour discovery (RFC 4861) through a raw ICMPv6 socket; the kernel computes its checksums.
 
+use std::fs;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 
@@ -11,7 +12,8 @@ use crate::net::event;
 
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-/// RFC 4861 section 4.4: this replaces what is in caches.
+/// RFC 4861 section 4.4: the sender is a router; this replaces what is in caches.
+const ROUTER: u8 = 0x80;
 const OVERRIDE: u8 = 0x20;
 const SOURCE_ADDRESS: u8 = 1;
 const TARGET_ADDRESS: u8 = 2;
@@ -28,6 +30,7 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 pub(super) struct Discovery {
     socket: AsyncFd<Socket>,
     index: u32,
+    name: String,
     mac: Mac,
 }
 
@@ -42,7 +45,7 @@ impl Discovery {
         socket.set_multicast_hops_v6(HOP_LIMIT.into())?;
         socket.set_multicast_loop_v6(false)?;
         socket.set_multicast_if_v6(index)?;
-        Ok(Self { socket: event::register(socket)?, index, mac })
+        Ok(Self { socket: event::register(socket)?, index, name: name.to_owned(), mac })
     }
 
     pub(super) fn watch(&self, addresses: &[IpAddr]) -> io::Result<()> {
@@ -54,7 +57,15 @@ impl Discovery {
     }
 
     pub(super) fn announce(&self, address: Ipv6Addr) -> io::Result<()> {
-        self.send(ADVERTISEMENT, OVERRIDE, address, TARGET_ADDRESS, ALL_NODES)
+        let router = if self.is_router() { ROUTER } else { 0 };
+        self.send(ADVERTISEMENT, OVERRIDE | router, address, TARGET_ADDRESS, ALL_NODES)
+    }
+
+    /// Whether the kernel forwards what arrives here. RFC 9568 section 6.4.2 has the flag in every announcement, for its
+    /// routers; of a host's address it would be a lie that makes neighbours send everything there.
+    fn is_router(&self) -> bool {
+        let setting = format!("/proc/sys/net/ipv6/conf/{}/forwarding", self.name);
+        fs::read_to_string(setting).is_ok_and(|value| value.trim() != "0")
     }
 
     pub(super) fn ask(&self, address: Ipv6Addr) -> io::Result<()> {

@@ -44,7 +44,10 @@ impl Neighbours {
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         };
         let arp = Arp::open(link.index, mac)?;
-        let discovery = Discovery::open(link.index, &link.name, mac).ok();
+        let discovery = match Discovery::open(link.index, &link.name, mac) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => None,
+            opened => Some(opened?),
+        };
         Ok(Self { arp, discovery })
     }
 

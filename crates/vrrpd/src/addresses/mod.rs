@@ -1,0 +1,130 @@
+//! The virtual addresses of this node: who should have them is the election's to say; a thread of its own makes it so.
+//!
+//! The kernel changes addresses while it holds a lock of all its networking, and whoever asks it to waits for that lock. So
+//! nothing of it is done on the election's thread, whose adverts must not be late. What is wished for is a state, not a
+//! command: it is compared with what the kernel has, at every change of either, until both are the same.
+
+mod announcer;
+mod plan;
+mod reconciler;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use config::{Gratuitous, VirtualAddress, VirtualRouter};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use crate::board::Board;
+use crate::election::virtual_addresses;
+use crate::net::Link;
+
+/// How long a farewell waits for the addresses to be gone. It takes less than a millisecond, unless somebody holds the
+/// kernel's lock; then others may take over before.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// What a virtual router wants of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// The interface.
+    pub(crate) index: u32,
+    pub(crate) addresses: Vec<VirtualAddress>,
+    pub(crate) hold: Hold,
+    /// How the network is told where the addresses are.
+    pub(crate) gratuitous: Gratuitous,
+    /// Grows with each event after which a neighbour may believe somebody else.
+    pub(crate) announcements: u64,
+    /// When the event began that made this router want them.
+    pub(crate) since: Instant,
+}
+
+impl Wish {
+    /// A wish for all addresses of a virtual router, for which nothing has happened yet.
+    pub(crate) fn new(router: &VirtualRouter, index: u32, hold: Hold) -> Self {
+        let addresses = virtual_addresses(router).collect();
+        let gratuitous = router.gratuitous;
+        Self { index, addresses, hold, gratuitous, announcements: 0, since: Instant::now() }
+    }
+}
+
+/// How much an address is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It has to be there.
+    Have,
+    /// It may stay if it is there: nobody knows yet whose it is.
+    Keep,
+}
+
+/// What all virtual routers want.
+#[derive(Clone, Debug, Default)]
+struct Wishes {
+    /// Grows with each change.
+    serial: u64,
+    routers: BTreeMap<String, Wish>,
+}
+
+/// The election's end of the thread. Dropped, the thread ends.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    wishes: watch::Sender<Wishes>,
+    /// The latest serial that has come true.
+    true_since: watch::Receiver<u64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The interfaces of this node, as they are now.
+pub(crate) type Links = watch::Receiver<Arc<[Link]>>;
+
+impl Addresses {
+    /// Starts the thread. Nothing is changed before the first wish.
+    ///
+    /// # Errors
+    /// When rtnetlink cannot be opened, or interfaces cannot be listed.
+    pub(crate) async fn start(board: Arc<Board>) -> anyhow::Result<(Self, Links)> {
+        let (wishes, wished) = watch::channel(Wishes::default());
+        let (truth, true_since) = watch::channel(0);
+        let (opened, open) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("addresses".to_owned())
+            .spawn(move || reconciler::run(board, wished, truth, opened))
+            .context("cannot start the thread of the addresses")?;
+        let links = open.await.map_err(|_| anyhow!("the thread of the addresses has ended"))??;
+        Ok((Self { wishes, true_since, thread: Some(thread) }, links))
+    }
+
+    /// What virtual routers want from now on.
+    pub(crate) fn wish(&self, changed: impl IntoIterator<Item = (String, Option<Wish>)>) {
+        self.wishes.send_modify(|wishes| {
+            wishes.serial += 1;
+            for (router, wish) in changed {
+                match wish {
+                    Some(wish) => _ = wishes.routers.insert(router, wish),
+                    None => _ = wishes.routers.remove(&router),
+                }
+            }
+        });
+    }
+
+    /// Waits until all that has been wished for is true, but not for long.
+    pub(crate) async fn come_true(&self) {
+        let serial = self.wishes.borrow().serial;
+        let mut truth = self.true_since.clone();
+        // A thread that has ended does nothing that could be waited for.
+        let _ = timeout(FAREWELL, truth.wait_for(|since| *since >= serial)).await;
+    }
+}
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        // It ends when nobody wishes any more, and that is now.
+        self.wishes = watch::channel(Wishes::default()).0;
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}

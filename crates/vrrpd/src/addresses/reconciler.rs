@@ -1,0 +1,297 @@
+//! The thread that makes wishes come true: it alone adds, removes, restores and announces addresses.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use config::VirtualAddress;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+use super::announcer::Announcer;
+use super::plan::{Step, has, steps, takes_others};
+use super::{Hold, Links, Wishes};
+use crate::board::Board;
+use crate::net::{Changes, Link, LinkAddress, Mac, Neighbours, Netlink};
+
+/// When what the kernel refused is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs until nobody wishes any more.
+pub(super) fn run(
+    board: Arc<Board>,
+    wishes: watch::Receiver<Wishes>,
+    truth: watch::Sender<u64>,
+    opened: oneshot::Sender<anyhow::Result<Links>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Nobody listens only if the election has ended.
+            let _ = opened.send(Err(error).context("cannot start the runtime of the addresses"));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match Reconciler::open(board, wishes, truth).await {
+            Ok(reconciler) => {
+                let _ = opened.send(Ok(reconciler.publish.subscribe()));
+                reconciler.run().await;
+            }
+            Err(error) => _ = opened.send(Err(error)),
+        }
+    });
+}
+
+struct Reconciler {
+    netlink: Netlink,
+    changes: Changes,
+    board: Arc<Board>,
+    wishes: watch::Receiver<Wishes>,
+    truth: watch::Sender<u64>,
+    publish: watch::Sender<Arc<[Link]>>,
+    /// The interfaces: as they were listed, and as they were changed from here since.
+    links: Vec<Link>,
+    /// The last listing failed.
+    outdated: bool,
+    /// What is wanted and has been there: if it is missing, somebody else has removed it.
+    established: BTreeSet<(u32, VirtualAddress)>,
+    routers: BTreeMap<String, Seen>,
+    /// For announcements, on each interface that needs some.
+    sockets: BTreeMap<u32, (Mac, Neighbours)>,
+    retry: Option<Instant>,
+}
+
+/// What has become of a virtual router's wish.
+#[derive(Default)]
+struct Seen {
+    announcer: Announcer,
+    /// How many announcements had been wished for.
+    announcements: u64,
+    /// Whether all addresses were there.
+    whole: bool,
+    /// What neighbours saw of the interface: its hardware address, and how often it got carrier.
+    face: Option<(Option<Mac>, u32)>,
+}
+
+impl Reconciler {
+    async fn open(
+        board: Arc<Board>,
+        wishes: watch::Receiver<Wishes>,
+        truth: watch::Sender<u64>,
+    ) -> anyhow::Result<Self> {
+        let (netlink, changes) = Netlink::open()?;
+        let links = netlink.links().await.context("cannot list interfaces")?;
+        let (publish, _) = watch::channel(Arc::from(links.clone()));
+        Ok(Self {
+            netlink,
+            changes,
+            board,
+            wishes,
+            truth,
+            publish,
+            links,
+            outdated: false,
+            established: BTreeSet::new(),
+            routers: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            retry: None,
+        })
+    }
+
+    async fn run(mut self) {
+        let far = Duration::from_secs(3600);
+        // Before the first wish nobody knows what is to be kept.
+        let mut wished = self.wishes.changed().await;
+        while wished.is_ok() {
+            self.reconcile().await;
+            let next = self.routers.values().filter_map(|seen| seen.announcer.next());
+            let wake = next.chain(self.retry).min().unwrap_or_else(|| Instant::now() + far);
+            tokio::select! {
+                changed = self.wishes.changed() => wished = changed,
+                () = self.changes.next() => self.list().await,
+                () = sleep_until(TokioInstant::from_std(wake)) => {
+                    if self.outdated {
+                        self.list().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at the interfaces, and tells the election. What was there and is missing now is looked for twice.
+    async fn list(&mut self) {
+        let mut listed = self.netlink.links().await;
+        if let Ok(now) = &listed
+            && lacks(now, &self.links)
+        {
+            listed = self.netlink.links().await;
+        }
+        self.outdated = listed.is_err();
+        match listed {
+            Ok(links) => {
+                self.links = links;
+                self.publish.send_replace(Arc::from(self.links.clone()));
+            }
+            Err(error) => {
+                tracing::error!("cannot list interfaces: {error:#}; trying again");
+                self.retry = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    async fn reconcile(&mut self) {
+        let wishes = self.wishes.borrow_and_update().clone();
+        let mut failed = self.outdated;
+        let mut added = BTreeSet::new();
+        for step in steps(&self.links, &wishes.routers) {
+            match self.take(step).await {
+                Ok(()) => added.extend(step.added()),
+                Err(error) => {
+                    failed = true;
+                    tracing::error!(interface = self.name(step.index()), "{error:#}; trying again");
+                }
+            }
+        }
+        self.retry = failed.then(|| Instant::now() + RETRY);
+        self.note(&wishes, &added);
+        self.announce(&wishes);
+        if !failed {
+            self.truth.send_replace(wishes.serial);
+        }
+    }
+
+    /// Takes a step, and says of what it is a surprise.
+    async fn take(&mut self, step: Step) -> anyhow::Result<()> {
+        let (index, address) = (step.index(), step.address());
+        let interface = self.name(index);
+        let is_known = self.established.contains(&(index, address));
+        match step {
+            Step::Remove { .. } => {
+                if !is_known {
+                    tracing::warn!(%address, interface, "removing an address that an earlier run left behind");
+                }
+                self.remove(index, address).await?;
+            }
+            Step::Add { .. } => {
+                if is_known {
+                    tracing::warn!(%address, interface, "somebody removed a virtual address; putting it back");
+                }
+                self.netlink.add_address(index, address).await?;
+            }
+        }
+        if let Some(link) = self.links.iter_mut().find(|link| link.index == index) {
+            link.addresses.retain(|own| (own.ip, own.prefix) != (address.ip, address.prefix));
+            let own = LinkAddress { ip: address.ip, prefix: address.prefix, ours: true, usable: false };
+            link.addresses.extend(step.added().map(|_| own));
+        }
+        Ok(())
+    }
+
+    /// Removes an address, and no other. The kernel would take along what was added to its subnet later, unless told not to.
+    async fn remove(&self, index: u32, address: VirtualAddress) -> anyhow::Result<()> {
+        let link = self.links.iter().find(|link| link.index == index);
+        if !link.is_some_and(|link| takes_others(link, address)) {
+            return self.netlink.remove_address(index, address).await;
+        }
+        self.netlink.promote_secondaries(index, true).await?;
+        let removed = self.netlink.remove_address(index, address).await;
+        self.netlink.promote_secondaries(index, false).await?;
+        removed
+    }
+
+    /// Looks at what has become of each wish, and begins to announce where neighbours may believe somebody else.
+    fn note(&mut self, wishes: &Wishes, added: &BTreeSet<(u32, VirtualAddress)>) {
+        let (now, links) = (Instant::now(), &self.links);
+        let gone = |name: &String| !wishes.routers.contains_key(name);
+        for name in self.routers.keys().filter(|name| gone(name)) {
+            self.board.amend(name, |record| record.status.holding = false);
+        }
+        self.routers.retain(|name, _| !gone(name));
+        let mut wanted = BTreeSet::new();
+        for (name, wish) in &wishes.routers {
+            let pairs = wish.addresses.iter().map(|address| (wish.index, *address));
+            let whole = pairs.clone().all(|(index, address)| has(links, index, address));
+            self.board.amend(name, |record| record.status.holding = whole);
+            let seen = self.routers.entry(name.clone()).or_default();
+            if wish.hold == Hold::Keep {
+                *seen = Seen::default();
+                continue;
+            }
+            let link = links.iter().find(|link| link.index == wish.index);
+            let face = link.map(|link| (link.mac, link.carrier_ups));
+            let has_come = pairs.clone().any(|pair| added.contains(&pair));
+            if has_come || seen.announcements != wish.announcements || seen.face != face {
+                seen.announcer.start(&wish.gratuitous, now);
+            }
+            if whole && !seen.whole {
+                self.board.amend(name, |record| record.took_over(wish.since.elapsed()));
+            }
+            let restored =
+                pairs.clone().filter(|pair| added.contains(pair) && self.established.contains(pair));
+            let restored = u64::try_from(restored.count()).unwrap_or(u64::MAX);
+            self.board.amend(name, |record| record.status.counters.addresses_restored += restored);
+            (seen.announcements, seen.whole, seen.face) = (wish.announcements, whole, face);
+            wanted.extend(pairs.filter(|(index, address)| has(links, *index, *address)));
+        }
+        self.established = wanted;
+        self.sockets.retain(|index, _| wishes.routers.values().any(|wish| wish.index == *index));
+    }
+
+    /// Announces what is due.
+    fn announce(&mut self, wishes: &Wishes) {
+        let now = Instant::now();
+        for (name, wish) in &wishes.routers {
+            if !self.routers.get_mut(name).is_some_and(|seen| seen.announcer.is_due(&wish.gratuitous, now)) {
+                continue;
+            }
+            let mut sent = 0;
+            for address in &wish.addresses {
+                if !has(&self.links, wish.index, *address) {
+                    continue;
+                }
+                match self.tell_neighbours(wish.index, *address) {
+                    Ok(()) => sent += 1,
+                    Err(error) => {
+                        tracing::warn!(instance = name, %address, %error, "cannot tell the network where the address is");
+                    }
+                }
+            }
+            self.board.amend(name, |record| record.status.counters.announcements += sent);
+        }
+    }
+
+    fn tell_neighbours(&mut self, index: u32, address: VirtualAddress) -> io::Result<()> {
+        let link = self.links.iter().find(|link| link.index == index);
+        // Nobody on a link without hardware addresses has a table of them.
+        let Some((link, mac)) = link.and_then(|link| Some((link, link.mac?))) else { return Ok(()) };
+        let socket = match self.sockets.entry(index) {
+            Entry::Occupied(known) if known.get().0 == mac => known.into_mut(),
+            Entry::Occupied(mut known) => {
+                known.insert((mac, Neighbours::open(link)?));
+                known.into_mut()
+            }
+            Entry::Vacant(new) => new.insert((mac, Neighbours::open(link)?)),
+        };
+        socket.1.announce(address.ip)
+    }
+
+    fn name(&self, index: u32) -> String {
+        let link = self.links.iter().find(|link| link.index == index);
+        link.map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+    }
+}
+
+/// Whether an interface or one of its addresses is missing that was there before.
+fn lacks(now: &[Link], before: &[Link]) -> bool {
+    before.iter().any(|before| match now.iter().find(|now| now.index == before.index) {
+        None => true,
+        Some(now) => {
+            let is_missing = |was: &LinkAddress| !now.addresses.iter().any(|is| is.ip == was.ip);
+            before.addresses.iter().any(is_missing)
+        }
+    })
+}
