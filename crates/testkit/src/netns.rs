@@ -143,6 +143,18 @@ impl Network {
         ip(&format!("-n {inside} link set {interface} up"));
     }
 
+    /// Joins two switches by a cable of that name at both, which can be cut and mended here.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn join(&self, other: &Self, name: &str) {
+        let (here, there) = (self.switch.name(), other.switch.name());
+        ip(&format!("-n {here} link add {name} type veth peer name {name} netns {there}"));
+        for switch in [here, there] {
+            ip(&format!("-n {switch} link set {name} master switch up"));
+        }
+    }
+
     /// Cuts a host's cable at the switch: its packets vanish, and it is not told.
     pub fn cut(&self, name: &str) {
         ip(&format!("-n {} link set {name} nomaster", self.switch.name()));
