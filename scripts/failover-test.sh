@@ -31,6 +31,7 @@ Each run lasts about 15 s. Afterwards everything runs as before, though perhaps 
   moved    from the fault to the address being on the other node
   owners   the most nodes that had the address at one time, and for how long more than one had it; what a node lost is
            stamped when its watcher comes to run, so that a few milliseconds of two are none on a busy machine
+After a partition the clients' neighbour tables are looked at, and one that names a node without the address is a failure.
 USAGE
 }
 
@@ -74,3 +75,4 @@ for ((run = 1; run <= runs; run++)); do
     tee -a "$work/lines" <"$work/line"
 done
 [ "$runs" -eq 1 ] || medians
+! grep -q believes "$work/lines" || die "after healing a neighbour believed a node without the address"

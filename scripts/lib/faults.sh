@@ -111,7 +111,7 @@ kinds_lost() {
 
 # One run; its result as one line.
 measure() {
-    local master backup load watchers=() node broken_at healed_at=''
+    local master backup load watchers=() node broken_at healed_at='' neighbours=''
     wait_until_settled || die "demo 2 does not settle"
     master=$(holders) backup=$(other_node "$master")
     rm -f "$work"/lb?{,.end}
@@ -133,7 +133,8 @@ measure() {
     # It fails when requests were lost, which is what it is to say.
     wait "$load" || true
     [ -s "$work/load" ] || die "the load did not run"
-    owners_line "$master" "$backup" "$broken_at" "$healed_at"
+    [ "$fault" != partition ] || neighbours=$(neighbours)
+    owners_line "$master" "$backup" "$broken_at" "$healed_at" "$neighbours"
     undo
     stop_watching "${watchers[@]}"
 }
@@ -144,13 +145,30 @@ stop_watching() { # PROCESS...
     wait "$@" || true
 }
 
+# Whom the clients that know the virtual address take for its owner. In the end that must be who has it.
+neighbours() {
+    local owner other client believed all=''
+    wait_until_settled || return 0
+    owner=$(holders) other=$(other_node "$owner")
+    for client in vip-access prometheus nginx1 nginx2 nginx3; do
+        believed=$(on_node "$client" cat /proc/net/arp | awk -v ip="$virtual_address" '$1 == ip && $3 != "0x0" { print $4 }')
+        [ -n "$believed" ] || continue
+        if on_node "$other" sh -c 'cat /sys/class/net/*/address' | grep -qixF "$believed"; then
+            echo "$client believes $other"
+            return 0
+        fi
+        all="$all${all:+, }$client"
+    done
+    [ -z "$all" ] || echo "neighbours right: $all"
+}
+
 # Puts the load's figures and the address's way together.
-owners_line() { # MASTER BACKUP BROKEN-AT HEALED-AT
+owners_line() { # MASTER BACKUP BROKEN-AT HEALED-AT NEIGHBOURS
     local node
     for node in lb1 lb2; do
         sed -n "s|^\[\([^]]*\)\] \(.*$virtual_address/.*\)|$node \1 \2|p" "$work/$node"
         [ ! -e "$work/$node.end" ] || echo "$node end $(cat "$work/$node.end")"
-    done | TZ=UTC awk -v master="$1" -v backup="$2" -v broken="$3" -v healed="$4" -v fault="$fault" -v timing="$timing" \
+    done | TZ=UTC awk -v master="$1" -v backup="$2" -v broken="$3" -v healed="$4" -v fault="$fault" -v timing="$timing" -v neighbours="$5" \
         -v gap="$(figure longest_gap_ms)" -v lost="$(figure lost)" -v sent="$(figure sent)" -v kinds="$(kinds_lost)" \
         -f scripts/lib/owners.awk
 }

@@ -41,6 +41,7 @@ END {
     printf ", owners at most %d", most
     if (most > 1) printf " for %.0f ms", together * 1000
     if (back >= 0) printf ", one again %.0f ms after healing", back
+    if (neighbours != "") printf ", %s", neighbours
     printf "\n"
 }
 

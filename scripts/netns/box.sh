@@ -61,8 +61,9 @@ box_attach() {
     ip -n "$switch" link set "$1" master bridge up
     ip -n "$ns" addr add "$2/$prefix" dev eth0
     ip -n "$ns" link set eth0 up
-    # As engines do for containers: daemons without rights may listen on port 80.
-    ip netns exec "$ns" sysctl -qw net.ipv4.ip_unprivileged_port_start=0
+    # As engines do for containers: daemons without rights may listen on port 80. No box forwards: one that lost the virtual
+    # address would carry on what neighbours send to the wrong one, and hide that they do.
+    ip netns exec "$ns" sysctl -qw net.ipv4.ip_unprivileged_port_start=0 net.ipv4.ip_forward=0
 }
 
 # box_cable NAME up|down: plugs a box's cable in, or pulls it out.
