@@ -5,7 +5,7 @@ use std::fs;
 
 use config::{Checked, Severity};
 
-const LB: &str = "frontends: { web: { bind: 127.0.0.1:80, backend: nginx } }\nbackends: { nginx: { servers: { a: a:80 } } }\n";
+const LB: &str = "frontends: { web: { bind: 192.0.2.100:80, backend: nginx } }\nbackends: { nginx: { servers: { a: a:80 } } }\n";
 
 fn vrrp(more: &str) -> String {
     format!("instances:\n  web:\n    virtual_router_id: 51\n    virtual_addresses: 192.0.2.100/24\n{more}")
@@ -217,6 +217,19 @@ fn what_is_tracked_has_to_exist_in_the_lb_yaml() {
         said[0].starts_with("vrrp.yaml:5:16: error: vrrpd listens on 0.0.0.0:8404, but lb.yaml has"),
         "{said:#?}"
     );
+}
+
+#[test]
+fn somebody_has_to_listen_on_the_virtual_addresses() {
+    let node = vrrp("    track: [lbd]\n");
+    for (bind, fits) in
+        [("192.0.2.100:80", true), ("0.0.0.0:80", true), ("'[::]:80'", false), ("192.0.2.101:80", false)]
+    {
+        let said = said_about(&[("vrrp.yaml", &node), ("lb.yaml", &LB.replace("192.0.2.100:80", bind))]);
+        let expected = "vrrp.yaml:4:24: warning: instance \"web\" has 192.0.2.100, on which no frontend of lb.yaml listens";
+        assert_eq!(said.len(), usize::from(!fits), "{bind}: {said:?}");
+        assert!(said.iter().all(|said| said.starts_with(expected)), "{bind}: {said:?}");
+    }
 }
 
 #[test]

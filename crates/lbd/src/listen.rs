@@ -15,7 +15,7 @@ const BACKLOG: i32 = 4096;
 /// Opens `count` listeners on one address.
 ///
 /// # Errors
-/// When the address is not ours, needs a privilege, or somebody else listens on it. The kernel would let another process
+/// When the address needs a privilege, or somebody else listens on it. The kernel would let another process
 /// of the same user share the address, and then half of the connections would go astray: so it is first claimed alone.
 pub fn open(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     drop(socket(address, false)?);
@@ -40,6 +40,12 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(shared)?;
+    // A virtual address is on another node until this one is master: its clients find a listener the moment it comes.
+    if address.is_ipv4() {
+        socket.set_freebind_v4(true)?
+    } else {
+        socket.set_freebind_v6(true)?
+    }
     prepare(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -177,6 +183,12 @@ mod tests {
         let all = open(address, 3).unwrap();
         assert_eq!(all.len(), 3);
         TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
+    fn an_address_may_be_another_nodes() {
+        let address = "192.0.2.100:0".parse().unwrap();
+        assert_eq!(open(address, 1).unwrap()[0].local_addr().unwrap().ip(), address.ip());
     }
 
     #[test]

@@ -270,6 +270,28 @@ impl Member<'_> {
         }
     }
 
+    /// Virtual addresses that move with lbd, and that it does not listen on.
+    fn unserved_addresses(&self, balancers: &[(&str, &LbConfig)], found: &mut Vec<Diagnostic>) {
+        let moves_with_lbd = self
+            .config
+            .track
+            .iter()
+            .any(|tracker| matches!(tracker.target, TrackTarget::Lbd { .. } | TrackTarget::Backend(_)));
+        let listens = || balancers.iter().flat_map(|(_, config)| &config.frontends).flat_map(|one| &one.bind);
+        let is_served = |ip: IpAddr| {
+            listens()
+                .any(|bind| bind.ip() == ip || bind.ip().is_unspecified() && bind.is_ipv4() == ip.is_ipv4())
+        };
+        if let Some(address) = self.config.addresses.iter().find(|address| !is_served(address.ip))
+            && moves_with_lbd
+        {
+            let files = joined(&balancers.iter().map(|(file, _)| *file).collect::<Vec<_>>());
+            let doubt = format!("has {}, on which no frontend of {files} listens", address.ip);
+            let help = "bind it, or all addresses; lbd listens on an address before the node has it, too";
+            found.push(self.warning(&["virtual_addresses"], doubt, help));
+        }
+    }
+
     /// Weights that never move the address.
     fn useless_weights(&self, others: &[&Self], found: &mut Vec<Diagnostic>) {
         let router = self.config;
@@ -388,6 +410,7 @@ fn with_load_balancers(files: &[Checked], found: &mut Vec<Diagnostic>) {
         let Content::Vrrp(VrrpConfig { instances, vrrpd }) = &file.content else { continue };
         for config in instances {
             let member = Member { file, config };
+            member.unserved_addresses(&balancers, found);
             for (index, tracker) in config.track.iter().enumerate() {
                 let TrackTarget::Backend(name) = &tracker.target else { continue };
                 if balancers.iter().any(|(_, config)| config.backend(name).is_some()) {
