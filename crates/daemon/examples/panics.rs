@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         about: "Panics in a task",
         default_config: "/etc/tandem/lb.yaml",
         check: config_file::check,
+        errand: None,
     }
     .main(|context| async move {
         #[expect(clippy::panic, reason = "that is what it is for")]

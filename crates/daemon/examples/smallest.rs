@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         about: "Reads lb.yaml and waits for signals",
         default_config: "/etc/tandem/lb.yaml",
         check: config_file::check,
+        errand: None,
     }
     .main(run)
 }

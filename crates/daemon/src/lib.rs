@@ -26,4 +26,4 @@ pub mod serve;
 pub mod signals;
 pub mod systemd;
 
-pub use program::{Context, Failure, Program};
+pub use program::{Context, Errand, Failure, Program};

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser};
 use config::{Diagnostic, Invalid};
 use thiserror::Error;
 use wire::{DaemonHello, PROTOCOL};
@@ -23,6 +23,19 @@ pub struct Program {
     pub default_config: &'static str,
     /// Checks a configuration file; its warnings.
     pub check: fn(&Path) -> Result<Vec<Diagnostic>, Invalid>,
+    /// What else it can do.
+    pub errand: Option<Errand>,
+}
+
+/// Something that a daemon does instead of running, when an option says so. It needs no configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Errand {
+    /// The option, without its dashes.
+    pub option: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Does it, in the directory of the daemons' sockets; what was done, in words.
+    pub run: fn(&Path) -> anyhow::Result<String>,
 }
 
 /// What every daemon is told on its command line, or in its environment.
@@ -113,12 +126,22 @@ impl Program {
         Fut: Future<Output = Result<(), Failure>>,
     {
         end_at_panics();
-        let command = Args::command().name(self.name).about(self.about).version(env!("CARGO_PKG_VERSION"));
-        let args = match Args::from_arg_matches(&command.get_matches()) {
+        let mut command =
+            Args::command().name(self.name).about(self.about).version(env!("CARGO_PKG_VERSION"));
+        if let Some(errand) = self.errand {
+            command = command.arg(
+                Arg::new(errand.option).long(errand.option).help(errand.about).action(ArgAction::SetTrue),
+            );
+        }
+        let matches = command.get_matches();
+        let args = match Args::from_arg_matches(&matches) {
             Ok(args) => args,
             Err(error) => error.exit(),
         };
         let config = args.config.unwrap_or_else(|| self.default_config.into());
+        if let Some(errand) = self.errand.filter(|errand| matches.get_flag(errand.option)) {
+            return self.run(errand, &args.run_dir);
+        }
         if args.check {
             return self.check(&config);
         }
@@ -158,6 +181,19 @@ impl Program {
                     other => tracing::error!("{other}; {} stops", self.name),
                 }
                 ExitCode::from(failure.exit_code())
+            }
+        }
+    }
+
+    fn run(&self, errand: Errand, run_dir: &Path) -> ExitCode {
+        match (errand.run)(run_dir) {
+            Ok(done) => {
+                println!("{done}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{} --{}: {error:#}", self.name, errand.option);
+                ExitCode::FAILURE
             }
         }
     }

@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         about: "Checks the servers of lb.yaml, resolves their names, and tells lbd who is up",
         default_config: "/etc/tandem/lb.yaml",
         check: daemon::config_file::check,
+        errand: None,
     };
     program.main(healthd::app::main)
 }

@@ -42,9 +42,9 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_reuse_port(shared)?;
     // A virtual address is on another node until this one is master: its clients find a listener the moment it comes.
     if address.is_ipv4() {
-        socket.set_freebind_v4(true)?
+        socket.set_freebind_v4(true)?;
     } else {
-        socket.set_freebind_v6(true)?
+        socket.set_freebind_v6(true)?;
     }
     prepare(&socket)?;
     socket.bind(&address.into())?;

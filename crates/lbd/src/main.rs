@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         about: "HTTP load balancer: accepts requests, chooses a healthy server, carries the bytes",
         default_config: "/etc/tandem/lb.yaml",
         check: config_file::check,
+        errand: None,
     }
     .main(lbd::app::run)
 }

@@ -295,7 +295,7 @@ fn who_gives_addresses_of_a_crash_up_says_so() {
         instance.handle(holding(), START);
         instance
     };
-    let leaving = |to| format!("advert 0, remove, advert 0, {to}");
+    let leaving = |to| format!("remove, advert 0, advert 0, {to}");
     assert_eq!(words(&resumed().handle(Input::Stop, START)), leaving("backup>init stopped"));
     assert_eq!(words(&resumed().handle(tracker(false), START)), leaving("backup>fault tracker_failed"));
     let mut unfit = instance(settings.clone(), State::Init);

@@ -68,9 +68,9 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let (orders, obeyed) = mpsc::channel(ORDERS);
     let (hooks, hooked) = mpsc::channel(HOOKS);
     let (opened, is_open) = oneshot::channel();
-    let (routers, shown) = (config.instances.clone(), board.clone());
+    let (routers, shown, run_dir) = (config.instances.clone(), board.clone(), context.run_dir.clone());
     election.run(config.vrrpd.clone(), move |prepared| match prepared {
-        Ok(()) => election::run(routers, shown, obeyed, hooks, opened),
+        Ok(()) => election::run(routers, shown, &run_dir, obeyed, hooks, opened),
         // Nobody listens only if the daemon has ended.
         Err(error) => _ = opened.send(Err(error)),
     });

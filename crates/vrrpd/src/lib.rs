@@ -9,7 +9,7 @@
 //! | [`app`], [`process`], [`board`] | main | the daemon as a whole, its rights, what there is to see |
 //! | [`check`], [`guard`] | main | `--check`, and the process around a command |
 
-mod addresses;
+pub mod addresses;
 pub mod app;
 pub mod board;
 pub mod check;

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use daemon::Program;
+use daemon::{Errand, Program};
+use vrrpd::addresses::withdraw;
 use vrrpd::guard;
 use vrrpd::process::ElectionThread;
 
@@ -16,7 +17,19 @@ fn main() -> ExitCode {
         about: "Moves virtual addresses between nodes, so that exactly one that can serve has them (VRRP)",
         default_config: "/etc/tandem/vrrp.yaml",
         check: vrrpd::check::check,
+        errand: Some(Errand {
+            option: "withdraw",
+            about: "Remove every virtual address that a vrrpd has left on this machine, and exit",
+            run: withdraw::run,
+        }),
     };
     let election = ElectionThread::start();
-    program.main(|context| vrrpd::app::main(context, election))
+    program.main(|context| async move {
+        let run_dir = context.run_dir.clone();
+        let result = vrrpd::app::main(context, election).await;
+        if result.is_err() {
+            withdraw::after_failure(&run_dir).await;
+        }
+        result
+    })
 }

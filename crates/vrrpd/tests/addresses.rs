@@ -39,7 +39,7 @@ fn a_source_address_that_stays_away_is_told_to_the_others() {
     let network = network!();
     let (first, second) = pair(&network, &[]);
     first.ip("address delete 10.9.0.1/24 dev eth0");
-    first.wait_for_line("VRRP web: master -> fault: tracker interface fails");
+    first.wait_for_line("VRRP web: master -> fault: tracker own interface fails");
     second.wait_for_line("VRRP web: backup -> master: the master left");
     first.wait_not_to_have(VIP);
 }
@@ -73,8 +73,6 @@ fn removing_an_address_takes_no_other_along() {
     node.stop();
     assert!(!node.has(vip));
     assert!(node.has("10.8.0.7"), "an administrator's address of the same subnet");
-    let setting = node.host.run("sysctl", &["-n", "net.ipv4.conf.eth0.promote_secondaries"]);
-    assert_eq!(setting.trim(), "0", "as it was");
 }
 
 #[test]
@@ -138,4 +136,24 @@ fn a_tentative_address_is_no_source() {
     node.ip("address add fe80::1/64 dev eth0 nodad");
     node.wait_to_have("fe80::100");
     assert_eq!(node.count("cannot send"), 0, "{}", node.log());
+}
+
+#[test]
+fn announcements_of_ipv6_addresses_say_whether_the_node_forwards() {
+    let network = network!();
+    testkit::needs!("tshark");
+    let config = config(200, &["interface: eth0"]).replace(&format!("{VIP}/24"), "fe80::100/64");
+    let mut node = Node::new(&network, 1, &config);
+    let neighbour = network.host("neighbour", [10, 9, 0, 9].into());
+    let tshark = testkit::Tshark::start(&neighbour);
+    for forwards in [1, 0] {
+        node.host.run("sysctl", &["-qw", &format!("net.ipv6.conf.eth0.forwarding={forwards}")]);
+        node.start();
+        node.wait_to_have("fe80::100");
+        let told = format!(
+            "icmpv6.nd.na.target_address == fe80::100 && icmpv6.nd.na.flag.r == {forwards} && icmpv6.nd.na.flag.o == 1"
+        );
+        wait_until("it is told", || tshark.count(&told) > 0);
+        node.stop();
+    }
 }

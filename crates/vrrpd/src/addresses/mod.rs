@@ -5,10 +5,13 @@
 //! command: it is compared with what the kernel has, at every change of either, until both are the same.
 
 mod announcer;
+mod ledger;
 mod plan;
 mod reconciler;
+pub mod withdraw;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +24,7 @@ use tokio::time::timeout;
 use crate::board::Board;
 use crate::election::virtual_addresses;
 use crate::net::Link;
+use ledger::Ledger;
 
 /// How long a farewell waits for the addresses to be gone. It takes less than a millisecond, unless somebody holds the
 /// kernel's lock; then others may take over before.
@@ -84,13 +88,14 @@ impl Addresses {
     ///
     /// # Errors
     /// When rtnetlink cannot be opened, or interfaces cannot be listed.
-    pub(crate) async fn start(board: Arc<Board>) -> anyhow::Result<(Self, Links)> {
+    pub(crate) async fn start(board: Arc<Board>, run_dir: &Path) -> anyhow::Result<(Self, Links)> {
         let (wishes, wished) = watch::channel(Wishes::default());
         let (truth, true_since) = watch::channel(0);
         let (opened, open) = oneshot::channel();
+        let ledger = Ledger::open(run_dir);
         let thread = thread::Builder::new()
             .name("addresses".to_owned())
-            .spawn(move || reconciler::run(board, wished, truth, opened))
+            .spawn(move || reconciler::run(board, ledger, wished, truth, opened))
             .context("cannot start the thread of the addresses")?;
         let links = open.await.map_err(|_| anyhow!("the thread of the addresses has ended"))??;
         Ok((Self { wishes, true_since, thread: Some(thread) }, links))

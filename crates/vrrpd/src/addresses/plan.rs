@@ -65,12 +65,6 @@ fn addresses(link: &Link) -> impl Iterator<Item = VirtualAddress> {
     ours.map(|own| VirtualAddress { ip: own.ip, prefix: own.prefix })
 }
 
-/// Whether removing an address would take others of its subnet with it, as the kernel does by default.
-pub(super) fn takes_others(link: &Link, address: VirtualAddress) -> bool {
-    let is_other = |ip, prefix| ip != address.ip && prefix == address.prefix && address.has_in_subnet(ip);
-    address.ip.is_ipv4() && !link.promotes && link.addresses.iter().any(|own| is_other(own.ip, own.prefix))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
@@ -149,14 +143,5 @@ mod tests {
         let links = [link(2, &[], &["10.9.0.100/24"])];
         assert_eq!(planned(&links, &[wish(2, Hold::Have, &["10.9.0.100/24"])]), ["+ 2 10.9.0.100/24"]);
         assert_eq!(planned(&links, &[]), [""; 0]);
-    }
-
-    #[test]
-    fn only_the_first_address_of_a_subnet_takes_others() {
-        let mut link = link(2, &["10.9.0.100/24"], &["10.9.0.7/24", "10.8.0.1/24", "10.9.0.8/32"]);
-        assert!(takes_others(&link, address("10.9.0.100/24")));
-        assert!(!takes_others(&link, address("10.9.0.100/32")), "it is in no subnet with others");
-        link.promotes = true;
-        assert!(!takes_others(&link, address("10.9.0.100/24")));
     }
 }

@@ -12,7 +12,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::announcer::Announcer;
-use super::plan::{Step, has, steps, takes_others};
+use super::ledger::Ledger;
+use super::plan::{Step, has, steps};
+use super::withdraw::remove;
 use super::{Hold, Links, Wishes};
 use crate::board::Board;
 use crate::net::{Changes, Link, LinkAddress, Mac, Neighbours, Netlink};
@@ -23,6 +25,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Runs until nobody wishes any more.
 pub(super) fn run(
     board: Arc<Board>,
+    ledger: Ledger,
     wishes: watch::Receiver<Wishes>,
     truth: watch::Sender<u64>,
     opened: oneshot::Sender<anyhow::Result<Links>>,
@@ -36,7 +39,7 @@ pub(super) fn run(
         }
     };
     runtime.block_on(async {
-        match Reconciler::open(board, wishes, truth).await {
+        match Reconciler::open(board, ledger, wishes, truth).await {
             Ok(reconciler) => {
                 let _ = opened.send(Ok(reconciler.publish.subscribe()));
                 reconciler.run().await;
@@ -50,6 +53,9 @@ struct Reconciler {
     netlink: Netlink,
     changes: Changes,
     board: Arc<Board>,
+    ledger: Ledger,
+    /// What was added since the last listing, which is to show whether it got its mark.
+    unproven: Vec<(u32, VirtualAddress)>,
     wishes: watch::Receiver<Wishes>,
     truth: watch::Sender<u64>,
     publish: watch::Sender<Arc<[Link]>>,
@@ -80,16 +86,20 @@ struct Seen {
 impl Reconciler {
     async fn open(
         board: Arc<Board>,
+        ledger: Ledger,
         wishes: watch::Receiver<Wishes>,
         truth: watch::Sender<u64>,
     ) -> anyhow::Result<Self> {
         let (netlink, changes) = Netlink::open()?;
-        let links = netlink.links().await.context("cannot list interfaces")?;
+        let mut links = netlink.links().await.context("cannot list interfaces")?;
+        ledger.mark(&mut links);
         let (publish, _) = watch::channel(Arc::from(links.clone()));
         Ok(Self {
             netlink,
             changes,
             board,
+            ledger,
+            unproven: Vec::new(),
             wishes,
             truth,
             publish,
@@ -132,7 +142,9 @@ impl Reconciler {
         }
         self.outdated = listed.is_err();
         match listed {
-            Ok(links) => {
+            Ok(mut links) => {
+                self.prove(&links);
+                self.ledger.mark(&mut links);
                 self.links = links;
                 self.publish.send_replace(Arc::from(self.links.clone()));
             }
@@ -140,6 +152,30 @@ impl Reconciler {
                 tracing::error!("cannot list interfaces: {error:#}; trying again");
                 self.retry = Some(Instant::now() + RETRY);
             }
+        }
+    }
+
+    /// Looks whether the kernel keeps marks. Where it does not, what was added is written down.
+    fn prove(&mut self, listed: &[Link]) {
+        for (index, address) in std::mem::take(&mut self.unproven) {
+            let link = listed.iter().find(|link| link.index == index);
+            let own = link.and_then(|link| link.addresses.iter().find(|own| own.ip == address.ip));
+            if own.is_some_and(|own| !own.ours) {
+                if !self.ledger.is_needed() {
+                    tracing::warn!(
+                        "this kernel keeps no marks on addresses, as Linux does since 5.18: a file of the run directory tells \
+                         which are vrrpd's"
+                    );
+                }
+                self.note_down(index, address);
+            }
+        }
+    }
+
+    fn note_down(&mut self, index: u32, address: VirtualAddress) {
+        let name = self.name(index);
+        if let Err(error) = self.ledger.note(&name, address) {
+            tracing::error!(%address, %error, "cannot write down that the address is vrrpd's");
         }
     }
 
@@ -174,13 +210,23 @@ impl Reconciler {
                 if !is_known {
                     tracing::warn!(%address, interface, "removing an address that an earlier run left behind");
                 }
-                self.remove(index, address).await?;
+                let link = self.links.iter().find(|link| link.index == index);
+                if let Some(link) = link {
+                    remove(&self.netlink, link, address).await?;
+                }
+                if let Err(error) = self.ledger.strike(&interface, address) {
+                    tracing::error!(%address, %error, "cannot write down that the address is gone");
+                }
             }
             Step::Add { .. } => {
                 if is_known {
                     tracing::warn!(%address, interface, "somebody removed a virtual address; putting it back");
                 }
+                if self.ledger.is_needed() {
+                    self.note_down(index, address);
+                }
                 self.netlink.add_address(index, address).await?;
+                self.unproven.push((index, address));
             }
         }
         if let Some(link) = self.links.iter_mut().find(|link| link.index == index) {
@@ -189,18 +235,6 @@ impl Reconciler {
             link.addresses.extend(step.added().map(|_| own));
         }
         Ok(())
-    }
-
-    /// Removes an address, and no other. The kernel would take along what was added to its subnet later, unless told not to.
-    async fn remove(&self, index: u32, address: VirtualAddress) -> anyhow::Result<()> {
-        let link = self.links.iter().find(|link| link.index == index);
-        if !link.is_some_and(|link| takes_others(link, address)) {
-            return self.netlink.remove_address(index, address).await;
-        }
-        self.netlink.promote_secondaries(index, true).await?;
-        let removed = self.netlink.remove_address(index, address).await;
-        self.netlink.promote_secondaries(index, false).await?;
-        removed
     }
 
     /// Looks at what has become of each wish, and begins to announce where neighbours may believe somebody else.

@@ -6,6 +6,7 @@ mod router;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +31,7 @@ const COMMANDS: usize = 64;
 pub fn run(
     routers: Vec<VirtualRouter>,
     board: Arc<Board>,
+    run_dir: &Path,
     orders: mpsc::Receiver<Order>,
     hooks: mpsc::Sender<Told>,
     ready: oneshot::Sender<anyhow::Result<()>>,
@@ -44,7 +46,7 @@ pub fn run(
     };
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        match Elections::open(board, hooks).await {
+        match Elections::open(board, run_dir, hooks).await {
             Ok(mut elections) => {
                 elections.apply(routers).await;
                 let _ = ready.send(Ok(()));
@@ -62,8 +64,8 @@ struct Elections {
 }
 
 impl Elections {
-    async fn open(board: Arc<Board>, hooks: mpsc::Sender<Told>) -> anyhow::Result<Self> {
-        let (addresses, links) = Addresses::start(board.clone()).await?;
+    async fn open(board: Arc<Board>, run_dir: &Path, hooks: mpsc::Sender<Told>) -> anyhow::Result<Self> {
+        let (addresses, links) = Addresses::start(board.clone(), run_dir).await?;
         let shared = Rc::new(Shared { addresses, board, hooks, epoch: Instant::now() });
         Ok(Self { shared, links, routers: BTreeMap::new() })
     }

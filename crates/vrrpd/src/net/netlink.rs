@@ -13,11 +13,11 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
-use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkMessage};
-use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
-use rtnetlink::packet_core::{
-    DefaultNla, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+use netlink_packet_route::link::{
+    AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkFlags, LinkMessage,
 };
+use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
+use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::{Error, Handle, MulticastGroup, RouteMessageBuilder};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
@@ -40,10 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MESSAGES: usize = 1024;
 /// How often a listing is begun anew that changes have interrupted. Then somebody changes interfaces without a pause.
 const LISTINGS: usize = 16;
-/// Numbers of the kernel's (linux/if_link.h, linux/ip.h, linux/netlink.h) for one setting of an interface's IPv4.
-const IFLA_INET_CONF: u16 = 1;
-const PROMOTE_SECONDARIES: u16 = 20;
-const NLA_F_NESTED: u16 = 1 << 15;
 /// What lies between two looks at the interfaces of a machine on which thousands of containers start.
 const SPACING: Duration = Duration::from_millis(5);
 
@@ -171,14 +167,14 @@ impl Netlink {
         }
     }
 
-    /// Whether addresses of the same subnet stay when the first of them is removed (`promote_secondaries` of IPv4).
+    /// From now on IPv4 addresses of a subnet stay when the first of them is removed (`promote_secondaries`).
     ///
     /// # Errors
     /// When the kernel refuses, or does not answer within a second.
-    pub async fn promote_secondaries(&self, index: u32, promote: bool) -> anyhow::Result<()> {
-        let setting =
-            [&8_u16.to_ne_bytes()[..], &PROMOTE_SECONDARIES.to_ne_bytes(), &u32::from(promote).to_ne_bytes()];
-        let settings = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, setting.concat()));
+    pub async fn promote_secondaries(&self, index: u32) -> anyhow::Result<()> {
+        let mut settings = InetDevConf::default();
+        settings.promote_secondaries = 1;
+        let settings = AfSpecInet::DevConfRequest(settings);
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![settings])]));

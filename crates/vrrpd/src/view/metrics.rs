@@ -158,7 +158,7 @@ pub const FAMILIES: &[Family<Seen>] = &[
     ),
     histogram(
         "tandem_vrrp_takeover_seconds",
-        "From the end of the wait to addresses added and announced.",
+        "From the end of the wait to all addresses added.",
         ROUTER,
         |seen| each(seen, |status| one(status.counters.takeover.clone())),
     ),

@@ -283,11 +283,7 @@ impl Router {
     fn next_wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
         let deadline = self.deadline();
-        [deadline, self.probe_at(), self.start_by, self.retry]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(far)
+        [deadline, self.probe_at(), self.start_by, self.retry].into_iter().flatten().min().unwrap_or(far)
     }
 
     fn deadline(&self) -> Option<Instant> {
