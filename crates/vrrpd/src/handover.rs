@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
-use vrrp::Priority;
 use wire::client::{Client, ClientError};
-use wire::{InstanceState, InstanceStatus, Request};
+use wire::{InstanceState, Request};
 
 use crate::board::Board;
 use crate::order::{ANSWER, HANDOVER, Order, Release, give};
@@ -40,16 +39,6 @@ pub async fn hand_over(
     let is_meant = |name: &str| instance.is_none_or(|wanted| wanted == name);
     if !statuses.iter().any(|status| is_meant(&status.instance) && status.state == InstanceState::Master) {
         return Err("this node is not master, so there is nothing to hand over".to_owned());
-    }
-    let owner = |status: &&InstanceStatus| {
-        is_meant(&status.instance) && status.configured_priority == Priority::OWNER.get()
-    };
-    if let Some(owner) = statuses.iter().find(owner) {
-        return Err(format!(
-            "{} has priority 255, with which this node takes its addresses back at once; give it a lower priority, or stop \
-             vrrpd",
-            owner.instance
-        ));
     }
     let began = Instant::now();
     let lbd = drain(lbd).await;

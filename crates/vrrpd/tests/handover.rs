@@ -25,17 +25,6 @@ fn the_addresses_go_to_the_other_node() {
 }
 
 #[test]
-fn an_owner_does_not_hand_over() {
-    let network = network!();
-    let mut owner = Node::new(&network, 1, &config(255, &[]));
-    owner.start();
-    owner.wait_to_have(VIP);
-    let told = hand_over(&owner);
-    assert!(told.contains("web has priority 255"), "{told}");
-    assert_eq!(owner.count("master -> "), 0);
-}
-
-#[test]
 fn with_nobody_to_take_them_the_addresses_never_leave() {
     let network = network!();
     let mut alone = Node::new(&network, 1, &config(200, &[]));

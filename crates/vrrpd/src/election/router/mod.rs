@@ -202,8 +202,7 @@ impl Router {
             self.releases.retain(|waiting| !waiting.is_closed());
             self.releases.push(done);
         } else {
-            // An owner does not give anything away.
-            let _ = done.send((self.instance.state() == State::Master).then_some(true));
+            let _ = done.send(None);
         }
     }
 
