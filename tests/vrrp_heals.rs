@@ -64,10 +64,7 @@ impl Split {
         let networks = [Network::new(24), Network::new(24)];
         networks[0].join(&networks[1], "joint");
         let hosts = [0, 1].map(|side: u8| {
-            let host = networks[usize::from(side)].host(&format!("lb{side}"), [10, 9, 0, side + 1].into());
-            // A node that forwards would hide what its neighbours believe.
-            host.run("sysctl", &["-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"]);
-            host
+            networks[usize::from(side)].host(&format!("lb{side}"), [10, 9, 0, side + 1].into())
         });
         let clients = [0, 1].map(|side: u8| {
             networks[usize::from(side)].host(&format!("client{side}"), [10, 9, 0, side + 11].into())

@@ -25,6 +25,8 @@ impl Netns {
         ip(&format!("netns add {name}"));
         let netns = Self { name };
         ip(&format!("-n {} link set lo up", netns.name));
+        // It would inherit from a machine with containers that it forwards, which hides whom its neighbours believe.
+        netns.run("sysctl", &["-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"]);
         netns
     }
 
