@@ -83,11 +83,16 @@ fn a_pair_of_nodes_is_checked_with_its_load_balancer() {
     let (lb1, lb2, lb) = (path("vrrp-lb1.yaml"), path("vrrp-lb2.yaml"), path("lb.yaml"));
     fs::write(&lb1, vrrp(250)).unwrap();
     fs::write(&lb2, vrrp(240)).unwrap();
-    fs::write(&lb, GOOD).unwrap();
+    fs::write(&lb, GOOD.replace("127.0.0.1:8080", "0.0.0.0:8080")).unwrap();
     let check = node.tandemctl(&["check", &lb1, &lb2, &lb]);
     assert_eq!((check.code, check.err.as_str()), (0, ""), "{check:?}");
     assert!(check.out.contains("vrrp-lb1.yaml: can be used: 1 instance, 1 virtual address\n"), "{check:?}");
     assert!(check.out.ends_with("they fit together\n"), "{check:?}");
+
+    fs::write(&lb, GOOD).unwrap();
+    let check = node.tandemctl(&["check", &lb1, &lb2, &lb]);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(check.err.contains("on which no frontend of"), "{check:?}");
 
     fs::write(&lb1, vrrp(250) + "    track: [{ lbd: {}, weight: -2 }]\n").unwrap();
     let check = node.tandemctl(&["check", &lb1, &lb2, &lb]);
