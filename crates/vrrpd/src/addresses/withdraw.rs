@@ -65,8 +65,16 @@ async fn withdraw(run_dir: &Path) -> anyhow::Result<Vec<String>> {
 /// Removes an address, and no other. The kernel would take along what was added to its subnet later, unless told not to; and
 /// what that is may be newer than what is known.
 pub(super) async fn remove(netlink: &Netlink, link: &Link, address: VirtualAddress) -> anyhow::Result<()> {
-    if address.ip.is_ipv4() && address.prefix < 32 && !link.promotes {
-        netlink.promote_secondaries(link.index).await?;
+    if address.ip.is_ipv4()
+        && address.prefix < 32
+        && !link.promotes
+        && let Err(error) = netlink.promote_secondaries(link.index).await
+    {
+        // On two nodes it would do more harm than others of its subnet that are missing here.
+        tracing::warn!(
+            interface = link.name,
+            "{error:#}: other addresses of its subnet may go with {address}"
+        );
     }
     netlink.remove_address(link.index, address).await
 }
