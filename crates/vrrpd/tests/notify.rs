@@ -32,15 +32,19 @@ fn hooks_get_keepaliveds_arguments_in_order() {
     let network = network!();
     let text = r#"echo "$@" >> "$(dirname "$0")/told"; env | grep -v '^\(PATH\|PWD\|_\|SHLVL\|OLDPWD\)='"#;
     let mut node = hooked(&network, text, "timeout: 5s");
-    node.wait_to_have(VIP);
+    // Whatever has passed before a hook was ready for it is not told.
+    let is_told = |state: &str| told(&node).last().is_some_and(|line| line.split(' ').nth(3) == Some(state));
+    wait_until("the master has been told", || is_told("MASTER"));
     node.ip("link set eth0 down");
-    wait_until("the fault has been told", || told(&node).len() == 3);
+    wait_until("the fault has been told", || is_told("FAULT"));
     assert!(node.stop().success());
-    let expected = ["BACKUP", "MASTER", "FAULT", "STOP"];
     let told = told(&node);
     let states: Vec<&str> = told.iter().map(|line| line.split(' ').nth(3).unwrap()).collect();
-    assert_eq!(states, expected, "the last one too, though vrrpd stops");
-    assert_eq!(told[1], "own INSTANCE web MASTER 200");
+    assert!(
+        states.ends_with(&["MASTER", "FAULT", "STOP"]),
+        "the last one too, though vrrpd stops: {states:?}"
+    );
+    assert_eq!(told[told.len() - 3], "own INSTANCE web MASTER 200");
     assert_eq!(node.count("notify: "), 0, "nothing else is in its environment: {}", node.log());
 }
 
