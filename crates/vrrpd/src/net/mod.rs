@@ -1,8 +1,9 @@
 //! What vrrpd does on the network: adverts, addresses, links, and who has which address.
 //!
-//! Everything here is asynchronous, bounded, and made for one thread, the election's.
+//! Everything here is asynchronous, bounded, and made for one thread: each socket belongs to the election's or to the addresses'.
 
 mod adverts;
+mod bpf;
 mod event;
 mod link;
 mod neighbours;

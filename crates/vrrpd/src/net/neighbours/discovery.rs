@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use super::{Claim, Mac, filter};
+use crate::net::bpf::NETWORK_HEADER;
 use crate::net::event;
 
 const SOLICITATION: u8 = 135;
@@ -23,7 +24,7 @@ const TARGET: std::ops::Range<usize> = 8..24;
 const TARGET_END: u32 = 20;
 const HOP_LIMIT: u8 = 255;
 /// Where the hop limit stands in the header of IPv6.
-const HOP_LIMIT_PLACE: u32 = filter::NETWORK_HEADER + 7;
+const HOP_LIMIT_PLACE: u32 = NETWORK_HEADER + 7;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 #[derive(Debug)]
