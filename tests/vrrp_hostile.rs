@@ -88,7 +88,7 @@ fn config(priority: u8, authentication: &str) -> String {
 fn advert(router: u8, version: Version, protection: Protection<'_>) -> Vec<u8> {
     let advert = Advert {
         version,
-        virtual_router: VirtualRouterId::new(router).unwrap(),
+        virtual_router_id: VirtualRouterId::new(router).unwrap(),
         priority: Priority::from_wire(254),
         interval: AdvertInterval::new(version, Duration::from_secs(1)).unwrap(),
         addresses: vec![VIP],

@@ -1,10 +1,14 @@
 //! systemd's watchdog: daemons show that they live, as long as what does their work goes on.
 
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use serde_json::Value;
 use testkit::{
-    Daemon, Held, Load, Network, Stack, Systemd, VrrpNode, is_root, needs, skip, wait_for, wait_until,
+    Daemon, Held, Load, Network, PATIENCE, Stack, Systemd, VrrpNode, is_root, needs, skip, wait_for,
+    wait_until,
 };
 
 /// After so long without a sign a daemon would be killed.
@@ -82,11 +86,33 @@ fn vrrpd_shows_no_life_while_its_election_hangs() {
     let systemd = start(&mut node.vrrpd);
     node.wait_for_state("master");
     shows_life(&systemd);
+    let mut news = subscribe(&node);
     let held = Held::hold(node.vrrpd.pid(), "election");
     shows_none(&systemd);
     let reason = || node.status()["reason"].as_str().unwrap_or_default().to_owned();
     wait_until("what is shown is said to be stale", || reason().starts_with("stale: "));
+    hears(&mut news, |instance| instance["stale_ms"].is_u64());
     drop(held);
     shows_life(&systemd);
     wait_until("it is fresh again", || !reason().starts_with("stale: "));
+    hears(&mut news, |instance| instance["stale_ms"].is_null());
+}
+
+/// The lines that a subscriber of vrrpd's instances reads.
+fn subscribe(node: &VrrpNode) -> Lines<BufReader<UnixStream>> {
+    let stream = UnixStream::connect(node.vrrpd.socket()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let said = "{\"hello\":{\"protocol\":1,\"client\":\"test\"}}\n\
+                {\"id\":1,\"request\":\"subscribe\",\"topic\":\"instances\",\"ping_ms\":1000}\n";
+    (&stream).write_all(said.as_bytes()).unwrap();
+    BufReader::new(stream).lines()
+}
+
+/// Reads until the instance is told of like this.
+fn hears(news: &mut Lines<BufReader<UnixStream>>, like_this: impl Fn(&Value) -> bool) {
+    wait_for("subscribers are told", || {
+        let line: Value = serde_json::from_str(&news.next()?.unwrap()).unwrap();
+        let instance = &line["event"]["item"]["instance"];
+        (instance.is_object() && like_this(instance)).then_some(())
+    });
 }

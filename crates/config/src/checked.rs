@@ -9,7 +9,7 @@ use crate::keys::Subject;
 use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
 use crate::{
-    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, lb, router,
+    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, instance, lb,
     yaml,
 };
 
@@ -54,7 +54,9 @@ impl Checked {
             let root = Value::root(node, report);
             match subject {
                 Some(Subject::Lb) => Some(Content::Lb(lb::read(&root))),
-                Some(Subject::Vrrp) => Some(Content::Vrrp(router::read(&root, &|name| key_file(path, name)))),
+                Some(Subject::Vrrp) => {
+                    Some(Content::Vrrp(instance::read(&root, &|name| key_file(path, name))))
+                }
                 None => None,
             }
         })?;
@@ -98,8 +100,8 @@ impl Checked {
 
 /// With another password of its form. Keys stay in their files anyway.
 fn without_secrets(mut config: VrrpConfig) -> VrrpConfig {
-    for router in &mut config.instances {
-        if let Authentication::Password(password) = &mut router.authentication {
+    for instance in &mut config.instances {
+        if let Authentication::Password(password) = &mut instance.authentication {
             password.fill(b'*');
         }
     }

@@ -10,7 +10,7 @@ use crate::keys::Subject;
 use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
 use crate::{
-    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, lb, router,
+    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, instance, lb,
     yaml,
 };
 
@@ -102,7 +102,7 @@ pub fn parse_vrrp(
     text: &str,
     key_file: &dyn Fn(&str) -> Result<KeyFile, String>,
 ) -> Result<Loaded<VrrpConfig>, Invalid> {
-    parse_with(file_name, text, Subject::Vrrp, |root| router::read(root, key_file), effective_vrrp_yaml)
+    parse_with(file_name, text, Subject::Vrrp, |root| instance::read(root, key_file), effective_vrrp_yaml)
 }
 
 fn parse_with<C>(

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::read::{Report, Value};
 use crate::yaml::{Kind, Node};
-use crate::{lb, router, yaml};
+use crate::{instance, lb, yaml};
 
 /// What a file is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub fn vrrp_keys() -> &'static [Key] {
     static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         let report = Report::noting_keys();
         if let Some(node) = yaml::tree(EVERYTHING, &report) {
-            router::read(&Value::root(&node, &report), &|_| Err(String::new()));
+            instance::read(&Value::root(&node, &report), &|_| Err(String::new()));
         }
         report.into_keys()
     });

@@ -180,7 +180,7 @@ fn what_has_to_be_the_same_is_compared() {
 }
 
 #[test]
-fn routers_are_matched_by_name_or_by_id() {
+fn instances_are_matched_by_name_or_by_id() {
     let one = vrrp("");
     let two = vrrp("    priority: 90\n");
     let said = said_about(&[("lb1.yaml", &one), ("lb2.yaml", &two.replace("51", "52"))]);

@@ -21,7 +21,7 @@ fn the_smallest_file_has_safe_defaults() {
     let loaded = parse(text).unwrap();
     assert_eq!(loaded.warnings, []);
     let web = &loaded.config.instances[0];
-    assert_eq!((web.version, web.priority.get(), web.virtual_router.get()), (Version::V3, 100, 51));
+    assert_eq!((web.version, web.priority.get(), web.virtual_router_id.get()), (Version::V3, 100, 51));
     assert_eq!(web.interval.duration(), Duration::from_secs(1));
     assert_eq!(web.preemption, Preemption::After(Duration::ZERO));
     assert_eq!(web.addresses[0].to_string(), "192.0.2.100/24");
@@ -122,7 +122,7 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
-fn two_instances_do_not_share_a_router_id() {
+fn two_instances_do_not_share_a_virtual_router_id() {
     let text = "instances:\n  a: { virtual_router_id: 51, virtual_addresses: 192.0.2.1 }\n  \
                 b: { virtual_router_id: 51, virtual_addresses: 192.0.2.2 }\n";
     assert!(parse(text).unwrap_err().contains("of instance \"a\""));

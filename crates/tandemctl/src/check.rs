@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use config::{Checked, Content, Diagnostic, Severity, VirtualRouter};
+use config::{Checked, Content, Diagnostic, Instance, Severity};
 
 use crate::failure::Failure;
 
@@ -65,7 +65,7 @@ fn summary(checked: &Checked) -> String {
             ]
         }
         Content::Vrrp(config) => {
-            let moved = |router: &VirtualRouter| router.addresses.len() + router.excluded.len();
+            let moved = |instance: &Instance| instance.addresses.len() + instance.excluded.len();
             let addresses: usize = config.instances.iter().map(moved).sum();
             vec![plural(config.instances.len(), "instance", ""), plural(addresses, "virtual address", "e")]
         }

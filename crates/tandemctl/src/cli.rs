@@ -64,7 +64,7 @@ pub(crate) enum Command {
     ///
     /// Exit code 1 if this node has none to give, or nobody takes them.
     Handover {
-        /// The virtual router, as vrrp.yaml names it; all of them if left out
+        /// The instance, as vrrp.yaml names it; all of them if left out
         instance: Option<String>,
     },
     /// Let every daemon read its configuration again; one that is wrong is refused, and changes nothing

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How often to look whether it has.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Hands over one virtual router or all, and says who has what then. Fails if nobody took over.
+/// Hands over one instance or all, and says who has what then. Fails if nobody took over.
 pub(crate) async fn run(node: &Node, instance: Option<String>) -> Result<(), Failure> {
     let mut vrrpd = node.connect("vrrpd").await?;
     let before = vrrpd.instances().await?;
@@ -44,7 +44,7 @@ pub(crate) async fn run(node: &Node, instance: Option<String>) -> Result<(), Fai
     if taken { Ok(()) } else { Err(Failure::Told(1)) }
 }
 
-/// What became of a virtual router.
+/// What became of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     /// Nobody is known to be master yet.

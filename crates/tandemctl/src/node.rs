@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// vrrpd's virtual routers.
+    /// vrrpd's instances.
     pub(crate) async fn instances(&mut self) -> Result<Vec<InstanceStatus>, Failure> {
         match self.ask(Request::Instances).await? {
             Answer::Instances(instances) => Ok(instances),

@@ -43,7 +43,7 @@ fn status_as_json() {
 }
 
 #[test]
-fn a_node_with_vrrpd_shows_its_virtual_routers() {
+fn a_node_with_vrrpd_shows_its_instances() {
     let node = Node::new();
     node.start(Daemon::lbd(&["nginx/nginx1"]));
     node.start(Daemon::new("healthd"));

@@ -18,7 +18,7 @@ pub struct Expectations {
     /// The version that all routers of the virtual router speak.
     pub version: Version,
     /// The virtual router.
-    pub virtual_router: VirtualRouterId,
+    pub virtual_router_id: VirtualRouterId,
     /// The address that this router sends from: what comes from it is its own echo.
     pub own_address: IpAddr,
     /// The configured interval. VRRPv2 adverts with another are discarded (RFC 3768 section 7.1).
@@ -138,7 +138,7 @@ pub enum ReceiveError {
     },
     /// Another virtual router of the same network.
     #[error("virtual router {0} is not this one")]
-    VirtualRouter(VirtualRouterId),
+    VirtualRouterId(VirtualRouterId),
     /// Another way of authentication.
     #[error("authentication by {found}, but {expected} is configured: configure the same on all routers")]
     AuthenticationType {
@@ -187,7 +187,7 @@ impl ReceiveError {
             Self::Ttl { .. } => "ttl",
             Self::Decode(error) => error.label(),
             Self::Version { .. } => "version_mismatch",
-            Self::VirtualRouter(_) => "virtual_router_mismatch",
+            Self::VirtualRouterId(_) => "virtual_router_id_mismatch",
             Self::AuthenticationType { .. } => "authentication_mismatch",
             Self::Password => "password",
             Self::HmacForm => "hmac_form",
@@ -228,8 +228,10 @@ impl Receiver {
         let expected = &self.expectations;
         // RFC 9568 section 7.1: "It MUST verify that the VRID is configured on the receiving interface"
         // First, because nothing that is wrong with another virtual router is wrong with this one.
-        if let Some(other) = virtual_router_id(datagram.payload).filter(|id| *id != expected.virtual_router) {
-            return Err(ReceiveError::VirtualRouter(other));
+        if let Some(other) =
+            virtual_router_id(datagram.payload).filter(|id| *id != expected.virtual_router_id)
+        {
+            return Err(ReceiveError::VirtualRouterId(other));
         }
         self.check_sender(source, datagram.ttl)?;
         let decoded = Decoded::read(datagram.payload, datagram.endpoints)?;

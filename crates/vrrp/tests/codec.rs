@@ -42,10 +42,10 @@ fn ipv6() -> Endpoints {
     endpoints("fe80::c8", "ff02::12")
 }
 
-fn advert(version: Version, virtual_router: u8, priority: u8, addresses: &[&str]) -> Advert {
+fn advert(version: Version, virtual_router_id: u8, priority: u8, addresses: &[&str]) -> Advert {
     Advert {
         version,
-        virtual_router: VirtualRouterId::new(virtual_router).unwrap(),
+        virtual_router_id: VirtualRouterId::new(virtual_router_id).unwrap(),
         priority: Priority::from_wire(priority),
         interval: AdvertInterval::new(version, Duration::from_secs(1)).unwrap(),
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
@@ -75,7 +75,7 @@ fn check(
         let decoded = Decoded::read(&padded, endpoints).unwrap();
         assert_eq!(decoded.advert, *advert);
         assert_eq!(decoded.checksum, form);
-        assert_eq!(virtual_router_id(&padded), Some(advert.virtual_router));
+        assert_eq!(virtual_router_id(&padded), Some(advert.virtual_router_id));
         match (decoded.presented, protection) {
             (Presented::None, Protection::None) => {}
             (Presented::Password(found), Protection::Password(sent)) => assert_eq!(found, sent),
@@ -170,7 +170,7 @@ fn every_check_has_its_error() {
     let label = |vector, index, value| changed(vector, index, value).unwrap_err().label();
     assert_eq!(changed(V3_PSEUDO_HEADER, 0, 0x41), Err(DecodeError::Version(4)));
     assert_eq!(changed(V3_PSEUDO_HEADER, 0, 0x32), Err(DecodeError::Type(2)));
-    assert_eq!(changed(V3_PSEUDO_HEADER, 1, 0), Err(DecodeError::VirtualRouter));
+    assert_eq!(changed(V3_PSEUDO_HEADER, 1, 0), Err(DecodeError::VirtualRouterId));
     assert_eq!(changed(V3_PSEUDO_HEADER, 3, 3), Err(DecodeError::Length { length: 16, needed: 20 }));
     assert_eq!(changed(V3_PSEUDO_HEADER, 3, 0), Err(DecodeError::Length { length: 16, needed: 12 }));
     assert_eq!(changed(V3_PSEUDO_HEADER, 5, 0), Err(DecodeError::Interval));
@@ -274,7 +274,7 @@ proptest! {
         };
         let advert = Advert {
             version: Version::V3,
-            virtual_router: VirtualRouterId::new(router).unwrap(),
+            virtual_router_id: VirtualRouterId::new(router).unwrap(),
             priority: Priority::from_wire(priority),
             interval: AdvertInterval::from_centiseconds(centiseconds).unwrap(),
             addresses: octets.into_iter().map(address).collect(),

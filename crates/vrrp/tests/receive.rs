@@ -27,7 +27,7 @@ fn endpoints() -> Endpoints {
 fn advert(version: Version) -> Advert {
     Advert {
         version,
-        virtual_router: VirtualRouterId::new(51).unwrap(),
+        virtual_router_id: VirtualRouterId::new(51).unwrap(),
         priority: Priority::DEFAULT,
         interval: AdvertInterval::from_seconds(1).unwrap(),
         addresses: vec![address("192.0.2.1"), address("192.0.2.2")],
@@ -35,11 +35,11 @@ fn advert(version: Version) -> Advert {
 }
 
 fn expectations(version: Version) -> Expectations {
-    let Advert { virtual_router, interval, mut addresses, .. } = advert(version);
+    let Advert { virtual_router_id, interval, mut addresses, .. } = advert(version);
     addresses.reverse();
     Expectations {
         version,
-        virtual_router,
+        virtual_router_id,
         own_address: address("192.0.2.250"),
         interval,
         addresses,
@@ -84,7 +84,7 @@ fn a_good_advert_is_believed_in_both_forms_of_checksum() {
 #[test]
 fn nothing_is_wrong_with_another_virtual_router() {
     let mut expected = expectations(Version::V3);
-    expected.virtual_router = VirtualRouterId::new(52).unwrap();
+    expected.virtual_router_id = VirtualRouterId::new(52).unwrap();
     let mut payload =
         encode(&advert(Version::V2), endpoints(), ChecksumForm::default(), Protection::None).unwrap();
     payload[6] ^= 1;
@@ -93,7 +93,7 @@ fn nothing_is_wrong_with_another_virtual_router() {
         let mut receiver = Receiver::new(Expectations { own_address, ..expected.clone() });
         let datagram = Datagram { endpoints: endpoints(), ttl: 1, payload: &payload };
         let other = VirtualRouterId::new(51).unwrap();
-        assert_eq!(receiver.receive(datagram, NOW), Err(ReceiveError::VirtualRouter(other)));
+        assert_eq!(receiver.receive(datagram, NOW), Err(ReceiveError::VirtualRouterId(other)));
     }
 }
 
@@ -142,10 +142,10 @@ fn every_check_has_its_error() {
             "TTL 199, but 200 or more is asked for: the advert was routed, or is forged",
         ),
         (
-            |expected| expected.virtual_router = VirtualRouterId::new(52).unwrap(),
+            |expected| expected.virtual_router_id = VirtualRouterId::new(52).unwrap(),
             Version::V3,
             TTL,
-            "virtual_router_mismatch",
+            "virtual_router_id_mismatch",
             "virtual router 51 is not this one",
         ),
         (

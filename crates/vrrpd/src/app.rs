@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use config::VrrpConfig;
@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 use wire::{Answer, Document, Info, InstanceState, InstanceStatus, LifeState};
 
-use crate::board::Board;
+use crate::board::{Board, STALE, hangs};
 use crate::control::Control;
 use crate::order::{ANSWER, Order, Undone, give};
 use crate::process::ElectionThread;
@@ -32,9 +32,7 @@ use crate::{election, handover, notify, view};
 const ORDERS: usize = 64;
 /// How often the election is to show that it goes on.
 const LOOK: Duration = Duration::from_secs(1);
-/// Without a sign for so long it hangs, and what it has told last is stale.
-const STALE: Duration = Duration::from_secs(3);
-/// Virtual routers that may wait for somebody to tell of them.
+/// Instances that may wait for somebody to tell of them.
 const HOOKS: usize = 64;
 /// How long the last notifications may take before vrrpd ends.
 const LAST_NOTICES: Duration = Duration::from_secs(5);
@@ -47,8 +45,6 @@ pub struct Daemon {
     process: config::Vrrpd,
     board: Arc<Board>,
     orders: mpsc::Sender<Order>,
-    /// When the election last showed that it goes on.
-    shown: Mutex<Instant>,
     trackers: Mutex<Trackers>,
     /// Ends when the election has, and everybody has been notified. Waited for once.
     notified: Mutex<Option<JoinHandle<()>>>,
@@ -68,9 +64,9 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let (orders, obeyed) = mpsc::channel(ORDERS);
     let (hooks, hooked) = mpsc::channel(HOOKS);
     let (opened, is_open) = oneshot::channel();
-    let (routers, shown, run_dir) = (config.instances.clone(), board.clone(), context.run_dir.clone());
+    let (instances, shown, run_dir) = (config.instances.clone(), board.clone(), context.run_dir.clone());
     election.run(config.vrrpd.clone(), move |prepared| match prepared {
-        Ok(()) => election::run(routers, shown, &run_dir, obeyed, hooks, opened),
+        Ok(()) => election::run(instances, shown, &run_dir, obeyed, hooks, opened),
         // Nobody listens only if the daemon has ended.
         Err(error) => _ = opened.send(Err(error)),
     });
@@ -82,7 +78,6 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
         process: config.vrrpd,
         board,
         orders,
-        shown: Mutex::new(Instant::now()),
         trackers: Mutex::new(trackers),
         notified: Mutex::new(Some(notified)),
     });
@@ -125,15 +120,9 @@ impl Daemon {
         self.life.info(details.into())
     }
 
-    /// All virtual routers; if nobody has refreshed what is known of them, it says so.
+    /// All instances.
     pub fn statuses(&self) -> Vec<InstanceStatus> {
-        let mut statuses = self.board.statuses();
-        if let Err(hangs) = self.election_goes_on() {
-            for status in &mut statuses {
-                status.reason = format!("stale: {hangs}; before that: {}", status.reason);
-            }
-        }
-        statuses
+        self.board.statuses()
     }
 
     /// Sees again and again whether the election goes on.
@@ -141,21 +130,17 @@ impl Daemon {
         loop {
             if timeout(STALE, self.goes_on()).await.is_err() {
                 error!("the election hangs: what is shown of it is stale");
+                self.board.publish_all();
                 self.goes_on().await;
                 info!("the election goes on");
             }
-            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            self.board.refresh();
             sleep(LOOK).await;
         }
     }
 
     fn election_goes_on(&self) -> Result<(), String> {
-        let silence = self.shown.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        if silence < STALE {
-            Ok(())
-        } else {
-            Err(format!("the election has not moved for {} s", silence.as_secs()))
-        }
+        self.board.stale().map_or(Ok(()), |silence| Err(hangs(silence)))
     }
 
     /// What subscribers follow.
@@ -163,7 +148,7 @@ impl Daemon {
         &self.board
     }
 
-    /// Gives the addresses of one virtual router, or of all, to another node. What was done, or why nothing was.
+    /// Gives the addresses of one instance, or of all, to another node. What was done, or why nothing was.
     pub(crate) async fn hand_over(&self, instance: Option<String>) -> Result<String, String> {
         let lbd = self.life.context().socket("lbd");
         handover::hand_over(&self.board, &self.orders, &lbd, instance.as_deref()).await
@@ -185,17 +170,17 @@ impl Own for Daemon {
         // First, so that new trackers have reported when the election learns of them.
         self.trackers.lock().unwrap_or_else(PoisonError::into_inner).apply(&config.instances);
         let (done, applied) = oneshot::channel();
-        match give(&self.orders, Order::Reload { routers: config.instances, done }, applied, ANSWER).await {
-            Ok(()) => Ok(format!("{instances} virtual routers")),
+        match give(&self.orders, Order::Reload { instances: config.instances, done }, applied, ANSWER).await {
+            Ok(()) => Ok(format!("{instances} instances")),
             Err(late @ Undone::Late(_)) => {
                 warn!("a reload takes its time: {late}");
-                Ok(format!("{instances} virtual routers; {late}"))
+                Ok(format!("{instances} instances; {late}"))
             }
             Err(refused) => Err(refused.to_string()),
         }
     }
 
-    /// The election's loop, and those of all virtual routers.
+    /// The election's loop, and those of all instances.
     async fn goes_on(&self) {
         let (done, settled) = oneshot::channel();
         if self.orders.send(Order::Settle { done }).await.is_ok() {

@@ -1,4 +1,4 @@
-//! What there is to see of each virtual router. The election writes it; pages, metrics and subscribers read it.
+//! What there is to see of each instance. The election writes it; pages, metrics and subscribers read it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use config::VirtualRouter;
+use config::Instance;
 use vrrp::Received;
 use wire::topic::Topic;
 use wire::{
@@ -19,60 +19,90 @@ const HISTORY: usize = 16;
 /// Other routers that are remembered.
 const PEERS: usize = 16;
 
-/// The records of all virtual routers. The lock is held for a moment at a time.
+/// Without a sign of the election for so long, what it has told last is stale.
+pub(crate) const STALE: Duration = Duration::from_secs(3);
+
+/// The records of all instances. The lock is held for a moment at a time.
 pub struct Board {
-    records: Arc<Mutex<BTreeMap<String, Record>>>,
+    shown: Arc<Shown>,
     topic: Arc<Topic<String>>,
+}
+
+struct Shown {
+    records: Mutex<BTreeMap<String, Record>>,
+    /// When the election last showed that it goes on.
+    refreshed: Mutex<Instant>,
 }
 
 impl Board {
     /// A board without records.
     pub fn new() -> Self {
-        let records: Arc<Mutex<BTreeMap<String, Record>>> = Arc::default();
-        let shown = records.clone();
+        let shown = Arc::new(Shown { records: Mutex::default(), refreshed: Mutex::new(Instant::now()) });
+        let rendered = shown.clone();
         let key = |name: &String| (name.as_str().into(), "".into());
         let topic = Topic::new(TopicName::Instances, key, move |name: &String| {
-            let status = match lock(&shown).get(name) {
-                Some(record) => record.status(Instant::now()),
-                None => InstanceStatus { instance: name.clone(), ..Record::new(name).status },
+            let status = match rendered.records().get(name) {
+                Some(record) => rendered.status(record, Instant::now()),
+                None => Record::new(name).status,
             };
             Item::Instance(Box::new(status))
         });
-        Self { records, topic: Arc::new(topic) }
+        Self { shown, topic: Arc::new(topic) }
     }
 
-    /// Writes the record of a virtual router, which is made if there is none.
+    /// Writes the record of an instance, which is made if there is none.
     pub fn write<T>(&self, instance: &str, change: impl FnOnce(&mut Record) -> T) -> T {
-        let mut records = lock(&self.records);
+        let mut records = self.shown.records();
         change(records.entry(instance.to_owned()).or_insert_with(|| Record::new(instance)))
     }
 
-    /// Writes the record of a virtual router, if there is one.
+    /// Writes the record of an instance, if there is one.
     pub fn amend(&self, instance: &str, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = lock(&self.records).get_mut(instance) {
+        if let Some(record) = self.shown.records().get_mut(instance) {
             change(record);
         }
     }
 
-    /// Tells subscribers of a virtual router's record.
+    /// Tells subscribers of an instance's record.
     pub fn publish(&self, instance: &str) {
         self.topic.set(instance.to_owned());
     }
 
-    /// Forgets virtual routers that are not configured any more.
-    pub fn retain(&self, routers: &[VirtualRouter]) {
+    /// Forgets instances that are not configured any more.
+    pub fn retain(&self, instances: &[Instance]) {
         let names: Vec<String> = {
-            let mut records = lock(&self.records);
-            records.retain(|name, _| routers.iter().any(|router| router.name == *name));
+            let mut records = self.shown.records();
+            records.retain(|name, _| instances.iter().any(|instance| instance.name == *name));
             records.keys().cloned().collect()
         };
         self.topic.replace_all(names);
     }
 
-    /// All virtual routers, by name.
+    /// All instances, by name.
     pub fn statuses(&self) -> Vec<InstanceStatus> {
         let now = Instant::now();
-        lock(&self.records).values().map(|record| record.status(now)).collect()
+        self.shown.records().values().map(|record| self.shown.status(record, now)).collect()
+    }
+
+    /// The election goes on: what it has told is how things are.
+    pub fn refresh(&self) {
+        let silence = std::mem::replace(&mut *self.shown.refreshed(), Instant::now()).elapsed();
+        if silence >= STALE {
+            self.publish_all();
+        }
+    }
+
+    /// For how long the election has not moved, if that is long enough for all to be stale.
+    pub fn stale(&self) -> Option<Duration> {
+        self.shown.stale(Instant::now())
+    }
+
+    /// Tells subscribers of every record.
+    pub fn publish_all(&self) {
+        let names: Vec<String> = self.shown.records().keys().cloned().collect();
+        for name in names {
+            self.topic.set(name);
+        }
     }
 
     /// Where subscribers follow transitions.
@@ -93,11 +123,38 @@ impl fmt::Debug for Board {
     }
 }
 
-fn lock(records: &Mutex<BTreeMap<String, Record>>) -> MutexGuard<'_, BTreeMap<String, Record>> {
-    records.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shown {
+    fn records(&self) -> MutexGuard<'_, BTreeMap<String, Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refreshed(&self) -> MutexGuard<'_, Instant> {
+        self.refreshed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stale(&self, now: Instant) -> Option<Duration> {
+        let silence = now - *self.refreshed();
+        (silence >= STALE).then_some(silence)
+    }
+
+    /// A record as of now; if the election does not move, it says so.
+    fn status(&self, record: &Record, now: Instant) -> InstanceStatus {
+        let mut status = record.status(now);
+        if let Some(silence) = self.stale(now) {
+            status.stale_ms = Some(millis(silence));
+            let reason = &status.reason;
+            status.reason = format!("stale: {}; before that: {reason}", hangs(silence));
+        }
+        status
+    }
 }
 
-/// What is known of one virtual router. Times are kept as moments; [`InstanceStatus`] has their ages.
+/// An election that has not moved for so long, in words.
+pub(crate) fn hangs(silence: Duration) -> String {
+    format!("the election has not moved for {} s", silence.as_secs())
+}
+
+/// What is known of one instance. Times are kept as moments; [`InstanceStatus`] has their ages.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// All but the ages.
@@ -116,7 +173,7 @@ impl Record {
             since_ms: 0,
             reason: "not started yet".to_owned(),
             version: 0,
-            virtual_router: 0,
+            virtual_router_id: 0,
             priority: 0,
             configured_priority: 0,
             interval_ms: 0,
@@ -129,6 +186,7 @@ impl Record {
             trackers: Vec::new(),
             peers: Vec::new(),
             history: Vec::new(),
+            stale_ms: None,
             notify_failing: false,
             counters: InstanceCounters::default(),
         };
@@ -142,10 +200,10 @@ impl Record {
     }
 
     /// Takes over what is configured. Trackers that stay keep what they said.
-    pub fn configure(&mut self, config: &VirtualRouter, trackers: &[vrrp::TrackerRule]) {
+    pub fn configure(&mut self, config: &Instance, trackers: &[vrrp::TrackerRule]) {
         let status = &mut self.status;
         status.version = config.version.number();
-        status.virtual_router = config.virtual_router.get();
+        status.virtual_router_id = config.virtual_router_id.get();
         status.configured_priority = config.priority.get();
         status.addresses = config.addresses.iter().chain(&config.excluded).map(ToString::to_string).collect();
         let before = std::mem::take(&mut status.trackers);

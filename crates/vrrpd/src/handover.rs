@@ -19,7 +19,7 @@ use crate::track::Reporter;
 /// How long lbd may take to say that it is reached, and that it has heard. How long it drains it bounds itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Gives the addresses of one virtual router, or of all, to other nodes. What was done, in words.
+/// Gives the addresses of one instance, or of all, to other nodes. What was done, in words.
 ///
 /// # Errors
 /// In words, why there is nothing to hand over.
@@ -85,7 +85,7 @@ pub async fn leave_at_once(orders: &mpsc::Sender<Order>) {
     }
 }
 
-/// Has these virtual routers, where they are master, leave mastership. What became of those.
+/// Has these instances, where they are master, leave mastership. What became of those.
 pub(crate) async fn release(
     orders: &mpsc::Sender<Order>,
     instances: Vec<String>,
@@ -95,7 +95,7 @@ pub(crate) async fn release(
     outcome.map_err(|why| why.to_string())
 }
 
-/// For an lbd that stops: once the election has heard of it, virtual routers that it costs but priority are handed over like
+/// For an lbd that stops: once the election has heard of it, instances that it costs but priority are handed over like
 /// the others. lbd is told what became of the addresses of all that track it.
 pub(crate) async fn let_go(lbd: PathBuf, reporter: Reporter, instances: Vec<String>) {
     reporter.settled().await;

@@ -1,4 +1,4 @@
-//! Hooks: a command that is told where a virtual router stands, with keepalived's arguments.
+//! Hooks: a command that is told where an instance stands, with keepalived's arguments.
 //!
 //! What counts is the present: a state that has passed while the command was at work is not told any more, and one that could
 //! not be told is told again, with growing pauses, for as long as it holds.
@@ -17,32 +17,32 @@ use crate::child;
 use crate::order::Notice;
 use crate::track::{Reporter, TrackerId};
 
-/// The tracker of a virtual router that is not to be master where nobody can be told of it. No name in a file has a blank.
+/// The tracker of an instance that is not to be master where nobody can be told of it. No name in a file has a blank.
 pub(crate) const TRACKER: &str = "own notify";
 /// Between two attempts: from the first to the last, each time twice as long.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How long a router takes no part that could not tell of its mastership. Then it may be master, and try, again.
+/// How long an instance takes no part that could not tell of its mastership. Then it may be master, and try, again.
 const REST: Duration = Duration::from_secs(60);
 
-/// Where a virtual router stands, as its hook is to be told. None: nobody is to be told.
+/// Where an instance stands, as its hook is to be told. None: nobody is to be told.
 pub type Told = watch::Receiver<Option<Notice>>;
 
-/// Runs commands: one at a time for each virtual router. Ends when no more routers can come, and the last state of each has
+/// Runs commands: one at a time for each instance. Ends when no more instances can come, and the last state of each has
 /// been told.
-pub async fn run(mut routers: mpsc::Receiver<Told>, board: Arc<Board>, reporter: Reporter) {
+pub async fn run(mut instances: mpsc::Receiver<Told>, board: Arc<Board>, reporter: Reporter) {
     let mut tasks = JoinSet::new();
-    while let Some(told) = routers.recv().await {
+    while let Some(told) = instances.recv().await {
         tasks.spawn(Hook::new(board.clone(), reporter.clone()).serve(told));
     }
     tasks.join_all().await;
 }
 
-/// One virtual router's.
+/// One instance's.
 struct Hook {
     board: Arc<Board>,
     reporter: Reporter,
     failing: Option<Failing>,
-    /// Which virtual router may try again to be master, and when.
+    /// Which instance may try again to be master, and when.
     resting: Option<(TrackerId, Instant)>,
 }
 

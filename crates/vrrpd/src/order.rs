@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::VirtualRouter;
+use config::Instance;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ pub(crate) const HANDOVER: Duration = Duration::from_secs(8);
 pub enum Order {
     /// A tracker reports: at its first look, and whenever the result or its text changes.
     Tracker {
-        /// The virtual router.
+        /// The instance.
         instance: String,
         /// The tracker's name.
         tracker: String,
@@ -26,18 +26,18 @@ pub enum Order {
         /// What it saw, in words.
         text: String,
     },
-    /// These are the virtual routers from now on. What need not change keeps running.
+    /// These are the instances from now on. What need not change keeps running.
     Reload {
         /// As configured.
-        routers: Vec<VirtualRouter>,
+        instances: Vec<Instance>,
         /// Told when all are in force.
         done: oneshot::Sender<()>,
     },
     /// Give the addresses to another router, and stay a backup.
     Release {
-        /// Of these virtual routers.
+        /// Of these instances.
         instances: Vec<String>,
-        /// Told when others have the addresses, or when nobody takes them; of the virtual routers that were master.
+        /// Told when others have the addresses, or when nobody takes them; of the instances that were master.
         done: oneshot::Sender<Vec<Release>>,
     },
     /// Tell when everything ordered before is done.
@@ -55,7 +55,7 @@ pub enum Order {
 /// What became of [`Order::Release`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The virtual router.
+    /// The instance.
     pub instance: String,
     /// Nobody took the addresses, and they are where they were.
     pub kept: bool,
@@ -95,10 +95,10 @@ pub enum Undone {
     Late(Duration),
 }
 
-/// Where a virtual router stands, for its hook.
+/// Where an instance stands, for its hook.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// The virtual router.
+    /// The instance.
     pub instance: String,
     /// Its state.
     pub to: vrrp::State,

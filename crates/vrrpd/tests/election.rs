@@ -113,7 +113,7 @@ fn a_master_that_was_out_of_breath_steps_down() {
 }
 
 #[test]
-fn virtual_routers_of_both_families_share_an_interface() {
+fn instances_of_both_families_share_an_interface() {
     let network = network!();
     let config = |priority: u8| {
         format!(

@@ -1,4 +1,4 @@
-//! Hooks: told where the router stands until they have taken it, and no burden to the election.
+//! Hooks: told where the instance stands until they have taken it, and no burden to the election.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure message")]
 

@@ -100,7 +100,7 @@ fn a_new_tracker_changes_nothing_before_it_has_reported() {
 }
 
 #[test]
-fn addresses_and_virtual_routers_come_and_go() {
+fn addresses_and_instances_come_and_go() {
     let network = network!();
     let (first, _second) = pair(&network, &[]);
     let watch = first.watch();

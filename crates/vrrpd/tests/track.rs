@@ -11,7 +11,7 @@ use common::{Node, VIP, config};
 use nix::sys::signal::Signal;
 use testkit::{Addresses, Config, Daemon, Network, Program, text_command, wait_until};
 
-/// A configuration whose virtual router tracks something.
+/// A configuration whose instance tracks something.
 fn tracking(priority: u8, track: &str) -> String {
     config(priority, &[]).replace("track: []", &format!("track: [{track}]"))
 }

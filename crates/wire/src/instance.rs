@@ -1,15 +1,15 @@
-//! What vrrpd tells of a virtual router: the source of its page, its metrics and `tandemctl status`.
+//! What vrrpd tells of an instance: the source of its page, its metrics and `tandemctl status`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-/// Where a virtual router stands.
+/// Where an instance stands.
 pub use vrrp::State as InstanceState;
 
 use crate::Tone;
 
-/// A virtual router as this node takes part in it.
+/// An instance: this node's part in one virtual router (RFC 9568).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstanceStatus {
     /// Its key in the configuration.
@@ -22,13 +22,13 @@ pub struct InstanceStatus {
     pub reason: String,
     /// `VRRPv2` is 2, `VRRPv3` 3.
     pub version: u8,
-    /// Which virtual router of the network.
-    pub virtual_router: u8,
+    /// VRID: which virtual router of the network.
+    pub virtual_router_id: u8,
     /// As the trackers leave it.
     pub priority: u8,
     /// As configured.
     pub configured_priority: u8,
-    /// Between two adverts: the master's, as far as it is known.
+    /// Active_Adver_Interval, between two adverts: the master's, as far as it is known.
     pub interval_ms: u64,
     /// Whether this node has the addresses on its interface.
     pub holding: bool,
@@ -52,6 +52,9 @@ pub struct InstanceStatus {
     pub peers: Vec<PeerStatus>,
     /// The latest transitions, the newest first, at most 16.
     pub history: Vec<TransitionRecord>,
+    /// For how long the election has not moved, where that is long enough for all of this to be stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale_ms: Option<u64>,
     /// Whether the hook could not be told of this state.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notify_failing: bool,
@@ -109,7 +112,7 @@ pub struct TrackerStatus {
     pub failures: u64,
 }
 
-/// Another router of the virtual router, as it was heard.
+/// Another router of the same virtual router, as it was heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// Its address.
@@ -143,7 +146,7 @@ pub struct TransitionRecord {
     pub took_us: u64,
 }
 
-/// Counters of a virtual router since vrrpd's start.
+/// Counters of an instance since vrrpd's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceCounters {
     /// Adverts sent.

@@ -87,7 +87,7 @@ impl Router {
         };
         let receiver = Receiver::new(Expectations {
             version,
-            virtual_router: VirtualRouterId::new(10)?,
+            virtual_router_id: VirtualRouterId::new(10)?,
             own_address,
             interval,
             addresses: vec![address("192.0.2.1")],

@@ -144,7 +144,7 @@ fn advert() -> Advert {
     let version = vrrp::Version::V3;
     Advert {
         version,
-        virtual_router: VirtualRouterId::new(51).expect("it is in range"),
+        virtual_router_id: VirtualRouterId::new(51).expect("it is in range"),
         priority: Priority::DEFAULT,
         interval: AdvertInterval::new(version, Duration::from_secs(1)).expect("it is in range"),
         addresses: vec![[192, 0, 2, 100].into(), [192, 0, 2, 101].into()],

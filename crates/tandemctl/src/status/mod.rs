@@ -1,7 +1,7 @@
 //! `status`: the whole node at a glance.
 
+mod instances;
 mod report;
-mod routers;
 mod screen;
 mod table;
 

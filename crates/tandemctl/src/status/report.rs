@@ -78,7 +78,7 @@ impl Report {
         daemons
     }
 
-    /// vrrpd's virtual routers.
+    /// vrrpd's instances.
     pub(crate) fn instances(&self) -> &[InstanceStatus] {
         match &self.vrrpd {
             Some(Ok((_, instances))) => instances,

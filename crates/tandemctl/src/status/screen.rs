@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use wire::{Condition, Info, LifeState, RowKind, StatRow, Tally, Tone, headline, human};
 
+use super::instances;
 use super::report::Report;
-use super::routers;
 use super::table::{Align, Cell, Column, Table, printable, toned};
 use crate::failure::Failure;
 
@@ -39,7 +39,7 @@ impl Style {
 pub(crate) fn render(report: &Report, style: Style) -> String {
     let rows = report.rows();
     let mut parts = Vec::new();
-    let mut headlines: Vec<(Tone, String)> = report.instances().iter().map(routers::headline).collect();
+    let mut headlines: Vec<(Tone, String)> = report.instances().iter().map(instances::headline).collect();
     if report.lbd.is_ok() {
         headlines.push(headline(&rows));
     }
@@ -55,7 +55,7 @@ pub(crate) fn render(report: &Report, style: Style) -> String {
     }
     let mut tables = vec![daemons(report)];
     if !report.instances().is_empty() {
-        tables.push(routers::table(report.instances()));
+        tables.push(instances::table(report.instances()));
     }
     if rows.iter().any(|row| row.kind == RowKind::Frontend) {
         tables.push(frontends(&rows));

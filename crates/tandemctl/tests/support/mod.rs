@@ -109,7 +109,7 @@ impl Daemon {
         Self { rows, ..Self::new("lbd") }
     }
 
-    /// vrrpd with one virtual router, `web`, that is master and has heard 127.0.0.1.
+    /// vrrpd with one instance, `web`, that is master and has heard 127.0.0.1.
     pub(crate) fn vrrpd() -> Self {
         let vrrpd = Self::new("vrrpd");
         let peer = serde_json::json!({
@@ -118,7 +118,7 @@ impl Daemon {
         let counters = wire::InstanceCounters::default();
         let web = serde_json::json!({
             "instance": "web", "state": "master", "since_ms": 1000, "reason": "no master was heard in time", "version": 3,
-            "virtual_router": 51, "priority": 250, "configured_priority": 250, "interval_ms": 1000, "holding": true,
+            "virtual_router_id": 51, "priority": 250, "configured_priority": 250, "interval_ms": 1000, "holding": true,
             "interface": "eth0", "source": "127.0.0.2", "addresses": ["127.0.0.3/8"], "master": "127.0.0.2",
             "trackers": [], "peers": [peer], "history": [], "counters": counters,
         });

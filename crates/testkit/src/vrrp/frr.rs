@@ -34,12 +34,12 @@ impl Frr {
     }
 
     /// Starts it with VRRPv3. `lines` follow `vrrp ID`: `priority 100`.
-    pub fn start(host: Netns, router: u8, address: Ipv4Addr, lines: &[&str]) -> Self {
+    pub fn start(host: Netns, virtual_router_id: u8, address: Ipv4Addr, lines: &[&str]) -> Self {
         let dir = directory("frr");
         // FRR's daemons insist on a user of their own.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("an own directory");
-        let interface = format!("vrrp4-2-{router}");
-        let mac = format!("00:00:5e:00:01:{router:02x}");
+        let interface = format!("vrrp4-2-{virtual_router_id}");
+        let mac = format!("00:00:5e:00:01:{virtual_router_id:02x}");
         for args in [
             format!("link add {interface} link eth0 type macvlan mode bridge"),
             format!("link set dev {interface} address {mac}"),
@@ -48,10 +48,12 @@ impl Frr {
         ] {
             host.run("ip", &args.split(' ').collect::<Vec<_>>());
         }
-        let vrrp: String = lines.iter().map(|line| format!(" vrrp {router} {line}\n")).collect();
+        let vrrp: String = lines.iter().map(|line| format!(" vrrp {virtual_router_id} {line}\n")).collect();
         write(
             &dir.path().join("vrrpd.conf"),
-            &format!("interface eth0\n vrrp {router} version 3\n{vrrp} vrrp {router} ip {address}\n"),
+            &format!(
+                "interface eth0\n vrrp {virtual_router_id} version 3\n{vrrp} vrrp {virtual_router_id} ip {address}\n"
+            ),
         );
         write(&dir.path().join("zebra.conf"), "");
         let zebra = spawn(&host, &dir, "zebra");

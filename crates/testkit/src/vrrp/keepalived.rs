@@ -11,7 +11,7 @@ use super::{directory, write};
 use crate::Netns;
 use crate::process::Process;
 
-/// A host with a real keepalived, which takes part in one virtual router called `web`.
+/// A host with a real keepalived, with one instance called `web`.
 #[derive(Debug)]
 pub struct Keepalived {
     /// The host.

@@ -11,7 +11,7 @@ use super::{directory, write};
 use crate::wait::{PATIENCE, wait_until};
 use crate::{Daemon, Netns, Program};
 
-/// A host with a vrrpd, which takes part in one virtual router called `web`.
+/// A host with a vrrpd, with one instance called `web`.
 #[derive(Debug)]
 pub struct VrrpNode {
     /// The daemon.
@@ -52,7 +52,7 @@ impl VrrpNode {
         write(&self.vrrpd.config(), &format!("instances:\n  web:\n{lines}"));
     }
 
-    /// All that vrrpd tells of its virtual router.
+    /// All that vrrpd tells of its instance.
     ///
     /// # Panics
     /// When it does not answer.
@@ -69,7 +69,7 @@ impl VrrpNode {
         status
     }
 
-    /// The state of its virtual router.
+    /// The state of its instance.
     pub fn state(&self) -> String {
         self.status()["state"].as_str().unwrap_or_default().to_owned()
     }

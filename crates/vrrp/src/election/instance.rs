@@ -12,7 +12,7 @@ const ANSWERS_IN_AN_INTERVAL: u32 = 8;
 /// How often the silence of a master is not believed because somebody answers for its addresses. Each time is an interval.
 const CLAIMS: u8 = 3;
 
-/// One virtual router as this router takes part in it.
+/// This router's part in one virtual router.
 #[derive(Clone, Debug)]
 pub struct Instance {
     settings: Settings,

@@ -45,7 +45,7 @@ impl Default for Preemption {
     }
 }
 
-/// Where an instance stands.
+/// Where an instance stands: the states of RFC 9568 section 6.4, whose Active is the master, and FAULT, which is keepalived's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {

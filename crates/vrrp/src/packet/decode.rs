@@ -36,7 +36,7 @@ pub enum DecodeError {
     },
     /// The virtual router 0, which there is not.
     #[error("virtual router 0 does not exist")]
-    VirtualRouter,
+    VirtualRouterId,
     /// An interval of 0 would make every backup take over at once.
     #[error("the advert interval is 0")]
     Interval,
@@ -53,7 +53,7 @@ impl DecodeError {
             Self::Length { .. } => "length",
             Self::Type(_) => "type",
             Self::Checksum { .. } => "checksum",
-            Self::VirtualRouter => "virtual_router",
+            Self::VirtualRouterId => "virtual_router_id",
             Self::Interval => "interval_zero",
             Self::AuthenticationType(_) => "authentication_type",
         }
@@ -97,7 +97,7 @@ impl<'a> Decoded<'a> {
     pub fn read(payload: &'a [u8], endpoints: Endpoints) -> Result<Self, DecodeError> {
         let too_short = |needed| DecodeError::Length { length: payload.len(), needed };
         let header = *payload.first_chunk::<HEADER_LENGTH>().ok_or(too_short(HEADER_LENGTH))?;
-        let [version_and_type, virtual_router, priority, count, fifth, sixth, ..] = header;
+        let [version_and_type, virtual_router_id, priority, count, fifth, sixth, ..] = header;
 
         let (version, address_length) = match (version_and_type >> 4, endpoints.source) {
             (2, IpAddr::V4(_)) => (Version::V2, 4),
@@ -121,7 +121,8 @@ impl<'a> Decoded<'a> {
         // RFC 9568 section 7.1: "It MUST verify the VRRP checksum."
         let checksum = checksum_form(payload, message, version, trailer.is_some(), endpoints)?;
 
-        let virtual_router = VirtualRouterId::new(virtual_router).ok_or(DecodeError::VirtualRouter)?;
+        let virtual_router_id =
+            VirtualRouterId::new(virtual_router_id).ok_or(DecodeError::VirtualRouterId)?;
         let presented = match (version, fifth, trailer) {
             (Version::V2, 0, None) | (Version::V3, _, None) => Presented::None,
             (Version::V2, 0, Some(trailer)) | (Version::V3, _, Some(trailer)) => Presented::Hmac(trailer),
@@ -136,7 +137,7 @@ impl<'a> Decoded<'a> {
         };
         let advert = Advert {
             version,
-            virtual_router,
+            virtual_router_id,
             priority: Priority::from_wire(priority),
             interval: interval.ok_or(DecodeError::Interval)?,
             addresses: addresses(&message[HEADER_LENGTH..addresses_end], address_length),

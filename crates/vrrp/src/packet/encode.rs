@@ -83,7 +83,7 @@ fn message(
     };
     let mut bytes = vec![
         advert.version.number() << 4 | ADVERTISEMENT,
-        advert.virtual_router.get(),
+        advert.virtual_router_id.get(),
         advert.priority.get(),
         count,
     ];

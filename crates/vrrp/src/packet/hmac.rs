@@ -235,10 +235,10 @@ impl Trailer {
 
     /// `None` when the message is shorter than a header, or the key is refused, which no length of ours is.
     fn mac(&self, key: &HmacKey, source: IpAddr, message: &[u8]) -> Option<Hmac<Sha256>> {
-        let (&version_and_type, &virtual_router) = (message.first()?, message.get(1)?);
+        let (&version_and_type, &virtual_router_id) = (message.first()?, message.get(1)?);
         let mut pseudo_header = [0; 20];
         pseudo_header[1] = version_and_type >> 4;
-        pseudo_header[2] = virtual_router;
+        pseudo_header[2] = virtual_router_id;
         match source {
             IpAddr::V4(address) => {
                 pseudo_header[0] = 4;

@@ -40,7 +40,7 @@ pub struct Advert {
     /// The version of its format.
     pub version: Version,
     /// The virtual router that it speaks of.
-    pub virtual_router: VirtualRouterId,
+    pub virtual_router_id: VirtualRouterId,
     /// The sender's priority; [`Priority::RELEASE`] when the sender leaves.
     pub priority: Priority,
     /// The time until the sender's next advert.

@@ -7,7 +7,7 @@ use config::Gratuitous;
 /// Between two announcements, however many events ask for some: a flood must not become a flood.
 const SPACING: Duration = Duration::from_millis(20);
 
-/// The schedule of announcements of one virtual router. Pure: moments come in, and whether to announce goes out.
+/// The schedule of announcements of one instance. Pure: moments come in, and whether to announce goes out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announcer {
     /// When to announce next, and how often still in this burst.

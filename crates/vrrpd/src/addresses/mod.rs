@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use config::{Gratuitous, VirtualAddress, VirtualRouter};
+use config::{Gratuitous, Instance, VirtualAddress};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ use ledger::Ledger;
 /// kernel's lock; then others may take over before.
 const FAREWELL: Duration = Duration::from_millis(100);
 
-/// What a virtual router wants of an interface.
+/// What an instance wants of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// The interface.
@@ -41,15 +41,15 @@ pub(crate) struct Wish {
     pub(crate) gratuitous: Gratuitous,
     /// Grows with each event after which a neighbour may believe somebody else.
     pub(crate) announcements: u64,
-    /// When the event began that made this router want them.
+    /// When the event began that made this instance want them.
     pub(crate) since: Instant,
 }
 
 impl Wish {
-    /// A wish for all addresses of a virtual router, for which nothing has happened yet.
-    pub(crate) fn new(router: &VirtualRouter, index: u32, hold: Hold) -> Self {
-        let addresses = virtual_addresses(router).collect();
-        let gratuitous = router.gratuitous;
+    /// A wish for all addresses of an instance, for which nothing has happened yet.
+    pub(crate) fn new(instance: &Instance, index: u32, hold: Hold) -> Self {
+        let addresses = virtual_addresses(instance).collect();
+        let gratuitous = instance.gratuitous;
         Self { index, addresses, hold, gratuitous, announcements: 0, since: Instant::now() }
     }
 }
@@ -63,12 +63,12 @@ pub(crate) enum Hold {
     Keep,
 }
 
-/// What all virtual routers want.
+/// What all instances want.
 #[derive(Clone, Debug, Default)]
 struct Wishes {
     /// Grows with each change.
     serial: u64,
-    routers: BTreeMap<String, Wish>,
+    instances: BTreeMap<String, Wish>,
 }
 
 /// The election's end of the thread. Dropped, the thread ends.
@@ -101,14 +101,14 @@ impl Addresses {
         Ok((Self { wishes, true_since, thread: Some(thread) }, links))
     }
 
-    /// What virtual routers want from now on.
+    /// What instances want from now on.
     pub(crate) fn wish(&self, changed: impl IntoIterator<Item = (String, Option<Wish>)>) {
         self.wishes.send_modify(|wishes| {
             wishes.serial += 1;
-            for (router, wish) in changed {
+            for (name, wish) in changed {
                 match wish {
-                    Some(wish) => _ = wishes.routers.insert(router, wish),
-                    None => _ = wishes.routers.remove(&router),
+                    Some(wish) => _ = wishes.instances.insert(name, wish),
+                    None => _ = wishes.instances.remove(&name),
                 }
             }
         });

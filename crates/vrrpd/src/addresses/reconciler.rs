@@ -65,13 +65,13 @@ struct Reconciler {
     outdated: bool,
     /// What is wanted and has been there: if it is missing, somebody else has removed it.
     established: BTreeSet<(u32, VirtualAddress)>,
-    routers: BTreeMap<String, Seen>,
+    instances: BTreeMap<String, Seen>,
     /// For announcements, on each interface that needs some.
     sockets: BTreeMap<u32, (Mac, Neighbours)>,
     retry: Option<Instant>,
 }
 
-/// What has become of a virtual router's wish.
+/// What has become of an instance's wish.
 #[derive(Default)]
 struct Seen {
     announcer: Announcer,
@@ -106,7 +106,7 @@ impl Reconciler {
             links,
             outdated: false,
             established: BTreeSet::new(),
-            routers: BTreeMap::new(),
+            instances: BTreeMap::new(),
             sockets: BTreeMap::new(),
             retry: None,
         })
@@ -118,7 +118,7 @@ impl Reconciler {
         let mut wished = self.wishes.changed().await;
         while wished.is_ok() {
             self.reconcile().await;
-            let next = self.routers.values().filter_map(|seen| seen.announcer.next());
+            let next = self.instances.values().filter_map(|seen| seen.announcer.next());
             let wake = next.chain(self.retry).min().unwrap_or_else(|| Instant::now() + far);
             tokio::select! {
                 changed = self.wishes.changed() => wished = changed,
@@ -183,7 +183,7 @@ impl Reconciler {
         let wishes = self.wishes.borrow_and_update().clone();
         let mut failed = self.outdated;
         let mut added = BTreeSet::new();
-        for step in steps(&self.links, &wishes.routers) {
+        for step in steps(&self.links, &wishes.instances) {
             match self.take(step).await {
                 Ok(()) => added.extend(step.added()),
                 Err(error) => {
@@ -240,17 +240,17 @@ impl Reconciler {
     /// Looks at what has become of each wish, and begins to announce where neighbours may believe somebody else.
     fn note(&mut self, wishes: &Wishes, added: &BTreeSet<(u32, VirtualAddress)>) {
         let (now, links) = (Instant::now(), &self.links);
-        let gone = |name: &String| !wishes.routers.contains_key(name);
-        for name in self.routers.keys().filter(|name| gone(name)) {
+        let gone = |name: &String| !wishes.instances.contains_key(name);
+        for name in self.instances.keys().filter(|name| gone(name)) {
             self.board.amend(name, |record| record.status.holding = false);
         }
-        self.routers.retain(|name, _| !gone(name));
+        self.instances.retain(|name, _| !gone(name));
         let mut wanted = BTreeSet::new();
-        for (name, wish) in &wishes.routers {
+        for (name, wish) in &wishes.instances {
             let pairs = wish.addresses.iter().map(|address| (wish.index, *address));
             let whole = pairs.clone().all(|(index, address)| has(links, index, address));
             self.board.amend(name, |record| record.status.holding = whole);
-            let seen = self.routers.entry(name.clone()).or_default();
+            let seen = self.instances.entry(name.clone()).or_default();
             if wish.hold == Hold::Keep {
                 *seen = Seen::default();
                 continue;
@@ -272,14 +272,15 @@ impl Reconciler {
             wanted.extend(pairs.filter(|(index, address)| has(links, *index, *address)));
         }
         self.established = wanted;
-        self.sockets.retain(|index, _| wishes.routers.values().any(|wish| wish.index == *index));
+        self.sockets.retain(|index, _| wishes.instances.values().any(|wish| wish.index == *index));
     }
 
     /// Announces what is due.
     fn announce(&mut self, wishes: &Wishes) {
         let now = Instant::now();
-        for (name, wish) in &wishes.routers {
-            if !self.routers.get_mut(name).is_some_and(|seen| seen.announcer.is_due(&wish.gratuitous, now)) {
+        for (name, wish) in &wishes.instances {
+            if !self.instances.get_mut(name).is_some_and(|seen| seen.announcer.is_due(&wish.gratuitous, now))
+            {
                 continue;
             }
             let mut sent = 0;

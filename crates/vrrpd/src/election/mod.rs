@@ -1,8 +1,8 @@
-//! The election's thread: one task for each virtual router, one that watches interfaces, one that takes orders.
+//! The election's thread: one task for each instance, one that watches interfaces, one that takes orders.
 
 mod complaints;
+mod driver;
 mod place;
-mod router;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use config::VirtualRouter;
+use config::Instance;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -20,16 +20,16 @@ use crate::addresses::{Addresses, Hold, Links, Wish};
 use crate::board::Board;
 use crate::notify::Told;
 use crate::order::{Order, Release};
+use driver::{Command, Driver, Shared};
 pub(crate) use place::{find, virtual_addresses};
-use router::{Command, Router, Shared};
 
-/// Orders that may wait for a virtual router.
+/// Orders that may wait for an instance.
 const COMMANDS: usize = 64;
 
 /// Runs all elections until [`Order::Stop`], or until nobody can give orders any more. `ready` is told when rtnetlink is
-/// open and every virtual router has looked for its interface, or why not.
+/// open and every instance has looked for its interface, or why not.
 pub fn run(
-    routers: Vec<VirtualRouter>,
+    instances: Vec<Instance>,
     board: Arc<Board>,
     run_dir: &Path,
     orders: mpsc::Receiver<Order>,
@@ -48,7 +48,7 @@ pub fn run(
     local.block_on(&runtime, async {
         match Elections::open(board, run_dir, hooks).await {
             Ok(mut elections) => {
-                elections.apply(routers).await;
+                elections.apply(instances).await;
                 let _ = ready.send(Ok(()));
                 elections.obey(orders).await;
             }
@@ -60,14 +60,14 @@ pub fn run(
 struct Elections {
     shared: Rc<Shared>,
     links: Links,
-    routers: BTreeMap<String, mpsc::Sender<Command>>,
+    instances: BTreeMap<String, mpsc::Sender<Command>>,
 }
 
 impl Elections {
     async fn open(board: Arc<Board>, run_dir: &Path, hooks: mpsc::Sender<Told>) -> anyhow::Result<Self> {
         let (addresses, links) = Addresses::start(board.clone(), run_dir).await?;
         let shared = Rc::new(Shared { addresses, board, hooks, epoch: Instant::now() });
-        Ok(Self { shared, links, routers: BTreeMap::new() })
+        Ok(Self { shared, links, instances: BTreeMap::new() })
     }
 
     async fn obey(&mut self, mut orders: mpsc::Receiver<Order>) {
@@ -76,8 +76,8 @@ impl Elections {
                 Order::Tracker { instance, tracker, good, text } => {
                     self.tell(&instance, Command::Tracker { tracker, good, text }).await;
                 }
-                Order::Reload { routers, done } => {
-                    for end in self.apply(routers).await {
+                Order::Reload { instances, done } => {
+                    for end in self.apply(instances).await {
                         // One that has ended has nothing to apply.
                         let _ = end.await;
                     }
@@ -111,44 +111,44 @@ impl Elections {
         self.stop(|_| true).await;
     }
 
-    /// Brings the virtual routers in line with what is configured. Those that go on tell when they have taken it over.
-    async fn apply(&mut self, routers: Vec<VirtualRouter>) -> Vec<oneshot::Receiver<()>> {
-        self.stop(|name| !routers.iter().any(|router| router.name == name)).await;
-        let names: Vec<VirtualRouter> = routers.clone();
-        self.keep(&routers);
+    /// Brings the instances in line with what is configured. Those that go on tell when they have taken it over.
+    async fn apply(&mut self, instances: Vec<Instance>) -> Vec<oneshot::Receiver<()>> {
+        self.stop(|name| !instances.iter().any(|instance| instance.name == name)).await;
+        let names: Vec<Instance> = instances.clone();
+        self.keep(&instances);
         let mut waiting = Vec::new();
-        for router in routers {
-            if self.routers.contains_key(&router.name) {
+        for instance in instances {
+            if self.instances.contains_key(&instance.name) {
                 let (done, applied) = oneshot::channel();
-                let name = router.name.clone();
-                self.tell(&name, Command::Reload { config: Box::new(router), done }).await;
+                let name = instance.name.clone();
+                self.tell(&name, Command::Reload { config: Box::new(instance), done }).await;
                 waiting.push(applied);
             } else {
                 let (commands, receiver) = mpsc::channel(COMMANDS);
-                self.routers.insert(router.name.clone(), commands);
+                self.instances.insert(instance.name.clone(), commands);
                 let (told, hook) = watch::channel(None);
                 // Nobody listens only where vrrpd ends.
                 let _ = self.shared.hooks.send(hook).await;
-                let router = Router::new(self.shared.clone(), router, self.links.clone(), told);
-                spawn_local(router.run(receiver));
+                let driver = Driver::new(self.shared.clone(), instance, self.links.clone(), told);
+                spawn_local(driver.run(receiver));
             }
         }
         self.shared.board.retain(&names);
         waiting
     }
 
-    /// What a run that crashed has left of a new virtual router's addresses stays until its election has begun.
-    fn keep(&self, routers: &[VirtualRouter]) {
+    /// What a run that crashed has left of a new instance's addresses stays until its election has begun.
+    fn keep(&self, instances: &[Instance]) {
         let links = self.links.borrow().clone();
-        let new = routers.iter().filter(|router| !self.routers.contains_key(&router.name));
-        let wishes = new.filter_map(|router| {
-            let (_, site) = find(router, &links, None).ok()?;
-            Some((router.name.clone(), Wish::new(router, site.index, Hold::Keep)))
+        let new = instances.iter().filter(|instance| !self.instances.contains_key(&instance.name));
+        let wishes = new.filter_map(|instance| {
+            let (_, site) = find(instance, &links, None).ok()?;
+            Some((instance.name.clone(), Wish::new(instance, site.index, Hold::Keep)))
         });
         self.shared.addresses.wish(wishes.map(|(name, wish)| (name, Some(wish))));
     }
 
-    /// Has virtual routers leave mastership. Each tells what became of it.
+    /// Has instances leave mastership. Each tells what became of it.
     async fn release(&self, instances: Vec<String>) -> Vec<(String, oneshot::Receiver<Option<bool>>)> {
         let mut released = Vec::new();
         for instance in instances {
@@ -160,7 +160,7 @@ impl Elections {
     }
 
     async fn settle(&self) {
-        for commands in self.routers.values() {
+        for commands in self.instances.values() {
             let (done, settled) = oneshot::channel();
             if commands.send(Command::Settle { done }).await.is_ok() {
                 // One that has ended has settled.
@@ -171,7 +171,7 @@ impl Elections {
 
     async fn stop(&mut self, which: impl Fn(&str) -> bool) {
         let mut ends = Vec::new();
-        for (name, commands) in &self.routers {
+        for (name, commands) in &self.instances {
             if which(name) {
                 let (done, end) = oneshot::channel();
                 // One that has ended holds nothing.
@@ -182,11 +182,11 @@ impl Elections {
         for end in ends {
             let _ = end.await;
         }
-        self.routers.retain(|name, _| !which(name));
+        self.instances.retain(|name, _| !which(name));
     }
 
     async fn tell(&self, instance: &str, command: Command) {
-        if let Some(commands) = self.routers.get(instance) {
+        if let Some(commands) = self.instances.get(instance) {
             // A task that has ended takes no reports.
             let _ = commands.send(command).await;
         }

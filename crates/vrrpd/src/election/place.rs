@@ -1,9 +1,9 @@
-//! Where a virtual router takes part: an interface, the address that adverts are sent from, and the sockets there.
+//! Where an instance takes part: an interface, the address that adverts are sent from, and the sockets there.
 
 use std::io;
 use std::net::IpAddr;
 
-use config::{Unicast, VirtualAddress, VirtualRouter};
+use config::{Instance, Unicast, VirtualAddress};
 
 use crate::net::{AdvertSocket, Claim, Link, LinkAddress, Mac, Neighbours};
 
@@ -15,28 +15,28 @@ pub(crate) struct Site {
     pub(crate) source: IpAddr,
 }
 
-/// Finds the interface of a virtual router, and its own address there: the one of before, as long as it is there.
+/// Finds the interface of an instance, and its own address there: the one of before, as long as it is there.
 ///
 /// # Errors
 /// In words, why there is none.
 pub(crate) fn find<'a>(
-    router: &VirtualRouter,
+    instance: &Instance,
     links: &'a [Link],
     before: Option<&Site>,
 ) -> Result<(&'a Link, Site), String> {
     let link =
-        match &router.interface {
+        match &instance.interface {
             Some(name) => links
                 .iter()
                 .find(|link| link.name == *name)
                 .ok_or_else(|| format!("there is no interface {name}"))?,
-            None => links.iter().find(|link| link.name != "lo" && has_subnet_of(router, link)).ok_or_else(
-                || format!("no interface has an address in the subnet of {}", list(&router.addresses)),
+            None => links.iter().find(|link| link.name != "lo" && has_subnet_of(instance, link)).ok_or_else(
+                || format!("no interface has an address in the subnet of {}", list(&instance.addresses)),
             )?,
         };
     let before = before.filter(|site| site.index == link.index).map(|site| site.source);
-    let source = source(router, link, before).ok_or_else(|| {
-        let unusable = own_addresses(router, link).any(|own| !own.usable);
+    let source = source(instance, link, before).ok_or_else(|| {
+        let unusable = own_addresses(instance, link).any(|own| !own.usable);
         let but = if unusable {
             ": those that are tentative, duplicate, deprecated or temporary are none"
         } else {
@@ -48,39 +48,36 @@ pub(crate) fn find<'a>(
 }
 
 /// Whether an interface, by its own addresses, is on the link of the virtual ones.
-fn has_subnet_of(router: &VirtualRouter, link: &Link) -> bool {
-    own_addresses(router, link).any(|own| {
+fn has_subnet_of(instance: &Instance, link: &Link) -> bool {
+    own_addresses(instance, link).any(|own| {
         let own = VirtualAddress { ip: own.ip, prefix: own.prefix };
-        router.addresses.iter().any(|address| own.prefix != 0 && own.has_in_subnet(address.ip))
+        instance.addresses.iter().any(|address| own.prefix != 0 && own.has_in_subnet(address.ip))
             && !is_link_local(own.ip)
     })
 }
 
 /// The address that adverts are sent from: never a virtual one. IPv6 multicast needs a link-local one.
-fn source(router: &VirtualRouter, link: &Link, before: Option<IpAddr>) -> Option<IpAddr> {
-    let ipv6 = router.addresses.first()?.ip.is_ipv6();
-    let fits = |ip: &IpAddr| match &router.unicast {
+fn source(instance: &Instance, link: &Link, before: Option<IpAddr>) -> Option<IpAddr> {
+    let ipv6 = instance.addresses.first()?.ip.is_ipv6();
+    let fits = |ip: &IpAddr| match &instance.unicast {
         Some(Unicast { source: Some(wanted), .. }) => ip == wanted,
         Some(unicast) => is_link_local(*ip) == unicast.peers.first().is_some_and(|peer| is_link_local(*peer)),
         None => !ipv6 || is_link_local(*ip),
     };
-    let own = own_addresses(router, link).filter(|own| own.usable).map(|own| own.ip);
+    let own = own_addresses(instance, link).filter(|own| own.usable).map(|own| own.ip);
     let fitting: Vec<IpAddr> = own.filter(|ip| ip.is_ipv6() == ipv6 && fits(ip)).collect();
     before.filter(|ip| fitting.contains(ip)).or_else(|| fitting.first().copied())
 }
 
-fn own_addresses<'a>(
-    router: &'a VirtualRouter,
-    link: &'a Link,
-) -> impl Iterator<Item = &'a LinkAddress> + 'a {
+fn own_addresses<'a>(instance: &'a Instance, link: &'a Link) -> impl Iterator<Item = &'a LinkAddress> + 'a {
     link.addresses
         .iter()
-        .filter(|own| !own.ours && !virtual_addresses(router).any(|address| address.ip == own.ip))
+        .filter(|own| !own.ours && !virtual_addresses(instance).any(|address| address.ip == own.ip))
 }
 
 /// All addresses that move.
-pub(crate) fn virtual_addresses(router: &VirtualRouter) -> impl Iterator<Item = VirtualAddress> + '_ {
-    router.addresses.iter().chain(&router.excluded).copied()
+pub(crate) fn virtual_addresses(instance: &Instance) -> impl Iterator<Item = VirtualAddress> + '_ {
+    instance.addresses.iter().chain(&instance.excluded).copied()
 }
 
 const fn is_link_local(ip: IpAddr) -> bool {
@@ -94,7 +91,7 @@ fn list(addresses: &[VirtualAddress]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The sockets of a virtual router on its interface.
+/// The sockets of an instance on its interface.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) site: Site,
@@ -121,29 +118,29 @@ pub(super) enum Event {
 }
 
 impl Place {
-    pub(super) fn open(router: &VirtualRouter, link: &Link, site: Site) -> io::Result<Self> {
-        let multicast = router.unicast.is_none();
+    pub(super) fn open(instance: &Instance, link: &Link, site: Site) -> io::Result<Self> {
+        let multicast = instance.unicast.is_none();
         let adverts =
-            AdvertSocket::open(site.index, &site.name, site.source, router.virtual_router, multicast)?;
+            AdvertSocket::open(site.index, &site.name, site.source, instance.virtual_router_id, multicast)?;
         let place = Self { site, adverts, mac: link.mac, neighbours: neighbours(link)? };
-        place.watch(router)?;
+        place.watch(instance)?;
         Ok(place)
     }
 
     /// Speaks for another hardware address, if the interface has got one: a bond changes it without going down. Whether it has.
-    pub(super) fn follow(&mut self, router: &VirtualRouter, link: &Link) -> io::Result<bool> {
+    pub(super) fn follow(&mut self, instance: &Instance, link: &Link) -> io::Result<bool> {
         if self.mac == link.mac {
             return Ok(false);
         }
         self.neighbours = neighbours(link)?;
         self.mac = link.mac;
-        self.watch(router).map(|()| true)
+        self.watch(instance).map(|()| true)
     }
 
-    /// Listens for the virtual router, and for claims of its addresses.
-    pub(super) fn watch(&self, router: &VirtualRouter) -> io::Result<()> {
-        self.adverts.hear(router.virtual_router)?;
-        let addresses: Vec<IpAddr> = virtual_addresses(router).map(|address| address.ip).collect();
+    /// Listens for the instance, and for claims of its addresses.
+    pub(super) fn watch(&self, instance: &Instance) -> io::Result<()> {
+        self.adverts.hear(instance.virtual_router_id)?;
+        let addresses: Vec<IpAddr> = virtual_addresses(instance).map(|address| address.ip).collect();
         self.neighbours.as_ref().map_or(Ok(()), |neighbours| neighbours.watch(&addresses))
     }
 
@@ -195,7 +192,7 @@ mod tests {
         }
     }
 
-    fn router(interface: Option<&str>, addresses: &[&str]) -> VirtualRouter {
+    fn instance(interface: Option<&str>, addresses: &[&str]) -> Instance {
         let addresses = addresses
             .iter()
             .map(|text| {
@@ -203,11 +200,11 @@ mod tests {
                 VirtualAddress { ip: ip.parse().unwrap(), prefix: prefix.parse().unwrap() }
             })
             .collect();
-        VirtualRouter {
+        Instance {
             name: "web".to_owned(),
             interface: interface.map(str::to_owned),
             version: vrrp::Version::V3,
-            virtual_router: vrrp::VirtualRouterId::new(51).unwrap(),
+            virtual_router_id: vrrp::VirtualRouterId::new(51).unwrap(),
             priority: vrrp::Priority::DEFAULT,
             interval: vrrp::AdvertInterval::new(vrrp::Version::V3, Duration::from_secs(1)).unwrap(),
             addresses,
@@ -231,8 +228,8 @@ mod tests {
         }
     }
 
-    fn found(router: &VirtualRouter, links: &[Link]) -> Result<(String, String), String> {
-        find(router, links, None).map(|(link, site)| (link.name.clone(), site.source.to_string()))
+    fn found(instance: &Instance, links: &[Link]) -> Result<(String, String), String> {
+        find(instance, links, None).map(|(link, site)| (link.name.clone(), site.source.to_string()))
     }
 
     #[test]
@@ -243,28 +240,32 @@ mod tests {
             link(9, "eth1", &[("10.0.0.100", 16, true), ("10.0.0.11", 16, false), ("fe80::1", 64, false)]),
         ];
         let eth1 = Ok(("eth1".to_owned(), "10.0.0.11".to_owned()));
-        assert_eq!(found(&router(None, &["10.0.0.100/16"]), &links), eth1);
-        assert_eq!(found(&router(None, &["10.0.0.100/32"]), &links), eth1, "the interface's prefix decides");
-        assert!(found(&router(None, &["203.0.113.1/24"]), &links).unwrap_err().contains("203.0.113.1/24"));
-        let named = router(Some("eth0"), &["10.0.0.100/16"]);
+        assert_eq!(found(&instance(None, &["10.0.0.100/16"]), &links), eth1);
+        assert_eq!(
+            found(&instance(None, &["10.0.0.100/32"]), &links),
+            eth1,
+            "the interface's prefix decides"
+        );
+        assert!(found(&instance(None, &["203.0.113.1/24"]), &links).unwrap_err().contains("203.0.113.1/24"));
+        let named = instance(Some("eth0"), &["10.0.0.100/16"]);
         assert_eq!(found(&named, &links), Ok(("eth0".to_owned(), "192.0.2.7".to_owned())));
-        assert!(found(&router(Some("eth7"), &["10.0.0.100/16"]), &links).unwrap_err().contains("eth7"));
+        assert!(found(&instance(Some("eth7"), &["10.0.0.100/16"]), &links).unwrap_err().contains("eth7"));
     }
 
     #[test]
     fn a_virtual_address_is_never_the_source() {
         let links = [link(2, "eth0", &[("10.0.0.100", 16, false)])];
-        let error = found(&router(Some("eth0"), &["10.0.0.100/16"]), &links).unwrap_err();
+        let error = found(&instance(Some("eth0"), &["10.0.0.100/16"]), &links).unwrap_err();
         assert!(error.contains("no address to send adverts from"), "{error}");
     }
 
     #[test]
     fn the_source_of_before_stays_and_one_that_cannot_be_used_is_none() {
         let mut links = [link(2, "eth0", &[("10.0.0.1", 16, false), ("10.0.0.2", 16, false)])];
-        let router = router(None, &["10.0.0.100/16"]);
+        let instance = instance(None, &["10.0.0.100/16"]);
         let source = |links: &[Link], before: &str| {
             let before = Site { index: 2, name: "eth0".to_owned(), source: before.parse().unwrap() };
-            find(&router, links, Some(&before)).map(|(_, site)| site.source.to_string())
+            find(&instance, links, Some(&before)).map(|(_, site)| site.source.to_string())
         };
         assert_eq!(source(&links, "10.0.0.2"), Ok("10.0.0.2".to_owned()));
         assert_eq!(source(&links, "10.0.0.3"), Ok("10.0.0.1".to_owned()), "it is gone");
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn adverts_over_ipv6_come_from_the_link_local_address() {
         let links = [link(2, "eth0", &[("2001:db8::11", 64, false), ("fe80::11", 64, false)])];
-        let router = router(None, &["fe80::100/64", "2001:db8::100/64"]);
-        assert_eq!(found(&router, &links), Ok(("eth0".to_owned(), "fe80::11".to_owned())));
+        let instance = instance(None, &["fe80::100/64", "2001:db8::100/64"]);
+        assert_eq!(found(&instance, &links), Ok(("eth0".to_owned(), "fe80::11".to_owned())));
     }
 }

@@ -1,17 +1,17 @@
-//! What the configuration of a virtual router means to the election, and to the checks of adverts.
+//! What the configuration of an instance means to the election, and to the checks of adverts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::notify;
-use config::VirtualRouter;
+use config::Instance;
 use vrrp::{Expectations, Senders, Settings, TrackerRule, Weight};
 
-/// The tracker that every virtual router has: without an interface nobody is master. No name in a file has a blank, and none that
+/// The tracker that every instance has: without an interface nobody is master. No name in a file has a blank, and none that
 /// is made of what is tracked begins with this word.
 pub(super) const INTERFACE: &str = "own interface";
 
 /// The trackers of the election: the interface, the hook where it counts, and those configured.
-pub(super) fn rules(config: &VirtualRouter) -> Vec<TrackerRule> {
+pub(super) fn rules(config: &Instance) -> Vec<TrackerRule> {
     let interface = TrackerRule { name: INTERFACE.to_owned(), weight: Weight::Fault };
     let configured =
         config.track.iter().map(|tracker| TrackerRule { name: tracker.name.clone(), weight: tracker.weight });
@@ -20,7 +20,7 @@ pub(super) fn rules(config: &VirtualRouter) -> Vec<TrackerRule> {
     std::iter::once(interface).chain(notify).chain(configured).collect()
 }
 
-pub(super) fn settings(config: &VirtualRouter, own_address: IpAddr) -> Settings {
+pub(super) fn settings(config: &Instance, own_address: IpAddr) -> Settings {
     Settings {
         version: config.version,
         own_address,
@@ -32,10 +32,10 @@ pub(super) fn settings(config: &VirtualRouter, own_address: IpAddr) -> Settings 
     }
 }
 
-pub(super) fn expectations(config: &VirtualRouter, own_address: IpAddr) -> Expectations {
+pub(super) fn expectations(config: &Instance, own_address: IpAddr) -> Expectations {
     Expectations {
         version: config.version,
-        virtual_router: config.virtual_router,
+        virtual_router_id: config.virtual_router_id,
         own_address,
         interval: config.interval,
         addresses: config.addresses.iter().map(|address| address.ip).collect(),
@@ -48,8 +48,8 @@ pub(super) fn expectations(config: &VirtualRouter, own_address: IpAddr) -> Expec
     }
 }
 
-/// The source address of a virtual router that has no interface.
-pub(super) fn unspecified(config: &VirtualRouter) -> IpAddr {
+/// The source address of an instance that has no interface.
+pub(super) fn unspecified(config: &Instance) -> IpAddr {
     if config.addresses.first().is_some_and(|address| address.ip.is_ipv6()) {
         Ipv6Addr::UNSPECIFIED.into()
     } else {

@@ -1,10 +1,10 @@
-//! A gateway on the virtual router's link: good while it answers ARP or neighbour solicitations.
+//! A gateway on the instance's link: good while it answers ARP or neighbour solicitations.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use config::{TrackTiming, VirtualRouter};
+use config::{Instance, TrackTiming};
 use futures_util::FutureExt as _;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -19,7 +19,7 @@ const OLD: usize = 256;
 /// Asks a gateway for ever.
 pub(super) async fn ask(
     id: TrackerId,
-    router: VirtualRouter,
+    instance: Instance,
     address: Option<IpAddr>,
     timing: TrackTiming,
     mut reporter: Reporter,
@@ -27,7 +27,7 @@ pub(super) async fn ask(
     let mut verdict = Verdict::new(timing.rise, timing.fall);
     let mut ticks = interval(timing.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut asker = Asker { router, address, netlink: None, open: None };
+    let mut asker = Asker { instance, address, netlink: None, open: None };
     loop {
         ticks.tick().await;
         let (good, text) = match asker.look(timing.timeout).await {
@@ -43,7 +43,7 @@ pub(super) async fn ask(
 type Place = (u32, Option<Mac>);
 
 struct Asker {
-    router: VirtualRouter,
+    instance: Instance,
     address: Option<IpAddr>,
     netlink: Option<Netlink>,
     /// Kept from one question to the next: the kernel takes its time to close packet sockets.
@@ -58,7 +58,7 @@ impl Asker {
             None => self.netlink.insert(Netlink::open()?.0),
         };
         let links = netlink.links().await?;
-        let (link, site) = find(&self.router, &links, None).map_err(anyhow::Error::msg)?;
+        let (link, site) = find(&self.instance, &links, None).map_err(anyhow::Error::msg)?;
         if !link.running {
             bail!("{} is down, or has no carrier", link.name);
         }

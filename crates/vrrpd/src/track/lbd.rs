@@ -1,7 +1,7 @@
 //! lbd, and the backends that it has: one subscription to its liveness for all trackers.
 //!
 //! The kernel closes the socket of an lbd that dies, whatever it dies of, and this end hears of it at once. One that hangs
-//! sends no pings; one whose workers hang says so in its pings. The most impatient virtual router decides how often lbd pings,
+//! sends no pings; one whose workers hang says so in its pings. The most impatient instance decides how often lbd pings,
 //! and each one decides for itself how long a silence means that lbd hangs.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use wire::{Item, LifeState, Liveness, TopicName};
 use super::{Reporter, TrackerId};
 use crate::handover;
 
-/// How long a silent lbd is believed to live by a virtual router that tracks only its backends.
+/// How long a silent lbd is believed to live by an instance that tracks only its backends.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A tracker of lbd or of one of its backends.
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn each_virtual_router_has_its_own_patience() {
+    fn each_instance_has_its_own_patience() {
         let watched = |instance: &str, target| Watched {
             id: TrackerId { instance: instance.to_owned(), tracker: String::new() },
             target,

@@ -9,17 +9,17 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use config::{TrackTarget, VirtualRouter};
+use config::{Instance, TrackTarget};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::order::Order;
 pub use lbd::Watched;
 
-/// Which tracker of which virtual router.
+/// Which tracker of which instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrackerId {
-    /// The virtual router.
+    /// The instance.
     pub instance: String,
     /// The tracker's name.
     pub tracker: String,
@@ -70,7 +70,7 @@ pub struct Trackers {
     reporter: Reporter,
     lbd_socket: std::path::PathBuf,
     lbd: Option<(Vec<Watched>, Task)>,
-    others: BTreeMap<TrackerId, (VirtualRouter, TrackTarget, Task)>,
+    others: BTreeMap<TrackerId, (Instance, TrackTarget, Task)>,
 }
 
 /// A task that ends with its owner.
@@ -91,12 +91,12 @@ impl Trackers {
     }
 
     /// Runs what is configured. What is configured as before goes on undisturbed.
-    pub fn apply(&mut self, routers: &[VirtualRouter]) {
+    pub fn apply(&mut self, instances: &[Instance]) {
         let mut watched = Vec::new();
         let mut before = std::mem::take(&mut self.others);
-        for router in routers {
-            for tracker in &router.track {
-                let id = TrackerId { instance: router.name.clone(), tracker: tracker.name.clone() };
+        for instance in instances {
+            for tracker in &instance.track {
+                let id = TrackerId { instance: instance.name.clone(), tracker: tracker.name.clone() };
                 match &tracker.target {
                     TrackTarget::Lbd { .. } | TrackTarget::Backend(_) => {
                         watched.push(Watched { id, target: tracker.target.clone() });
@@ -104,9 +104,9 @@ impl Trackers {
                     target => {
                         let kept = before
                             .remove(&id)
-                            .filter(|(of, what, _)| what == target && is_same_place(of, router));
+                            .filter(|(of, what, _)| what == target && is_same_place(of, instance));
                         let entry = kept.unwrap_or_else(|| {
-                            (router.clone(), target.clone(), self.start(id.clone(), router, target))
+                            (instance.clone(), target.clone(), self.start(id.clone(), instance, target))
                         });
                         self.others.insert(id, entry);
                     }
@@ -122,13 +122,13 @@ impl Trackers {
         }
     }
 
-    fn start(&self, id: TrackerId, router: &VirtualRouter, target: &TrackTarget) -> Task {
+    fn start(&self, id: TrackerId, instance: &Instance, target: &TrackTarget) -> Task {
         let reporter = self.reporter.clone();
         Task(match target.clone() {
             TrackTarget::Interface(name) => tokio::spawn(interface::watch(id, name, reporter)),
             TrackTarget::Command { argv, timing } => tokio::spawn(command::run(id, argv, timing, reporter)),
             TrackTarget::Gateway { address, timing } => {
-                tokio::spawn(gateway::ask(id, router.clone(), address, timing, reporter))
+                tokio::spawn(gateway::ask(id, instance.clone(), address, timing, reporter))
             }
             // These share one connection to lbd.
             TrackTarget::Lbd { .. } | TrackTarget::Backend(_) => tokio::spawn(std::future::ready(())),
@@ -136,7 +136,7 @@ impl Trackers {
     }
 }
 
-/// Whether two configurations of a virtual router look for the same interface.
-fn is_same_place(left: &VirtualRouter, right: &VirtualRouter) -> bool {
+/// Whether two configurations of an instance look for the same interface.
+fn is_same_place(left: &Instance, right: &Instance) -> bool {
     (&left.interface, &left.addresses, &left.unicast) == (&right.interface, &right.addresses, &right.unicast)
 }

@@ -12,40 +12,49 @@ use wire::{Info, InstanceState, InstanceStatus, PeerStatus, TrackerStatus};
 pub struct Seen {
     /// vrrpd itself.
     pub info: Info,
-    /// The virtual routers.
+    /// The instances.
     pub instances: Vec<InstanceStatus>,
 }
 
-/// The label of what is about a virtual router.
-const ROUTER: &[&str] = &["virtual_router"];
+/// The label of what is about an instance.
+const INSTANCE: &[&str] = &["vrrp_instance"];
 
 /// Every metric of vrrpd.
 pub const FAMILIES: &[Family<Seen>] = &[
     gauge(
         "tandem_vrrp_state",
-        "1 for the state that the virtual router is in on this node.",
-        &["virtual_router", "state"],
+        "1 for the state that the instance is in on this node.",
+        &["vrrp_instance", "state"],
         |seen| each(seen, |status| one_of(InstanceState::ALL.map(InstanceState::word), status.state.word())),
     ),
-    gauge("tandem_vrrp_state_seconds", "For how long the state has held.", ROUTER, |seen| {
+    gauge(
+        "tandem_vrrp_stale",
+        "Whether the election hangs, so that all that is told of the instance is of the past.",
+        INSTANCE,
+        |seen| each(seen, |status| one(flag(status.stale_ms.is_some()))),
+    ),
+    gauge("tandem_vrrp_state_seconds", "For how long the state has held.", INSTANCE, |seen| {
         each(seen, |status| one(seconds(status.since_ms)))
     }),
-    gauge("tandem_vrrp_configured_priority", "The priority in the configuration.", ROUTER, |seen| {
+    gauge("tandem_vrrp_configured_priority", "The priority in the configuration.", INSTANCE, |seen| {
         each(seen, |status| one(status.configured_priority.into()))
     }),
     gauge(
         "tandem_vrrp_priority",
         "The priority in the election, as the trackers leave it.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(status.priority.into())),
     ),
-    gauge("tandem_vrrp_holds_addresses", "Whether the virtual addresses are on this node.", ROUTER, |seen| {
-        each(seen, |status| one(flag(status.holding)))
-    }),
+    gauge(
+        "tandem_vrrp_holds_addresses",
+        "Whether the virtual addresses are on this node.",
+        INSTANCE,
+        |seen| each(seen, |status| one(flag(status.holding))),
+    ),
     counter(
         "tandem_vrrp_transitions_total",
         "Changes of state, by the state entered and the cause.",
-        &["virtual_router", "to", "cause"],
+        &["vrrp_instance", "to", "cause"],
         |seen| {
             each(seen, |status| {
                 let transitions = status.counters.transitions.iter();
@@ -58,40 +67,40 @@ pub const FAMILIES: &[Family<Seen>] = &[
             })
         },
     ),
-    counter("tandem_vrrp_advertisements_sent_total", "Adverts sent.", ROUTER, |seen| {
+    counter("tandem_vrrp_advertisements_sent_total", "Adverts sent.", INSTANCE, |seen| {
         each(seen, |status| one(number(status.counters.adverts_sent)))
     }),
     counter(
         "tandem_vrrp_priority_zero_sent_total",
         "Adverts sent that say that this node leaves.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(number(status.counters.releases_sent))),
     ),
-    counter("tandem_vrrp_send_errors_total", "Adverts that could not be sent.", ROUTER, |seen| {
+    counter("tandem_vrrp_send_errors_total", "Adverts that could not be sent.", INSTANCE, |seen| {
         each(seen, |status| one(number(status.counters.send_errors)))
     }),
     counter(
         "tandem_vrrp_advertisements_received_total",
         "Adverts believed, by the router that sent them.",
-        &["virtual_router", "peer"],
+        &["vrrp_instance", "peer"],
         |seen| peers(seen, |peer| number(peer.adverts)),
     ),
     counter(
         "tandem_vrrp_priority_zero_received_total",
         "Adverts that say that their sender leaves, by the router that sent them.",
-        &["virtual_router", "peer"],
+        &["vrrp_instance", "peer"],
         |seen| peers(seen, |peer| number(peer.releases)),
     ),
     gauge(
         "tandem_vrrp_peer_heard_seconds",
         "Since the last advert of a router.",
-        &["virtual_router", "peer"],
+        &["vrrp_instance", "peer"],
         |seen| peers(seen, |peer| seconds(peer.heard_ms)),
     ),
     counter(
         "tandem_vrrp_receive_errors_total",
         "Packets not believed, by the check that failed.",
-        &["virtual_router", "error"],
+        &["vrrp_instance", "error"],
         |seen| {
             each(seen, |status| {
                 let errors = status.counters.receive_errors.iter();
@@ -102,76 +111,76 @@ pub const FAMILIES: &[Family<Seen>] = &[
     counter(
         "tandem_vrrp_address_mismatches_total",
         "Adverts believed that list other virtual addresses than this node.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(number(status.counters.address_mismatches))),
     ),
     gauge(
         "tandem_vrrp_tracker_state_seconds",
         "For how long a tracker has been good, or has failed.",
-        &["virtual_router", "tracker"],
+        &["vrrp_instance", "tracker"],
         |seen| trackers(seen, |tracker| seconds(tracker.since_ms)),
     ),
-    gauge("tandem_vrrp_tracker_good", "Whether a tracker is good.", &["virtual_router", "tracker"], |seen| {
+    gauge("tandem_vrrp_tracker_good", "Whether a tracker is good.", &["vrrp_instance", "tracker"], |seen| {
         trackers(seen, |tracker| flag(tracker.good == Some(true)))
     }),
     counter(
         "tandem_vrrp_tracker_failures_total",
         "Times that a tracker began to fail.",
-        &["virtual_router", "tracker"],
+        &["vrrp_instance", "tracker"],
         |seen| trackers(seen, |tracker| number(tracker.failures)),
     ),
     counter(
         "tandem_vrrp_announcements_total",
         "Gratuitous ARP packets and neighbour advertisements sent.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(number(status.counters.announcements))),
     ),
     counter(
         "tandem_vrrp_addresses_restored_total",
         "Virtual addresses that somebody else removed and vrrpd put back.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(number(status.counters.addresses_restored))),
     ),
     counter(
         "tandem_vrrp_conflicts_total",
         "Packets in which another station claimed a virtual address that was here.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(number(status.counters.conflicts))),
     ),
     counter(
         "tandem_vrrp_takeovers_delayed_total",
         "Takeovers put off because somebody still answered for the address.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(number(status.counters.takeovers_delayed))),
     ),
     counter(
         "tandem_vrrp_notify_failures_total",
         "Notifications that failed or were killed.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(number(status.counters.notify_failures))),
     ),
     gauge(
         "tandem_vrrp_notify_failing",
         "Whether the hook could not be told of the state that holds.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(flag(status.notify_failing))),
     ),
     histogram(
         "tandem_vrrp_takeover_seconds",
         "From the end of the wait to all addresses added.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(status.counters.takeover.clone())),
     ),
     histogram(
         "tandem_vrrp_advert_lateness_seconds",
         "How much later than its interval the master's advert came.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(status.counters.advert_lateness.clone())),
     ),
     histogram(
         "tandem_vrrp_loop_lag_seconds",
         "How much later than its deadline the election woke.",
-        ROUTER,
+        INSTANCE,
         |seen| each(seen, |status| one(status.counters.loop_lag.clone())),
     ),
     gauge("tandem_vrrpd_state", "1 for the state that vrrpd is in.", &["state"], |seen| {
@@ -188,26 +197,26 @@ pub const FAMILIES: &[Family<Seen>] = &[
     }),
 ];
 
-/// The values of each virtual router, with its label before theirs.
+/// The values of each instance, with its label before theirs.
 fn each<'a, V>(seen: &'a Seen, values: impl Fn(&'a InstanceStatus) -> Samples<'a, V>) -> Samples<'a, V> {
     let labelled = |status: &'a InstanceStatus| {
-        let of_router = |(mut labels, value): (Vec<Cow<'a, str>>, V)| {
+        let of_instance = |(mut labels, value): (Vec<Cow<'a, str>>, V)| {
             labels.insert(0, (&status.instance).into());
             (labels, value)
         };
-        values(status).into_iter().map(of_router).collect::<Samples<'a, V>>()
+        values(status).into_iter().map(of_instance).collect::<Samples<'a, V>>()
     };
     seen.instances.iter().flat_map(labelled).collect()
 }
 
-/// A value of each router that a virtual router has heard, by its address.
+/// A value of each router that an instance has heard, by its address.
 fn peers(seen: &Seen, value: impl Fn(&PeerStatus) -> f64) -> Samples<'_> {
     each(seen, |status| {
         status.peers.iter().map(|peer| (vec![peer.address.to_string().into()], value(peer))).collect()
     })
 }
 
-/// A value of each tracker of a virtual router, by its name.
+/// A value of each tracker of an instance, by its name.
 fn trackers(seen: &Seen, value: impl Fn(&TrackerStatus) -> f64) -> Samples<'_> {
     each(seen, |status| {
         status.trackers.iter().map(|tracker| (vec![(&tracker.name).into()], value(tracker))).collect()

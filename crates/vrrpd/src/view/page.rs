@@ -23,8 +23,8 @@ fn headline(instances: &[InstanceStatus]) -> (Tone, String) {
     }
     let (masters, faults) = (count(InstanceState::Master), count(InstanceState::Fault));
     match faults {
-        0 => (Tone::Good, format!("master of {masters} of {} virtual routers", instances.len())),
-        faults => (Tone::Bad, format!("{faults} of {} virtual routers in fault", instances.len())),
+        0 => (Tone::Good, format!("master of {masters} of {} instances", instances.len())),
+        faults => (Tone::Bad, format!("{faults} of {} instances in fault", instances.len())),
     }
 }
 
@@ -34,7 +34,7 @@ fn section(status: &InstanceStatus) -> Markup {
     html! {
         section aria-labelledby={ "instance-" (name) } {
             header {
-                h2 #{ "instance-" (name) } { "Virtual router " (name) }
+                h2 #{ "instance-" (name) } { "Instance " (name) }
                 (badge(status.state.into(), &status.state.word().to_uppercase()))
             }
             p { (status.reason) ", for " (human::duration(status.since_ms)) }
@@ -46,7 +46,7 @@ fn section(status: &InstanceStatus) -> Markup {
                 )))
             }
             table role="table" {
-                caption .unseen { "What virtual router " (name) " is about" }
+                caption .unseen { "What instance " (name) " is about" }
                 tbody role="rowgroup" {
                     (row("Addresses", &status.addresses.join(", "), if status.holding { "on this node" } else { "not on this node" }))
                     (row("Master", &status.master.map_or_else(unknown, |master| master.to_string()),
@@ -54,7 +54,7 @@ fn section(status: &InstanceStatus) -> Markup {
                     (row("Priority", &status.priority.to_string(), &format!("{} configured", status.configured_priority)))
                     (row("Interface", &status.interface.clone().unwrap_or_else(|| "none".to_owned()),
                         &status.source.map_or_else(String::new, |source| format!("from {source}"))))
-                    (row("Router", &format!("VRRPv{} id {}", status.version, status.virtual_router),
+                    (row("Virtual router", &format!("id {}, VRRPv{}", status.virtual_router_id, status.version),
                         &format!("an advert every {}", human::duration(status.interval_ms))))
                     (row("Adverts", &format!("{} sent", human::count(status.counters.adverts_sent)),
                         &format!("{} received", human::count(status.counters.adverts_received))))

@@ -36,7 +36,8 @@ fn status() -> InstanceStatus {
         since_ms: 1500,
         reason: "tracker lbd fails: lbd is <gone>".into(),
         version: 3,
-        virtual_router: 51,
+        virtual_router_id: 51,
+        stale_ms: Some(4000),
         priority: 250,
         configured_priority: 250,
         interval_ms: 1000,
@@ -112,10 +113,11 @@ fn metrics_follow_the_rules_and_are_documented() {
     let encoded: String = metrics::FAMILIES.iter().map(|family| family.write(&seen)).collect();
     assert_eq!(daemon::metrics::misnamed(&encoded), Vec::<String>::new());
     for wanted in [
-        "tandem_vrrp_state{virtual_router=\"web\",state=\"fault\"} 1",
-        "tandem_vrrp_receive_errors_total{virtual_router=\"web\",error=\"ttl\"} 3",
-        "tandem_vrrp_transitions_total{virtual_router=\"web\",to=\"master\",cause=\"master_silent\"} 1",
-        "tandem_vrrp_takeover_seconds_count{virtual_router=\"web\"} 0",
+        "tandem_vrrp_state{vrrp_instance=\"web\",state=\"fault\"} 1",
+        "tandem_vrrp_stale{vrrp_instance=\"web\"} 1",
+        "tandem_vrrp_receive_errors_total{vrrp_instance=\"web\",error=\"ttl\"} 3",
+        "tandem_vrrp_transitions_total{vrrp_instance=\"web\",to=\"master\",cause=\"master_silent\"} 1",
+        "tandem_vrrp_takeover_seconds_count{vrrp_instance=\"web\"} 0",
         "tandem_vrrpd_state{state=\"ready\"} 1",
         "tandem_vrrpd_config_reload_ok 1",
     ] {

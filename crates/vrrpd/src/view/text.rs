@@ -11,7 +11,7 @@ const COMMANDS: &[Command] = &[
     Command { usage: "show info", help: "vrrpd itself." },
     Command {
         usage: "show vrrp [INSTANCE]",
-        help: "Every virtual router: state, reason, addresses, trackers, peers.",
+        help: "Every instance: state, reason, addresses, trackers, peers.",
     },
     Command { usage: "show vrrp json", help: "The same as JSON, with all counters." },
     Command {
@@ -26,7 +26,7 @@ const COMMANDS: &[Command] = &[
 pub enum Asked {
     /// Something to read: here it is.
     Answered(String),
-    /// A planned handover, of one virtual router or of all.
+    /// A planned handover, of one instance or of all.
     Handover(Option<String>),
     /// A reload.
     Reload,
@@ -94,14 +94,14 @@ fn show(status: &InstanceStatus) -> String {
         state.word().to_uppercase(),
         human::duration(status.since_ms)
     );
-    let mut line = |name: &str, value: String| _ = writeln!(text, "  {name:10} {value}");
+    let mut line = |name: &str, value: String| _ = writeln!(text, "  {name:14} {value}");
     line(
         "addresses",
         format!("{}{}", status.addresses.join(", "), if status.holding { " (here)" } else { "" }),
     );
     line(
-        "router",
-        format!("VRRPv{} id {}, every {} ms", status.version, status.virtual_router, status.interval_ms),
+        "virtual router",
+        format!("id {}, VRRPv{}, every {} ms", status.virtual_router_id, status.version, status.interval_ms),
     );
     line("priority", format!("{} ({} configured)", status.priority, status.configured_priority));
     let source = status.source.map_or_else(nothing, |source| source.to_string());

@@ -147,7 +147,7 @@ impl Watch {
     }
 }
 
-/// A configuration with one virtual router and nothing to track; `more` are further lines of it.
+/// A configuration with one instance and nothing to track; `more` are further lines of it.
 pub fn config(priority: u8, more: &[&str]) -> String {
     let more: String = more.iter().map(|line| format!("    {line}\n")).collect();
     format!(

@@ -27,7 +27,7 @@ fn advert(from: &AdvertSocket, to: IpAddr, address: &str) -> Vec<u8> {
 fn advert_of(id: u8, from: &AdvertSocket, to: IpAddr, address: &str) -> Vec<u8> {
     let advert = Advert {
         version: Version::V3,
-        virtual_router: router(id),
+        virtual_router_id: router(id),
         priority: Priority::DEFAULT,
         interval: AdvertInterval::new(Version::V3, Duration::from_secs(1)).unwrap(),
         addresses: vec![address.parse().unwrap()],
@@ -160,7 +160,7 @@ async fn a_packet_that_was_routed_arrives_with_the_ttl_that_is_left() {
     // With options, which move the payload.
     let mut packet =
         vec![0x46, 0xc0, 0, 28, 0, 1, 0, 0, 7, IP_PROTOCOL, 0, 0, 10, 66, 0, 77, 10, 66, 0, 2, 1, 1, 1, 0];
-    // Whatever it says, it names the virtual router.
+    // Whatever it says, it names the instance.
     let payload = b"\x31\x33data";
     packet.extend(payload);
     packet[3] = u8::try_from(packet.len()).unwrap();

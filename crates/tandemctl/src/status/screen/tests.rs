@@ -95,7 +95,7 @@ fn absent(daemon: &'static str) -> Failure {
     Failure::Unreachable(Unreachable { daemon, socket, cause })
 }
 
-fn router(state: InstanceState) -> InstanceStatus {
+fn web(state: InstanceState) -> InstanceStatus {
     let holding = state == InstanceState::Master;
     let reason = match state {
         InstanceState::Fault => "tracker lbd fails: lbd is gone",
@@ -107,7 +107,8 @@ fn router(state: InstanceState) -> InstanceStatus {
         since_ms: 61_000,
         reason: reason.into(),
         version: 3,
-        virtual_router: 51,
+        virtual_router_id: 51,
+        stale_ms: None,
         priority: 230,
         configured_priority: 250,
         interval_ms: 1000,
@@ -169,7 +170,7 @@ fn a_node_in_full() {
 
 #[test]
 fn a_node_with_a_virtual_address() {
-    let vrrpd = Some(Ok((info("vrrpd"), vec![router(InstanceState::Master)])));
+    let vrrpd = Some(Ok((info("vrrpd"), vec![web(InstanceState::Master)])));
     let report = Report {
         host: None,
         lbd: Ok((info("lbd"), rows())),
@@ -183,7 +184,7 @@ fn a_node_with_a_virtual_address() {
 #[test]
 fn another_node_in_fault_and_in_eighty_columns() {
     let lbd = Err(Failure::Remote("lbd of 172.20.0.21 cannot be reached on port 8404: refused".into()));
-    let vrrpd = Some(Ok((info("vrrpd"), vec![router(InstanceState::Fault)])));
+    let vrrpd = Some(Ok((info("vrrpd"), vec![web(InstanceState::Fault)])));
     let host = Some("172.20.0.21".into());
     let report = Report { host, lbd, healthd: Ok((info("healthd"), Vec::new())), vrrpd };
     let screen = render(&report, Style { width: 80, colour: false });

@@ -62,12 +62,12 @@ impl AdvertSocket {
         index: u32,
         name: &str,
         source: IpAddr,
-        virtual_router: VirtualRouterId,
+        virtual_router_id: VirtualRouterId,
         multicast: bool,
     ) -> io::Result<Self> {
         let protocol = Some(Protocol::from(i32::from(IP_PROTOCOL)));
         let socket = Socket::new(Domain::for_address(SocketAddr::new(source, 0)), Type::RAW, protocol)?;
-        socket.attach_filter(&filter::passing(source.is_ipv6(), virtual_router, least_ttl(multicast)))?;
+        socket.attach_filter(&filter::passing(source.is_ipv6(), virtual_router_id, least_ttl(multicast)))?;
         socket.set_nonblocking(true)?;
         // Multicast goes out, and anything comes in, through this interface alone.
         socket.bind_device(Some(name.as_bytes()))?;
@@ -111,9 +111,9 @@ impl AdvertSocket {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn hear(&self, virtual_router: VirtualRouterId) -> io::Result<()> {
+    pub fn hear(&self, virtual_router_id: VirtualRouterId) -> io::Result<()> {
         let multicast = self.listening != self.source;
-        let filter = filter::passing(self.source.is_ipv6(), virtual_router, least_ttl(multicast));
+        let filter = filter::passing(self.source.is_ipv6(), virtual_router_id, least_ttl(multicast));
         self.socket.get_ref().attach_filter(&filter)
     }
 

@@ -1,14 +1,14 @@
-//! What the virtual router hears: adverts, believed or not, and claims of its addresses.
+//! What the instance hears: adverts, believed or not, and claims of its addresses.
 
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use vrrp::{Datagram, Input, Priority, ReceiveError, Received, State};
 
-use super::{Router, millis};
+use super::{Driver, millis};
 use crate::net::Claim;
 
-impl Router {
+impl Driver {
     /// Takes in what has arrived, at most so many packets.
     pub(super) async fn receive(&mut self, most: usize) {
         for _ in 0..most {
@@ -48,7 +48,7 @@ impl Router {
                     self.remember_master(&received);
                 }
                 // It came before the kernel was told whom to hear.
-                Err(ReceiveError::VirtualRouter(_)) => {}
+                Err(ReceiveError::VirtualRouterId(_)) => {}
                 Err(error) => self.disbelieve(&error, arrived.endpoints.source, began),
             }
         }

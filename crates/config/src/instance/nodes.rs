@@ -9,14 +9,14 @@ use vrrp::{Authentication, Preemption, Priority, Standing, TrackerRule, Trackers
 use crate::read::quoted;
 use crate::scalar::show_duration;
 use crate::{
-    Checked, Content, Diagnostic, LbConfig, Severity, TrackTarget, Unicast, VirtualAddress, VirtualRouter,
+    Checked, Content, Diagnostic, Instance, LbConfig, Severity, TrackTarget, Unicast, VirtualAddress,
     VrrpConfig,
 };
 
 /// Between the priorities of two nodes: with less, the one's wait hardly differs from the other's.
 const STEP: u8 = 10;
 
-/// What does not fit together: virtual routers of several nodes, and what they track with the `lb.yaml` given.
+/// What does not fit together: instances of several nodes, and what they track with the `lb.yaml` given.
 pub fn compare(files: &[Checked]) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let groups = groups(files);
@@ -31,25 +31,25 @@ pub fn compare(files: &[Checked]) -> Vec<Diagnostic> {
                 "no other node takes its addresses over; give it the same name or virtual_router_id there",
             ));
         }
-        for (index, router) in group.iter().enumerate() {
+        for (index, member) in group.iter().enumerate() {
             let (earlier, later) = (&group[..index], &group[index + 1..]);
             if let Some(first) = earlier.first() {
-                router.differs_from(first, &mut found);
+                member.differs_from(first, &mut found);
             }
-            if let Some(equal) = earlier.iter().find(|other| other.config.priority == router.config.priority)
+            if let Some(equal) = earlier.iter().find(|other| other.config.priority == member.config.priority)
             {
-                found.push(router.warning(
+                found.push(member.warning(
                     &["priority"],
-                    format_args!("has priority {}, as it has in {}", router.config.priority, equal.file.file()),
+                    format_args!("has priority {}, as it has in {}", member.config.priority, equal.file.file()),
                     "between equals the higher address wins when both start; give the preferred node a higher one",
                 ));
             }
-            if let Some(near) = earlier.iter().find(|other| (1..STEP).contains(&router.apart(other))) {
-                found.push(router.warning(
+            if let Some(near) = earlier.iter().find(|other| (1..STEP).contains(&member.apart(other))) {
+                found.push(member.warning(
                     &["priority"],
                     format_args!(
                         "has priority {}, but {} in {}",
-                        router.config.priority,
+                        member.config.priority,
                         near.config.priority,
                         near.file.file()
                     ),
@@ -57,21 +57,21 @@ pub fn compare(files: &[Checked]) -> Vec<Diagnostic> {
                 ));
             }
             let others: Vec<&Member<'_>> = earlier.iter().chain(later).collect();
-            router.slow_successors(&others, files, &mut found);
-            router.useless_weights(&others, &mut found);
+            member.slow_successors(&others, files, &mut found);
+            member.useless_weights(&others, &mut found);
         }
     }
     with_load_balancers(files, &mut found);
     found
 }
 
-/// A virtual router as one node has it.
+/// An instance as one node has it.
 struct Member<'a> {
     file: &'a Checked,
-    config: &'a VirtualRouter,
+    config: &'a Instance,
 }
 
-/// The routers of all nodes that are meant to be one: of one name, or else of one id and family.
+/// The instances of all nodes that are meant to be of one virtual router: of one name, or else of one id and family.
 fn groups(files: &[Checked]) -> Vec<Vec<Member<'_>>> {
     let mut groups: Vec<Vec<Member<'_>>> = Vec::new();
     for file in files {
@@ -95,12 +95,12 @@ fn groups(files: &[Checked]) -> Vec<Vec<Member<'_>>> {
     groups
 }
 
-fn identity(router: &VirtualRouter) -> (u8, bool) {
-    (router.virtual_router.get(), is_ipv6(router))
+fn identity(instance: &Instance) -> (u8, bool) {
+    (instance.virtual_router_id.get(), is_ipv6(instance))
 }
 
-fn is_ipv6(router: &VirtualRouter) -> bool {
-    router.addresses.first().is_some_and(|address| address.ip.is_ipv6())
+fn is_ipv6(instance: &Instance) -> bool {
+    instance.addresses.first().is_some_and(|address| address.ip.is_ipv6())
 }
 
 impl Member<'_> {
@@ -122,8 +122,8 @@ impl Member<'_> {
     fn differs_from(&self, other: &Self, found: &mut Vec<Diagnostic>) {
         const DEAF: &str = "such routers ignore each other, and both would be master";
         let (mine, theirs, file) = (self.config, other.config, other.file.file());
-        if mine.virtual_router != theirs.virtual_router {
-            let (mine, theirs) = (mine.virtual_router, theirs.virtual_router);
+        if mine.virtual_router_id != theirs.virtual_router_id {
+            let (mine, theirs) = (mine.virtual_router_id, theirs.virtual_router_id);
             let problem = format!("has virtual_router_id {mine}, but {theirs} in {file}");
             found.push(self.error(&["virtual_router_id"], problem, DEAF));
         }
@@ -135,7 +135,7 @@ impl Member<'_> {
         if let Some(problem) = mismatch(&mine.authentication, &theirs.authentication, file) {
             found.push(self.error(&["authentication"], problem, DEAF));
         }
-        let [interval, there] = [mine, theirs].map(|router| router.interval.duration());
+        let [interval, there] = [mine, theirs].map(|instance| instance.interval.duration());
         if interval != there {
             let what = format!(
                 "sends adverts every {}, but every {} in {file}",
@@ -245,7 +245,7 @@ impl Member<'_> {
     fn slow_successors(&self, others: &[&Self], files: &[Checked], found: &mut Vec<Diagnostic>) {
         let interval = self.config.interval;
         let wait = |other: &&Self| {
-            let VirtualRouter { version, priority, strict, .. } = other.config;
+            let Instance { version, priority, strict, .. } = other.config;
             version.release_skew(*priority, interval, *strict)
         };
         let patience = files.iter().filter_map(|file| match &file.content {
@@ -294,7 +294,7 @@ impl Member<'_> {
 
     /// Weights that never move the address.
     fn useless_weights(&self, others: &[&Self], found: &mut Vec<Diagnostic>) {
-        let router = self.config;
+        let instance = self.config;
         let moves = |floor: Priority| {
             others.iter().any(|other| {
                 let best = other.priority_when(|_| true);
@@ -302,7 +302,7 @@ impl Member<'_> {
             })
         };
         let all_fail = self.priority_when(|_| false);
-        for (index, tracker) in router.track.iter().enumerate() {
+        for (index, tracker) in instance.track.iter().enumerate() {
             let own_fault = matches!(tracker.target, TrackTarget::Lbd { .. });
             let floor = self.priority_when(|name| name != tracker.name);
             if others.is_empty()

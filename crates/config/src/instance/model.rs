@@ -12,8 +12,8 @@ use vrrp::{
 /// A whole `vrrp.yaml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VrrpConfig {
-    /// The virtual routers that this node takes part in, in the order of the file. At least one.
-    pub instances: Vec<VirtualRouter>,
+    /// This node's instances, in the order of the file. At least one.
+    pub instances: Vec<Instance>,
     /// vrrpd's process.
     pub vrrpd: Vrrpd,
 }
@@ -29,17 +29,17 @@ pub struct Vrrpd {
     pub lock_memory: bool,
 }
 
-/// One virtual router, as this node takes part in it.
+/// This node's part in one virtual router (RFC 9568).
 #[derive(Clone, Debug, PartialEq)]
-pub struct VirtualRouter {
+pub struct Instance {
     /// Its key in the file.
     pub name: String,
     /// The interface, where it is not found by the subnet of the virtual addresses.
     pub interface: Option<String>,
     /// The version that all routers speak. Default 3.
     pub version: Version,
-    /// Which virtual router of the network.
-    pub virtual_router: VirtualRouterId,
+    /// VRID: which virtual router of the network.
+    pub virtual_router_id: VirtualRouterId,
     /// Default 100.
     pub priority: Priority,
     /// The interval of this node's adverts. Default 1 s (`timing: safe`).
@@ -130,7 +130,7 @@ pub struct Gratuitous {
 /// Something that the right to be master depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracker {
-    /// Unique in the virtual router: `lbd`, `backend nginx`, `interface eth1`, `command check-disk`, `gateway 10.0.0.1`.
+    /// Unique in the instance: `lbd`, `backend nginx`, `interface eth1`, `command check-disk`, `gateway 10.0.0.1`.
     pub name: String,
     /// What it does while it fails, or is good. Default: no mastership while it fails.
     pub weight: Weight,
@@ -157,7 +157,7 @@ pub enum TrackTarget {
         /// How often, and how many runs decide.
         timing: TrackTiming,
     },
-    /// A router on the virtual router's link: fails while it does not answer ARP or neighbour solicitations.
+    /// A router on the same link: fails while it does not answer ARP or neighbour solicitations.
     Gateway {
         /// Its address; none: that of the default route through the interface.
         address: Option<IpAddr>,

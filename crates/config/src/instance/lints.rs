@@ -10,14 +10,14 @@ use crate::read::{Report, quoted};
 use crate::scalar::show_duration;
 use crate::yaml::Node;
 use crate::{
-    Checked, Content, Diagnostic, Severity, TrackTarget, TrackTiming, Tracker, VirtualAddress, VirtualRouter,
+    Checked, Content, Diagnostic, Instance, Severity, TrackTarget, TrackTiming, Tracker, VirtualAddress,
     VrrpConfig,
 };
 
 /// Remarks on a whole file in which nothing is wrong.
 pub(super) fn check(report: &Report, file: &Node, config: &VrrpConfig) {
-    for (index, router) in config.instances.iter().enumerate() {
-        let remarks = Remarks { report, file, router };
+    for (index, instance) in config.instances.iter().enumerate() {
+        let remarks = Remarks { report, file, instance };
         remarks.addresses();
         remarks.timing(config.vrrpd.realtime.is_some());
         remarks.ineffective_keys();
@@ -29,21 +29,22 @@ pub(super) fn check(report: &Report, file: &Node, config: &VrrpConfig) {
 }
 
 impl Checked {
-    /// Virtual routers without an interface, by name or by subnet, on a machine that has these addresses on its interfaces.
+    /// Instances without an interface, by name or by subnet, on a machine that has these addresses on its interfaces.
     /// Only the node itself can say so.
     pub fn off_link(&self, own: &[VirtualAddress]) -> Vec<Diagnostic> {
         let Content::Vrrp(config) = &self.content else { return Vec::new() };
-        let is_off = |router: &&VirtualRouter| {
-            let moves = |ip| router.addresses.iter().chain(&router.excluded).any(|address| address.ip == ip);
-            let has = |own: &VirtualAddress| router.addresses.iter().any(|one| own.has_in_subnet(one.ip));
+        let is_off = |instance: &&Instance| {
+            let moves =
+                |ip| instance.addresses.iter().chain(&instance.excluded).any(|address| address.ip == ip);
+            let has = |own: &VirtualAddress| instance.addresses.iter().any(|one| own.has_in_subnet(one.ip));
             let counts = |own: &&VirtualAddress| own.prefix != 0 && !moves(own.ip) && !is_link_local(own.ip);
-            router.interface.is_none() && !own.iter().filter(counts).any(has)
+            instance.interface.is_none() && !own.iter().filter(counts).any(has)
         };
-        let remark = |router: &VirtualRouter| {
-            let path = ["instances", router.name.as_str(), "virtual_addresses"];
+        let remark = |instance: &Instance| {
+            let path = ["instances", instance.name.as_str(), "virtual_addresses"];
             let doubt = format!(
                 "instance {} has virtual addresses outside every subnet of this machine",
-                quoted(&router.name)
+                quoted(&instance.name)
             );
             self.remark(
                 Severity::Warning,
@@ -60,26 +61,26 @@ impl Checked {
 struct Remarks<'a> {
     report: &'a Report,
     file: &'a Node,
-    router: &'a VirtualRouter,
+    instance: &'a Instance,
 }
 
 impl Remarks<'_> {
     fn warn(&self, path: &[&str], doubt: impl Display, help: &str) {
-        let name = &self.router.name;
+        let name = &self.instance.name;
         let path = [&["instances", name], path].concat();
         self.report.warning(self.file.mark(&path), format!("instance {} {doubt}", quoted(name)), help);
     }
 
     fn is_given(&self, key: &str) -> bool {
-        self.file.has(&["instances", &self.router.name, key])
+        self.file.has(&["instances", &self.instance.name, key])
     }
 
     fn is_ipv6(&self) -> bool {
-        self.router.addresses.first().is_some_and(|address| address.ip.is_ipv6())
+        self.instance.addresses.first().is_some_and(|address| address.ip.is_ipv6())
     }
 
     fn addresses(&self) {
-        if let Some(IpAddr::V6(first)) = self.router.addresses.first().map(|address| address.ip)
+        if let Some(IpAddr::V6(first)) = self.instance.addresses.first().map(|address| address.ip)
             && !first.is_unicast_link_local()
         {
             self.warn(
@@ -88,10 +89,10 @@ impl Remarks<'_> {
                 "of IPv6 addresses the first has to be link-local (RFC 9568 section 5.2.9); some routers ignore others",
             );
         }
-        let unicast = self.router.unicast.as_ref();
+        let unicast = self.instance.unicast.as_ref();
         let own = |peer: &IpAddr| {
             unicast.is_some_and(|unicast| unicast.source == Some(*peer))
-                || self.router.addresses.iter().any(|address| address.ip == *peer)
+                || self.instance.addresses.iter().any(|address| address.ip == *peer)
         };
         if let Some(own) = unicast.and_then(|unicast| unicast.peers.iter().find(|peer| own(peer))) {
             self.warn(
@@ -105,7 +106,7 @@ impl Remarks<'_> {
     fn timing(&self, realtime: bool) {
         /// What a busy machine may take to run a thread, thrice.
         const SHORT: Duration = Duration::from_millis(50);
-        let interval = self.router.interval.duration();
+        let interval = self.instance.interval.duration();
         if interval < SHORT && !realtime {
             self.warn(
                 &["advert_interval"],
@@ -116,7 +117,7 @@ impl Remarks<'_> {
     }
 
     fn ineffective_keys(&self) {
-        if self.is_given("checksum") && (self.router.version == Version::V2 || self.is_ipv6()) {
+        if self.is_given("checksum") && (self.instance.version == Version::V2 || self.is_ipv6()) {
             self.warn(
                 &["checksum"],
                 "has a checksum option, which only VRRPv3 over IPv4 has",
@@ -126,7 +127,7 @@ impl Remarks<'_> {
     }
 
     fn trackers(&self) {
-        let track = &self.router.track;
+        let track = &self.instance.track;
         let is_lbd = |tracker: &Tracker| matches!(tracker.target, TrackTarget::Lbd { .. });
         if self.is_given("track") && !track.is_empty() && !track.iter().any(is_lbd) {
             self.warn(
@@ -141,13 +142,13 @@ impl Remarks<'_> {
             let name = quoted(&tracker.name);
             if tracker.weight != Weight::Fault {
                 let number = tracker.weight.number();
-                if matches!(tracker.weight, Weight::WhileGood(_)) && self.router.priority == Priority::MAX {
+                if matches!(tracker.weight, Weight::WhileGood(_)) && self.instance.priority == Priority::MAX {
                     self.warn(
                         &weight,
                         format_args!("tracks {name} with weight {number}, but 254 is the highest priority"),
                         "a weight that is added has no effect here; use a negative one, or leave it out",
                     );
-                } else if self.router.preemption == Preemption::Off {
+                } else if self.instance.preemption == Preemption::Off {
                     self.warn(
                         &weight,
                         format_args!("tracks {name} with weight {number}, and has preempt: false"),
@@ -182,29 +183,30 @@ impl Remarks<'_> {
         }
     }
 
-    /// Two virtual routers of one node.
-    fn compare(&self, earlier: &VirtualRouter) {
-        let router = self.router;
-        let all = |router: &VirtualRouter| {
-            let addresses = router.addresses.iter().chain(&router.excluded);
+    /// Two instances of one node.
+    fn compare(&self, earlier: &Instance) {
+        let instance = self.instance;
+        let all = |instance: &Instance| {
+            let addresses = instance.addresses.iter().chain(&instance.excluded);
             addresses.map(|address| address.ip).collect::<Vec<_>>()
         };
         let theirs = all(earlier);
-        if let Some(shared) = all(router).into_iter().find(|ip| !is_link_local(*ip) && theirs.contains(ip)) {
+        if let Some(shared) = all(instance).into_iter().find(|ip| !is_link_local(*ip) && theirs.contains(ip))
+        {
             self.warn(
                 &["virtual_addresses"],
                 format_args!("has {shared}, as instance {} has", quoted(&earlier.name)),
                 "when one of them is no longer master it takes the address from the other",
             );
         }
-        let same_id = router.virtual_router == earlier.virtual_router
+        let same_id = instance.virtual_router_id == earlier.virtual_router_id
             && self.is_ipv6() == earlier.addresses.first().is_some_and(|address| address.ip.is_ipv6());
-        if same_id && router.interface.is_some() != earlier.interface.is_some() {
+        if same_id && instance.interface.is_some() != earlier.interface.is_some() {
             self.warn(
                 &["virtual_router_id"],
                 format_args!(
                     "has the virtual_router_id {} of instance {}",
-                    router.virtual_router,
+                    instance.virtual_router_id,
                     quoted(&earlier.name)
                 ),
                 "on one interface each needs its own; name the interface of both",

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use vrrp::packet::{Advert, Protection, encode};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
-use super::{Router, millis};
+use super::{Driver, millis};
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
 use crate::order::Notice;
 
-impl Router {
+impl Driver {
     /// Hands one input to the election, and does what it orders, in its order.
     pub(super) async fn handle(&mut self, input: Input, began: Instant) {
         let deadline = self.instance.next_deadline();
@@ -51,7 +51,7 @@ impl Router {
         let Some(place) = &self.place else { return };
         let advert = Advert {
             version: self.config.version,
-            virtual_router: self.config.virtual_router,
+            virtual_router_id: self.config.virtual_router_id,
             priority,
             interval: self.config.interval,
             addresses: self.config.addresses.iter().map(|address| address.ip).collect(),
@@ -113,7 +113,7 @@ impl Router {
         let name = &self.config.name;
         let own = self.place.as_ref().map(|place| place.site.source);
         let priority = self.instance.priority().get();
-        let reason = self.board(|record, router| {
+        let reason = self.board(|record, driver| {
             let mut reason = cause.to_string();
             if let Cause::TrackerFailed(tracker) = cause
                 && let Some(text) = record.tracker_text(tracker)
@@ -125,7 +125,7 @@ impl Router {
                 State::Master => {
                     record.status.master = own;
                     record.status.master_priority = Some(priority);
-                    record.status.interval_ms = millis(router.config.interval.duration());
+                    record.status.interval_ms = millis(driver.config.interval.duration());
                 }
                 State::Backup | State::Init | State::Fault => {
                     record.status.master = None;

@@ -5,7 +5,7 @@ use vrrp::packet::ChecksumForm;
 use vrrp::{AddressMismatch, Authentication, Preemption};
 
 use crate::effective::{duration, list, map, named, text, written};
-use crate::{TrackTarget, TrackTiming, Tracker, VirtualRouter, VrrpConfig};
+use crate::{Instance, TrackTarget, TrackTiming, Tracker, VrrpConfig};
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
 ///
@@ -15,57 +15,57 @@ pub fn effective_vrrp_yaml(config: &VrrpConfig) -> String {
     let mut vrrpd = vec![("lock_memory", process.lock_memory.into())];
     vrrpd.extend(process.realtime.map(|priority| ("realtime", priority.into())));
     written(&map([
-        ("instances", named(&config.instances, |router| (&router.name, instance(router)))),
+        ("instances", named(&config.instances, |one| (&one.name, instance(one)))),
         ("admin", map([("bind", text(process.admin))])),
         ("vrrpd", map(vrrpd)),
     ]))
 }
 
-fn instance(router: &VirtualRouter) -> Value {
+fn instance(instance: &Instance) -> Value {
     let mut keys = Vec::new();
-    keys.extend(router.interface.as_ref().map(|interface| ("interface", text(interface))));
+    keys.extend(instance.interface.as_ref().map(|interface| ("interface", text(interface))));
     keys.extend([
-        ("version", router.version.number().into()),
-        ("virtual_router_id", router.virtual_router.get().into()),
-        ("priority", router.priority.get().into()),
-        ("advert_interval", duration(router.interval.duration())),
-        ("virtual_addresses", list(&router.addresses, |address| text(address))),
+        ("version", instance.version.number().into()),
+        ("virtual_router_id", instance.virtual_router_id.get().into()),
+        ("priority", instance.priority.get().into()),
+        ("advert_interval", duration(instance.interval.duration())),
+        ("virtual_addresses", list(&instance.addresses, |address| text(address))),
     ]);
-    if !router.excluded.is_empty() {
-        keys.push(("excluded_addresses", list(&router.excluded, |address| text(address))));
+    if !instance.excluded.is_empty() {
+        keys.push(("excluded_addresses", list(&instance.excluded, |address| text(address))));
     }
     keys.push((
         "preempt",
-        match router.preemption {
+        match instance.preemption {
             Preemption::Off => false.into(),
             Preemption::After(delay) if delay.is_zero() => true.into(),
             Preemption::After(delay) => duration(delay),
         },
     ));
-    keys.push(("strict", router.strict.into()));
-    keys.extend(router.unicast.as_ref().map(|unicast| {
+    keys.push(("strict", instance.strict.into()));
+    keys.extend(instance.unicast.as_ref().map(|unicast| {
         let mut keys = vec![("peers", list(&unicast.peers, |peer| text(peer)))];
         keys.extend(unicast.source.map(|source| ("source", text(source))));
         keys.push(("min_ttl", unicast.min_ttl.into()));
         ("unicast", map(keys))
     }));
-    keys.push(("authentication", authentication(router)));
+    keys.push(("authentication", authentication(instance)));
     keys.push((
         "checksum",
-        text(match router.checksum {
+        text(match instance.checksum {
             ChecksumForm::PseudoHeader => "pseudo_header",
             ChecksumForm::MessageOnly => "message_only",
         }),
     ));
     keys.push((
         "address_mismatch",
-        text(match router.address_mismatch {
+        text(match instance.address_mismatch {
             AddressMismatch::Warn => "warn",
             AddressMismatch::Discard => "discard",
         }),
     ));
-    keys.push(("track", list(&router.track, tracker)));
-    let gratuitous = &router.gratuitous;
+    keys.push(("track", list(&instance.track, tracker)));
+    let gratuitous = &instance.gratuitous;
     keys.push((
         "gratuitous",
         map([
@@ -75,8 +75,8 @@ fn instance(router: &VirtualRouter) -> Value {
             ("refresh", gratuitous.refresh.map_or_else(|| text("off"), duration)),
         ]),
     ));
-    keys.push(("probe", router.probe.map_or_else(|| text("off"), duration)));
-    keys.extend(router.notify.as_ref().map(|notify| {
+    keys.push(("probe", instance.probe.map_or_else(|| text("off"), duration)));
+    keys.extend(instance.notify.as_ref().map(|notify| {
         let command = list(&notify.argv, |word| text(word));
         let fault_after = notify.fault_after.map_or_else(|| text("off"), duration);
         let timeout = duration(notify.timeout);
@@ -85,15 +85,15 @@ fn instance(router: &VirtualRouter) -> Value {
     map(keys)
 }
 
-fn authentication(router: &VirtualRouter) -> Value {
-    match &router.authentication {
+fn authentication(instance: &Instance) -> Value {
+    match &instance.authentication {
         Authentication::None => text("off"),
         Authentication::Password(password) => {
             let password = String::from_utf8_lossy(password);
             map([("pass", text(password.trim_end_matches('\0')))])
         }
         Authentication::Hmac { window, .. } => {
-            let mut files = router.key_files.iter();
+            let mut files = instance.key_files.iter();
             let mut keys = Vec::new();
             if let Some((id, file)) = files.next() {
                 keys.extend([("key_file", text(file)), ("key_id", (*id).into())]);

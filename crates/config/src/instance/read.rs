@@ -11,7 +11,7 @@ use vrrp::{AddressMismatch, AdvertInterval, Preemption, Priority, Version, Virtu
 use super::{authentication, lints, track};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
-use crate::{Gratuitous, Notify, Unicast, VirtualAddress, VirtualRouter, VrrpConfig, Vrrpd};
+use crate::{Gratuitous, Instance, Notify, Unicast, VirtualAddress, VrrpConfig, Vrrpd};
 
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8407);
 /// One byte counts the addresses of an advert.
@@ -49,24 +49,24 @@ impl Profile {
 pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpConfig {
     let config = file.section(|s| {
         let mut taken: HashMap<(u8, bool, Option<String>), String> = HashMap::new();
-        let instances = s.required("instances", "a mapping of names to virtual routers").at_least_one(
+        let instances = s.required("instances", "a mapping of names to what each is").at_least_one(
             "instance",
             "a mapping with virtual_router_id and virtual_addresses",
             |name, value| {
                 if let Err(problem) = scalar::name(name) {
                     value.key_error(problem);
                 }
-                let router = value.section(|s| instance(name, s, files));
-                let ipv6 = router.addresses.first().is_some_and(|address| address.ip.is_ipv6());
-                let key = (router.virtual_router.get(), ipv6, router.interface.clone());
+                let instance = value.section(|s| instance(name, s, files));
+                let ipv6 = instance.addresses.first().is_some_and(|address| address.ip.is_ipv6());
+                let key = (instance.virtual_router_id.get(), ipv6, instance.interface.clone());
                 if let Some(other) = taken.insert(key, name.to_owned()) {
                     value.key_error(format_args!(
                         "has the virtual_router_id {} of instance {}; on one interface each needs its own",
-                        router.virtual_router,
+                        instance.virtual_router_id,
                         quoted(&other)
                     ));
                 }
-                Some(router)
+                Some(instance)
             },
         );
         let admin = s.section("admin", |s| {
@@ -85,11 +85,11 @@ pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpCo
     config
 }
 
-fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -> VirtualRouter {
+fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -> Instance {
     let version = s.word("version", Version::V3, &[("3", Version::V3), ("2", Version::V2)]);
     let interface =
         s.value("interface", "an interface's name", "found by the addresses' subnet").scalar(interface);
-    let virtual_router = s
+    let virtual_router_id = s
         .required("virtual_router_id", "a number from 1 to 255")
         .scalar(|text| scalar::number(text, &(1..=255)).map(VirtualRouterId::new))
         .flatten();
@@ -115,12 +115,12 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
     }
     let unicast = unicast(s, ipv6);
     let (authentication, key_files) = authentication::read(s, version, files);
-    VirtualRouter {
+    Instance {
         name: name.to_owned(),
         interface,
         version,
         // Zero has been reported, and a file with an error is not used.
-        virtual_router: virtual_router.unwrap_or(VirtualRouterId::FIRST),
+        virtual_router_id: virtual_router_id.unwrap_or(VirtualRouterId::FIRST),
         priority: Priority::new(priority).unwrap_or(Priority::DEFAULT),
         interval,
         addresses,

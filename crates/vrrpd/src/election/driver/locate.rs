@@ -1,16 +1,16 @@
-//! Where the virtual router takes part: interfaces come, go and change.
+//! Where the instance takes part: interfaces come, go and change.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use vrrp::Input;
 
-use super::{BORNE, RETRY, Router};
+use super::{BORNE, Driver, RETRY};
 use crate::election::place::{Place, Site, find};
 use crate::election::settings::{INTERFACE, expectations, settings, unspecified};
 use crate::net::Link;
 
-impl Router {
+impl Driver {
     /// Looks for the interface again, since interfaces or addresses have changed.
     pub(super) async fn relocate(&mut self) {
         let links = self.links.borrow_and_update().clone();
@@ -103,8 +103,8 @@ impl Router {
                 self.report_interface(false, &why).await;
             }
         }
-        self.board(|record, router| {
-            let site = router.place.as_ref().map(|place| &place.site);
+        self.board(|record, driver| {
+            let site = driver.place.as_ref().map(|place| &place.site);
             record.status.interface = site.map(|site| site.name.clone());
             record.status.source = site.map(|site| site.source);
         });

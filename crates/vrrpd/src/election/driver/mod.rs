@@ -1,4 +1,4 @@
-//! One virtual router: a task that drives its [`Instance`] with packets, time and reports, and carries its actions out.
+//! The driver of one instance: a task that drives its [`Instance`] with packets, time and reports, and carries its actions out.
 
 mod act;
 mod listen;
@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::VirtualRouter;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use vrrp::packet::Sequencer;
@@ -37,17 +36,17 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long the source address may be missing. One that comes back takes up to 2 s to be checked for duplicates.
 const BORNE: Duration = Duration::from_secs(3);
 
-/// What all virtual routers of the thread share.
+/// What all instances of the thread share.
 pub(super) struct Shared {
     pub(super) addresses: Addresses,
     pub(super) board: Arc<Board>,
-    /// Where each virtual router tells what its hook is to hear.
+    /// Where each instance tells what its hook is to hear.
     pub(super) hooks: mpsc::Sender<Told>,
     /// Where the election's clock begins.
     pub(super) epoch: Instant,
 }
 
-/// What a virtual router is told.
+/// What an instance is told.
 pub(super) enum Command {
     Tracker {
         tracker: String,
@@ -55,7 +54,7 @@ pub(super) enum Command {
         text: String,
     },
     Reload {
-        config: Box<VirtualRouter>,
+        config: Box<config::Instance>,
         done: oneshot::Sender<()>,
     },
     /// Answered with whether the addresses have stayed, unless this router is not master.
@@ -70,9 +69,9 @@ pub(super) enum Command {
     },
 }
 
-pub(super) struct Router {
+pub(super) struct Driver {
     shared: Rc<Shared>,
-    config: VirtualRouter,
+    config: config::Instance,
     instance: Instance,
     receiver: Receiver,
     sequencer: Sequencer,
@@ -101,10 +100,10 @@ pub(super) struct Router {
     buffer: Box<[u8]>,
 }
 
-impl Router {
+impl Driver {
     pub(super) fn new(
         shared: Rc<Shared>,
-        config: VirtualRouter,
+        config: config::Instance,
         links: Links,
         told: watch::Sender<Option<Notice>>,
     ) -> Self {
@@ -225,12 +224,12 @@ impl Router {
         })
     }
 
-    /// Takes over another configuration of this virtual router, without leaving the election.
-    async fn adopt(&mut self, config: VirtualRouter) {
+    /// Takes over another configuration of this instance, without leaving the election.
+    async fn adopt(&mut self, config: config::Instance) {
         let before = std::mem::replace(&mut self.config, config);
         self.reports.retain(|name, _| rules(&self.config).iter().any(|rule| rule.name == *name));
         let rules = rules(&self.config);
-        self.board(|record, router| record.configure(&router.config, &rules));
+        self.board(|record, driver| record.configure(&driver.config, &rules));
         if self.place.is_some() && before.unicast.is_some() != self.config.unicast.is_some() {
             self.reopen().await;
         }

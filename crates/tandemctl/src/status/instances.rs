@@ -1,21 +1,21 @@
-//! Virtual routers in the terminal: where the virtual addresses are, and why.
+//! Instances in the terminal: where the virtual addresses are, and why.
 
 use wire::{InstanceState, InstanceStatus, Tone, TrackerStatus, human};
 
 use super::screen::{ALWAYS, left, right};
 use super::table::{Cell, Table};
 
-/// One line about a virtual router: `web is MASTER for 3 min: no master was heard in time`.
+/// One line about an instance: `web is MASTER for 3 min: no master was heard in time`.
 pub(super) fn headline(status: &InstanceStatus) -> (Tone, String) {
     let InstanceStatus { instance, state, reason, since_ms, .. } = status;
     let word = state.word().to_uppercase();
     ((*state).into(), format!("{instance} is {word} for {}: {reason}", human::duration(*since_ms)))
 }
 
-/// Every virtual router, with what its trackers say and whom it hears below it.
+/// Every instance, with what its trackers say and whom it hears below it.
 pub(super) fn table(instances: &[InstanceStatus]) -> Table {
     let mut table = Table::new(&[
-        left("VIRTUAL ROUTER", ALWAYS),
+        left("INSTANCE", ALWAYS),
         left("STATE", ALWAYS),
         right("SINCE", 5),
         left("ADDRESSES", ALWAYS),
