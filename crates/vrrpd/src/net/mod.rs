@@ -8,9 +8,11 @@ mod event;
 mod link;
 mod neighbours;
 mod netlink;
+mod next_hops;
 mod route;
 
 pub use adverts::{AdvertSocket, Arrived};
 pub use link::{Link, LinkAddress};
 pub use neighbours::{Claim, Mac, Neighbours};
 pub use netlink::{Changes, Netlink};
+pub use next_hops::NextHops;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use config::VirtualAddress;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
@@ -23,8 +23,8 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::route::default_gateway;
-use super::{Link, LinkAddress, event};
+use super::next_hops::NextHops;
+use super::{Link, LinkAddress, event, route};
 
 /// Vrrpd's mark on its addresses: the number of VRRP among the protocols of IP, as routing daemons do it.
 const MARK: AddressProtocol = AddressProtocol::Other(vrrp::packet::IP_PROTOCOL);
@@ -94,36 +94,10 @@ impl Netlink {
         Ok(links)
     }
 
-    /// One whole listing. The kernel hands it over in parts, and marks one that changed in between: it may lack anything.
     async fn list(&self, request: RouteNetlinkMessage) -> anyhow::Result<Vec<RouteNetlinkMessage>> {
-        for _ in 0..LISTINGS {
-            if let Some(items) = bounded(self.try_list(request.clone())).await? {
-                return Ok(items);
-            }
-        }
-        bail!("changes have interrupted the listing {LISTINGS} times")
-    }
-
-    /// None if the listing was interrupted.
-    async fn try_list(
-        &self,
-        request: RouteNetlinkMessage,
-    ) -> Result<Option<Vec<RouteNetlinkMessage>>, Error> {
         let mut message = NetlinkMessage::from(request);
         message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut answers = self.handle.clone().request(message)?;
-        let (mut items, mut is_whole) = (Vec::new(), false);
-        while let Some(answer) = answers.next().await {
-            let is_interrupted = answer.header.flags & NLM_F_DUMP_INTR != 0;
-            match answer.payload {
-                _ if is_interrupted => return Ok(None),
-                NetlinkPayload::InnerMessage(item) => items.push(item),
-                NetlinkPayload::Error(error) => return Err(Error::NetlinkError(error)),
-                NetlinkPayload::Done(done) => is_whole = done.code == 0,
-                _ => return Ok(None),
-            }
-        }
-        Ok(is_whole.then_some(items))
+        list(|| self.handle.clone().request(message.clone())).await
     }
 
     /// Adds an address, with our mark. One that is there stays, whoever added it, and gets the mark.
@@ -181,22 +155,66 @@ impl Netlink {
         bounded(self.handle.link().set(message).execute()).await.context("cannot set promote_secondaries")
     }
 
-    /// The router that the default route through an interface leads to.
+    /// The router that the default route through an interface leads to, perhaps by a next hop with a number.
     ///
     /// # Errors
     /// When the kernel refuses, or does not answer within a second.
-    pub async fn gateway(&self, index: u32, ipv6: bool) -> anyhow::Result<Option<IpAddr>> {
+    pub async fn gateway(
+        &self,
+        index: u32,
+        ipv6: bool,
+        next_hops: &NextHops,
+    ) -> anyhow::Result<Option<IpAddr>> {
         let query = if ipv6 {
             RouteMessageBuilder::<std::net::Ipv6Addr>::new().build()
         } else {
             RouteMessageBuilder::<std::net::Ipv4Addr>::new().build()
         };
         let routes = self.list(RouteNetlinkMessage::GetRoute(query)).await.context("routes")?;
-        Ok(routes.iter().find_map(|route| match route {
-            RouteNetlinkMessage::NewRoute(route) => default_gateway(route, index),
-            _ => None,
-        }))
+        let defaults: Vec<_> = routes
+            .into_iter()
+            .filter_map(|route| match route {
+                RouteNetlinkMessage::NewRoute(route) if route::is_default(&route) => Some(route),
+                _ => None,
+            })
+            .collect();
+        let hops = match defaults.iter().any(|route| route::next_hop(route).is_some()) {
+            true => next_hops.list().await?,
+            false => Vec::new(),
+        };
+        Ok(defaults.iter().find_map(|route| route::gateway(route, index, &hops)))
     }
+}
+
+/// One whole listing. The kernel hands it over in parts, and marks one that changed in between: it may lack anything.
+pub(super) async fn list<T, A>(ask: impl Fn() -> Result<A, Error>) -> anyhow::Result<Vec<T>>
+where
+    A: Stream<Item = NetlinkMessage<T>> + Unpin,
+{
+    for _ in 0..LISTINGS {
+        if let Some(items) = bounded(async { whole(ask()?).await }).await? {
+            return Ok(items);
+        }
+    }
+    bail!("changes have interrupted the listing {LISTINGS} times")
+}
+
+/// None if the listing was interrupted.
+async fn whole<T>(
+    mut answers: impl Stream<Item = NetlinkMessage<T>> + Unpin,
+) -> Result<Option<Vec<T>>, Error> {
+    let (mut items, mut is_whole) = (Vec::new(), false);
+    while let Some(answer) = answers.next().await {
+        let is_interrupted = answer.header.flags & NLM_F_DUMP_INTR != 0;
+        match answer.payload {
+            _ if is_interrupted => return Ok(None),
+            NetlinkPayload::InnerMessage(item) => items.push(item),
+            NetlinkPayload::Error(error) => return Err(Error::NetlinkError(error)),
+            NetlinkPayload::Done(done) => is_whole = done.code == 0,
+            _ => return Ok(None),
+        }
+    }
+    Ok(is_whole.then_some(items))
 }
 
 impl Changes {

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::verdict::Verdict;
 use super::{Reporter, TrackerId};
 use crate::election::find;
-use crate::net::{Mac, Neighbours, Netlink};
+use crate::net::{Mac, Neighbours, Netlink, NextHops};
 
 /// Old answers that are forgotten before a question. The kernel keeps few more.
 const OLD: usize = 256;
@@ -27,7 +27,7 @@ pub(super) async fn ask(
     let mut verdict = Verdict::new(timing.rise, timing.fall);
     let mut ticks = interval(timing.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut asker = Asker { instance, address, netlink: None, open: None };
+    let mut asker = Asker { instance, address, kernel: None, open: None };
     loop {
         ticks.tick().await;
         let (good, text) = match asker.look(timing.timeout).await {
@@ -45,7 +45,7 @@ type Place = (u32, Option<Mac>);
 struct Asker {
     instance: Instance,
     address: Option<IpAddr>,
-    netlink: Option<Netlink>,
+    kernel: Option<(Netlink, NextHops)>,
     /// Kept from one question to the next: the kernel takes its time to close packet sockets.
     open: Option<(Place, Neighbours)>,
 }
@@ -53,9 +53,9 @@ struct Asker {
 impl Asker {
     /// One question: who answered it.
     async fn look(&mut self, patience: Duration) -> anyhow::Result<IpAddr> {
-        let netlink = match &self.netlink {
-            Some(netlink) => netlink,
-            None => self.netlink.insert(Netlink::open()?.0),
+        let (netlink, next_hops) = match &self.kernel {
+            Some(open) => open,
+            None => self.kernel.insert((Netlink::open()?.0, NextHops::open()?)),
         };
         let links = netlink.links().await?;
         let (link, site) = find(&self.instance, &links, None).map_err(anyhow::Error::msg)?;
@@ -65,7 +65,7 @@ impl Asker {
         let gateway = match self.address {
             Some(address) => address,
             None => netlink
-                .gateway(link.index, site.source.is_ipv6())
+                .gateway(link.index, site.source.is_ipv6(), next_hops)
                 .await?
                 .ok_or_else(|| anyhow!("there is no default route through {}", link.name))?,
         };

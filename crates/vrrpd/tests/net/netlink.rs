@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use config::VirtualAddress;
 use tokio::time::timeout;
-use vrrpd::net::{Link, LinkAddress, Netlink};
+use vrrpd::net::{Link, LinkAddress, Netlink, NextHops};
 
 use crate::lan::{Lan, in_time, inside, needs_namespaces};
 
@@ -154,13 +154,15 @@ async fn the_gateway_is_where_the_default_route_of_the_interface_leads() {
     let lan = Lan::new().await;
     let host = &lan.left;
     let index = host.link.index;
-    assert_eq!(host.netlink.gateway(index, false).await.unwrap(), None);
+    let next_hops = inside(&host.netns, NextHops::open).unwrap();
+    let gateway = async |index, ipv6| host.netlink.gateway(index, ipv6, &next_hops).await.unwrap();
+    assert_eq!(gateway(index, false).await, None);
     host.ip("route add 192.0.2.0/24 via 10.66.0.9");
     host.ip("route add default via 10.66.0.254");
     host.ip("route add default via fe80::2 dev eth0");
-    assert_eq!(host.netlink.gateway(index, false).await.unwrap(), Some("10.66.0.254".parse().unwrap()));
-    assert_eq!(host.netlink.gateway(index, true).await.unwrap(), Some("fe80::2".parse().unwrap()));
-    assert_eq!(host.netlink.gateway(index + 1, false).await.unwrap(), None);
+    assert_eq!(gateway(index, false).await, Some("10.66.0.254".parse().unwrap()));
+    assert_eq!(gateway(index, true).await, Some("fe80::2".parse().unwrap()));
+    assert_eq!(gateway(index + 1, false).await, None);
 }
 
 #[tokio::test]
@@ -178,18 +180,28 @@ async fn a_default_route_has_many_forms() {
     }
     host.ip("nexthop add id 3 group 1/2");
     host.ip("nexthop add id 4 via fe80::7 dev eth0");
-    for (family, route, gateway) in [
+    host.ip("nexthop add id 5 via fe80::8 dev other");
+    host.ip("nexthop add id 6 group 5/4");
+    let next_hops = inside(&host.netns, NextHops::open).unwrap();
+    let routes = [
         ("-4", "via inet6 fe80::9 dev eth0", "fe80::9"),
         ("-4", "nexthop via 10.67.0.254 dev other nexthop via 10.66.0.254 dev eth0", "10.66.0.254"),
         ("-4", "nhid 3", "10.66.0.253"),
         ("-4", "nhid 2", "10.66.0.253"),
         ("-6", "nexthop via fe80::5 dev other nexthop via fe80::6 dev eth0", "fe80::6"),
+        ("-4", "nhid 4", "fe80::7"),
         ("-6", "nhid 4", "fe80::7"),
-    ] {
-        host.ip(&format!("{family} route add default {route}"));
-        let found = host.netlink.gateway(host.link.index, family == "-6").await.unwrap();
-        assert_eq!(found, Some(gateway.parse().unwrap()), "{route}");
-        host.ip(&format!("{family} route del default"));
+        ("-6", "nhid 6", "fe80::7"),
+    ];
+    // With 0 the kernel tells nothing of a next hop but its number.
+    for compat in ["1", "0"] {
+        host.netns.run("sysctl", &["-q", "-w", &format!("net.ipv4.nexthop_compat_mode={compat}")]);
+        for (family, route, gateway) in routes {
+            host.ip(&format!("{family} route add default {route}"));
+            let found = host.netlink.gateway(host.link.index, family == "-6", &next_hops).await.unwrap();
+            assert_eq!(found, Some(gateway.parse().unwrap()), "{route}, nexthop_compat_mode={compat}");
+            host.ip(&format!("{family} route del default"));
+        }
     }
 }
 
