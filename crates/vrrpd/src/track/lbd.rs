@@ -3,6 +3,8 @@
 //! The kernel closes the socket of an lbd that dies, whatever it dies of, and this end hears of it at once. One that hangs
 //! sends no pings; one whose workers hang says so in its pings. The most impatient instance decides how often lbd pings,
 //! and each one decides for itself how long a silence means that lbd hangs.
+//!
+//! A busy machine keeps lbd waiting as it keeps vrrpd waiting. So time in which vrrpd itself overslept is no silence of lbd's.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use config::TrackTarget;
 use tokio::time::{Instant, sleep_until};
-use wire::client::{ClientError, Follower, News, PINGS_MISSED, Update};
+use wire::client::{ClientError, Follower, News, Update};
 use wire::{Item, LifeState, Liveness, TopicName};
 
 use super::{Reporter, TrackerId};
@@ -18,6 +20,13 @@ use crate::handover;
 
 /// How long a silent lbd is believed to live by an instance that tracks only its backends.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Pings that lbd owes within the shortest patience.
+const PINGS: u32 = 4;
+/// A timer of vrrpd's own that ends later than this tells that the machine has more to do than it can.
+const LATE: Duration = Duration::from_millis(5);
+/// How often in a silence vrrpd may have overslept. Whoever oversleeps more often than that has to judge all the same.
+const OVERSLEPT: u8 = 3;
 
 /// A tracker of lbd or of one of its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,18 +48,54 @@ enum Seen {
     Alive(Liveness, Duration),
 }
 
+/// For how long lbd has said nothing.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    since: Instant,
+    /// What does not count.
+    pardoned: Duration,
+    overslept: u8,
+}
+
+impl Silence {
+    const fn since(since: Instant) -> Self {
+        Self { since, pardoned: Duration::ZERO, overslept: 0 }
+    }
+
+    fn at(&self, now: Instant) -> Duration {
+        (now - self.since).saturating_sub(self.pardoned)
+    }
+
+    /// When it will have lasted so long.
+    fn end(&self, patience: Duration) -> Instant {
+        self.since + self.pardoned + patience
+    }
+
+    /// A timer for `due` ended at `now`. If that was late, lbd was perhaps kept waiting, too: it gets the time of one more ping.
+    fn woken(&mut self, due: Instant, now: Instant, ping: Duration) {
+        let late = now - due;
+        if late > LATE && self.overslept < OVERSLEPT {
+            self.overslept += 1;
+            self.pardoned += late + ping;
+        }
+    }
+}
+
 /// Follows lbd, and reports for all trackers.
 pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter: Reporter) {
     let watched: Vec<(Duration, Watched)> =
         watched.iter().map(|one| (patience(one, &watched), one.clone())).collect();
     let shortest = watched.iter().map(|(patience, _)| *patience).min().unwrap_or(PATIENCE);
-    let mut lbd = Follower::new(&socket, "vrrpd", TopicName::Liveness, shortest / PINGS_MISSED);
+    let longest = watched.iter().map(|(patience, _)| *patience).max().unwrap_or(PATIENCE);
+    let ping = shortest / PINGS;
+    // How long a silence may be is judged here. The connection outlives it, so that an lbd that goes on is heard at once.
+    let mut lbd = Follower::new(&socket, "vrrpd", TopicName::Liveness, ping).with_patience(longest * 2);
     let mut seen = Seen::Nothing;
-    let mut heard = Instant::now();
+    let mut silence = Silence::since(Instant::now());
     let mut released = false;
     loop {
         let now = Instant::now();
-        let next = watched.iter().map(|(patience, _)| heard + *patience).filter(|end| *end > now).min();
+        let next = watched.iter().map(|(patience, _)| silence.end(*patience)).filter(|end| *end > now).min();
         let news = tokio::select! {
             // What has arrived counts, even if nobody looked for longer than a patience.
             biased;
@@ -58,7 +103,11 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
             () = until(next) => None,
         };
         if let Some(News::Update(_)) = news {
-            heard = Instant::now();
+            silence = Silence::since(Instant::now());
+        } else if news.is_none()
+            && let Some(due) = next
+        {
+            silence.woken(due, Instant::now(), ping);
         }
         seen = match news {
             // Somebody's patience has ended.
@@ -81,9 +130,9 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
                 other => other,
             },
         };
-        let silence = heard.elapsed();
+        let silent = silence.at(Instant::now());
         for (patience, one) in &watched {
-            let (good, text) = judge(&one.target, &seen, silence, *patience);
+            let (good, text) = judge(&one.target, &seen, silent, *patience, ping);
             reporter.report(&one.id, good, text).await;
         }
         // lbd waits for this before it closes its listeners: until then nobody is refused.
@@ -128,8 +177,14 @@ fn alive(liveness: Liveness) -> Seen {
     Seen::Alive(liveness, age)
 }
 
-/// Whether a tracker is good, and why, when lbd has said nothing for some time.
-fn judge(target: &TrackTarget, seen: &Seen, silence: Duration, patience: Duration) -> (bool, String) {
+/// Whether a tracker is good, and why, when lbd has said nothing for some time, and says something with each ping.
+fn judge(
+    target: &TrackTarget,
+    seen: &Seen,
+    silence: Duration,
+    patience: Duration,
+    ping: Duration,
+) -> (bool, String) {
     let (liveness, age) = match seen {
         Seen::Nothing => return (false, "lbd has not been reached yet".to_owned()),
         Seen::Gone(why) => return (false, why.clone()),
@@ -149,9 +204,10 @@ fn judge(target: &TrackTarget, seen: &Seen, silence: Duration, patience: Duratio
             Some(usable) => (true, format!("backend {name} has {usable} usable servers")),
             None => (false, format!("lbd has no backend {name}")),
         },
-        TrackTarget::Lbd { hung_after } if age > *hung_after => {
+        // With the next ping it would be too late.
+        TrackTarget::Lbd { hung_after } if age + ping > *hung_after => {
             // Without the age, which would be news at each ping.
-            (false, format!("lbd hangs: a worker has not moved for more than {hung_after:?}"))
+            (false, "lbd hangs: a worker does not move".to_owned())
         }
         _ => match liveness.state {
             LifeState::Ready => (true, "lbd is ready".to_owned()),
@@ -169,6 +225,7 @@ mod tests {
     use super::*;
 
     const NEVER: Duration = Duration::MAX;
+    const PING: Duration = Duration::from_millis(60);
 
     fn seen(state: LifeState, age: u64) -> Seen {
         let usable = BTreeMap::from([("full".to_owned(), 2), ("empty".to_owned(), 0)]);
@@ -182,12 +239,12 @@ mod tests {
             (Seen::Nothing, false),
             (Seen::Gone("closed".to_owned()), false),
             (seen(LifeState::Starting, 0), false),
-            (seen(LifeState::Ready, 240), true),
-            (seen(LifeState::Ready, 241), false),
+            (seen(LifeState::Ready, 180), true),
+            (seen(LifeState::Ready, 181), false),
             (seen(LifeState::Draining, 0), true),
             (seen(LifeState::Stopping, 0), false),
         ] {
-            assert_eq!(judge(&target, &seen, Duration::ZERO, NEVER).0, good, "{seen:?}");
+            assert_eq!(judge(&target, &seen, Duration::ZERO, NEVER, PING).0, good, "{seen:?}");
         }
     }
 
@@ -195,9 +252,33 @@ mod tests {
     fn a_backend_is_good_while_it_has_a_usable_server() {
         for (name, good) in [("full", true), ("empty", false), ("unknown", false)] {
             let target = TrackTarget::Backend(name.to_owned());
-            assert_eq!(judge(&target, &seen(LifeState::Ready, 0), Duration::ZERO, NEVER).0, good);
-            assert!(!judge(&target, &seen(LifeState::Stopping, 0), Duration::ZERO, NEVER).0);
+            assert_eq!(judge(&target, &seen(LifeState::Ready, 0), Duration::ZERO, NEVER, PING).0, good);
+            assert!(!judge(&target, &seen(LifeState::Stopping, 0), Duration::ZERO, NEVER, PING).0);
         }
+    }
+
+    #[test]
+    fn what_vrrpd_overslept_is_no_silence_of_lbds() {
+        let patience = PING * PINGS;
+        let since = Instant::now();
+        let mut silence = Silence::since(since);
+        let due = silence.end(patience);
+        silence.woken(due, due + LATE, PING);
+        assert_eq!(silence.at(due + LATE), patience + LATE, "that is no oversleeping");
+        // Both were kept waiting for ten seconds: lbd may speak up until its next ping would be due.
+        let mut now = due + Duration::from_secs(10);
+        silence.woken(due, now, PING);
+        assert_eq!(silence.at(now), patience - PING);
+        assert_eq!(silence.end(patience), now + PING);
+        for _ in 1..OVERSLEPT {
+            let due = silence.end(patience);
+            now = due + 2 * LATE;
+            silence.woken(due, now, PING);
+            assert_eq!(silence.at(now), patience - PING);
+        }
+        let due = silence.end(patience);
+        silence.woken(due, due + 2 * LATE, PING);
+        assert!(silence.at(due) >= patience, "it has to be judged at last");
     }
 
     #[test]
@@ -220,7 +301,7 @@ mod tests {
         let ready = seen(LifeState::Ready, 0);
         let good = |silence| {
             let silence = Duration::from_millis(silence);
-            all.each_ref().map(|one| judge(&one.target, &ready, silence, patience(one, &all)).0)
+            all.each_ref().map(|one| judge(&one.target, &ready, silence, patience(one, &all), PING).0)
         };
         assert_eq!(good(239), [true; 5]);
         assert_eq!(good(240), [false, false, true, true, true]);

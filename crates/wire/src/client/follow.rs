@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::{Client, ClientError, Subscription, Update};
+use super::{Client, ClientError, PINGS_MISSED, Subscription, Update};
 use crate::{DaemonHello, TopicName};
 
 /// How long to wait before connecting again: from the first to the second, a quarter longer each time. So whoever starts at
@@ -30,6 +30,8 @@ pub struct Follower {
     name: String,
     topic: TopicName,
     ping: Duration,
+    /// A silence after which the daemon counts as dead.
+    patience: Duration,
     stage: Stage,
     backoff: Duration,
     told: bool,
@@ -42,11 +44,19 @@ enum Stage {
 }
 
 impl Follower {
-    /// Follows `topic` at the socket `path` as `name`, with a ping wanted every `ping`.
+    /// Follows `topic` at the socket `path` as `name`, with a ping wanted every `ping`. Where three are missing the daemon counts
+    /// as dead.
     pub fn new(path: &Path, name: &str, topic: TopicName, ping: Duration) -> Self {
         let (path, name) = (path.to_owned(), name.to_owned());
         let stage = connect(&path, &name, topic, ping, Duration::ZERO);
-        Self { path, name, topic, ping, stage, backoff: BACKOFF.0, told: false }
+        let patience = ping.saturating_mul(PINGS_MISSED);
+        Self { path, name, topic, ping, patience, stage, backoff: BACKOFF.0, told: false }
+    }
+
+    /// Another silence after which the daemon counts as dead.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The next news. Cancel safe. Nothing happens between calls: who stops calling misses that the daemon is gone.
@@ -56,7 +66,7 @@ impl Follower {
                 Stage::Connecting(attempt) => match attempt.await {
                     Ok(subscription) => {
                         let hello = subscription.daemon().clone();
-                        self.stage = Stage::Following(subscription);
+                        self.stage = Stage::Following(subscription.with_patience(self.patience));
                         self.told = false;
                         return News::Connected(hello);
                     }

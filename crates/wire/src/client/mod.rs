@@ -29,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most lines of an answer or a snapshot.
 const PARTS_MAX: usize = 1024;
 /// Pings that may be missing before a daemon counts as dead.
-pub const PINGS_MISSED: u32 = 3;
+const PINGS_MISSED: u32 = 3;
 
 /// Why a daemon could not be asked.
 #[derive(Debug, Error)]
@@ -263,6 +263,12 @@ impl Subscription {
     /// Whose topic it is.
     pub fn daemon(&self) -> &DaemonHello {
         self.client.daemon()
+    }
+
+    /// Another silence after which the daemon counts as dead.
+    #[must_use]
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The next update. Cancel safe.
