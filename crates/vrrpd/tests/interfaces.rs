@@ -7,6 +7,7 @@ mod common;
 use std::net::UdpSocket;
 
 use common::{Node, VIP, config, pair};
+use nix::sys::signal::Signal;
 use testkit::wait_until;
 
 #[test]
@@ -63,6 +64,32 @@ fn another_hardware_address_is_announced_and_moves_nothing() {
     wait_until("the other node knows the new address", || mac().contains("02:00:00:00:00:77"));
     assert_eq!(first.count("master -> "), 0, "{}", first.log());
     assert_eq!(first.count("claims a virtual address"), 0, "its own announcements are its own");
+}
+
+/// A switch that has lost its port forgets who is behind it, and a neighbour may have heard somebody else meanwhile.
+#[test]
+fn carrier_that_was_gone_for_a_moment_is_announced_and_moves_nothing() {
+    let network = network!();
+    let witness = network.host("witness", [10, 9, 0, 9].into());
+    let mut node = Node::new(&network, 1, &config(200, &["gratuitous: { repeat: 1, delay: off }"]));
+    node.start();
+    node.wait_to_have(VIP);
+    let shown = node.ip("-brief link show eth0");
+    let mac = shown.split_whitespace().nth(2).unwrap();
+    // vrrpd sees but the end of it: an interface that runs.
+    node.signal(Signal::SIGSTOP);
+    node.ip("link set eth0 down");
+    node.ip("link set eth0 up");
+    wait_until("the interface runs again", || node.ip("link show eth0").contains("LOWER_UP"));
+    witness.run(
+        "ip",
+        &["neighbour", "replace", VIP, "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "stale"],
+    );
+    node.signal(Signal::SIGCONT);
+    wait_until("the witness knows who has the address", || {
+        witness.run("ip", &["neighbour", "show", VIP]).contains(mac)
+    });
+    assert_eq!(node.count("master -> "), 0, "{}", node.log());
 }
 
 #[test]

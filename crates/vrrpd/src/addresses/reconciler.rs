@@ -302,6 +302,13 @@ impl Reconciler {
     fn tell_neighbours(&mut self, index: u32, address: VirtualAddress) -> io::Result<()> {
         let link = self.links.iter().find(|link| link.index == index);
         // Nobody on a link without hardware addresses has a table of them.
+        self.try_to_tell(index, address).or_else(|_| {
+            self.sockets.remove(&index);
+            self.try_to_tell(index, address)
+        })
+    }
+
+    fn try_to_tell(&mut self, index: u32, address: VirtualAddress) -> io::Result<()> {
         let Some((link, mac)) = link.and_then(|link| Some((link, link.mac?))) else { return Ok(()) };
         let socket = match self.sockets.entry(index) {
             Entry::Occupied(known) if known.get().0 == mac => known.into_mut(),
