@@ -60,7 +60,8 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let election = election.map_err(Failure::System)?;
     let doors = Doors::open(&context, "admin.bind", config.vrrpd.admin).await?;
 
-    let board = Arc::new(Board::new());
+    let board = Arc::new(Board::new().context("cannot open an eventfd")?);
+    board.relay().context("cannot listen to the election")?;
     let (orders, obeyed) = mpsc::channel(ORDERS);
     let (hooks, hooked) = mpsc::channel(HOOKS);
     let (opened, is_open) = oneshot::channel();

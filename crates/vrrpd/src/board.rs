@@ -2,17 +2,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use config::Instance;
 use vrrp::Received;
 use wire::topic::Topic;
 use wire::{
-    InstanceCounters, InstanceState, InstanceStatus, Item, PeerStatus, TopicName, TrackerStatus,
+    Histogram, InstanceCounters, InstanceState, InstanceStatus, Item, PeerStatus, TopicName, TrackerStatus,
     TransitionRecord,
 };
+
+use crate::bell::Bell;
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;
@@ -22,66 +28,137 @@ const PEERS: usize = 16;
 /// Without a sign of the election for so long, what it has told last is stale.
 pub(crate) const STALE: Duration = Duration::from_secs(3);
 
-/// The records of all instances. The lock is held for a moment at a time.
+/// A place for each instance. The real-time threads write there without waiting for anybody: they hand over whole values
+/// (arc-swap), and ring for whoever tells subscribers. Readers put the parts together.
 pub struct Board {
     shown: Arc<Shown>,
     topic: Arc<Topic<String>>,
+    bell: Bell,
+    /// Instances have come or gone.
+    others: AtomicBool,
 }
 
 struct Shown {
-    records: Mutex<BTreeMap<String, Record>>,
-    /// When the election last showed that it goes on.
+    /// Written by the election alone.
+    entries: ArcSwap<BTreeMap<String, Arc<Entry>>>,
+    /// When the election last showed that it goes on, as the main thread sees it.
     refreshed: Mutex<Instant>,
 }
 
+/// An instance's place on the board. What is swapped as a whole has one writer.
+#[derive(Debug)]
+pub struct Entry {
+    /// The election's.
+    record: ArcSwap<Record>,
+    /// Whether all addresses are on the interface, as the addresses' thread sees it.
+    pub(crate) holding: AtomicBool,
+    /// Gratuitous ARP packets and neighbour advertisements that it has sent.
+    pub(crate) announcements: AtomicU64,
+    /// Addresses that it has put back.
+    pub(crate) restored: AtomicU64,
+    takeovers: ArcSwap<Takeovers>,
+    /// Whether the hook could not be told.
+    pub(crate) notify_failing: AtomicBool,
+    /// How often it could not.
+    pub(crate) notify_failures: AtomicU64,
+    /// Subscribers are to be told.
+    news: AtomicBool,
+}
+
+/// How long it took until all addresses were there.
+#[derive(Clone, Debug, Default)]
+struct Takeovers {
+    times: Histogram,
+    /// The last one: when the event came that made this node master, and how long after it.
+    last: Option<(Instant, Duration)>,
+}
+
 impl Board {
-    /// A board without records.
-    pub fn new() -> Self {
-        let shown = Arc::new(Shown { records: Mutex::default(), refreshed: Mutex::new(Instant::now()) });
+    /// A board without instances.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        let shown = Arc::new(Shown { entries: ArcSwap::default(), refreshed: Mutex::new(Instant::now()) });
         let rendered = shown.clone();
         let key = |name: &String| (name.as_str().into(), "".into());
         let topic = Topic::new(TopicName::Instances, key, move |name: &String| {
-            let status = match rendered.records().get(name) {
-                Some(record) => rendered.status(record, Instant::now()),
+            let status = match rendered.entries.load().get(name) {
+                Some(entry) => rendered.status(entry, Instant::now()),
                 None => Record::new(name).status,
             };
             Item::Instance(Box::new(status))
         });
-        Self { shown, topic: Arc::new(topic) }
+        Ok(Self { shown, topic: Arc::new(topic), bell: Bell::new()?, others: AtomicBool::new(false) })
     }
 
-    /// Writes the record of an instance, which is made if there is none.
-    pub fn write<T>(&self, instance: &str, change: impl FnOnce(&mut Record) -> T) -> T {
-        let mut records = self.shown.records();
-        change(records.entry(instance.to_owned()).or_insert_with(|| Record::new(instance)))
+    /// The place of an instance, which is made if there is none. For the election alone.
+    pub fn place(&self, instance: &str) -> Arc<Entry> {
+        if let Some(entry) = self.entry(instance) {
+            return entry;
+        }
+        let mut entries = BTreeMap::clone(&self.shown.entries.load());
+        let entry = Arc::new(Entry::new(instance));
+        entries.insert(instance.to_owned(), entry.clone());
+        self.shown.entries.store(Arc::new(entries));
+        entry
     }
 
-    /// Writes the record of an instance, if there is one.
-    pub fn amend(&self, instance: &str, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = self.shown.records().get_mut(instance) {
-            change(record);
+    /// Writes at the place of an instance, if it has one.
+    pub fn amend(&self, instance: &str, write: impl FnOnce(&Entry)) {
+        if let Some(entry) = self.entry(instance) {
+            write(&entry);
         }
     }
 
-    /// Tells subscribers of an instance's record.
-    pub fn publish(&self, instance: &str) {
-        self.topic.set(instance.to_owned());
+    fn entry(&self, instance: &str) -> Option<Arc<Entry>> {
+        self.shown.entries.load().get(instance).cloned()
     }
 
-    /// Forgets instances that are not configured any more.
+    /// Has subscribers told of an instance.
+    pub fn publish(&self, entry: &Entry) {
+        entry.news.store(true, Release);
+        self.bell.ring();
+    }
+
+    /// Forgets instances that are not configured any more. For the election alone.
     pub fn retain(&self, instances: &[Instance]) {
-        let names: Vec<String> = {
-            let mut records = self.shown.records();
-            records.retain(|name, _| instances.iter().any(|instance| instance.name == *name));
-            records.keys().cloned().collect()
-        };
-        self.topic.replace_all(names);
+        let mut entries = BTreeMap::clone(&self.shown.entries.load());
+        entries.retain(|name, _| instances.iter().any(|instance| instance.name == *name));
+        self.shown.entries.store(Arc::new(entries));
+        self.others.store(true, Release);
+        self.bell.ring();
+    }
+
+    /// Tells subscribers what real-time threads have published. On the runtime that calls it, as long as that lives.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn relay(self: &Arc<Self>) -> io::Result<()> {
+        let (board, listener) = (self.clone(), self.bell.listen()?);
+        tokio::spawn(async move {
+            // It fails only when the runtime ends, and the task with it.
+            while listener.rung().await.is_ok() {
+                board.tell();
+            }
+        });
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let entries = self.shown.entries.load();
+        if self.others.swap(false, AcqRel) {
+            self.topic.replace_all(entries.keys().cloned());
+        }
+        for (name, _) in entries.iter().filter(|(_, entry)| entry.news.swap(false, AcqRel)) {
+            self.topic.set(name.clone());
+        }
     }
 
     /// All instances, by name.
     pub fn statuses(&self) -> Vec<InstanceStatus> {
         let now = Instant::now();
-        self.shown.records().values().map(|record| self.shown.status(record, now)).collect()
+        self.shown.entries.load().values().map(|entry| self.shown.status(entry, now)).collect()
     }
 
     /// The election goes on: what it has told is how things are.
@@ -97,23 +174,16 @@ impl Board {
         self.shown.stale(Instant::now())
     }
 
-    /// Tells subscribers of every record.
+    /// Has subscribers told of every instance.
     pub fn publish_all(&self) {
-        let names: Vec<String> = self.shown.records().keys().cloned().collect();
-        for name in names {
-            self.topic.set(name);
+        for entry in self.shown.entries.load().values() {
+            self.publish(entry);
         }
     }
 
     /// Where subscribers follow transitions.
     pub fn topic(&self) -> Arc<Topic<String>> {
         self.topic.clone()
-    }
-}
-
-impl Default for Board {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -124,10 +194,6 @@ impl fmt::Debug for Board {
 }
 
 impl Shown {
-    fn records(&self) -> MutexGuard<'_, BTreeMap<String, Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn refreshed(&self) -> MutexGuard<'_, Instant> {
         self.refreshed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,9 +203,9 @@ impl Shown {
         (silence >= STALE).then_some(silence)
     }
 
-    /// A record as of now; if the election does not move, it says so.
-    fn status(&self, record: &Record, now: Instant) -> InstanceStatus {
-        let mut status = record.status(now);
+    /// An instance as of now; if the election does not move, it says so.
+    fn status(&self, entry: &Entry, now: Instant) -> InstanceStatus {
+        let mut status = entry.status(now);
         if let Some(silence) = self.stale(now) {
             status.stale_ms = Some(millis(silence));
             let reason = &status.reason;
@@ -154,7 +220,60 @@ pub(crate) fn hangs(silence: Duration) -> String {
     format!("the election has not moved for {} s", silence.as_secs())
 }
 
-/// What is known of one instance. Times are kept as moments; [`InstanceStatus`] has their ages.
+impl Entry {
+    fn new(instance: &str) -> Self {
+        Self {
+            record: ArcSwap::from_pointee(Record::new(instance)),
+            holding: AtomicBool::default(),
+            announcements: AtomicU64::default(),
+            restored: AtomicU64::default(),
+            takeovers: ArcSwap::default(),
+            notify_failing: AtomicBool::default(),
+            notify_failures: AtomicU64::default(),
+            news: AtomicBool::default(),
+        }
+    }
+
+    /// What the election has written last.
+    pub fn record(&self) -> Arc<Record> {
+        self.record.load_full()
+    }
+
+    /// The election has written this.
+    pub fn show(&self, record: Record) {
+        self.record.store(Arc::new(record));
+    }
+
+    /// All addresses of a new master are there, so long after what made it one.
+    pub fn took_over(&self, since: Instant, took: Duration) {
+        let mut takeovers = Takeovers::clone(&self.takeovers.load());
+        takeovers.times.observe(took);
+        takeovers.last = Some((since, took));
+        self.takeovers.store(Arc::new(takeovers));
+    }
+
+    fn status(&self, now: Instant) -> InstanceStatus {
+        let record = self.record.load();
+        let mut status = record.status(now);
+        let takeovers = self.takeovers.load();
+        if let Some((since, took)) = takeovers.last
+            && let Some(index) = record.history.iter().position(|event| event.began == since)
+            && let Some(told) = status.history.get_mut(index).filter(|told| told.to == InstanceState::Master)
+        {
+            told.took_us = micros(took);
+        }
+        status.holding = self.holding.load(Relaxed);
+        status.notify_failing = self.notify_failing.load(Relaxed);
+        let counters = &mut status.counters;
+        counters.takeover.clone_from(&takeovers.times);
+        counters.announcements = self.announcements.load(Relaxed);
+        counters.addresses_restored = self.restored.load(Relaxed);
+        counters.notify_failures = self.notify_failures.load(Relaxed);
+        status
+    }
+}
+
+/// What the election knows of one instance. Times are kept as moments; [`InstanceStatus`] has their ages.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// All but the ages.
@@ -162,7 +281,14 @@ pub struct Record {
     since: Instant,
     trackers: BTreeMap<String, Instant>,
     peers: BTreeMap<IpAddr, Instant>,
-    history: VecDeque<Instant>,
+    history: VecDeque<Event>,
+}
+
+/// When a transition was, and when what made it came.
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    began: Instant,
+    ended: Instant,
 }
 
 impl Record {
@@ -285,11 +411,11 @@ impl Record {
     }
 
     /// The state has changed.
-    pub fn transition(&mut self, to: InstanceState, cause: &str, reason: String, took: Duration) {
+    pub fn transition(&mut self, to: InstanceState, cause: &str, reason: String, began: Instant) {
         let now = Instant::now();
         let status = &mut self.status;
         *status.counters.transitions.entry(format!("{} {cause}", to.word())).or_default() += 1;
-        self.history.push_front(now);
+        self.history.push_front(Event { began, ended: now });
         self.history.truncate(HISTORY);
         status.history.insert(
             0,
@@ -299,21 +425,13 @@ impl Record {
                 cause: cause.to_owned(),
                 reason: reason.clone(),
                 age_ms: 0,
-                took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                took_us: micros(now - began),
             },
         );
         status.history.truncate(HISTORY);
         status.state = to;
         status.reason = reason;
         self.since = now;
-    }
-
-    /// All addresses of a new master are there, so long after what made it one.
-    pub fn took_over(&mut self, took: Duration) {
-        self.status.counters.takeover.observe(took);
-        if let Some(last) = self.status.history.first_mut().filter(|last| last.to == InstanceState::Master) {
-            last.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        }
     }
 
     fn status(&self, now: Instant) -> InstanceStatus {
@@ -326,8 +444,8 @@ impl Record {
         for peer in &mut status.peers {
             peer.heard_ms = age(self.peers.get(&peer.address));
         }
-        for (record, moment) in status.history.iter_mut().zip(&self.history) {
-            record.age_ms = millis(now - *moment);
+        for (record, event) in status.history.iter_mut().zip(&self.history) {
+            record.age_ms = millis(now - event.ended);
         }
         status
     }
@@ -335,4 +453,8 @@ impl Record {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -6,11 +6,13 @@
 //! | [`addresses`] | its own | has the addresses on the interfaces that the election says, and tells the network |
 //! | [`net`] | any | sockets and rtnetlink |
 //! | [`track`], [`notify`], [`handover`] | main | what mastership depends on, whom to tell, how to leave without a loss |
-//! | [`app`], [`process`], [`board`] | main | the daemon as a whole, its rights, what there is to see |
+//! | [`app`], [`process`] | main | the daemon as a whole, its rights |
+//! | [`board`] | any | what there is to see |
 //! | [`check`], [`guard`] | main | `--check`, and the process around a command |
 
 pub mod addresses;
 pub mod app;
+mod bell;
 pub mod board;
 pub mod check;
 mod child;

@@ -4,6 +4,7 @@
 //! not be told is told again, with growing pauses, for as long as it holds.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -90,9 +91,9 @@ impl Hook {
         for line in &ended.lines {
             info!(instance = notice.instance, to = %notice.to, "notify: {line}");
         }
-        self.board.write(&notice.instance, |record| {
-            record.status.notify_failing = !ended.good;
-            record.status.counters.notify_failures += u64::from(!ended.good);
+        self.board.amend(&notice.instance, |entry| {
+            entry.notify_failing.store(!ended.good, Relaxed);
+            entry.notify_failures.fetch_add(u64::from(!ended.good), Relaxed);
         });
         if ended.good {
             info!(instance = notice.instance, to = %notice.to, "notified: {}", ended.text);

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -242,14 +243,14 @@ impl Reconciler {
         let (now, links) = (Instant::now(), &self.links);
         let gone = |name: &String| !wishes.instances.contains_key(name);
         for name in self.instances.keys().filter(|name| gone(name)) {
-            self.board.amend(name, |record| record.status.holding = false);
+            self.board.amend(name, |entry| entry.holding.store(false, Relaxed));
         }
         self.instances.retain(|name, _| !gone(name));
         let mut wanted = BTreeSet::new();
         for (name, wish) in &wishes.instances {
             let pairs = wish.addresses.iter().map(|address| (wish.index, *address));
             let whole = pairs.clone().all(|(index, address)| has(links, index, address));
-            self.board.amend(name, |record| record.status.holding = whole);
+            self.board.amend(name, |entry| entry.holding.store(whole, Relaxed));
             let seen = self.instances.entry(name.clone()).or_default();
             if wish.hold == Hold::Keep {
                 *seen = Seen::default();
@@ -262,12 +263,12 @@ impl Reconciler {
                 seen.announcer.start(&wish.gratuitous, now);
             }
             if whole && !seen.whole {
-                self.board.amend(name, |record| record.took_over(wish.since.elapsed()));
+                self.board.amend(name, |entry| entry.took_over(wish.since, wish.since.elapsed()));
             }
             let restored =
                 pairs.clone().filter(|pair| added.contains(pair) && self.established.contains(pair));
             let restored = u64::try_from(restored.count()).unwrap_or(u64::MAX);
-            self.board.amend(name, |record| record.status.counters.addresses_restored += restored);
+            self.board.amend(name, |entry| _ = entry.restored.fetch_add(restored, Relaxed));
             (seen.announcements, seen.whole, seen.face) = (wish.announcements, whole, face);
             wanted.extend(pairs.filter(|(index, address)| has(links, *index, *address)));
         }
@@ -295,13 +296,12 @@ impl Reconciler {
                     }
                 }
             }
-            self.board.amend(name, |record| record.status.counters.announcements += sent);
+            self.board.amend(name, |entry| _ = entry.announcements.fetch_add(sent, Relaxed));
         }
     }
 
+    /// An interface that was down has left an error in its socket, which the next packet meets. A new socket has none.
     fn tell_neighbours(&mut self, index: u32, address: VirtualAddress) -> io::Result<()> {
-        let link = self.links.iter().find(|link| link.index == index);
-        // Nobody on a link without hardware addresses has a table of them.
         self.try_to_tell(index, address).or_else(|_| {
             self.sockets.remove(&index);
             self.try_to_tell(index, address)
@@ -309,6 +309,8 @@ impl Reconciler {
     }
 
     fn try_to_tell(&mut self, index: u32, address: VirtualAddress) -> io::Result<()> {
+        let link = self.links.iter().find(|link| link.index == index);
+        // Nobody on a link without hardware addresses has a table of them.
         let Some((link, mac)) = link.and_then(|link| Some((link, link.mac?))) else { return Ok(()) };
         let socket = match self.sockets.entry(index) {
             Entry::Occupied(known) if known.get().0 == mac => known.into_mut(),

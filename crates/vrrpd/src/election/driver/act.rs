@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use vrrp::packet::{Advert, Protection, encode};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
@@ -40,7 +40,7 @@ impl Driver {
                     self.announcements += 1;
                     self.wish();
                 }
-                Action::Transition(transition) => self.tell(&transition, began.elapsed()),
+                Action::Transition(transition) => self.tell(&transition, began),
             }
         }
         let priority = self.instance.priority().get();
@@ -108,7 +108,7 @@ impl Driver {
     }
 
     /// Tells the log, the board, subscribers and hooks of a transition.
-    fn tell(&self, transition: &Transition, took: Duration) {
+    fn tell(&self, transition: &Transition, began: Instant) {
         let Transition { from, to, cause } = transition;
         let name = &self.config.name;
         let own = self.place.as_ref().map(|place| place.site.source);
@@ -120,7 +120,7 @@ impl Driver {
             {
                 reason = format!("{reason}: {text}");
             }
-            record.transition(*to, cause.label(), reason.clone(), took);
+            record.transition(*to, cause.label(), reason.clone(), began);
             match to {
                 State::Master => {
                     record.status.master = own;
@@ -138,14 +138,14 @@ impl Driver {
             }
             reason
         });
-        let took = format!("{:.1} ms", took.as_secs_f64() * 1000.0);
+        let took = format!("{:.1} ms", began.elapsed().as_secs_f64() * 1000.0);
         match to {
             State::Fault => tracing::warn!("VRRP {name}: {from} -> {to}: {reason} (took {took})"),
             State::Init | State::Backup | State::Master => {
                 tracing::info!("VRRP {name}: {from} -> {to}: {reason} (took {took})");
             }
         }
-        self.shared.board.publish(name);
+        self.publish();
         if let Some(notify) = &self.config.notify {
             let notice = Notice { instance: name.clone(), to: *to, priority, notify: notify.clone() };
             self.told.send_replace(Some(notice));

@@ -4,10 +4,12 @@ mod act;
 mod listen;
 mod locate;
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,7 +21,7 @@ use super::complaints::Complaints;
 use super::place::{Event, Place, virtual_addresses};
 use super::settings::{expectations, rules, settings, unspecified};
 use crate::addresses::{Addresses, Hold, Links, Wish};
-use crate::board::{Board, Record};
+use crate::board::{Board, Entry, Record};
 use crate::notify::{self, Told};
 use crate::order::Notice;
 
@@ -71,6 +73,11 @@ pub(super) enum Command {
 
 pub(super) struct Driver {
     shared: Rc<Shared>,
+    /// What is known of the instance, and whether it has changed since others were shown it.
+    record: RefCell<Record>,
+    unseen: Cell<bool>,
+    /// Where it is shown.
+    entry: Arc<Entry>,
     config: config::Instance,
     instance: Instance,
     receiver: Receiver,
@@ -109,8 +116,14 @@ impl Driver {
     ) -> Self {
         let nowhere = unspecified(&config);
         let now = Instant::now();
-        shared.board.write(&config.name, |record| record.configure(&config, &rules(&config)));
+        let entry = shared.board.place(&config.name);
+        let mut record = Record::clone(&entry.record());
+        record.configure(&config, &rules(&config));
+        entry.show(record.clone());
         Self {
+            record: RefCell::new(record),
+            unseen: Cell::new(false),
+            entry,
             instance: Instance::new(settings(&config, nowhere)),
             receiver: Receiver::new(expectations(&config, nowhere)),
             sequencer: Sequencer::default(),
@@ -141,21 +154,21 @@ impl Driver {
         }
         loop {
             self.go_on().await;
+            self.show();
             let wake = self.next_wake();
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Tracker { tracker, good, text }) => self.report(tracker, good, &text).await,
                     Some(Command::Reload { config, done }) => {
                         self.adopt(*config).await;
-                        // Whoever asked may have gone.
-                        let _ = done.send(());
+                        self.answer(done, ());
                     }
                     Some(Command::Release { done }) => self.release(done).await,
                     // Commands are carried out one after the other.
-                    Some(Command::Settle { done }) => _ = done.send(()),
+                    Some(Command::Settle { done }) => self.answer(done, ()),
                     Some(Command::Stop { done }) => {
                         self.handle(Input::Stop, Instant::now()).await;
-                        let _ = done.send(());
+                        self.answer(done, ());
                         return;
                     }
                     None => return,
@@ -187,9 +200,8 @@ impl Driver {
         }
         if !self.is_leaving() {
             let kept = self.instance.state() == State::Master;
-            for done in self.releases.drain(..) {
-                // Whoever asked may have gone.
-                let _ = done.send(Some(kept));
+            for done in std::mem::take(&mut self.releases) {
+                self.answer(done, Some(kept));
             }
         }
     }
@@ -201,7 +213,7 @@ impl Driver {
             self.releases.retain(|waiting| !waiting.is_closed());
             self.releases.push(done);
         } else {
-            let _ = done.send(None);
+            self.answer(done, None);
         }
     }
 
@@ -257,7 +269,7 @@ impl Driver {
             false
         });
         if self.config.notify.is_none() {
-            self.board(|record, _| record.status.notify_failing = false);
+            self.entry.notify_failing.store(false, Relaxed);
         }
     }
 
@@ -274,7 +286,7 @@ impl Driver {
         }
         self.handle(Input::Tracker { name: tracker, good }, began).await;
         if changed {
-            self.shared.board.publish(&self.config.name);
+            self.publish();
         }
     }
 
@@ -341,8 +353,28 @@ impl Driver {
         self.shared.addresses.wish([(self.config.name.clone(), wish)]);
     }
 
+    /// Writes down what others are shown before this task waits again.
     fn board<T>(&self, change: impl FnOnce(&mut Record, &Self) -> T) -> T {
-        self.shared.board.write(&self.config.name, |record| change(record, self))
+        self.unseen.set(true);
+        change(&mut self.record.borrow_mut(), self)
+    }
+
+    fn show(&self) {
+        if self.unseen.take() {
+            self.entry.show(self.record.borrow().clone());
+        }
+    }
+
+    /// Has subscribers told of what there is to see.
+    fn publish(&self) {
+        self.show();
+        self.shared.board.publish(&self.entry);
+    }
+
+    /// Answers, and shows what the answer is about. Whoever asked may have gone.
+    fn answer<T>(&self, done: oneshot::Sender<T>, with: T) {
+        self.show();
+        let _ = done.send(with);
     }
 }
 
