@@ -68,6 +68,11 @@ fn lbd_waits_for_whoever_takes_the_address() {
     assert!(said(LB, strict).contains("lbd waits 1s by lb.yaml"), "{}", said(LB, strict));
     assert!(!said(LB, "").contains("lbd waits"));
     assert!(!said(&patient, strict).contains("lbd waits"), "{}", said(&patient, strict));
+    // Nobody knows of a successor whose file is not given.
+    let alone = |more: &str| said_about(&[("lb1.yaml", &vrrp(more)), ("lb.yaml", LB)]).join("\n");
+    let slow = "    strict: true\n    advert_interval: 2s\n";
+    assert!(alone(slow).contains("may be taken over as late as 1992ms"), "{}", alone(slow));
+    assert_eq!(alone("    advert_interval: 2s\n"), "");
 }
 
 #[test]

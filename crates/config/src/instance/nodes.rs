@@ -241,7 +241,8 @@ impl Member<'_> {
         self.config.priority.get().abs_diff(other.config.priority.get())
     }
 
-    /// Handovers during which lbd stops waiting for somebody to take the address.
+    /// Handovers during which lbd stops waiting for somebody to take the address. Where no file tells of a successor it is taken
+    /// for the slowest.
     fn slow_successors(&self, others: &[&Self], files: &[Checked], found: &mut Vec<Diagnostic>) {
         let interval = self.config.interval;
         let wait = |other: &&Self| {
@@ -252,17 +253,20 @@ impl Member<'_> {
             Content::Lb(config) => Some((file.file(), config.lbd.handover_timeout)),
             Content::Vrrp(_) => None,
         });
-        let (Some(wait), Some((file, patience))) =
-            (others.iter().map(wait).min(), patience.min_by_key(|(_, patience)| *patience))
-        else {
-            return;
+        let Some((file, patience)) = patience.min_by_key(|(_, patience)| *patience) else { return };
+        let (taken, wait) = match others.iter().map(wait).min() {
+            Some(wait) => ("is taken over", wait),
+            None => {
+                let Instance { version, strict, .. } = self.config;
+                ("may be taken over as late as", version.release_skew(Priority::MIN, interval, *strict))
+            }
         };
         if wait >= patience {
             let [wait, patience] = [wait, patience].map(show_duration);
             found.push(self.warning(
                 &[],
                 format_args!(
-                    "is taken over {wait} after a handover begins, but lbd waits {patience} by {file}"
+                    "{taken} {wait} after a handover begins, but lbd waits {patience} by {file}"
                 ),
                 "lbd would accept connections again that break when the address leaves: use shorter intervals, or a longer \
                  lbd.handover_timeout",
