@@ -74,6 +74,7 @@ vrrpd: { realtime: 50, lock_memory: true }
     assert_eq!(config.vrrpd.realtime, Some(50));
 }
 
+// RFC 9568 section 5.2.4: "VRRP Routers backing up a Virtual Router MUST use priority values between 1-254 (decimal)."
 #[test]
 fn mistakes_are_explained_where_they_are() {
     let instance = |more: &str| {

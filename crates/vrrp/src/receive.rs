@@ -224,6 +224,7 @@ impl Receiver {
     /// # Errors
     /// The first check that failed. The packet must change nothing then.
     pub fn receive(&mut self, datagram: Datagram<'_>, unix: Duration) -> Result<Received, ReceiveError> {
+        // RFC 9568 section 7.1: "If any one of the above checks fails, the receiver MUST discard the packet"
         let source = datagram.endpoints.source;
         let expected = &self.expectations;
         // RFC 9568 section 7.1: "It MUST verify that the VRID is configured on the receiving interface"
@@ -258,6 +259,7 @@ impl Receiver {
             return Err(ReceiveError::Own);
         }
         let least = match &self.expectations.senders {
+            // RFC 9568 section 5.1.2.3: "A VRRP Router receiving a packet with the Hop Limit not equal to 255 MUST discard the packet"
             // RFC 9568 section 5.1.1.3: "A VRRP Router receiving a packet with the TTL not equal to 255 MUST discard the packet"
             Senders::Link => TTL,
             Senders::Peers { addresses, .. } if !addresses.contains(&source) => {

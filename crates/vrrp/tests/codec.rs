@@ -158,6 +158,8 @@ fn mended(mut packet: Vec<u8>, endpoints: Endpoints) -> Vec<u8> {
 }
 
 // RFC 9568 section 7.1: "It MUST verify that the received packet contains the complete VRRP packet"
+// RFC 9568 section 5.2.6: "The Reserve field MUST be set to zero on transmission and ignored on reception."
+// RFC 9568 section 5.2.2: "A packet with unknown type MUST be discarded."
 // RFC 9568 section 7.1: "It MUST verify that the VRRP packet type is 1 (ADVERTISEMENT)."
 // RFC 9568 section 7.1: "It MUST verify the VRRP checksum."
 #[test]
@@ -192,6 +194,7 @@ fn every_check_has_its_error() {
     }
 }
 
+// RFC 9568 section 5.2.9: "The address family of the addresses, IPv4 or IPv6 but not both, MUST be the same as the VRRP packet's IPvX header address family."
 #[test]
 fn what_a_version_cannot_carry_is_refused() {
     let encode = |advert: &Advert, endpoints, protection| {

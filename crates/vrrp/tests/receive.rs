@@ -98,6 +98,8 @@ fn nothing_is_wrong_with_another_virtual_router() {
 }
 
 // RFC 9568 section 7.1: "It MUST verify that the VRRP version is 3."
+// RFC 9568 section 5.1.2.3: "A VRRP Router receiving a packet with the Hop Limit not equal to 255 MUST discard the packet"
+// RFC 9568 section 7.1: "If any one of the above checks fails, the receiver MUST discard the packet"
 // RFC 9568 section 5.1.1.3: "A VRRP Router receiving a packet with the TTL not equal to 255 MUST discard the packet"
 #[test]
 fn every_check_has_its_error() {

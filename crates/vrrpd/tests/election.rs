@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::net::UdpSocket;
+
 use common::{Node, VIP, config, pair};
 use nix::sys::signal::Signal;
-use testkit::wait_until;
+use testkit::{Tshark, needs, wait_until};
 
 #[test]
 fn the_higher_priority_has_the_address() {
@@ -20,6 +22,33 @@ fn the_higher_priority_has_the_address() {
     low.wait_not_to_have(VIP);
     low.wait_for_line("VRRP web: master -> backup: 10.9.0.2 is master with priority 200");
     high.wait_for_line("VRRP web: backup -> master: the master 10.9.0.1 has a lower priority, 100");
+}
+
+// RFC 9568 section 6.4.2: "It MUST NOT respond to ARP requests for the IPv4 address(es) associated with the Virtual Router."
+// RFC 9568 section 6.4.3: "It MUST respond to ARP requests for the IPv4 address(es) associated with the Virtual Router."
+#[test]
+fn the_master_alone_answers_who_has_the_address() {
+    needs!("tshark");
+    let network = network!();
+    let (first, second) = pair(&network, &[]);
+    let witness = network.host("witness", [10, 9, 0, 9].into());
+    let mut seen = Tshark::start(&witness);
+    let ask = || {
+        witness.run("ip", &["neighbour", "flush", "dev", "eth0"]);
+        witness.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"who has it?", (VIP, 9)).unwrap());
+        wait_until("somebody answers", || witness.run("ip", &["neighbour", "show", VIP]).contains("lladdr"));
+    };
+    for _ in 0..3 {
+        ask();
+    }
+    let is_answer = format!("arp.opcode == 2 && arp.src.proto_ipv4 == {VIP}");
+    wait_until("tshark has seen the answers", || seen.count(&is_answer) >= 3);
+    seen.finish();
+    let answers = seen.packets(&is_answer, &["arp.src.hw_mac"]);
+    let shown = first.ip("-brief link show eth0");
+    let own = shown.split_whitespace().nth(2).unwrap();
+    assert!(answers.iter().all(|answer| answer == &[own]), "{answers:?} are not all of {own}");
+    assert!(!second.has(VIP));
 }
 
 #[test]

@@ -93,6 +93,7 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
         .required("virtual_router_id", "a number from 1 to 255")
         .scalar(|text| scalar::number(text, &(1..=255)).map(VirtualRouterId::new))
         .flatten();
+    // RFC 9568 section 5.2.4: "VRRP Routers backing up a Virtual Router MUST use priority values between 1-254 (decimal)."
     let priority = s.number("priority", Priority::DEFAULT.get(), 1..=254);
     let (profile, interval) = timing(s, version);
     let addresses =

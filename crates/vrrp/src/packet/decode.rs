@@ -114,6 +114,7 @@ impl<'a> Decoded<'a> {
         // RFC 9568 section 7.1: "It MUST verify that the received packet contains the complete VRRP packet"
         let message = payload.get(..needed).ok_or(too_short(needed))?;
         let trailer = payload.get(needed..).and_then(Trailer::read);
+        // RFC 9568 section 5.2.2: "A packet with unknown type MUST be discarded."
         // RFC 9568 section 7.1: "It MUST verify that the VRRP packet type is 1 (ADVERTISEMENT)."
         if version_and_type & 0xf != ADVERTISEMENT {
             return Err(DecodeError::Type(version_and_type & 0xf));

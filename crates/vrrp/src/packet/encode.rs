@@ -89,9 +89,11 @@ fn message(
     ];
     match advert.version {
         Version::V2 => bytes.extend([u8::from(password.is_some()), advert.interval.seconds()]),
+        // RFC 9568 section 5.2.6: "The Reserve field MUST be set to zero on transmission and ignored on reception."
         Version::V3 => bytes.extend(advert.interval.centiseconds().to_be_bytes()),
     }
     bytes.extend([0, 0]);
+    // RFC 9568 section 5.2.9: "The address family of the addresses, IPv4 or IPv6 but not both, MUST be the same as the VRRP packet's IPvX header address family."
     for address in &advert.addresses {
         match (address, endpoints.source) {
             (IpAddr::V4(address), IpAddr::V4(_)) => bytes.extend(address.octets()),

@@ -42,7 +42,10 @@ pub(super) fn steps(links: &[Link], wishes: &BTreeMap<String, Wish>) -> Vec<Step
         |index, address| wishes.values().any(|wish| wish.index == index && wish.addresses.contains(&address));
     let ours = links.iter().flat_map(|link| addresses(link).map(|address| (link.index, address)));
     let too_many = ours.filter(|(index, address)| !is_wished(*index, *address));
+    // RFC 9568 section 6.4.2: "It MUST NOT respond to ARP requests for the IPv4 address(es) associated with the Virtual Router."
+    // The kernel answers for what is on an interface, and for nothing else.
     let mut steps: Vec<Step> = too_many.map(|(index, address)| Step::Remove { index, address }).collect();
+    // RFC 9568 section 6.4.3: "It MUST respond to ARP requests for the IPv4 address(es) associated with the Virtual Router."
     for wish in wishes.values().filter(|wish| wish.hold == Hold::Have) {
         for address in wish.addresses.iter().copied().filter(|address| !has(links, wish.index, *address)) {
             let add = Step::Add { index: wish.index, address };

@@ -47,6 +47,8 @@ async fn next(socket: &AdvertSocket) -> (IpAddr, IpAddr, u8, Vec<u8>) {
     }
 }
 
+// RFC 9568 section 5.1.1.3: "The TTL MUST be set to 255."
+// RFC 9568 section 5.1.2.3: "The Hop Limit MUST be set to 255."
 #[tokio::test]
 async fn the_group_hears_an_advert_and_its_sender_does_not() {
     needs_namespaces!();

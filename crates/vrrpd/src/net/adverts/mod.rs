@@ -74,6 +74,7 @@ impl AdvertSocket {
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         match source {
             IpAddr::V4(address) => {
+                // RFC 9568 section 5.1.1.3: "The TTL MUST be set to 255."
                 socket.set_ttl_v4(TTL.into())?;
                 socket.set_tos_v4(TRAFFIC_CLASS)?;
                 socket.set_multicast_all_v4(false)?;
@@ -87,6 +88,7 @@ impl AdvertSocket {
                 }
             }
             IpAddr::V6(_) => {
+                // RFC 9568 section 5.1.2.3: "The Hop Limit MUST be set to 255."
                 socket.set_unicast_hops_v6(TTL.into())?;
                 socket.set_tclass_v6(TRAFFIC_CLASS)?;
                 socket.set_multicast_all_v6(false)?;
