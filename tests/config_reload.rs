@@ -4,7 +4,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use testkit::{Load, Program, Stack, get, run, text_command, wait_until};
+use testkit::{
+    Daemon, HangingFile, Load, Network, Program, Stack, VrrpNode, get, is_root, needs, run, skip,
+    text_command, wait_until,
+};
 
 /// Exit code of every program for a configuration that cannot be used (`EX_CONFIG`).
 const BAD_CONFIGURATION: i32 = 78;
@@ -274,4 +277,48 @@ fn a_request_in_flight_outlives_the_removal_of_its_server() {
     stack.config.remove_server("s1");
     stack.reload();
     assert_eq!(client.take(40 << 10).unwrap().len(), 40 << 10);
+}
+
+/// Asks a daemon to reload a file that hangs. While the reload does, `goes_on` has to hold; then the reload works again.
+fn hang_a_reload(daemon: &Daemon, goes_on: impl FnOnce()) {
+    let file = HangingFile::instead_of(&daemon.config());
+    let socket = daemon.socket();
+    let reload = std::thread::spawn(move || text_command(&socket, "reload"));
+    file.wait_until_read_by(daemon.pid());
+    goes_on();
+    assert!(!reload.is_finished(), "that was while the reload hung");
+    let said = reload.join().unwrap();
+    assert!(said.contains("could not be read in time"), "{said}");
+    file.mend();
+    let said = text_command(&daemon.socket(), "reload");
+    assert!(said.contains("generation 2"), "{said}");
+}
+
+#[test]
+fn healthd_checks_while_a_reload_hangs() {
+    let mut stack = Stack::builder().start();
+    let Stack { healthd, nginx, lbd, .. } = &mut stack;
+    hang_a_reload(healthd, || {
+        nginx[0].kill();
+        wait_until("the death is noticed", || text_command(&lbd.socket(), "show stat").contains("DOWN"));
+    });
+}
+
+#[test]
+fn vrrpd_stays_master_while_a_reload_hangs() {
+    needs!("ip");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    let network = Network::new(24);
+    let host = network.host("lb1", [10, 9, 0, 1].into());
+    let lines =
+        "virtual_router_id: 51\nvirtual_addresses: [10.9.0.100/24]\nadvert_interval: 100ms\ntrack: []";
+    let node = VrrpNode::start(host, lines);
+    node.wait_for_state("master");
+    hang_a_reload(&node.vrrpd, || {
+        let before = node.counter("adverts_sent");
+        wait_until("adverts go on", || node.counter("adverts_sent") > before + 3);
+    });
+    assert_eq!(node.state(), "master");
 }

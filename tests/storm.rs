@@ -10,11 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
-use nix::pty::openpty;
-use nix::unistd::ttyname;
 use testkit::{
-    Daemon, Netns, Network, Owners, Program, RawServer, Stack, VrrpNode, get, is_root, skip, text_command,
-    wait_until,
+    Daemon, HangingFile, Netns, Network, Owners, Program, RawServer, Stack, VrrpNode, get, is_root, skip,
+    text_command, wait_until,
 };
 
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
@@ -226,29 +224,16 @@ fn a_start_waits_for_no_server_that_hangs_its_check() {
 #[test]
 fn verdicts_are_taken_while_a_reload_hangs() {
     let mut stack = Stack::builder().start();
-    let config = stack.lbd.config();
-    let text = fs::read_to_string(&config).unwrap();
-    fs::remove_file(&config).unwrap();
-    // What is read from a terminal is what somebody types there.
-    let terminal = openpty(None, None).unwrap();
-    let path = ttyname(&terminal.slave).unwrap();
-    std::os::unix::fs::symlink(&path, &config).unwrap();
+    let file = HangingFile::instead_of(&stack.lbd.config());
     let socket = stack.lbd.socket();
     let reload = std::thread::spawn(move || text_command(&socket, "reload"));
-    let files = format!("/proc/{}/fd", stack.lbd.pid());
-    wait_until("lbd reads the file", || {
-        let open = fs::read_dir(&files).unwrap().filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-        open.into_iter().any(|open| open == path)
-    });
+    file.wait_until_read_by(stack.lbd.pid());
     stack.nginx[0].kill();
     stack.wait_for_status("s1", "DOWN");
     assert!(!reload.is_finished(), "the verdict came while the reload still hung");
     let said = reload.join().unwrap();
     assert!(said.contains("could not be read in time"), "{said}");
-    // Without a terminal nobody reads from it any more.
-    drop(terminal);
-    fs::remove_file(&config).unwrap();
-    fs::write(&config, text).unwrap();
+    file.mend();
     let said = stack.command("reload");
     assert!(said.contains("configuration reloaded"), "{said}");
 }
