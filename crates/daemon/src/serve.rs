@@ -13,7 +13,7 @@ use axum::Router;
 use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
-use wire::server::{self, Handler};
+use wire::server::{self, Handler, Permitted};
 
 use crate::admin::{self, Shown};
 use crate::apart::{Apart, apart};
@@ -57,6 +57,7 @@ pub trait Own: Shown {
 pub struct Doors {
     path: PathBuf,
     socket: UnixListener,
+    permitted: Permitted,
     admin: TcpListener,
 }
 
@@ -69,7 +70,7 @@ impl Doors {
         let path = context.socket(context.name);
         let socket =
             server::bind(&path, SOCKET_MODE, context.name).map_err(|error| Failure::System(error.into()))?;
-        Ok(Self { path, socket, admin: admin::bind(key, admin).await? })
+        Ok(Self { path, socket, permitted: Permitted::here(), admin: admin::bind(key, admin).await? })
     }
 }
 
@@ -88,14 +89,15 @@ pub async fn serve<D: Own>(
     begin: impl Future<Output = Result<(), Failure>>,
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let Doors { path, socket, admin } = doors;
+    let Doors { path, socket, permitted, admin } = doors;
     let life = live(&daemon, signals, begin, work);
     let result = if D::DOORS_APART {
-        let _doors = open_apart(socket, handler, admin, router).context("cannot answer at the doors")?;
+        let _doors =
+            open_apart(socket, permitted, handler, admin, router).context("cannot answer at the doors")?;
         life.await
     } else {
         tokio::select! {
-            () = server::serve(socket, handler) => Ok(()),
+            () = server::serve(socket, permitted, handler) => Ok(()),
             () = admin::serve(admin, router) => Ok(()),
             result = life => result,
         }
@@ -108,13 +110,14 @@ pub async fn serve<D: Own>(
 /// Answers at the doors on threads of their own.
 fn open_apart(
     socket: UnixListener,
+    permitted: Permitted,
     handler: Arc<impl Handler>,
     admin: TcpListener,
     router: Router,
 ) -> io::Result<[Apart; 2]> {
     let (socket, admin) = (socket.into_std()?, admin.into_std()?);
     Ok([
-        apart("socket", move || Ok(server::serve(UnixListener::from_std(socket)?, handler)))?,
+        apart("socket", move || Ok(server::serve(UnixListener::from_std(socket)?, permitted, handler)))?,
         apart("admin", move || Ok(admin::serve(TcpListener::from_std(admin)?, router)))?,
     ])
 }

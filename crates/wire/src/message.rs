@@ -238,7 +238,7 @@ pub enum RefusalCode {
     BadRequest,
     /// No such backend, server or topic.
     NotFound,
-    /// Only root, the daemon's user and its group may change something.
+    /// Only root, the daemon's user, its group and the group `tandem` may change something.
     Forbidden,
     /// The request was understood, and could not be carried out.
     Failed,

@@ -48,7 +48,7 @@ const ECHOED_MAX: usize = 80;
 
 /// The answer to somebody who may not change anything.
 pub const DENIED: &str =
-    "Permission denied: only root, the daemon's user and its group may change something.\n";
+    "Permission denied: only root, the daemon's user, its group and the group tandem may change something.\n";
 
 #[cfg(test)]
 mod tests {

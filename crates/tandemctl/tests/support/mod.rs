@@ -13,7 +13,7 @@ use std::thread;
 
 use balance::AdminState;
 use tempfile::TempDir;
-use wire::server::{Handler, bind, serve};
+use wire::server::{Handler, Permitted, bind, serve};
 use wire::topic::Feed;
 use wire::{
     Answer, DaemonHello, Info, InstanceState, InstanceStatus, LifeState, PROTOCOL, Ping, Refusal,
@@ -44,7 +44,7 @@ impl Node {
             runtime.block_on(async {
                 let listener = bind(&path, 0o600, daemon.name).unwrap();
                 tell.send(()).unwrap();
-                serve(listener, Arc::new(daemon)).await;
+                serve(listener, Permitted::with(None), Arc::new(daemon)).await;
             });
         });
         bound.recv().unwrap();

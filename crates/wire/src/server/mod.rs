@@ -8,6 +8,7 @@ mod bind;
 mod connection;
 mod link;
 mod parts;
+mod permission;
 pub mod request;
 pub mod seats;
 
@@ -15,14 +16,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::{Gid, Uid};
 use tokio::net::UnixListener;
-use tokio::net::unix::UCred;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
 
 pub use bind::{BindError, bind};
 use connection::Connection;
+pub use permission::{CONTROL_GROUP, Permitted};
 
 use seats::Seats;
 
@@ -53,8 +53,8 @@ pub trait Handler: Send + Sync + 'static {
     fn command(&self, command: &str, privileged: bool) -> impl Future<Output = String> + Send;
 }
 
-/// Serves connections for as long as it is polled; dropping it ends them all.
-pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>) {
+/// Serves connections for as long as it is polled; dropping it ends them all. Others than the `permitted` may only look.
+pub async fn serve(listener: UnixListener, permitted: Permitted, handler: Arc<impl Handler>) {
     let seats = [(); 2].map(|()| Seats::new(SILENT_MAX, ASKED_MAX));
     let closing = Arc::new(Semaphore::new(CLOSING_MAX));
     let mut connections = JoinSet::new();
@@ -62,7 +62,7 @@ pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let privileged = stream.peer_cred().is_ok_and(|peer| may_change(&peer));
+                    let privileged = permitted.includes(&stream);
                     let seat = seats[usize::from(privileged)].take();
                     connections.spawn(Connection::serve(stream, handler.clone(), privileged, seat, closing.clone()));
                     // What the others have said is heard before the next one takes a seat.
@@ -76,9 +76,4 @@ pub async fn serve(listener: UnixListener, handler: Arc<impl Handler>) {
             Some(_) = connections.join_next() => {}
         }
     }
-}
-
-/// Root, the daemon's user, and its group.
-fn may_change(peer: &UCred) -> bool {
-    peer.uid() == 0 || peer.uid() == Uid::effective().as_raw() || peer.gid() == Gid::effective().as_raw()
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use wire::server::{Handler, bind, serve};
+use wire::server::{Handler, Permitted, bind, serve};
 use wire::text::{self, Command};
 use wire::topic::{Feed, Key, Topic};
 use wire::{
@@ -25,6 +25,9 @@ use wire::{
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const HELLO: &str = "{\"hello\":{\"protocol\":1,\"client\":\"test\"}}\n";
+
+/// The group whose members may change what the daemon does; it need not have a name.
+pub const CONTROL_GROUP: u32 = 54_321;
 
 const COMMANDS: [Command; 2] = [
     Command { usage: "show info", help: "The daemon." },
@@ -139,7 +142,7 @@ impl Daemon {
         }));
         let answers =
             Arc::new(Answers { epoch, verdicts, pings: AtomicU64::new(0), reloaded: Notify::new() });
-        let task = tokio::spawn(serve(listener, answers.clone()));
+        let task = tokio::spawn(serve(listener, Permitted::with(Some(CONTROL_GROUP)), answers.clone()));
         Self { answers, path: path.to_owned(), task }
     }
 
