@@ -92,7 +92,7 @@ fn lb() -> String {
 }
 
 fn down(node: &VrrpNode) -> usize {
-    let stat = text_command(&node.dir().join("lbd.sock"), "show stat");
+    let stat = text_command(&node.dir().join("lbd/lbd.sock"), "show stat");
     stat.lines()
         .filter(|line| line.starts_with('b') && !line.contains(",BACKEND,") && line.contains(",DOWN,"))
         .count()

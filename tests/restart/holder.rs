@@ -19,7 +19,7 @@ const NAME: &str = "lbd-listeners";
 const NOBODY: u32 = 65534;
 
 fn socket(stack: &Stack) -> PathBuf {
-    stack.dir().join("lbd.listeners")
+    stack.dir().join("lbd/lbd.listeners")
 }
 
 /// Signals the process that keeps the listeners of this stack's lbd.

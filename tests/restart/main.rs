@@ -195,7 +195,7 @@ fn a_killed_process_leaves_nothing() {
     let mut stack = Stack::start();
     stack.lbd.kill();
     assert!(is_refused(stack.web()));
-    assert!(!stack.dir().join("lbd.listeners").exists());
+    assert!(!stack.dir().join("lbd/lbd.listeners").exists());
 }
 
 #[test]

@@ -88,5 +88,5 @@ fn nothing_is_held_when_s6_is_told_to_keep_it_down() {
     service.control("-d");
     wait_until("lbd is down", || service.status("up") == "false" && service.status("wantedup") == "false");
     wait_until("nobody listens", || is_refused(stack.web()));
-    assert!(!stack.dir().join("lbd.listeners").exists());
+    assert!(!stack.dir().join("lbd/lbd.listeners").exists());
 }

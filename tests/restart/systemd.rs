@@ -30,7 +30,7 @@ fn systemd_keeps_the_listeners_over_a_restart() {
         assert_eq!(systemd.stored().len(), 0);
     }
     assert_nothing_lost(loads);
-    assert!(!stack.dir().join("lbd.listeners").exists());
+    assert!(!stack.dir().join("lbd/lbd.listeners").exists());
 }
 
 #[test]

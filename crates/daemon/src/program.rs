@@ -34,7 +34,7 @@ pub struct Errand {
     pub option: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
-    /// Does it, in the directory of the daemons' sockets; what was done, in words.
+    /// Does it, in the daemon's own directory; what was done, in words.
     pub run: fn(&Path) -> anyhow::Result<String>,
 }
 
@@ -44,7 +44,7 @@ struct Args {
     /// Configuration file
     #[arg(short, long, value_name = "PATH", env = "TANDEM_CONFIG")]
     config: Option<PathBuf>,
-    /// Directory of the daemons' sockets
+    /// Directory of the daemons' directories, which hold their sockets
     #[arg(long, value_name = "DIR", env = "TANDEM_RUN_DIR", default_value = "/run/tandem")]
     run_dir: PathBuf,
     /// Check the configuration file and exit: 0 if it can be used, 78 if not
@@ -68,7 +68,7 @@ pub struct Context {
     pub name: &'static str,
     /// Its configuration file.
     pub config: PathBuf,
-    /// Where the daemons' sockets are.
+    /// Where the daemons have a directory each.
     pub run_dir: PathBuf,
     /// Where to say that it is ready, beside systemd's socket.
     pub ready_fd: Option<i32>,
@@ -77,9 +77,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// The directory in which this daemon writes.
+    pub fn own_dir(&self) -> PathBuf {
+        wire::own_dir(&self.run_dir, self.name)
+    }
+
     /// The socket of a daemon of this node.
     pub fn socket(&self, daemon: &str) -> PathBuf {
-        self.run_dir.join(format!("{daemon}.sock"))
+        wire::socket(&self.run_dir, daemon)
     }
 
     /// Who answers on this daemon's socket.
@@ -186,7 +191,7 @@ impl Program {
     }
 
     fn run(&self, errand: Errand, run_dir: &Path) -> ExitCode {
-        match (errand.run)(run_dir) {
+        match (errand.run)(&wire::own_dir(run_dir, self.name)) {
             Ok(done) => {
                 println!("{done}");
                 ExitCode::SUCCESS

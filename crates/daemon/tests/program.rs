@@ -161,7 +161,8 @@ fn wrong_usage_is_explained() {
 #[test]
 fn what_the_system_refuses_has_its_own_code() {
     let home = Home::new(GOOD);
-    let _other = UnixListener::bind(home.path().join("smallest.sock")).unwrap();
+    std::fs::create_dir(home.path().join("smallest")).unwrap();
+    let _other = UnixListener::bind(home.path().join("smallest/smallest.sock")).unwrap();
     let output = home.run(&[]);
     assert_eq!(output.status.code(), Some(71));
     let log = text(&output.stderr);
@@ -181,7 +182,7 @@ fn the_environment_does_what_the_arguments_do() {
     let event = daemon.wait_for("ready");
     assert!(event.starts_with("{\"timestamp\":\"") && event.contains("Z\""), "times are in UTC: {event}");
     assert!(event.contains("\"backends\":1"), "{event}");
-    assert!(home.path().join("smallest.sock").exists());
+    assert!(home.path().join("smallest/smallest.sock").exists());
 }
 
 #[test]

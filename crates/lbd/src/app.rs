@@ -476,7 +476,7 @@ impl Worker {
 }
 
 async fn open_operator(context: &Context) -> Operator {
-    let path = context.run_dir.join("lbd.servers");
+    let path = context.own_dir().join("lbd.servers");
     let file = path.clone();
     let opening = tokio::task::spawn_blocking(move || Operator::open(&file));
     let opened = match tokio::time::timeout(DISK_TIMEOUT, opening).await {

@@ -14,7 +14,7 @@ use crate::load::LoadArgs;
 #[derive(Debug, Parser)]
 #[command(name = "tandemctl", version, verbatim_doc_comment)]
 pub(crate) struct Cli {
-    /// Directory of the daemons' sockets
+    /// Directory of the daemons' directories, which hold their sockets
     #[arg(long, global = true, value_name = "DIR", env = "TANDEM_RUN_DIR", default_value = "/run/tandem")]
     pub(crate) run_dir: PathBuf,
     #[command(subcommand)]

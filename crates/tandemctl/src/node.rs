@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::unistd::{Gid, Group, Uid, User};
 use tokio::time::timeout;
 use wire::client::{Client, ClientError};
+use wire::server::CONTROL_GROUP;
 use wire::{Answer, Info, InstanceStatus, RefusalCode, Request, StatRow, Verdict};
 
 use crate::failure::Failure;
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a daemon may take to put a configuration in force, or to hand addresses over.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where the daemons' sockets are.
+/// Where the daemons have a directory each.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     run_dir: PathBuf,
@@ -33,7 +34,7 @@ impl Node {
     }
 
     fn socket(&self, daemon: &str) -> PathBuf {
-        self.run_dir.join(format!("{daemon}.sock"))
+        wire::socket(&self.run_dir, daemon)
     }
 
     /// Whether the daemon is meant to run here, as far as its socket tells. A node without a virtual address has no vrrpd.
@@ -182,7 +183,8 @@ fn who_may(socket: &Path) -> String {
         Some((user, _)) if user == "root" => "Only root may: try again with `sudo`.".into(),
         Some((user, group)) => {
             format!(
-                "Only root, the user `{user}` and the group `{group}` may: try again with `sudo -u {user}`."
+                "Only root, the user `{user}` and members of the groups `{group}` and `{CONTROL_GROUP}` may: try again \
+                 with `sudo`."
             )
         }
         None => "Only root and the user that the daemons run as may: try again with `sudo`.".into(),

@@ -124,11 +124,11 @@ fn what_is_not_open_on_the_other_node_is_said_with_what_to_do() {
 fn absent_daemons_are_told_apart_from_dead_ones() {
     let node = Node::new();
     // A listener that is dropped leaves its socket's name behind.
-    drop(UnixListener::bind(node.run_dir().join("healthd.sock")).unwrap());
+    drop(UnixListener::bind(node.socket("healthd")).unwrap());
     let status = node.tandemctl(&["status"]);
     assert_eq!(status.code, 69);
     assert!(
-        status.out.contains(&format!("no socket {}", node.run_dir().join("lbd.sock").display())),
+        status.out.contains(&format!("no socket {}", node.socket("lbd").display())),
         "{status:?}"
     );
     assert!(status.out.contains("nobody listens on"), "{status:?}");
@@ -137,7 +137,7 @@ fn absent_daemons_are_told_apart_from_dead_ones() {
 #[test]
 fn a_daemon_that_hangs_is_not_waited_for() {
     let node = Node::new();
-    let _hangs = UnixListener::bind(node.run_dir().join("lbd.sock")).unwrap();
+    let _hangs = UnixListener::bind(node.socket("lbd")).unwrap();
     node.start(Daemon::new("healthd"));
     let status = node.tandemctl(&["status"]);
     assert_eq!(status.code, 69);
@@ -225,7 +225,7 @@ fn without_permission_for_the_socket_it_says_who_has_it() {
         permissions(node.run_dir(), 0o755);
         command.uid(65_534).gid(65_534);
     } else {
-        permissions(&node.run_dir().join("lbd.sock"), 0o000);
+        permissions(&node.socket("lbd"), 0o000);
     }
     let drain = Outcome::of(command.output().unwrap());
     assert_eq!(drain.code, 69, "{drain:?}");

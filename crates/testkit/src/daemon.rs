@@ -88,7 +88,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon that will read `DIR/lb.yaml` (vrrpd: `DIR/vrrp.yaml`), put its socket into `DIR`, and its output into `DIR/NAME.out` and
+    /// A daemon that will read `DIR/lb.yaml` (vrrpd: `DIR/vrrp.yaml`), put its socket into `DIR/NAME`, and its output into `DIR/NAME.out` and
     /// `DIR/NAME.err`.
     pub fn new(program: Program, dir: &Path) -> Self {
         Self {
@@ -194,7 +194,8 @@ impl Daemon {
 
     /// The path of its socket.
     pub fn socket(&self) -> PathBuf {
-        self.dir.join(format!("{}.sock", self.program.name()))
+        let name = self.program.name();
+        self.dir.join(name).join(format!("{name}.sock"))
     }
 
     /// Whether it runs.

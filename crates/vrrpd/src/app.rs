@@ -65,7 +65,7 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let (orders, obeyed) = mpsc::channel(ORDERS);
     let (hooks, hooked) = mpsc::channel(HOOKS);
     let (opened, is_open) = oneshot::channel();
-    let (instances, shown, run_dir) = (config.instances.clone(), board.clone(), context.run_dir.clone());
+    let (instances, shown, run_dir) = (config.instances.clone(), board.clone(), context.own_dir());
     election.run(config.vrrpd.clone(), move |prepared| match prepared {
         Ok(()) => election::run(instances, shown, &run_dir, obeyed, hooks, opened),
         // Nobody listens only if the daemon has ended.

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     };
     let election = ElectionThread::start();
     program.main(|context| async move {
-        let run_dir = context.run_dir.clone();
+        let run_dir = context.own_dir();
         let result = vrrpd::app::main(context, election).await;
         if result.is_err() {
             withdraw::after_failure(&run_dir).await;

@@ -8,7 +8,7 @@ use common::{Node, VIP, config, pair};
 use testkit::text_command;
 
 fn hand_over(node: &Node) -> String {
-    text_command(&node.file("vrrpd.sock"), "handover")
+    text_command(&node.file("vrrpd/vrrpd.sock"), "handover")
 }
 
 #[test]

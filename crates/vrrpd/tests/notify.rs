@@ -68,7 +68,7 @@ fn a_hook_that_fails_is_told_again_until_it_succeeds() {
     let node = hooked(&network, text, "timeout: 1m");
     let masters = || told(&node).iter().filter(|line| line.contains("MASTER")).count();
     wait_until("it has been told twice", || masters() > 1);
-    let status = || text_command(&node.file("vrrpd.sock"), "show vrrp web");
+    let status = || text_command(&node.file("vrrpd/vrrpd.sock"), "show vrrp web");
     assert!(status().contains("nobody could be told of this state"), "{}", status());
     std::fs::write(node.file("go"), "").unwrap();
     wait_until("it has taken it", || !status().contains("nobody could be told"));

@@ -51,7 +51,7 @@ fn reloads_that_come_at_once_are_carried_out_one_after_the_other() {
     let network = network!();
     let (first, _second) = pair(&network, &[]);
     first.configure(&config(210, &[]));
-    let socket = first.file("vrrpd.sock");
+    let socket = first.file("vrrpd/vrrpd.sock");
     let answers: Vec<String> = std::thread::scope(|scope| {
         let ask = || {
             let answer = text_command(&socket, "reload");
@@ -87,7 +87,7 @@ fn a_new_tracker_changes_nothing_before_it_has_reported() {
     let tracking = config(200, &[]).replace("track: []", &track);
     reload(&first, &tracking);
     first.wait_for_line("configuration reloaded");
-    let shown = || text_command(&first.file("vrrpd.sock"), "show vrrp web");
+    let shown = || text_command(&first.file("vrrpd/vrrpd.sock"), "show vrrp web");
     assert!(shown().contains("interface: unknown"), "{}", shown());
     // And goes on changing nothing.
     reload(&first, &tracking.replace("priority: 200", "priority: 210"));

@@ -75,6 +75,6 @@ fn who_is_asked_to_needs_no_configuration_and_leaves_other_addresses() {
     // As on a kernel that keeps no marks.
     node.ip("address add 10.9.0.100/24 dev eth0");
     assert_eq!(withdraw(&node), (true, "no address of vrrpd's was here\n".to_owned()));
-    std::fs::write(node.file("vrrpd.addresses"), "eth0 10.9.0.100/24\n").unwrap();
+    std::fs::write(node.file("vrrpd/vrrpd.addresses"), "eth0 10.9.0.100/24\n").unwrap();
     assert!(withdraw(&node).0 && !node.has(VIP));
 }

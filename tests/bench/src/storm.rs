@@ -288,9 +288,9 @@ impl Watch {
 }
 
 async fn follow(dir: &Path, mut ended: watch::Receiver<()>) -> anyhow::Result<String> {
-    let mut lbd = Follower::new(&dir.join("lbd.sock"), "bench", TopicName::Liveness, PING);
+    let mut lbd = Follower::new(&wire::socket(dir, "lbd"), "bench", TopicName::Liveness, PING);
     let mut healthd =
-        Follower::new(&dir.join("healthd.sock"), "bench", TopicName::Verdicts, Duration::from_secs(1));
+        Follower::new(&wire::socket(dir, "healthd"), "bench", TopicName::Verdicts, Duration::from_secs(1));
     let (mut pinged, mut latest, mut lost) = (None::<Instant>, Duration::ZERO, 0);
     // Servers that are up by healthd's word, and by lbd's routing; since when the two differ.
     let mut up = std::collections::HashSet::new();

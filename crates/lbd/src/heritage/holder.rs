@@ -2,7 +2,7 @@
 //! stop, and gone after a few seconds at the latest.
 //!
 //! Its standard input is a socket from the lbd that stops, which hands the listeners over and then ends. Who asks for them on
-//! `RUN_DIR/lbd.listeners` gets them, if it is a process of the same user. Removing that file ends the holder: so a supervisor says
+//! `RUN_DIR/lbd/lbd.listeners` gets them, if it is a process of the same user. Removing that file ends the holder: so a supervisor says
 //! that there will be no next lbd.
 
 use std::ffi::OsString;
@@ -37,7 +37,7 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 const END: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 fn path(context: &Context) -> PathBuf {
-    context.run_dir.join("lbd.listeners")
+    context.own_dir().join("lbd.listeners")
 }
 
 /// A holder, as the lbd that stops knows it: ready to be given listeners.

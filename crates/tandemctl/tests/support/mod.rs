@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -34,10 +34,17 @@ impl Node {
         self.run_dir.path()
     }
 
+    /// The path of a daemon's socket, in a directory that is there.
+    pub(crate) fn socket(&self, daemon: &str) -> PathBuf {
+        let path = wire::socket(self.run_dir(), daemon);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
     /// Serves a daemon's socket until the end of the test. Returns the requests that change something, as they come.
     pub(crate) fn start(&self, daemon: Daemon) -> Arc<Mutex<Vec<Request>>> {
         let changes = daemon.changes.clone();
-        let path = self.run_dir().join(format!("{}.sock", daemon.name));
+        let path = self.socket(daemon.name);
         let (tell, bound) = mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -89,7 +89,7 @@ fn rows() -> Vec<StatRow> {
 }
 
 fn absent(daemon: &'static str) -> Failure {
-    let socket = PathBuf::from(format!("/run/tandem/{daemon}.sock"));
+    let socket = PathBuf::from(format!("/run/tandem/{daemon}/{daemon}.sock"));
     let source = io::Error::from(io::ErrorKind::NotFound);
     let cause = ClientError::Unreachable { path: socket.clone(), source };
     Failure::Unreachable(Unreachable { daemon, socket, cause })
