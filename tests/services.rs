@@ -66,7 +66,8 @@ impl Node {
         write("lb.yaml", LB);
         write("vrrp.yaml", VRRP);
         write("vrrp.key", "0123456789abcdef0123456789abcdef\n");
-        let node = Self { init: Process::spawn("init", init, root.path()), _host: host, root, _network: network };
+        let node =
+            Self { init: Process::spawn("init", init, root.path()), _host: host, root, _network: network };
         for daemon in ["healthd", "lbd", "vrrpd"] {
             wait_until(&format!("{daemon} is ready"), || node.service(daemon, "ready") == "true");
         }

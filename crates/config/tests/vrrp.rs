@@ -70,7 +70,7 @@ vrrpd: { realtime: 50, lock_memory: true }
     assert_eq!(web.preemption, Preemption::After(Duration::from_secs(30)));
     assert!(matches!(web.authentication, Authentication::Hmac { window: None, .. }));
     assert_eq!(web.gratuitous.delay, None);
-    assert_eq!(web.notify.as_ref().unwrap().argv.len(), 2);
+    assert_eq!(web.notify.as_ref().unwrap().command.argv.len(), 2);
     assert_eq!(config.vrrpd.realtime, Some(50));
 }
 

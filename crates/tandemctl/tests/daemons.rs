@@ -127,10 +127,7 @@ fn absent_daemons_are_told_apart_from_dead_ones() {
     drop(UnixListener::bind(node.socket("healthd")).unwrap());
     let status = node.tandemctl(&["status"]);
     assert_eq!(status.code, 69);
-    assert!(
-        status.out.contains(&format!("no socket {}", node.socket("lbd").display())),
-        "{status:?}"
-    );
+    assert!(status.out.contains(&format!("no socket {}", node.socket("lbd").display())), "{status:?}");
     assert!(status.out.contains("nobody listens on"), "{status:?}");
 }
 

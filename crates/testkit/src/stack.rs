@@ -191,7 +191,8 @@ impl Stack {
 impl Drop for Stack {
     /// What an lbd that was stopped has left to the next one is not to meet whoever has these addresses next.
     fn drop(&mut self) {
-        let has_left = !self.lbd.is_running() && fs::remove_file(self.dir().join("lbd/lbd.listeners")).is_ok();
+        let has_left =
+            !self.lbd.is_running() && fs::remove_file(self.dir().join("lbd/lbd.listeners")).is_ok();
         if has_left && !std::thread::panicking() {
             wait_until("nobody keeps the listeners", || TcpListener::bind(self.web()).is_ok());
         }

@@ -26,7 +26,7 @@ use crate::order::{ANSWER, Order, Undone, give};
 use crate::process::ElectionThread;
 use crate::track::{Reporter, Trackers};
 use crate::view::metrics::{FAMILIES, Seen};
-use crate::{election, handover, notify, view};
+use crate::{check, election, handover, notify, view};
 
 /// Orders that may wait for the election.
 const ORDERS: usize = 64;
@@ -56,7 +56,7 @@ pub struct Daemon {
 /// When the configuration cannot be used, or the system refuses something.
 pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
-    let (file, config) = ConfigFile::open_with(&context.config, config::load_vrrp)?;
+    let (file, config) = ConfigFile::open_with(&context.config, check::load)?;
     let election = election.map_err(Failure::System)?;
     let doors = Doors::open(&context, "admin.bind", config.vrrpd.admin).await?;
 

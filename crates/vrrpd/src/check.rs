@@ -1,19 +1,32 @@
-//! `vrrpd --check`: the file, and whether it is for this machine.
+//! A `vrrp.yaml` on this machine: whether its commands may be run here, and for `vrrpd --check`, whether it is for this node.
 
 use std::net::IpAddr;
 use std::path::Path;
 
-use config::{Checked, Diagnostic, Invalid, VirtualAddress};
+use config::{Checked, Diagnostic, Invalid, Loaded, VirtualAddress, VrrpConfig};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
+
+use crate::trust;
+
+/// Reads a `vrrp.yaml` whose commands are to be run here.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load(path: &Path) -> Result<Loaded<VrrpConfig>, Invalid> {
+    let loaded = config::load_vrrp(path)?;
+    let judge = |program: &Path| trust::judge(program).map_err(|distrust| (distrust.why, distrust.help));
+    let refused = Checked::load(path)?.refused_programs(judge);
+    if refused.is_empty() { Ok(loaded) } else { Err(Invalid { diagnostics: refused }) }
+}
 
 /// Checks a `vrrp.yaml`; its warnings, and those that only the node itself can know of.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
-    let mut warnings = config::load_vrrp(path)?.warnings;
+    let mut warnings = load(path)?.warnings;
     // Without the interfaces nothing is known of them.
     if let (Ok(checked), Ok(interfaces)) = (Checked::load(path), getifaddrs()) {
         let own: Vec<VirtualAddress> = interfaces

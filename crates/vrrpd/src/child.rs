@@ -33,12 +33,13 @@ pub(crate) struct Outcome {
     pub(crate) lines: Vec<String>,
 }
 
-/// Runs a command with further arguments, and waits for its end, for so long at most. Of vrrpd's environment it gets `PATH`.
-pub(crate) async fn run(argv: &[String], more: &[String], patience: Duration) -> Outcome {
-    let Some((program, arguments)) = argv.split_first() else {
+/// Runs a command with further arguments, and waits for its end, for so long at most. Of vrrpd's environment it gets `PATH`, and
+/// of its capabilities none unless it is privileged.
+pub(crate) async fn run(command: &config::Command, more: &[String], patience: Duration) -> Outcome {
+    let Some((program, arguments)) = command.argv.split_first() else {
         return Outcome { good: false, text: "there is no command".to_owned(), lines: Vec::new() };
     };
-    let (mut child, mut output, _alive) = match spawn(program, arguments, more) {
+    let (mut child, mut output, _alive) = match spawn(program, arguments, more, command.privileged) {
         Ok(spawned) => spawned,
         Err(error) => {
             let text = format!("cannot run {program}: {error}");
@@ -73,12 +74,14 @@ fn spawn(
     program: &str,
     arguments: &[String],
     more: &[String],
+    privileged: bool,
 ) -> io::Result<(Child, Receiver, io::PipeWriter)> {
     // One pipe for both, so that lines stay in their order.
     let (reader, writer) = io::pipe()?;
     let (life, alive) = io::pipe()?;
     let child = Command::new("/proc/self/exe")
         .arg0(guard::NAME)
+        .arg(if privileged { guard::PRIVILEGED } else { guard::CONFINED })
         .arg(program)
         .args(arguments)
         .args(more)

@@ -8,7 +8,7 @@
 //! | [`track`], [`notify`], [`handover`] | main | what mastership depends on, whom to tell, how to leave without a loss |
 //! | [`app`], [`process`] | main | the daemon as a whole, its rights |
 //! | [`board`] | any | what there is to see |
-//! | [`check`], [`guard`] | main | `--check`, and the process around a command |
+//! | [`check`], [`guard`] | main | the configuration on this machine, and the process around a command |
 
 pub mod addresses;
 pub mod app;
@@ -25,4 +25,5 @@ pub mod notify;
 pub mod order;
 pub mod process;
 pub mod track;
+mod trust;
 pub mod view;

@@ -87,7 +87,7 @@ impl Hook {
     }
 
     async fn tell(&mut self, notice: &Notice) {
-        let ended = child::run(&notice.notify.argv, &arguments(notice), notice.notify.timeout).await;
+        let ended = child::run(&notice.notify.command, &arguments(notice), notice.notify.timeout).await;
         for line in &ended.lines {
             info!(instance = notice.instance, to = %notice.to, "notify: {line}");
         }

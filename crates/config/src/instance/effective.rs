@@ -77,10 +77,17 @@ fn instance(instance: &Instance) -> Value {
     ));
     keys.push(("probe", instance.probe.map_or_else(|| text("off"), duration)));
     keys.extend(instance.notify.as_ref().map(|notify| {
-        let command = list(&notify.argv, |word| text(word));
+        let command = list(&notify.command.argv, |word| text(word));
+        let privileged = notify.command.privileged.into();
         let fault_after = notify.fault_after.map_or_else(|| text("off"), duration);
         let timeout = duration(notify.timeout);
-        ("notify", map([("command", command), ("timeout", timeout), ("fault_after", fault_after)]))
+        let keys = [
+            ("command", command),
+            ("timeout", timeout),
+            ("fault_after", fault_after),
+            ("privileged", privileged),
+        ];
+        ("notify", map(keys))
     }));
     map(keys)
 }
@@ -113,7 +120,11 @@ fn tracker(tracker: &Tracker) -> Value {
         TrackTarget::Lbd { hung_after } => vec![("lbd", map([("hung_after", duration(*hung_after))]))],
         TrackTarget::Backend(backend) => vec![("backend", text(backend))],
         TrackTarget::Interface(interface) => vec![("interface", text(interface))],
-        TrackTarget::Command { argv, timing } => timed(("command", list(argv, |word| text(word))), timing),
+        TrackTarget::Command { command, timing } => {
+            let mut keys = timed(("command", list(&command.argv, |word| text(word))), timing);
+            keys.push(("privileged", command.privileged.into()));
+            keys
+        }
         TrackTarget::Gateway { address, timing } => {
             timed(("gateway", address.map_or_else(|| text("default"), text)), timing)
         }

@@ -5,6 +5,7 @@ mod effective;
 mod lints;
 mod model;
 mod nodes;
+mod programs;
 mod read;
 mod track;
 

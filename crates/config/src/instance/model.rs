@@ -152,8 +152,8 @@ pub enum TrackTarget {
     Interface(String),
     /// A command: fails while it exits with another code than 0.
     Command {
-        /// Program and arguments. Not run by a shell.
-        argv: Vec<String>,
+        /// What is run.
+        command: Command,
         /// How often, and how many runs decide.
         timing: TrackTiming,
     },
@@ -173,8 +173,9 @@ impl TrackTarget {
             Self::Lbd { .. } => "lbd".to_owned(),
             Self::Backend(backend) => format!("backend {backend}"),
             Self::Interface(interface) => format!("interface {interface}"),
-            Self::Command { argv, .. } => {
-                let program = argv.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+            Self::Command { command, .. } => {
+                let program =
+                    command.argv.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
                 format!("command {program}")
             }
             Self::Gateway { address: Some(address), .. } => format!("gateway {address}"),
@@ -196,13 +197,22 @@ pub struct TrackTiming {
     pub fall: u32,
 }
 
+/// A program that vrrpd runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Program and arguments. Not run by a shell.
+    pub argv: Vec<String>,
+    /// Whether it has vrrpd's capabilities, and may gain more. Default: no.
+    pub privileged: bool,
+}
+
 /// A command that is told of every transition.
 ///
 /// It gets keepalived's arguments after its own: `INSTANCE`, the name, `MASTER`, `BACKUP`, `FAULT` or `STOP`, the priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notify {
-    /// Program and arguments. Not run by a shell.
-    pub argv: Vec<String>,
+    /// What is run.
+    pub command: Command,
     /// When it is killed. Default 30 s.
     pub timeout: Duration,
     /// After how long a master that it could not be told of gives the addresses up. Default: never.

@@ -11,7 +11,7 @@ use vrrp::{AddressMismatch, AdvertInterval, Preemption, Priority, Version, Virtu
 use super::{authentication, lints, track};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
-use crate::{Gratuitous, Instance, Notify, Unicast, VirtualAddress, VrrpConfig, Vrrpd};
+use crate::{Command, Gratuitous, Instance, Notify, Unicast, VirtualAddress, VrrpConfig, Vrrpd};
 
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8407);
 /// One byte counts the addresses of an advert.
@@ -289,9 +289,9 @@ fn notification(s: &mut Section<'_>, given: bool) -> Notify {
     const WHAT: &str = "a program's absolute path, or a list of it and its arguments";
     let command = if given { s.required("command", WHAT) } else { s.value("command", WHAT, "required") };
     Notify {
-        argv: argv(&command),
         timeout: s.duration("timeout", Duration::from_secs(30), TIME),
         fault_after: optional_duration(s, "fault_after", None, TIME),
+        command: Command { argv: argv(&command), privileged: yes_or_no(s, "privileged", false) },
     }
 }
 
@@ -329,7 +329,7 @@ fn optional_duration(
     if value.is_off() { None } else { value.scalar(|text| scalar::duration(text, &allowed)).or(default) }
 }
 
-fn yes_or_no(s: &mut Section<'_>, key: &'static str, default: bool) -> bool {
+pub(super) fn yes_or_no(s: &mut Section<'_>, key: &'static str, default: bool) -> bool {
     s.value(key, "true or false", default)
         .scalar(|text| boolean(text).ok_or(Problem::Unexpected))
         .unwrap_or(default)

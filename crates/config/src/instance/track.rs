@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use vrrp::Weight;
 
-use super::read::{argv, interface, ip};
+use super::read::{argv, interface, ip, yes_or_no};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
-use crate::{TrackTarget, TrackTiming, Tracker};
+use crate::{Command, TrackTarget, TrackTiming, Tracker};
 
 const MAX_TRACKERS: usize = 32;
 
@@ -70,6 +70,7 @@ fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tra
         .scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because));
     let interval = if gateway.is_given() { Duration::from_secs(1) } else { Duration::from_secs(2) };
     let timing = timing(s, interval);
+    let privileged = yes_or_no(s, "privileged", false);
     let target = if lbd.is_given() {
         TrackTarget::Lbd { hung_after }
     } else if backend.is_given() {
@@ -79,7 +80,7 @@ fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tra
     } else if interface_key.is_given() {
         TrackTarget::Interface(interface_key.scalar(interface)?)
     } else if command.is_given() {
-        TrackTarget::Command { argv: argv(&command), timing }
+        TrackTarget::Command { command: Command { argv: argv(&command), privileged }, timing }
     } else if gateway.is_given() {
         let address = gateway.scalar(|text| if text == "default" { Ok(None) } else { ip(text).map(Some) })?;
         TrackTarget::Gateway { address, timing }

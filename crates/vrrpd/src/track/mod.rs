@@ -126,7 +126,9 @@ impl Trackers {
         let reporter = self.reporter.clone();
         Task(match target.clone() {
             TrackTarget::Interface(name) => tokio::spawn(interface::watch(id, name, reporter)),
-            TrackTarget::Command { argv, timing } => tokio::spawn(command::run(id, argv, timing, reporter)),
+            TrackTarget::Command { command, timing } => {
+                tokio::spawn(command::run(id, command, timing, reporter))
+            }
             TrackTarget::Gateway { address, timing } => {
                 tokio::spawn(gateway::ask(id, instance.clone(), address, timing, reporter))
             }
