@@ -4,8 +4,12 @@
 # Where rustup puts things, whether or not this shell was started before it did.
 PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
+# What Tandem is tested with, and what is installed where there is nothing. Another toolchain that is new enough is used as it is:
+# a rust-toolchain.toml would make rustup fetch this one, also where it is there under the name of `stable`, or where there is no network.
+readonly tested_rust=1.95.0 tested_nextest=0.9.143 tested_deny=0.20.2
+
 # The whole command, to be read before it is run.
-readonly rustup_line="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c clippy -c rustfmt"
+readonly rustup_line="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain $tested_rust -c clippy -c rustfmt"
 
 # at_least WANTED FOUND: compares dotted versions.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
@@ -16,8 +20,9 @@ ensure_toolchain() { # COMPONENT...
     have cargo || install_toolchain "$wanted"
     found=$(rustc --version | cut -d' ' -f2)
     at_least "$wanted" "$found" || die "Rust $found is too old; Tandem needs $wanted or later." \
-        "With rustup:  rustup update stable" \
+        "With rustup:  rustup default $tested_rust" \
         "Without it (Debian's own rustc is too old):  $rustup_line"
+    [ "$found" = "$tested_rust" ] || say "This is Rust $found; Tandem is tested with $tested_rust."
     for component in "$@"; do
         case $component in
             clippy) cargo clippy --version >/dev/null 2>&1 && continue ;;
@@ -43,11 +48,15 @@ install_toolchain() { # WANTED-VERSION
 }
 
 ensure_crates() { # CARGO-COMMAND...
-    local crate
+    local crate version
     for crate in "$@"; do
         have "$crate" && continue
-        step "Installing $crate from crates.io (compiles for some minutes)"
-        cargo install --locked "$crate" || die "cargo could not install $crate." \
-            "If it asks for a newer Rust: rustup update stable"
+        case $crate in
+            cargo-nextest) version=$tested_nextest ;;
+            cargo-deny) version=$tested_deny ;;
+        esac
+        step "Installing $crate $version from crates.io (compiles for some minutes)"
+        cargo install --locked "$crate@$version" || die "cargo could not install $crate." \
+            "If it asks for a newer Rust: rustup default $tested_rust"
     done
 }

@@ -16,6 +16,7 @@ pub fn run(engine: &str) {
     demo.shows_three_pages_in_turn();
     demo.shares_a_load_test();
     demo.is_told_about_by_its_tools();
+    demo.has_nothing_that_gives_privileges();
     demo.survives_starting_it_twice();
     demo.loses_nothing_when_servers_move();
     demo.loses_nothing_when_healthd_dies();
@@ -120,6 +121,20 @@ impl Demo {
             let answer = get(self.prometheus, "/api/v1/query?query=sum(up)").text();
             answer.contains("\"success\"") && answer.contains("\"2\"")
         });
+    }
+
+    /// A box has the machine's own programs.
+    fn has_nothing_that_gives_privileges(&self) {
+        if self.engine == "netns" {
+            return;
+        }
+        for service in ["lb", "nginx1", "prometheus"] {
+            // What the containers' root may not look into has no programs.
+            let found = script(&["exec", service, "find", "/", "-xdev", "-type", "f", "-perm", "/6000"]);
+            assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{service}: {}", text(&found));
+            let status = script_ok(&["exec", service, "grep", "NoNewPrivs", "/proc/1/status"]);
+            assert_eq!(status.split_whitespace().last(), Some("1"), "{service}");
+        }
     }
 
     fn survives_starting_it_twice(&self) {
