@@ -9,7 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use testkit::{Keepalived, Netns, Network, Owners, PATIENCE, VrrpNode, is_root, needs, skip, wait_until};
+use testkit::{
+    Keepalived, Netns, Network, Owners, PATIENCE, SlowJoint, VrrpNode, is_root, needs, skip, wait_until,
+};
 
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
 const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100));
@@ -56,13 +58,19 @@ struct Split {
     clients: [Netns; 2],
     owners: Owners,
     vip: IpAddr,
+    _joint: Option<SlowJoint>,
     networks: [Network; 2],
 }
 
 impl Split {
-    fn new(kinds: [Kind; 2], vip: IpAddr, first: First) -> Self {
+    fn new(kinds: [Kind; 2], vip: IpAddr, first: First, delays: Duration) -> Self {
         let networks = [Network::new(24), Network::new(24)];
-        networks[0].join(&networks[1], "joint");
+        let joint = if delays.is_zero() {
+            networks[0].join(&networks[1], "joint");
+            None
+        } else {
+            Some(SlowJoint::new(&networks, "joint", delays))
+        };
         let hosts = [0, 1].map(|side: u8| {
             networks[usize::from(side)].host(&format!("lb{side}"), [10, 9, 0, side + 1].into())
         });
@@ -91,7 +99,7 @@ impl Split {
                 }
             }
         });
-        Self { _routers: routers, macs, clients, owners, vip, networks }
+        Self { _routers: routers, macs, clients, owners, vip, _joint: joint, networks }
     }
 
     /// Splits and heals once. Whether both clients know who has the address.
@@ -158,14 +166,14 @@ fn keepalived(priority: u8, vip: IpAddr, interval: u64) -> String {
     )
 }
 
-fn heal_in_every_order(kinds: [Kind; 2], vip: IpAddr) {
+fn heal_in_every_order(kinds: [Kind; 2], vip: IpAddr, delays: Duration) {
     if !is_root() {
         skip!("namespaces need root");
     }
     let times: u32 = std::env::var("HEALS").map_or(2, |times| times.parse().expect("HEALS is a number"));
     let mut wrong = Vec::new();
     for first in [First::Anybodys, First::Winners, First::Losers] {
-        let split = Split::new(kinds, vip, first);
+        let split = Split::new(kinds, vip, first, delays);
         split.owners.wait_for(WINNER);
         // Spread over the interval, so that adverts cross in every way.
         let wait = |heal: u32| Duration::from_millis(u64::from(heal) * 67 % 200);
@@ -178,36 +186,45 @@ fn heal_in_every_order(kinds: [Kind; 2], vip: IpAddr) {
     assert!(wrong.is_empty(), "clients were wrong where this advert came first: {wrong:?}");
 }
 
+/// Adverts, last words and announcements overtake each other.
+#[test]
+fn two_tandems_with_random_delays() {
+    needs!("python3");
+    for vip in [VIP, VIP6] {
+        heal_in_every_order([Kind::Tandem; 2], vip, Duration::from_millis(90));
+    }
+}
+
 #[test]
 fn two_tandems() {
-    heal_in_every_order([Kind::Tandem; 2], VIP);
+    heal_in_every_order([Kind::Tandem; 2], VIP, Duration::ZERO);
 }
 
 #[test]
 fn two_tandems_over_ipv6() {
-    heal_in_every_order([Kind::Tandem; 2], VIP6);
+    heal_in_every_order([Kind::Tandem; 2], VIP6, Duration::ZERO);
 }
 
 #[test]
 fn a_tandem_that_wins_over_keepalived() {
     needs!("keepalived");
-    heal_in_every_order([Kind::Tandem, Kind::Keepalived], VIP);
+    heal_in_every_order([Kind::Tandem, Kind::Keepalived], VIP, Duration::ZERO);
 }
 
 #[test]
 fn a_tandem_that_wins_over_keepalived_over_ipv6() {
     needs!("keepalived");
-    heal_in_every_order([Kind::Tandem, Kind::Keepalived], VIP6);
+    heal_in_every_order([Kind::Tandem, Kind::Keepalived], VIP6, Duration::ZERO);
 }
 
 #[test]
 fn a_tandem_that_loses_against_keepalived() {
     needs!("keepalived");
-    heal_in_every_order([Kind::Keepalived, Kind::Tandem], VIP);
+    heal_in_every_order([Kind::Keepalived, Kind::Tandem], VIP, Duration::ZERO);
 }
 
 #[test]
 fn a_tandem_that_loses_against_keepalived_over_ipv6() {
     needs!("keepalived");
-    heal_in_every_order([Kind::Keepalived, Kind::Tandem], VIP6);
+    heal_in_every_order([Kind::Keepalived, Kind::Tandem], VIP6, Duration::ZERO);
 }

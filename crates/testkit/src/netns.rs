@@ -157,6 +157,11 @@ impl Network {
         }
     }
 
+    /// Where the switch is.
+    pub(crate) const fn switch(&self) -> &Netns {
+        &self.switch
+    }
+
     /// Cuts a host's cable at the switch: its packets vanish, and it is not told.
     pub fn cut(&self, name: &str) {
         ip(&format!("-n {} link set {name} nomaster", self.switch.name()));
@@ -168,7 +173,7 @@ impl Network {
     }
 }
 
-fn ip(args: &str) {
+pub(crate) fn ip(args: &str) {
     run(Command::new("ip").args(args.split(' ')));
 }
 
