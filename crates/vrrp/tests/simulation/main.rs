@@ -120,6 +120,13 @@ fn between_adverts(world: &mut World, master: usize) {
     world.run_until(next + pause);
 }
 
+/// Some networks are slow: adverts of two routers, and what follows from each, overtake each other for an eighth of an interval.
+fn slow_down(world: &mut World) {
+    if world.random.percent(50) {
+        world.max_delay = world.max_delay * 5 / 2;
+    }
+}
+
 /// The shortest of some wait among the routers that could take over from `master`.
 fn shortest(
     world: &World,
@@ -134,6 +141,7 @@ fn shortest(
 fn after_any_chaos_there_is_one_master_and_it_stays() {
     for_seeds(10_000, |world, interval| {
         world.duplication = 10;
+        slow_down(world);
         for _ in 0..30 {
             let node = world.random.below(world.nodes.len());
             let wait = world.random.duration(interval * 6);
@@ -261,6 +269,7 @@ fn a_handover_moves_the_addresses_once_and_fails_only_alone() {
 #[test]
 fn both_sides_of_a_partition_have_a_master_and_healing_leaves_one() {
     for_seeds(5000, |world, interval| {
+        slow_down(world);
         converge(world, interval);
         for node in 0..world.nodes.len() {
             world.nodes[node].side = world.random.below(2);
