@@ -170,6 +170,32 @@ fn each_part_of_vrrpd_keeps_to_its_own() {
     }
 }
 
+/// A worker of lbd sees only what it shares with the control thread, and its sockets are in `net`: for all others, bytes come from
+/// an `Io`, whatever carries them.
+#[test]
+fn each_part_of_lbd_keeps_to_its_own() {
+    let source = root().join("crates/lbd/src");
+    let net = source.join("worker/net");
+    for file in sources(&source) {
+        let text = std::fs::read_to_string(&file).expect("a source file can be read");
+        let mut forbidden = Vec::new();
+        if file.starts_with(source.join("worker")) {
+            forbidden.extend(["crate::control", "crate::view"]);
+            if !file.starts_with(&net) {
+                forbidden.extend(["TcpStream", "TcpListener", "TcpSocket", "socket2", "tokio::net", "nix::"]);
+            }
+        }
+        if file.starts_with(source.join("shared")) {
+            forbidden.extend(["crate::control", "crate::view", "crate::worker"]);
+        }
+        // What only tests use, they may.
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for word in forbidden {
+            assert!(!code.contains(word), "{} mentions {word}", file.display());
+        }
+    }
+}
+
 #[test]
 fn unsafe_code_stands_where_it_is_known_to_and_nowhere_else() {
     let crates = root().join("crates");

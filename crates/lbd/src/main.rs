@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use daemon::{Program, config_file};
-use lbd::heritage::holder;
+use lbd::control::heritage::holder;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -17,5 +17,5 @@ fn main() -> ExitCode {
         check: config_file::check,
         errand: None,
     }
-    .main(lbd::app::run)
+    .main(lbd::control::app::run)
 }

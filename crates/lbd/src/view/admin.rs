@@ -11,7 +11,7 @@ use wire::{Answer, Document};
 
 use super::metrics::families::FAMILIES;
 use super::{csv, json, page};
-use crate::control::Control;
+use crate::control::control_socket::Control;
 
 /// The page, the statistics as CSV and JSON, and what every daemon has.
 ///

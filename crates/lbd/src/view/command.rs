@@ -13,7 +13,7 @@ use balance::{AdminState, Weight};
 use thiserror::Error;
 use wire::{Request, RowKind, StatRow};
 
-use crate::operator::Wish;
+use crate::control::operator::Wish;
 
 /// Why a command was not understood: one line for people, with what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use balance::Tick;
 use tokio::time::Instant;
 
-use crate::verdicts::millis;
+use crate::shared::millis;
 
 /// Counts from lbd's start.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use http1::{BodyFault, RequestFault, ResponseFault};
 
-use crate::access_log::Termination;
+use crate::shared::access_log::Termination;
 
 /// Why an exchange did not end well.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,102 +60,76 @@ pub(crate) enum Wait {
     Response,
 }
 
+/// Whose doing a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// The client did not wait for the end.
+    Client,
+    /// The client sent what is refused, for this reason.
+    Refused(&'static str),
+    /// The server's response did not arrive as it should.
+    Server,
+    /// No server has the request.
+    Nobody,
+}
+
+/// What a failure means: the status to answer with, the letters for the log, and whose doing it is.
+type Meaning = (Option<u16>, Termination, Blame);
+
 impl Failure {
+    fn meaning(self) -> Meaning {
+        use Blame::{Client, Nobody, Refused, Server};
+        type End = Termination;
+        match self {
+            Self::Request(fault) => (Some(fault.status()), End::REFUSED_REQUEST, Refused(fault.label())),
+            Self::RequestBody(fault) => (Some(400), End::REFUSED_REQUEST, Refused(fault.label())),
+            Self::RequestTooLong => (Some(413), End::REFUSED_REQUEST, Refused("body_too_long")),
+            Self::RequestTimeout => (Some(408), End::CLIENT_TIMEOUT_IN_REQUEST, Refused("head_timeout")),
+            Self::ClientClosed => (None, End::CLIENT_IN_REQUEST, Client),
+            Self::ClientStalled => (Some(408), End::CLIENT_TIMEOUT_IN_DATA, Client),
+            Self::ClientReset => (None, End::CLIENT_IN_DATA, Client),
+            Self::ClientLeft(Wait::Queue) => (None, End::CLIENT_IN_QUEUE, Client),
+            Self::ClientLeft(Wait::Connection) => (None, End::CLIENT_IN_CONNECT, Client),
+            Self::ClientLeft(Wait::Response) => (None, End::CLIENT_IN_HEAD, Client),
+            Self::Queue => (Some(503), End::TIMEOUT_IN_QUEUE, Nobody),
+            Self::NoServer | Self::Connect => (Some(503), End::SERVER_IN_CONNECT, Nobody),
+            Self::Shortage => (Some(503), End::SHORTAGE_IN_CONNECT, Nobody),
+            Self::ConnectTimeout => (Some(503), End::SERVER_TIMEOUT_IN_CONNECT, Nobody),
+            Self::Unanswered | Self::Dismissed | Self::ServerClosed => {
+                (Some(502), End::SERVER_IN_HEAD, Server)
+            }
+            Self::ServerTimeout => (Some(504), End::SERVER_TIMEOUT_IN_HEAD, Server),
+            Self::Response(_) => (Some(502), End::REFUSED_RESPONSE, Server),
+            Self::ServerBroke => (Some(502), End::SERVER_IN_DATA, Server),
+            Self::ServerStalled => (Some(504), End::SERVER_TIMEOUT_IN_DATA, Server),
+        }
+    }
+
     /// The status to answer with, as long as nothing has been sent to the client; none where nobody listens any more.
     pub(crate) fn status(self) -> Option<u16> {
-        match self {
-            Self::Request(fault) => Some(fault.status()),
-            Self::RequestBody(_) => Some(400),
-            Self::RequestTooLong => Some(413),
-            Self::RequestTimeout | Self::ClientStalled => Some(408),
-            Self::ClientClosed | Self::ClientReset | Self::ClientLeft(_) => None,
-            Self::Queue | Self::NoServer | Self::Shortage | Self::Connect | Self::ConnectTimeout => Some(503),
-            Self::Unanswered
-            | Self::Dismissed
-            | Self::ServerClosed
-            | Self::Response(_)
-            | Self::ServerBroke => Some(502),
-            Self::ServerTimeout | Self::ServerStalled => Some(504),
-        }
+        self.meaning().0
     }
 
     /// The letters for the log.
     pub(crate) fn termination(self) -> Termination {
-        match self {
-            Self::Request(_) | Self::RequestBody(_) | Self::RequestTooLong => Termination::REFUSED_REQUEST,
-            Self::RequestTimeout => Termination::CLIENT_TIMEOUT_IN_REQUEST,
-            Self::ClientClosed => Termination::CLIENT_IN_REQUEST,
-            Self::ClientStalled => Termination::CLIENT_TIMEOUT_IN_DATA,
-            Self::ClientReset => Termination::CLIENT_IN_DATA,
-            Self::ClientLeft(Wait::Queue) => Termination::CLIENT_IN_QUEUE,
-            Self::ClientLeft(Wait::Connection) => Termination::CLIENT_IN_CONNECT,
-            Self::ClientLeft(Wait::Response) => Termination::CLIENT_IN_HEAD,
-            Self::Queue => Termination::TIMEOUT_IN_QUEUE,
-            Self::NoServer | Self::Connect => Termination::SERVER_IN_CONNECT,
-            Self::Shortage => Termination::SHORTAGE_IN_CONNECT,
-            Self::ConnectTimeout => Termination::SERVER_TIMEOUT_IN_CONNECT,
-            Self::Unanswered | Self::Dismissed | Self::ServerClosed => Termination::SERVER_IN_HEAD,
-            Self::ServerTimeout => Termination::SERVER_TIMEOUT_IN_HEAD,
-            Self::Response(_) => Termination::REFUSED_RESPONSE,
-            Self::ServerBroke => Termination::SERVER_IN_DATA,
-            Self::ServerStalled => Termination::SERVER_TIMEOUT_IN_DATA,
-        }
+        self.meaning().1
     }
 
     /// The reason to count a refused request under; none if it was not refused.
     pub(crate) fn refusal(self) -> Option<&'static str> {
-        match self {
-            Self::Request(fault) => Some(fault.label()),
-            Self::RequestBody(fault) => Some(fault.label()),
-            Self::RequestTooLong => Some("body_too_long"),
-            Self::RequestTimeout => Some("head_timeout"),
+        match self.meaning().2 {
+            Blame::Refused(reason) => Some(reason),
             _ => None,
         }
     }
 
     /// Whether the client did not wait for the end.
     pub(crate) fn is_clients(self) -> bool {
-        matches!(self, Self::ClientClosed | Self::ClientReset | Self::ClientStalled | Self::ClientLeft(_))
+        self.meaning().2 == Blame::Client
     }
 
     /// Whether the server is to blame for a response that did not arrive as it should.
     pub(crate) fn is_bad_response(self) -> bool {
-        matches!(
-            self,
-            Self::Unanswered
-                | Self::Dismissed
-                | Self::ServerClosed
-                | Self::ServerTimeout
-                | Self::Response(_)
-                | Self::ServerBroke
-                | Self::ServerStalled
-        )
+        self.meaning().2 == Blame::Server
     }
-}
-
-/// A complete response of lbd's own, after which the connection is closed.
-pub(crate) fn response(status: u16, head_only: bool) -> Vec<u8> {
-    let (reason, advice) = match status {
-        400 => ("Bad Request", "The request is malformed."),
-        408 => ("Request Timeout", "The request did not arrive in time."),
-        413 => ("Content Too Large", "The request's body is longer than allowed."),
-        414 => ("URI Too Long", "The request line is longer than allowed."),
-        417 => ("Expectation Failed", "The only expectation understood is 100-continue."),
-        431 => ("Request Header Fields Too Large", "The request's head is larger than allowed."),
-        501 => ("Not Implemented", "The request asks for something that is not supported."),
-        502 => ("Bad Gateway", "The server gave an invalid or incomplete answer."),
-        504 => ("Gateway Timeout", "The server did not answer in time."),
-        505 => ("HTTP Version Not Supported", "Only HTTP/1.0 and HTTP/1.1 are spoken here."),
-        _ => ("Service Unavailable", "No server is available to handle this request."),
-    };
-    let body = format!("<html><body><h1>{status} {reason}</h1>\n{advice}\n</body></html>\n");
-    let mut response = format!(
-        "HTTP/1.1 {status} {reason}\r\ncontent-length: {}\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n\
-         connection: close\r\n\r\n",
-        body.len()
-    );
-    if !head_only {
-        response.push_str(&body);
-    }
-    response.into_bytes()
 }

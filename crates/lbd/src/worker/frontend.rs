@@ -7,10 +7,10 @@ use std::sync::Arc;
 use config::{AccessLog, ClientTimeouts};
 use http1::{ForwardedFor, Limits};
 
-use super::service::Backend;
-use crate::counters::{FrontendCounters, PerWorker};
-use crate::limits::Places;
-use crate::routing;
+use super::upstream::service::Backend;
+use crate::shared::counters::{FrontendCounters, PerWorker};
+use crate::shared::limits::Places;
+use crate::shared::routing;
 
 /// A frontend, as one worker serves it. Connections hold on to it across reloads.
 #[derive(Debug)]

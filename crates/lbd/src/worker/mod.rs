@@ -9,33 +9,20 @@
 //! - one a client connection: see `connection.rs`;
 //! - one a server connection that is watched before it is kept: see `settle.rs`.
 
-mod acknowledged;
-mod buffer;
-mod client_text;
 mod clock;
-mod connect;
-mod connection;
 mod deadline;
-mod desk;
-mod exchange;
 mod failure;
 mod frontend;
-mod hang_up;
-mod idle;
+mod http;
 mod leaving;
-mod listener;
-mod patience;
+mod net;
 mod presence;
-mod send;
-mod service;
-mod settle;
-mod splice;
-mod tunnel;
-mod turns;
+mod tcp;
+mod upstream;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,24 +31,25 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::buffer::{Buffer, Pool};
 use self::clock::Clock;
-use self::desk::Desk;
 use self::frontend::Frontend;
-use self::idle::Reaper;
+use self::http::desk::Desk;
 use self::leaving::Leaving;
-use self::listener::Listener;
+use self::net::buffer::{Buffer, Pool};
+use self::net::listener::Listener;
+use self::net::splice::Pipes;
 use self::presence::Presence;
-use self::service::{Backend, Server};
-use self::settle::Settling;
-use self::splice::Pipes;
-use crate::access_log::{AccessLog, Record, Sink};
-use crate::counters::{PerWorker, WorkerCounters};
-use crate::descriptors::Descriptors;
-use crate::limits::Places;
-use crate::pulse::Pulse;
-use crate::routing::Routing;
-use crate::spare::Spare;
+use self::upstream::idle::Reaper;
+use self::upstream::service::{Backend, Server};
+use self::upstream::settle::Settling;
+use crate::shared::access_log::{AccessLog, Record, Sink};
+use crate::shared::command::Command;
+use crate::shared::counters::{PerWorker, WorkerCounters};
+use crate::shared::descriptors::Descriptors;
+use crate::shared::limits::Places;
+use crate::shared::pulse::Pulse;
+use crate::shared::routing::Routing;
+use crate::shared::spare::Spare;
 
 /// How often buffers that nobody has needed meanwhile are given back to the system.
 const SHRINK: Duration = Duration::from_secs(10);
@@ -75,65 +63,6 @@ const RESPONSE_BUFFER: usize = 64 * 1024;
 const HEAD_BUFFER: usize = 2048;
 /// Buffers of each kind that wait for use.
 const POOLED: usize = 256;
-
-/// What the control thread tells a worker, beside the routing.
-#[derive(Debug)]
-pub enum Command {
-    /// Accept connections for a frontend.
-    Listen {
-        /// The frontend's name; it is in the routing already.
-        frontend: String,
-        /// The listening socket.
-        listener: TcpListener,
-    },
-    /// Connections to an address belong to another frontend from now on.
-    Reassign {
-        /// The address; it is listened to already.
-        address: SocketAddr,
-        /// The frontend's name; it is in the routing already.
-        frontend: String,
-    },
-    /// Accept what has arrived at an address, and close it.
-    Unlisten {
-        /// The address.
-        address: SocketAddr,
-        /// Answered when it is closed.
-        done: oneshot::Sender<()>,
-    },
-    /// Accept what has arrived at a listener that the lbd before this one had more of, and close it.
-    Finish {
-        /// The frontend's name; it is in the routing already.
-        frontend: String,
-        /// The listening socket.
-        listener: TcpListener,
-    },
-    /// Hold new connections, close idle ones, and close the others after the request in flight.
-    Hold {
-        /// When the requests in flight have to be over.
-        due: Instant,
-        /// Answered when new connections are held.
-        done: oneshot::Sender<()>,
-    },
-    /// Take new connections again, and keep them open between requests.
-    Resume,
-    /// Go on accepting and serving, and close every connection after its next request.
-    Leave {
-        /// When the requests in flight have to be over.
-        due: Instant,
-        /// Answered when the last of the connections that there were has ended.
-        done: oneshot::Sender<()>,
-    },
-    /// Accept no more, finish what is in flight, and answer when nothing is left but tunnels.
-    Stop {
-        /// When they have to be over.
-        due: Instant,
-        /// Given the listening sockets, open for the next lbd. Nobody waits for it if there is to be none: then what has arrived
-        /// is accepted, and they are closed.
-        listeners: oneshot::Sender<Vec<TcpListener>>,
-        /// Answered when the last of the others has ended.
-        done: oneshot::Sender<()>,
-    },
-}
 
 /// What a worker is made with.
 #[derive(Debug)]
@@ -505,7 +434,7 @@ async fn work(setup: Setup) {
                     if let Some(frontend) = worker.frontend(&frontend) {
                         match Listener::start(&worker, frontend, listener) {
                             Ok((_, listener)) => {
-                                tokio::task::spawn_local(listener.close(listener::LONG_HANDSHAKES));
+                                tokio::task::spawn_local(listener.close(net::listener::LONG_HANDSHAKES));
                             }
                             Err(error) => tracing::error!(worker = id, %error, "cannot listen"),
                         }
@@ -519,7 +448,7 @@ async fn work(setup: Setup) {
                 }
                 Some(Command::Unlisten { address, done }) => {
                     if let Some(listener) = listeners.remove(&address) {
-                        listener.close(listener::HANDSHAKES).await;
+                        listener.close(net::listener::HANDSHAKES).await;
                     }
                     // The control thread may have lost its patience.
                     let _ = done.send(());
@@ -564,7 +493,7 @@ async fn work(setup: Setup) {
         }
         None => {
             for listener in listeners {
-                listener.close(listener::HANDSHAKES).await;
+                listener.close(net::listener::HANDSHAKES).await;
             }
         }
     }

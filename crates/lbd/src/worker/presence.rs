@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::Worker;
 use super::frontend::Frontend;
-use crate::counters::WorkerCounters;
+use crate::shared::counters::WorkerCounters;
 
 /// Whether a connection is idle between requests, or waits for a server; a leaving worker wakes those that do.
 #[derive(Debug)]

@@ -1,0 +1,16 @@
+//! The control thread and those beside it: what there is to route by, and when lbd starts, reloads, hands over and stops.
+
+pub mod app;
+pub mod control_socket;
+pub mod directory;
+pub mod drain;
+pub mod heritage;
+pub mod keeper;
+pub mod operator;
+pub mod picture;
+pub mod registry;
+pub mod sockets;
+pub mod state;
+pub mod stats;
+pub mod verdicts;
+pub mod warmup;

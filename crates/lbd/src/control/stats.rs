@@ -1,0 +1,356 @@
+//! Statistics rows from counters, verdicts and operators' wishes: the one source of the page, the CSV, the metrics and
+//! `tandemctl status`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use balance::{AdminState, BackendView, Health, Throttle};
+use health::Status;
+use wire::{Condition, LifeState, Queue, RowKind, StatRow, Verdict};
+
+use crate::control::state::State;
+use crate::shared::counters::{FrontendCounters, PerWorker, ServiceCounters};
+use crate::shared::millis;
+use crate::shared::routing::{Backend, Routing};
+
+/// The names of the rows that stand for a whole frontend or backend, as in HAProxy.
+const FRONTEND: &str = "FRONTEND";
+const BACKEND: &str = "BACKEND";
+
+/// Rows of every frontend, then of every backend: its servers and their sum, as HAProxy orders them.
+pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
+    let accepts = matches!(life, LifeState::Starting | LifeState::Ready);
+    let routing = state.routing();
+    let mut rows = Vec::new();
+    for frontend in &*routing.frontends {
+        let status = if accepts { Condition::Open } else { Condition::Stopped };
+        let row = StatRow {
+            kind: RowKind::Frontend,
+            proxy: frontend.config.name.clone(),
+            name: FRONTEND.into(),
+            status: status.to_string(),
+            active: u64::from(accepts),
+            sessions_limit: Some(frontend.config.maxconn.map_or_else(|| state.maxconn(), u64::from)),
+            address: frontend.config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            ..count_frontend(&frontend.counters)
+        };
+        rows.push(state.rates().fill(row));
+    }
+    for (backend, config) in routing.backends.iter().zip(&state.config().backends) {
+        let first = rows.len();
+        let unchecked = config.check.is_none();
+        for (place, (view, counters)) in backend.view.servers.iter().zip(&*backend.servers).enumerate() {
+            let maxconn = backend.limits.as_ref().and_then(|limits| *limits.maxconn.get(place)?);
+            let held = state.verdicts().get(&backend.name, &view.name).map(|held| held.at(now));
+            let row = StatRow {
+                kind: RowKind::Server,
+                proxy: backend.name.to_string(),
+                name: view.name.to_string(),
+                address: view.address.map(|address| address.to_string()).unwrap_or_default(),
+                weight: view.effective_weight(),
+                throttle: (view.throttle < Throttle::NONE).then(|| view.throttle.get()),
+                sessions_limit: maxconn.map(u64::from),
+                active: u64::from(view.is_usable() && view.health != Health::LastResort),
+                ..count_service(counters, state.start(), now)
+            };
+            let row = with_verdict(row, view, held, unchecked);
+            rows.push(state.rates().fill(row));
+        }
+        let age = state.age_of(&backend.name, now);
+        let servers = &rows[first..];
+        let usable = servers.iter().filter(|row| row.active > 0);
+        let row = StatRow {
+            kind: RowKind::Backend,
+            proxy: backend.name.to_string(),
+            name: BACKEND.into(),
+            status: if usable.clone().count() > 0 { Condition::Up } else { Condition::Down }.to_string(),
+            weight: usable.clone().map(|row| row.weight).sum(),
+            active: usable.count() as u64,
+            chosen: servers.iter().map(|row| row.chosen).sum(),
+            retries: servers.iter().map(|row| row.retries).sum(),
+            redispatches: servers.iter().map(|row| row.redispatches).sum(),
+            failed_checks: servers.iter().map(|row| row.failed_checks).sum(),
+            idle: servers.iter().map(|row| row.idle).sum(),
+            since_ms: age.map_or(0, |age| millis(age.since)),
+            downtime_ms: age.map_or(0, |age| millis(age.downtime)),
+            downs: age.map_or(0, |age| age.downs),
+            algorithm: backend.view.algorithm.to_string(),
+            last_resort: backend.view.is_last_resort(),
+            reason: match backend.view.is_last_resort() {
+                true => "every server is DOWN, and used all the same (when_all_down: try)".into(),
+                false => String::new(),
+            },
+            queue: backend.limits.as_ref().map(|limits| Queue {
+                now: limits.queue.waiting(),
+                max: limits.queue.most(),
+                limit: u64::from(backend.rules.queue.max),
+                refused: limits.queue.refused(),
+            }),
+            ..count_service(&backend.counters, state.start(), now)
+        };
+        rows.push(state.rates().fill(row));
+    }
+    rows
+}
+
+/// How a server's health and its operator's wish read in one word.
+fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>, unchecked: bool) -> StatRow {
+    let health = match &held {
+        Some(verdict) if !unchecked => match (verdict.status, verdict.streak) {
+            (Status::Unknown | Status::Unchecked, _) => Condition::NoCheck,
+            (Status::Up, 0) => Condition::Up,
+            (Status::Up, bad) => {
+                Condition::Falling { left: verdict.fall.saturating_sub(bad), of: verdict.fall }
+            }
+            (Status::Down, 0) => Condition::Down,
+            (Status::Down, good) => Condition::Rising { good, of: verdict.rise },
+        },
+        Some(_) | None => Condition::NoCheck,
+    };
+    let condition = match view.admin {
+        AdminState::Maint => Condition::Maint,
+        AdminState::Drain => Condition::Drain,
+        AdminState::Ready if view.address.is_none() => Condition::Down,
+        // Without weight a server finishes what it has, as in HAProxy.
+        AdminState::Ready if view.weight.get() == 0 && !health.is_down() => Condition::Drain,
+        AdminState::Ready => health,
+    };
+    let reason = match &held {
+        Some(Verdict { resolve_error: Some(error), .. }) => error.clone(),
+        _ if view.address.is_none() => "the name has not been resolved yet".into(),
+        None if !unchecked => "no verdict from healthd yet; used unchecked".into(),
+        Some(verdict) if verdict.status == Status::Unknown => {
+            "its first check has not ended; used unchecked".into()
+        }
+        _ => String::new(),
+    };
+    let Some(verdict) = held else { return StatRow { status: condition.to_string(), reason, ..row } };
+    StatRow {
+        status: condition.to_string(),
+        reason,
+        since_ms: verdict.since_ms,
+        downtime_ms: verdict.downtime_ms,
+        failed_checks: verdict.failed_checks,
+        downs: verdict.downs,
+        check: verdict.check,
+        rise: verdict.rise,
+        fall: verdict.fall,
+        ..row
+    }
+}
+
+fn count_frontend(counters: &PerWorker<FrontendCounters>) -> StatRow {
+    let mut row = StatRow {
+        sessions: counters.sum(|worker| worker.connections.get()),
+        sessions_max: counters.sum(|worker| worker.connections.max()),
+        sessions_total: counters.sum(|worker| worker.accepted.get()),
+        requests: counters.sum(|worker| worker.requests.get()),
+        bytes_in: counters.sum(|worker| worker.bytes_in.get()),
+        bytes_out: counters.sum(|worker| worker.bytes_out.get()),
+        request_errors: counters.sum(|worker| worker.refused.get()),
+        ..StatRow::default()
+    };
+    for worker in counters.iter() {
+        worker.responses.add_to(&mut row.responses);
+    }
+    row
+}
+
+fn count_service(counters: &PerWorker<ServiceCounters>, start: Instant, now: Instant) -> StatRow {
+    let uptime = millis(now.saturating_duration_since(start));
+    let last = counters.iter().map(|worker| worker.last_request.get()).max().unwrap_or(0);
+    let requests = counters.sum(|worker| worker.requests.get());
+    // Each worker's average counts by its share of the requests.
+    let average = |of: fn(&ServiceCounters) -> u64| {
+        let sum: u64 = counters.iter().map(|worker| of(worker) * worker.requests.get()).sum();
+        sum.checked_div(requests).unwrap_or(0)
+    };
+    let mut row = StatRow {
+        sessions: counters.sum(|worker| worker.in_flight.get()),
+        sessions_max: counters.sum(|worker| worker.in_flight.max()),
+        idle: counters.sum(|worker| worker.idle.get()),
+        sessions_total: requests,
+        bytes_in: counters.sum(|worker| worker.bytes_in.get()),
+        bytes_out: counters.sum(|worker| worker.bytes_out.get()),
+        connect_errors: counters.sum(|worker| worker.connect_errors.get()),
+        response_errors: counters.sum(|worker| worker.response_errors.get()),
+        retries: counters.sum(|worker| worker.retries.get()),
+        retries_refused: counters.sum(|worker| worker.retries_refused.get()),
+        redispatches: counters.sum(|worker| worker.redispatches.get()),
+        client_aborts: counters.sum(|worker| worker.client_aborts.get()),
+        server_aborts: counters.sum(|worker| worker.server_aborts.get()),
+        chosen: counters.sum(|worker| worker.chosen.get()),
+        last_session_ms: (last > 0).then(|| uptime.saturating_sub(last - 1)),
+        times_ms: [
+            average(|worker| worker.queue_time.get()),
+            average(|worker| worker.connect_time.get()),
+            average(|worker| worker.response_time.get()),
+            average(|worker| worker.total_time.get()),
+        ],
+        ..StatRow::default()
+    };
+    for worker in counters.iter() {
+        worker.responses.add_to(&mut row.responses);
+    }
+    row
+}
+
+/// What happened in the last second, and the most that ever happened in one, by proxy and name.
+#[derive(Debug, Default)]
+pub struct Rates(HashMap<String, HashMap<String, Rate>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    sessions: PerSecond,
+    requests: PerSecond,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PerSecond {
+    total: u64,
+    rate: u64,
+    max: u64,
+}
+
+impl PerSecond {
+    fn tick(&mut self, total: u64, elapsed: Duration) {
+        let elapsed = millis(elapsed).max(1);
+        self.rate = (total.saturating_sub(self.total) * 1000).div_ceil(elapsed);
+        self.max = self.max.max(self.rate);
+        self.total = total;
+    }
+}
+
+impl Rates {
+    /// Compares totals with those of `elapsed` ago.
+    pub fn tick(&mut self, routing: &Routing, elapsed: Duration) {
+        for frontend in &*routing.frontends {
+            let sessions = frontend.counters.sum(|worker| worker.accepted.get());
+            let requests = frontend.counters.sum(|worker| worker.requests.get());
+            self.measure(&frontend.config.name, FRONTEND, (sessions, requests), elapsed);
+        }
+        for backend in &routing.backends {
+            let servers = backend.view.servers.iter().map(|server| &*server.name).zip(&*backend.servers);
+            for (name, counters) in servers.chain([(BACKEND, &backend.counters)]) {
+                let sessions = counters.sum(|worker| worker.requests.get());
+                self.measure(&backend.name, name, (sessions, 0), elapsed);
+            }
+        }
+    }
+
+    fn measure(&mut self, proxy: &str, name: &str, (sessions, requests): (u64, u64), elapsed: Duration) {
+        let Some(rate) = self.0.get_mut(proxy).and_then(|names| names.get_mut(name)) else {
+            self.0.entry(proxy.to_owned()).or_default().insert(name.to_owned(), Rate::default());
+            return self.measure(proxy, name, (sessions, requests), elapsed);
+        };
+        rate.sessions.tick(sessions, elapsed);
+        rate.requests.tick(requests, elapsed);
+    }
+
+    /// Forgets what is not in the routing.
+    pub fn retain(&mut self, routing: &Routing) {
+        let frontends = routing.frontends.iter().map(|frontend| (frontend.config.name.as_str(), FRONTEND));
+        let backends = routing.backends.iter().flat_map(|backend| {
+            let servers = backend.view.servers.iter().map(|server| &*server.name);
+            servers.chain([BACKEND]).map(|name| (&*backend.name, name))
+        });
+        let known: HashSet<(&str, &str)> = frontends.chain(backends).collect();
+        for (proxy, names) in &mut self.0 {
+            names.retain(|name, _| known.contains(&(proxy.as_str(), name.as_str())));
+        }
+        self.0.retain(|_, names| !names.is_empty());
+    }
+
+    fn fill(&self, row: StatRow) -> StatRow {
+        let rate = self.0.get(&row.proxy).and_then(|names| names.get(&row.name)).copied().unwrap_or_default();
+        StatRow {
+            rate: rate.sessions.rate,
+            rate_max: rate.sessions.max,
+            request_rate: rate.requests.rate,
+            request_rate_max: rate.requests.max,
+            ..row
+        }
+    }
+}
+
+/// Since when a backend has, or lacks, a usable server.
+#[derive(Clone, Copy, Debug)]
+pub struct Age {
+    /// How long it has been as it is.
+    pub since: Duration,
+    /// How long it was without a usable server, in all.
+    pub downtime: Duration,
+    /// How often it lost its last usable server.
+    pub downs: u64,
+}
+
+/// Who serves a backend's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Servers that are well.
+    Usable,
+    /// Servers that are down, because no other is left.
+    LastResort,
+    /// Nobody.
+    None,
+}
+
+impl Service {
+    fn of(view: &BackendView) -> Self {
+        match view.usable() {
+            0 if view.is_last_resort() => Self::LastResort,
+            0 => Self::None,
+            _ => Self::Usable,
+        }
+    }
+
+    fn is_usable(self) -> bool {
+        self == Self::Usable
+    }
+}
+
+/// The ages of backends, kept as routing changes.
+#[derive(Debug, Default)]
+pub struct Ages(HashMap<Arc<str>, Standing>);
+
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    service: Service,
+    since: Instant,
+    downtime: Duration,
+    downs: u64,
+}
+
+impl Ages {
+    /// Compares a backend with how it stood. Tells when it gained its first or lost its last usable server, or its last resort
+    /// was taken up or given up for.
+    pub fn update(&mut self, backend: &Backend, now: Instant) -> Option<Service> {
+        let service = Service::of(&backend.view);
+        let new = || Standing { service, since: now, downtime: Duration::ZERO, downs: 0 };
+        let standing = self.0.entry(backend.name.clone()).or_insert_with(new);
+        if standing.service.is_usable() != service.is_usable() {
+            if service.is_usable() {
+                standing.downtime += now.saturating_duration_since(standing.since);
+            } else {
+                standing.downs += 1;
+            }
+            standing.since = now;
+        }
+        (std::mem::replace(&mut standing.service, service) != service).then_some(service)
+    }
+
+    /// Forgets the backends that are gone.
+    pub fn retain(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.0.retain(|backend, _| is_known(backend));
+    }
+
+    /// The age of a backend.
+    pub fn of(&self, backend: &str, now: Instant) -> Option<Age> {
+        let standing = self.0.get(backend)?;
+        let since = now.saturating_duration_since(standing.since);
+        let downtime =
+            if standing.service.is_usable() { standing.downtime } else { standing.downtime + since };
+        Some(Age { since, downtime, downs: standing.downs })
+    }
+}

@@ -1,0 +1,65 @@
+//! What the control thread tells the workers to do.
+
+use std::net::{SocketAddr, TcpListener};
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// What the control thread tells a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept connections for a frontend.
+    Listen {
+        /// The frontend's name; it is in the routing already.
+        frontend: String,
+        /// The listening socket.
+        listener: TcpListener,
+    },
+    /// Connections to an address belong to another frontend from now on.
+    Reassign {
+        /// The address; it is listened to already.
+        address: SocketAddr,
+        /// The frontend's name; it is in the routing already.
+        frontend: String,
+    },
+    /// Accept what has arrived at an address, and close it.
+    Unlisten {
+        /// The address.
+        address: SocketAddr,
+        /// Answered when it is closed.
+        done: oneshot::Sender<()>,
+    },
+    /// Accept what has arrived at a listener that the lbd before this one had more of, and close it.
+    Finish {
+        /// The frontend's name; it is in the routing already.
+        frontend: String,
+        /// The listening socket.
+        listener: TcpListener,
+    },
+    /// Hold new connections, close idle ones, and close the others after the request in flight.
+    Hold {
+        /// When the requests in flight have to be over.
+        due: Instant,
+        /// Answered when new connections are held.
+        done: oneshot::Sender<()>,
+    },
+    /// Take new connections again, and keep them open between requests.
+    Resume,
+    /// Go on accepting and serving, and close every connection after its next request.
+    Leave {
+        /// When the requests in flight have to be over.
+        due: Instant,
+        /// Answered when the last of the connections that there were has ended.
+        done: oneshot::Sender<()>,
+    },
+    /// Accept no more, finish what is in flight, and answer when nothing is left but tunnels.
+    Stop {
+        /// When they have to be over.
+        due: Instant,
+        /// Given the listening sockets, open for the next lbd. Nobody waits for it if there is to be none: then what has arrived
+        /// is accepted, and they are closed.
+        listeners: oneshot::Sender<Vec<TcpListener>>,
+        /// Answered when the last of the others has ended.
+        done: oneshot::Sender<()>,
+    },
+}

@@ -1,0 +1,93 @@
+//! The picture that workers route by: configuration, verdicts and operators' wishes in one immutable value, swapped whole.
+//!
+//! What has not changed is shared between a picture and the next, so that a change costs what it changes, here and in the
+//! workers.
+
+use std::sync::Arc;
+
+use balance::BackendView;
+
+use crate::shared::attention::Attention;
+use crate::shared::counters::{FrontendCounters, PerWorker, ServiceCounters};
+use crate::shared::limits::Places;
+use crate::shared::queue::Queue;
+
+/// Everything a worker needs to know to route.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    /// In the order of the configuration. Shared by all pictures of one configuration.
+    pub frontends: Arc<[Frontend]>,
+    /// In the order of the configuration.
+    pub backends: Vec<Arc<Backend>>,
+    /// The client connections of all frontends, where a limit is configured.
+    pub connections: Option<Arc<Places>>,
+    /// That limit.
+    pub maxconn: Option<u32>,
+}
+
+/// A frontend and where it is counted.
+#[derive(Debug)]
+pub struct Frontend {
+    /// Its configuration.
+    pub config: config::Frontend,
+    /// Its counters.
+    pub counters: Arc<PerWorker<FrontendCounters>>,
+    /// Its client connections, where they are limited.
+    pub places: Option<Arc<Places>>,
+}
+
+/// A backend, its servers as they are now, and where they are counted.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What routing needs of its configuration.
+    pub rules: BackendRules,
+    /// Its servers.
+    pub view: Arc<BackendView>,
+    /// Its counters.
+    pub counters: Arc<PerWorker<ServiceCounters>>,
+    /// Its servers' counters, in the order of the view.
+    pub servers: Arc<[Arc<PerWorker<ServiceCounters>>]>,
+    /// What is seen of their attention to connections, in the same order.
+    pub attention: Arc<[Arc<Attention>]>,
+    /// Its limits, if any of its servers has one.
+    pub limits: Option<Arc<Limits>>,
+    /// Servers of which nobody has said yet how they are, or where.
+    pub unheard: usize,
+    /// Servers that healthd found well, or that are not checked.
+    pub well: usize,
+}
+
+/// The limits of a backend's servers.
+#[derive(Debug)]
+pub struct Limits {
+    /// Who waits for a place at a server.
+    pub queue: Arc<Queue>,
+    /// The requests at each server that is limited, in the order of the view.
+    pub places: Vec<Option<Arc<Places>>>,
+    /// How many requests there may be at each.
+    pub maxconn: Vec<Option<u32>>,
+}
+
+/// What routing needs of a backend's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendRules {
+    /// Further attempts when connecting fails.
+    pub retries: u32,
+    /// Retries in per cent of requests.
+    pub retry_budget: u32,
+    /// How long servers may take.
+    pub timeouts: config::ServerTimeouts,
+    /// How long requests wait for a place at a server, and how many.
+    pub queue: config::Queue,
+    /// Whether a client that ends its side has given up.
+    pub abort_on_close: bool,
+}
+
+impl Routing {
+    /// Nothing to route.
+    pub fn empty() -> Self {
+        Self { frontends: Arc::new([]), backends: Vec::new(), connections: None, maxconn: None }
+    }
+}

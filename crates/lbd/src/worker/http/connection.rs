@@ -1,0 +1,372 @@
+//! One client connection: request after request, until either side has had enough.
+
+mod account;
+mod forward;
+mod upgraded;
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use http1::{RequestHead, RequestParser, empty_lines};
+use tokio::time::{Instant, sleep};
+
+use self::upgraded::Upgraded;
+use super::answer;
+use super::client_text::ClientText;
+use crate::shared::access_log::{REQUEST_LINE_MAX, Record, Times};
+use crate::worker::Worker;
+use crate::worker::deadline::Deadline;
+use crate::worker::failure::Failure;
+use crate::worker::frontend::Frontend;
+use crate::worker::leaving::Leaving;
+use crate::worker::net::buffer::Buffer;
+use crate::worker::net::io::Io;
+use crate::worker::net::listener::Arrival;
+use crate::worker::net::send;
+use crate::worker::presence::Presence;
+
+/// How long, and for how many bytes, a client that may still be sending is listened to after its last response: closing at
+/// once would reset the connection, and could destroy the response on its way.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+/// How often it is looked whether such a client has everything, when lbd ends.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A client's connection and what it holds on to between requests.
+pub(crate) struct Connection {
+    worker: Rc<Worker>,
+    frontend: Rc<Frontend>,
+    presence: Rc<Presence>,
+    client: Io,
+    peer: SocketAddr,
+    client_text: ClientText,
+    accepted: Instant,
+    /// Whether its first request is on its way for certain.
+    owes_request: bool,
+    deadline: Deadline,
+    /// What was received and not yet used. Idle connections have none.
+    input: Option<Buffer>,
+    request_line: Vec<u8>,
+    /// What is left to do for a request that switched protocols.
+    upgraded: Option<Box<Upgraded>>,
+}
+
+/// A request whose head is complete.
+struct Request {
+    head: RequestHead,
+    arrived: Arrived,
+}
+
+/// When a request arrived.
+#[derive(Clone, Copy)]
+struct Arrived {
+    /// When its first byte was there.
+    begun: Instant,
+    received: Instant,
+    wall: SystemTime,
+}
+
+/// What becomes of the client's connection after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It takes another request.
+    Reuse,
+    /// It is closed.
+    Close,
+    /// It is closed after listening for a moment, because the client may still be sending.
+    Linger,
+    /// It carries another protocol.
+    Upgrade,
+    /// It is closed after listening for a moment: at most a request on its way can come, and nobody who has seen the end sends one.
+    Farewell,
+}
+
+/// Why there is no next request.
+enum NoRequest {
+    /// The connection is over.
+    Over(After),
+    /// Its head, which has begun to come then, cannot be served.
+    Refused(Failure, Instant),
+}
+
+impl Connection {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        frontend: Rc<Frontend>,
+        presence: Rc<Presence>,
+        arrival: Arrival,
+    ) -> Box<Self> {
+        let Arrival { client, peer, owes_request } = arrival;
+        let deadline = Deadline::after(frontend.rules().timeouts.request_head);
+        Box::new(Self {
+            worker,
+            frontend,
+            presence,
+            client,
+            peer,
+            client_text: ClientText::new(peer),
+            accepted: Instant::now(),
+            owes_request,
+            deadline,
+            input: None,
+            request_line: Vec::new(),
+            upgraded: None,
+        })
+    }
+
+    // RFC 9112 section 9.3.2: "it MUST send the corresponding responses in the same order that the requests were received"
+    /// Serves requests until the connection ends.
+    ///
+    /// While it is idle this is all that there is of it: requests are served at one of the worker's desks.
+    pub(crate) async fn serve(mut self: Box<Self>) {
+        let worker = self.worker.clone();
+        let mut first = true;
+        let after = loop {
+            if let Err(after) = self.arrives(first).await {
+                break after;
+            }
+            let after;
+            first = false;
+            (self, after) = worker.desks.lend().serve(self).await;
+            if after != After::Reuse {
+                break after;
+            }
+        };
+        if after == After::Upgrade {
+            // Boxed, so that idle connections do without room for it.
+            Box::pin(self.carry_upgraded()).await;
+        }
+        if let Some(input) = self.input.take() {
+            self.worker.requests.give(input);
+        }
+        if let After::Linger | After::Farewell = after {
+            self.linger(after).await;
+        }
+    }
+
+    /// Serves requests until the connection is idle, or ends.
+    pub(super) async fn serve_requests(&mut self) -> After {
+        loop {
+            let after = match self.next_request().await {
+                Ok(request) => self.answer(request).await,
+                Err(NoRequest::Over(after)) => after,
+                Err(NoRequest::Refused(failure, begun)) => self.refuse_head(failure, begun).await,
+            };
+            if after != After::Reuse || self.input.is_none() {
+                return after;
+            }
+        }
+    }
+
+    /// Waits for the next request's first bytes, or until the connection is over.
+    async fn arrives(&mut self, first: bool) -> Result<(), After> {
+        let timeouts = self.frontend.rules().timeouts;
+        self.deadline.set(if first { timeouts.request_head } else { timeouts.keep_alive });
+        self.input = Some(self.first_bytes(first).await?);
+        Ok(())
+    }
+
+    /// Reads the next request's head, whose first bytes are there.
+    async fn next_request(&mut self) -> Result<Request, NoRequest> {
+        let rules = self.frontend.rules();
+        let begun = Instant::now();
+        // The whole head has this long, however slowly its bytes drip (RFC 9110 leaves it to us).
+        self.deadline.set_at(begun + rules.timeouts.request_head);
+        let mut at_once = true;
+        let mut parser = RequestParser::new(rules.limits);
+        let input = self.input.get_or_insert_with(|| self.worker.requests.lend().keep());
+        loop {
+            if !input.is_empty() {
+                match parser.parse(input.filled()) {
+                    Ok(Some(head)) => {
+                        keep_line(input.filled(), &mut self.request_line);
+                        let received = if at_once { begun } else { Instant::now() };
+                        let arrived = Arrived { begun, received, wall: SystemTime::now() };
+                        return Ok(Request { head, arrived });
+                    }
+                    Ok(None) => {}
+                    Err(fault) => return Err(NoRequest::Refused(Failure::Request(fault), begun)),
+                }
+            }
+            at_once = false;
+            match self.deadline.guard(input.fill(&mut self.client.reader())).await {
+                Ok(Ok(n)) if n > 0 => {}
+                Ok(_) if !has_begun(input.filled()) => return Err(NoRequest::Over(After::Close)),
+                Err(_) if !has_begun(input.filled()) => return Err(NoRequest::Over(After::Farewell)),
+                Ok(_) => return Err(NoRequest::Refused(Failure::ClientClosed, begun)),
+                Err(_) => return Err(NoRequest::Refused(Failure::RequestTimeout, begun)),
+            }
+        }
+    }
+
+    /// Waits while the connection is idle, and holds no buffer meanwhile. It is over when the client has ended it, or has been
+    /// idle for too long: a request that crosses the end then is not answered by a reset.
+    async fn first_bytes(&mut self, first: bool) -> Result<Buffer, After> {
+        let Self { worker, frontend, presence, client, deadline, accepted, .. } = self;
+        let owes_request = first && self.owes_request;
+        let mut leaving = Leaving::No;
+        let received = poll_fn(|cx| {
+            while let Poll::Ready(received) = worker.requests.poll_read(cx, &mut client.reader()) {
+                let Some(mut buffer) = received.ok().filter(|buffer| !buffer.is_empty()) else {
+                    return Poll::Ready(Err(After::Close));
+                };
+                let lines = empty_lines(buffer.filled());
+                buffer.consume(lines);
+                // With empty lines alone it is as idle as before.
+                if !buffer.is_empty() {
+                    return Poll::Ready(Ok(buffer.keep()));
+                }
+            }
+            let now = match worker.leaving() {
+                Leaving::No if frontend.is_retired() => Leaving::End,
+                now => now,
+            };
+            if now != leaving && now != Leaving::No && !owes_request {
+                leaving = now;
+                deadline.set(leaving.grace(first.then(|| accepted.elapsed())));
+            }
+            presence.wake_with(cx.waker());
+            Poll::Pending
+        });
+        match deadline.guard(received).await {
+            Ok(received) => received,
+            // Perhaps a request has arrived that tokio has not told of yet.
+            Err(_) if client.has_arrived() => {
+                let mut buffer = worker.requests.lend();
+                let ended = !buffer.fill(&mut client.reader()).await.is_ok_and(|n| n > 0);
+                let lines = empty_lines(buffer.filled());
+                buffer.consume(lines);
+                match buffer.is_empty() {
+                    _ if ended => Err(After::Close),
+                    true => Err(After::Farewell),
+                    false => Ok(buffer.keep()),
+                }
+            }
+            Err(_) => Err(After::Farewell),
+        }
+    }
+
+    /// What follows in the buffer is the next request, without empty lines; an empty buffer goes back until there is one.
+    fn give_empty_input(&mut self) {
+        if let Some(input) = &mut self.input {
+            input.consume(empty_lines(input.filled()));
+        }
+        if let Some(input) = self.input.take_if(|input| input.is_empty()) {
+            self.worker.requests.give(input);
+        }
+    }
+
+    /// A head that was refused, or that never came: answered, counted and logged without ever reaching a server.
+    async fn refuse_head(&mut self, failure: Failure, begun: Instant) -> After {
+        let wall = SystemTime::now();
+        let counters = self.frontend.counters();
+        counters.requests.inc();
+        let received = self.input.as_ref().map_or(&[][..], Buffer::filled);
+        counters.bytes_in.add(received.len() as u64);
+        keep_line(received, &mut self.request_line);
+        let status = failure.status();
+        let mut bytes = 0;
+        if let Some(reason) = failure.refusal() {
+            counters.refused.inc();
+            self.worker.counters().refuse(reason);
+        }
+        let mut after = After::Close;
+        if let Some(status) = status {
+            let response = answer::response(status, self.request_line.starts_with(b"HEAD "));
+            bytes = response.len() as u64;
+            counters.responses.record(status);
+            counters.bytes_out.add(bytes);
+            after = self.send_last(&response).await;
+        }
+        let total = begun.elapsed();
+        self.log(&Record {
+            client: self.peer,
+            client_text: self.client_text.with_port(),
+            received: wall,
+            frontend: self.frontend.name(),
+            backend: self.frontend.name(),
+            server: None,
+            times: Times { total, ..Times::default() },
+            status,
+            bytes,
+            termination: failure.termination(),
+            concurrency: [
+                self.worker.counters().connections.get(),
+                self.frontend.counters().connections.get(),
+                0,
+                0,
+            ],
+            retries: 0,
+            redispatched: false,
+            queued_behind: 0,
+            request: &self.request_line,
+        });
+        after
+    }
+
+    /// Sends a last answer.
+    async fn send_last(&mut self, response: &[u8]) -> After {
+        self.deadline.set(LINGER);
+        match self.deadline.guard(send::all(&mut self.client.writer(), response, || {})).await {
+            Ok(Ok(())) => After::Linger,
+            Ok(Err(_)) | Err(_) => After::Close,
+        }
+    }
+
+    // RFC 9112 section 9.6: "The server MUST NOT process any further requests received on that connection"
+    /// Ends our side and listens for a moment, so that what was sent arrives (RFC 9112 9.6).
+    async fn linger(&mut self, after: After) {
+        self.deadline.set(LINGER);
+        let worker = self.worker.clone();
+        let work = async {
+            self.client.end().await?;
+            self.presence.let_go(worker.counters());
+            let mut heard = 0;
+            while heard < LINGER_BYTES {
+                tokio::select! {
+                    biased;
+                    // Most clients say nothing more: nothing is held for them.
+                    readable = self.client.readable() => readable?,
+                    () = missed_nothing(&self.client, &worker), if after == After::Farewell => break,
+                }
+                match self.client.discard() {
+                    Ok(0) => break,
+                    Ok(n) => heard += n,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            io::Result::Ok(())
+        };
+        // Whether the client stayed to the end or not, this connection is over.
+        let _ = self.deadline.guard(work).await;
+    }
+}
+
+/// Waits until lbd ends, and a client has everything that it was sent.
+async fn missed_nothing(client: &Io, worker: &Worker) {
+    if worker.leaving() != Leaving::End {
+        worker.ends.notified().await;
+    }
+    // A connection that the kernel tells nothing of is no more.
+    while !client.has_everything().unwrap_or(true) {
+        sleep(LOOK).await;
+    }
+}
+
+/// Whether these are the first bytes of a head, and not of an empty line before it.
+fn has_begun(received: &[u8]) -> bool {
+    !matches!(received[empty_lines(received)..], [] | [b'\r'])
+}
+
+/// Keeps the first line for the log.
+fn keep_line(received: &[u8], line: &mut Vec<u8>) {
+    let received = &received[empty_lines(received)..];
+    let end = received.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(received.len());
+    line.clear();
+    line.extend_from_slice(&received[..end.min(REQUEST_LINE_MAX)]);
+}

@@ -1,0 +1,135 @@
+//! What a request did: counted and logged when it is over.
+
+use tokio::time::Instant;
+
+use super::{Arrived, Connection};
+use crate::shared::access_log::{Record, Termination, Times};
+use crate::worker::failure::Failure;
+use crate::worker::http::exchange::Meter;
+use crate::worker::upstream::connect::Attempts;
+use crate::worker::upstream::service::{Backend, Seat};
+
+/// What one request did, for the log and the counters.
+#[derive(Default)]
+pub(super) struct Account {
+    pub(super) meter: Meter,
+    pub(super) attempts: Attempts,
+    pub(super) seat: Option<Seat>,
+}
+
+impl Account {
+    /// A request goes out again, to another server, because its connection was closed without an answer.
+    pub(super) fn repeat(&mut self, backend: &Backend) {
+        if let Some(seat) = self.seat.take() {
+            self.attempts.again(backend, &seat);
+        }
+    }
+}
+
+impl Connection {
+    /// Counts and logs a request that has ended.
+    pub(super) fn settle(
+        &self,
+        arrived: &Arrived,
+        backend: &Backend,
+        account: &Account,
+        failure: Option<Failure>,
+    ) {
+        let Account { meter, attempts, seat } = account;
+        let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
+        let now = Instant::now();
+        let times = Times {
+            request: Some(arrived.received - arrived.begun),
+            queue: attempts.queue_time(),
+            connect: attempts.connect_time,
+            response: meter
+                .begun
+                .get()
+                .zip(meter.answered.get())
+                .map(|(begun, answered)| answered.saturating_duration_since(begun)),
+            total: now - arrived.begun,
+        };
+
+        // Zero stands for never.
+        let last = self.worker.clock.millis_at(now) + 1;
+
+        let front = self.frontend.counters();
+        front.bytes_in.add(bytes_in);
+        front.bytes_out.add(bytes_out);
+        if let Some(status) = status {
+            front.responses.record(status);
+        }
+        if let Some(reason) = failure.and_then(Failure::refusal) {
+            front.refused.inc();
+            self.worker.counters().refuse(reason);
+        }
+        let server = seat.as_ref().map(|seat| seat.server.counters());
+        for counters in std::iter::once(backend.counters()).chain(server) {
+            counters.bytes_in.add(bytes_in);
+            counters.bytes_out.add(bytes_out);
+            if let Some(status) = status {
+                counters.responses.record(status);
+            }
+            match failure {
+                Some(failure) if failure.is_bad_response() => {
+                    counters.response_errors.inc();
+                    self.worker.failures.notify_one();
+                    if meter.progress.get().has_started() {
+                        counters.server_aborts.inc();
+                    }
+                }
+                Some(failure) if failure.is_clients() => counters.client_aborts.inc(),
+                _ => {}
+            }
+            if let Some(time) = times.queue {
+                counters.queue_time.record(crate::shared::millis(time));
+            }
+            if let Some(time) = times.connect {
+                counters.connect_time.record(crate::shared::millis(time));
+            }
+            if let Some(time) = times.response {
+                counters.response_time.record(crate::shared::millis(time));
+            }
+            counters.total_time.record(crate::shared::millis(times.total));
+            counters.last_request.set(last);
+        }
+        if let Some(server) = server {
+            server.requests.inc();
+            if failure.is_none() && status.is_some_and(|status| status >= 500) {
+                server.server_errors.inc();
+                self.worker.failures.notify_one();
+            }
+        }
+        if let Some(answered) = meter.answered.get() {
+            backend.counters().latency.record(answered - arrived.received);
+        }
+
+        let all = self.worker.counters().connections.get();
+        self.log(&Record {
+            client: self.peer,
+            client_text: self.client_text.with_port(),
+            received: arrived.wall,
+            frontend: self.frontend.name(),
+            backend: &backend.name,
+            server: seat.as_ref().map(|seat| &*seat.server.name),
+            times,
+            status,
+            bytes: bytes_out,
+            termination: failure.map_or(Termination::NORMAL, Failure::termination),
+            concurrency: [
+                all,
+                front.connections.get(),
+                backend.counters().in_flight.get(),
+                server.map_or(0, |server| server.in_flight.get()),
+            ],
+            retries: attempts.retries,
+            redispatched: attempts.redispatched,
+            queued_behind: attempts.queued_behind,
+            request: &self.request_line,
+        });
+    }
+
+    pub(super) fn log(&self, record: &Record<'_>) {
+        self.worker.log(self.frontend.rules().access_log, record);
+    }
+}

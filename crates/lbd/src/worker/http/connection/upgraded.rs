@@ -1,0 +1,43 @@
+//! A request that switched protocols: a tunnel, and the accounts at its end.
+
+use std::rc::Rc;
+
+use super::account::Account;
+use super::{Arrived, Connection};
+use crate::worker::net::buffer::Buffer;
+use crate::worker::tcp::tunnel;
+use crate::worker::upstream::idle::ServerConnection;
+use crate::worker::upstream::service::{Backend, InFlight};
+
+/// What a tunnel needs, and what is left of its request.
+pub(super) struct Upgraded {
+    pub(super) server: ServerConnection,
+    /// What the server sent behind its head.
+    pub(super) early: Buffer,
+    pub(super) arrived: Arrived,
+    pub(super) backend: Rc<Backend>,
+    pub(super) account: Account,
+    pub(super) _in_flight: InFlight,
+}
+
+impl Connection {
+    /// Carries bytes until the tunnel ends, and settles the request that it began with.
+    pub(super) async fn carry_upgraded(&mut self) {
+        let Some(mut upgraded) = self.upgraded.take() else { return };
+        let Upgraded { server, early, arrived, backend, account, .. } = &mut *upgraded;
+        self.presence.set_tunnel();
+        self.presence.let_go(self.worker.counters());
+        let (requests, responses) = (&self.worker.requests, &self.worker.responses);
+        let pending = (self.input.take().unwrap_or_default(), requests);
+        let early = (std::mem::take(early), responses);
+        let idle = self.frontend.rules().timeouts.tunnel;
+        let (client, server) = (&mut self.client, &mut server.stream);
+        let ended =
+            tunnel::run(client, server, (pending, early), responses, &self.deadline, idle, &account.meter)
+                .await;
+        if let Some(seat) = &account.seat {
+            seat.leave();
+        }
+        self.settle(arrived, backend, account, ended.err());
+    }
+}

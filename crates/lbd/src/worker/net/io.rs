@@ -1,0 +1,227 @@
+//! The byte stream between lbd and a client or a server, whatever carries it.
+//!
+//! An enum and not a trait object: a branch that is always taken the same way costs nothing beside a system call, and the
+//! exchange exists once.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::acknowledged::acknowledged;
+use crate::shared::listen;
+
+/// A connection to a client or a server.
+#[derive(Debug)]
+pub(crate) enum Io {
+    Tcp(TcpStream),
+}
+
+/// What comes from the other side.
+#[derive(Debug)]
+pub(crate) enum Reader<'a> {
+    Tcp(ReadHalf<'a>),
+}
+
+/// What goes to the other side.
+#[derive(Debug)]
+pub(crate) enum Writer<'a> {
+    Tcp(WriteHalf<'a>),
+}
+
+impl Io {
+    /// Both directions. Only a read through a half tells tokio that a short read has emptied the socket.
+    pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+        match self {
+            Self::Tcp(stream) => {
+                let (reader, writer) = stream.split();
+                (Reader::Tcp(reader), Writer::Tcp(writer))
+            }
+        }
+    }
+
+    pub(crate) fn reader(&mut self) -> Reader<'_> {
+        self.split().0
+    }
+
+    pub(crate) fn writer(&mut self) -> Writer<'_> {
+        self.split().1
+    }
+
+    /// Waits until there is something to read, or the other side has ended.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+        }
+    }
+
+    /// Waits until the other side has reset the connection, or, if `end_counts`, until it has ended its side.
+    ///
+    /// The end of what a client sends is no hang-up by itself: it may wait for its answer all the same.
+    pub(crate) async fn gone(&self, end_counts: bool) {
+        match self {
+            Self::Tcp(stream) => super::hang_up::hang_up(stream, end_counts).await,
+        }
+    }
+
+    /// Whether the other side has neither ended nor said anything, as far as tokio knew when it last looked.
+    pub(crate) fn seems_quiet(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => is_nothing(&stream.try_read(&mut [0])),
+        }
+    }
+
+    /// The same by the kernel's word, now.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => is_nothing(&peek(stream)),
+        }
+    }
+
+    /// Whether something has arrived that tokio has not told of yet.
+    pub(crate) fn has_arrived(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => peek(stream).is_ok_and(|n| n > 0),
+        }
+    }
+
+    /// Reads what nobody wants any more, once.
+    pub(crate) fn discard(&self) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(&mut [0; 16 * 1024]),
+        }
+    }
+
+    /// Ends our side.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown().await,
+        }
+    }
+
+    /// Has the end of the connection be a reset, which tells that something is missing.
+    pub(crate) fn abort(&self) {
+        match self {
+            // A connection that cannot be told is no more.
+            Self::Tcp(stream) => drop(SockRef::from(stream).set_linger(Some(Duration::ZERO))),
+        }
+    }
+
+    /// Acknowledges at once what has arrived: its sender may hold the rest until it knows.
+    pub(crate) fn acknowledge(&self) {
+        match self {
+            Self::Tcp(stream) => drop(stream.set_quickack(true)),
+        }
+    }
+
+    /// How many bytes the other host has acknowledged (`acknowledged.rs`).
+    pub(crate) fn acknowledged(&self) -> io::Result<u64> {
+        match self {
+            Self::Tcp(stream) => acknowledged(stream),
+        }
+    }
+
+    /// Whether the other side has acknowledged our end, and all that came before it.
+    pub(crate) fn has_everything(&self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(stream) => listen::has_everything(stream),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The socket itself, where its bytes are those of the stream.
+    pub(crate) fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+        }
+    }
+
+    /// Waits until there is something to read, or the other side has ended.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
+        }
+    }
+
+    /// As [`Io::gone`].
+    pub(crate) async fn gone(&self, end_counts: bool) {
+        match self {
+            Self::Tcp(half) => super::hang_up::hang_up(half.as_ref(), end_counts).await,
+        }
+    }
+
+    /// As [`Io::acknowledge`].
+    pub(crate) fn acknowledge(&self) {
+        match self {
+            Self::Tcp(half) => drop(half.as_ref().set_quickack(true)),
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// The socket itself, where its bytes are those of the stream.
+    pub(crate) fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+        }
+    }
+}
+
+impl AsyncRead for Reader<'_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_read(cx, to),
+        }
+    }
+}
+
+impl AsyncWrite for Writer<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(half) => half.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+        }
+    }
+}
+
+fn peek(stream: &TcpStream) -> io::Result<usize> {
+    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])
+}
+
+fn is_nothing(read: &io::Result<usize>) -> bool {
+    read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}

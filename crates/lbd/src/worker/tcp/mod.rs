@@ -1,0 +1,3 @@
+//! Bytes that nobody here understands.
+
+pub(super) mod tunnel;

@@ -1,0 +1,457 @@
+//! A worker's own side of a backend: whom to choose, the idle connections to each server, and what is counted.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use balance::{Balancer, RetryBudget, ServerId, ServerView, Tried, Unpicked};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::idle::{Pool, Reaper, Reuse, ServerConnection};
+use crate::shared::attention::Attention;
+use crate::shared::counters::{PerWorker, ServiceCounters};
+use crate::shared::limits::{Place, Places};
+use crate::shared::queue::Queue;
+use crate::shared::routing::{self, BackendRules, Limits};
+use crate::worker::clock::Clock;
+
+/// A backend, as one worker uses it.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) name: Rc<str>,
+    rules: Cell<BackendRules>,
+    balancer: RefCell<Balancer>,
+    budget: RefCell<RetryBudget>,
+    servers: RefCell<Vec<Rc<Server>>>,
+    /// The servers' counters, which tell whether they are the same servers.
+    counted: RefCell<Arc<[Arc<PerWorker<ServiceCounters>>]>>,
+    /// The limits in force, if any server is limited.
+    limits: RefCell<Option<Arc<Limits>>>,
+    counters: Counted,
+    clock: Clock,
+    reaper: Rc<Reaper>,
+    /// Told when a server fails.
+    failures: Arc<Notify>,
+    /// Whether connections to any of the servers are kept.
+    keeps_any: Cell<bool>,
+}
+
+/// Why no server was chosen.
+#[derive(Debug)]
+pub(crate) enum Unchosen {
+    /// None is usable.
+    NoneUsable,
+    /// Those that would do are full.
+    Wait(Arc<Queue>),
+}
+
+/// A server, as one worker uses it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) name: Rc<str>,
+    address: Cell<Option<SocketAddr>>,
+    /// Whether it takes new requests, and so connections to keep for them.
+    usable: Cell<bool>,
+    /// The requests there, of all workers, if they are limited.
+    places: RefCell<Option<Arc<Places>>>,
+    /// How long connections are kept between requests, if they are.
+    keep_alive: Cell<Option<Duration>>,
+    idle: Pool,
+    counters: Counted,
+}
+
+/// One worker's counters among all workers'.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    all: Arc<PerWorker<ServiceCounters>>,
+    worker: usize,
+}
+
+impl std::ops::Deref for Counted {
+    type Target = ServiceCounters;
+
+    fn deref(&self) -> &ServiceCounters {
+        self.all.of(self.worker)
+    }
+}
+
+impl Backend {
+    pub(crate) fn new(
+        routing: &routing::Backend,
+        worker: usize,
+        clock: Clock,
+        reaper: Rc<Reaper>,
+        failures: Arc<Notify>,
+    ) -> Self {
+        let counted = |all: &Arc<PerWorker<ServiceCounters>>| Counted { all: all.clone(), worker };
+        let backend = Self {
+            name: (*routing.name).into(),
+            rules: Cell::new(routing.rules),
+            // Workers start at different points of the rotation.
+            balancer: RefCell::new(Balancer::new(routing.view.clone(), worker as u64)),
+            budget: RefCell::new(RetryBudget::new(routing.rules.retry_budget, clock.tick())),
+            servers: RefCell::default(),
+            counted: RefCell::new(routing.servers.clone()),
+            limits: RefCell::default(),
+            counters: counted(&routing.counters),
+            clock,
+            reaper,
+            failures,
+            keeps_any: Cell::new(true),
+        };
+        backend.adopt_servers(routing);
+        backend.adopt_limits(routing, true);
+        backend.adopt_keep_alive(routing);
+        backend
+    }
+
+    /// Takes the backend as it is now. Requests in flight keep what they hold.
+    pub(crate) fn adopt(&self, routing: &routing::Backend) {
+        if self.rules.get().retry_budget != routing.rules.retry_budget {
+            *self.budget.borrow_mut() = RetryBudget::new(routing.rules.retry_budget, self.clock.tick());
+        }
+        let before = self.rules.replace(routing.rules);
+        let changed = self.balancer.borrow_mut().adopt(routing.view.clone());
+        let same = Arc::ptr_eq(&self.counted.borrow(), &routing.servers);
+        let changed = changed.filter(|_| same);
+        let anew = changed.is_none();
+        match changed {
+            Some(changed) => {
+                let servers = self.servers.borrow();
+                for place in changed {
+                    if let Some((server, view)) = servers.get(place).zip(routing.view.servers.get(place)) {
+                        server.follow(view);
+                    }
+                }
+            }
+            None => self.adopt_servers(routing),
+        }
+        let limits_changed = self.adopt_limits(routing, anew);
+        if limits_changed || before.timeouts.keep_alive != routing.rules.timeouts.keep_alive {
+            self.adopt_keep_alive(routing);
+        }
+    }
+
+    fn adopt_servers(&self, routing: &routing::Backend) {
+        self.counted.replace(routing.servers.clone());
+        let mut servers = self.servers.borrow_mut();
+        // A name that left and came back counts anew, and so is another server.
+        let mut before: HashMap<_, Rc<Server>> =
+            servers.drain(..).map(|server| (Arc::as_ptr(&server.counters.all), server)).collect();
+        let shared = routing.servers.iter().zip(&*routing.attention);
+        for (view, (all, attention)) in routing.view.servers.iter().zip(shared) {
+            let server = before.remove(&Arc::as_ptr(all)).unwrap_or_else(|| {
+                Rc::new(Server {
+                    name: (*view.name).into(),
+                    address: Cell::new(view.address),
+                    usable: Cell::new(view.is_usable()),
+                    places: RefCell::default(),
+                    keep_alive: Cell::default(),
+                    idle: Pool::new(attention.clone(), self.reaper.clone()),
+                    counters: Counted { all: all.clone(), worker: self.counters.worker },
+                })
+            });
+            server.follow(view);
+            servers.push(server);
+        }
+        // Servers that are gone take their idle connections with them.
+        for gone in before.into_values() {
+            gone.usable.set(false);
+            gone.forget_idle();
+        }
+    }
+
+    /// Takes the limits as they are now, of servers that may be others than before. Whether anything changed.
+    fn adopt_limits(&self, routing: &routing::Backend, anew: bool) -> bool {
+        let as_before = match (&*self.limits.borrow(), &routing.limits) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        let changed = anew || !as_before;
+        if changed {
+            for (place, server) in self.servers.borrow().iter().enumerate() {
+                let places = routing.limits.as_ref().and_then(|limits| limits.places.get(place)?.clone());
+                server.places.replace(places);
+                server.open_places();
+            }
+        }
+        let before = self.limits.replace(routing.limits.clone());
+        // Servers have changed: whoever waits looks again.
+        if let Some(limits) = before.as_ref().or(routing.limits.as_ref()) {
+            limits.queue.look_again(self.counters.worker);
+        }
+        changed
+    }
+
+    /// Takes how long connections to each server are kept between requests, as it is now.
+    fn adopt_keep_alive(&self, routing: &routing::Backend) {
+        let servers = self.servers.borrow();
+        for (place, server) in servers.iter().enumerate() {
+            // Such a server attends to one request at a time, and an idle connection would keep the next one waiting.
+            let is_single =
+                routing.limits.as_ref().is_some_and(|limits| limits.maxconn.get(place) == Some(&Some(1)));
+            server.keep_for(routing.rules.timeouts.keep_alive.filter(|_| !is_single));
+        }
+        self.keeps_any.set(servers.iter().any(|server| server.keep_alive.get().is_some()));
+    }
+
+    pub(crate) fn rules(&self) -> BackendRules {
+        self.rules.get()
+    }
+
+    /// Whether servers are told that no other request will come: no connection is kept to any of them.
+    pub(crate) fn closes(&self) -> bool {
+        !self.keeps_any.get()
+    }
+
+    pub(crate) fn counters(&self) -> &ServiceCounters {
+        &self.counters
+    }
+
+    /// Counts a request against the budget of retries.
+    pub(crate) fn earn_retries(&self) {
+        self.budget.borrow_mut().earn();
+    }
+
+    /// Whether another retry is within the budget.
+    pub(crate) fn spend_retry(&self) -> bool {
+        let allowed = self.budget.borrow_mut().spend(self.clock.tick());
+        if !allowed {
+            self.counters.retries_refused.inc();
+        }
+        allowed
+    }
+
+    /// The server for a client's request, and its seat there.
+    pub(crate) fn choose(self: &Rc<Self>, client: IpAddr, tried: &Tried) -> Result<Seat, Unchosen> {
+        let Some(queue) = self.limits.borrow().as_ref().map(|limits| limits.queue.clone()) else {
+            let picked = self.balancer.borrow_mut().pick(client, tried, self.clock.tick());
+            return picked.and_then(|id| self.seat(id, None)).ok_or(Unchosen::NoneUsable);
+        };
+        let mut full = self.full_servers();
+        loop {
+            let picked =
+                self.balancer.borrow_mut().pick_below_limits(client, tried, &full, self.clock.tick());
+            let id = picked.map_err(|unpicked| match unpicked {
+                Unpicked::NoneUsable => Unchosen::NoneUsable,
+                Unpicked::AllFull => Unchosen::Wait(queue.clone()),
+            })?;
+            let places = self.server(id).and_then(|server| server.places.borrow().clone());
+            let place = places.as_ref().map(Places::take);
+            match place {
+                // Another worker was quicker.
+                Some(None) => full.insert(id),
+                place => return self.seat(id, place.flatten()).ok_or(Unchosen::NoneUsable),
+            }
+        }
+    }
+
+    /// The seat that a place which was waited for stands for, if the request may go there now.
+    pub(crate) fn claim(self: &Rc<Self>, place: Place, tried: &Tried) -> Option<Seat> {
+        let is_its =
+            |server: &Rc<Server>| server.places.borrow().as_ref().is_some_and(|own| place.is_of(own));
+        let at = self.servers.borrow().iter().position(is_its)?;
+        let mut balancer = self.balancer.borrow_mut();
+        let id = balancer.id_at(at).filter(|id| balancer.claim(*id, tried, self.clock.tick()));
+        // Seats are counted there, too.
+        drop(balancer);
+        self.seat(id?, Some(place))
+    }
+
+    /// The limited servers that a request would not be sent to now, if they had room. None if no server is usable.
+    pub(crate) fn avoided(&self, tried: &Tried) -> Option<Vec<Arc<Places>>> {
+        let avoided = self.balancer.borrow_mut().avoided(tried, self.clock.tick())?;
+        Some(avoided.iter().filter_map(|id| self.server(id)?.places.borrow().clone()).collect())
+    }
+
+    fn full_servers(&self) -> Tried {
+        let balancer = self.balancer.borrow();
+        let mut full = Tried::default();
+        for (place, server) in self.servers.borrow().iter().enumerate() {
+            if server.places.borrow().as_ref().is_some_and(|places| places.is_full())
+                && let Some(id) = balancer.id_at(place)
+            {
+                full.insert(id);
+            }
+        }
+        full
+    }
+
+    fn server(&self, id: ServerId) -> Option<Rc<Server>> {
+        let place = self.balancer.borrow().index_of(id)?;
+        self.servers.borrow().get(place).cloned()
+    }
+
+    fn seat(self: &Rc<Self>, id: ServerId, place: Option<Place>) -> Option<Seat> {
+        let server = self.server(id)?;
+        self.balancer.borrow_mut().begin(id);
+        server.counters.chosen.inc();
+        server.counters.in_flight.up();
+        Some(Seat { backend: self.clone(), server, id, place: RefCell::new(place) })
+    }
+
+    /// The server whose idle connection is the oldest, and since when it is idle.
+    pub(crate) fn oldest_idle(&self) -> Option<(Instant, Rc<Server>)> {
+        let servers = self.servers.borrow();
+        let oldest = servers.iter().filter_map(|server| Some((server.idle.oldest()?, server)));
+        oldest.min_by_key(|(since, _)| *since).map(|(since, server)| (since, server.clone()))
+    }
+
+    /// Closes connections that have been idle for too long. When to look again.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        self.servers.borrow().iter().filter_map(|server| server.expire(now)).min()
+    }
+}
+
+impl Server {
+    /// Takes the server as it is now.
+    fn follow(&self, view: &ServerView) {
+        let moved = self.address.replace(view.address) != view.address;
+        self.usable.set(view.is_usable());
+        self.open_places();
+        if moved {
+            self.attention().forget();
+        }
+        if moved || !view.is_usable() {
+            self.forget_idle();
+        }
+    }
+
+    /// Those who wait get a place here only while it takes requests.
+    fn open_places(&self) {
+        if let Some(places) = &*self.places.borrow() {
+            places.set_open(self.usable.get());
+        }
+    }
+
+    fn keep_for(&self, keep_alive: Option<Duration>) {
+        self.keep_alive.set(keep_alive);
+        if keep_alive.is_none() {
+            self.forget_idle();
+        }
+    }
+
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.address.get()
+    }
+
+    pub(crate) fn counters(&self) -> &ServiceCounters {
+        &self.counters
+    }
+
+    /// What all workers have seen of it.
+    pub(crate) fn attention(&self) -> &Arc<Attention> {
+        self.idle.attention()
+    }
+
+    fn count_idle(&self) {
+        self.counters.idle.set(self.idle.len() as u64);
+    }
+
+    /// An idle connection that still lives, the most recently used first.
+    pub(crate) fn reuse(&self, reuse: Reuse, now: Instant) -> Option<ServerConnection> {
+        if reuse == Reuse::Never || self.idle.len() == 0 {
+            return None;
+        }
+        let found = self.idle.take(reuse, now, self.keep_alive.get()?);
+        self.count_idle();
+        found
+    }
+
+    /// Keeps a connection for the next request, if the server takes any, and is where the connection leads.
+    pub(crate) fn keep(&self, connection: ServerConnection, now: Instant) {
+        if let Some(keep) = self.keep_alive.get()
+            && self.usable.get()
+            && Some(connection.address) == self.address.get()
+        {
+            self.idle.put(connection, now, keep);
+            self.count_idle();
+        }
+    }
+
+    /// Closes the idle connection that was used least recently: a new one, which will be kept, takes its place.
+    pub(crate) fn displace(&self) {
+        self.idle.drop_oldest();
+        self.count_idle();
+    }
+
+    fn expire(&self, now: Instant) -> Option<Instant> {
+        if self.idle.len() == 0 {
+            return None;
+        }
+        let next = self.idle.expire(now, self.keep_alive.get().unwrap_or_default());
+        self.count_idle();
+        next
+    }
+
+    fn forget_idle(&self) {
+        self.idle.clear();
+        self.count_idle();
+    }
+}
+
+/// A request or session that its backend has in flight until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight(Rc<Backend>);
+
+impl InFlight {
+    pub(crate) fn new(backend: &Rc<Backend>) -> Self {
+        backend.counters().requests.inc();
+        backend.counters().in_flight.up();
+        Self(backend.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.counters().in_flight.down();
+    }
+}
+
+/// A request's place at a server: in flight until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    backend: Rc<Backend>,
+    pub(crate) server: Rc<Server>,
+    pub(crate) id: ServerId,
+    /// Where the server's requests are limited.
+    place: RefCell<Option<Place>>,
+}
+
+impl Seat {
+    /// The server took a connection, or answered on an old one.
+    pub(crate) fn reached(&self) {
+        self.backend.balancer.borrow_mut().succeeded(self.id);
+    }
+
+    /// The server could not be connected to.
+    pub(crate) fn failed(&self) {
+        self.server.counters.connect_errors.inc();
+        self.backend.counters.connect_errors.inc();
+        self.backend.failures.notify_one();
+        self.server.attention().forget();
+        self.unreachable();
+    }
+
+    /// This host cannot connect there now, for want of a local port: it goes elsewhere for a while, and nobody is blamed.
+    pub(crate) fn unreachable(&self) {
+        self.backend.balancer.borrow_mut().failed(self.id, self.backend.clock.tick());
+        self.leave();
+    }
+
+    /// The server has no more to do for this request: another one may have its place.
+    pub(crate) fn leave(&self) {
+        self.place.take();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.server.counters.in_flight.down();
+        self.backend.balancer.borrow_mut().end(self.id);
+    }
+}
