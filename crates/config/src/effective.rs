@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
+use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Probe, Server, WhenAllDown,
+    AccessLog, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, OnDown, Probe, Server,
+    WhenAllDown,
 };
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -43,7 +45,8 @@ pub(crate) fn written(file: &Value) -> String {
 fn frontend(frontend: &Frontend) -> Value {
     let timeouts = &frontend.timeouts;
     let limits = &frontend.limits;
-    map([
+    let all = map([
+        ("mode", text(frontend.mode.word())),
         ("bind", list(&frontend.bind, |address| text(address))),
         ("backend", text(&frontend.backend)),
         (
@@ -53,6 +56,7 @@ fn frontend(frontend: &Frontend) -> Value {
                 ("keep_alive", duration(timeouts.keep_alive)),
                 ("client", duration(timeouts.client)),
                 ("tunnel", duration(timeouts.tunnel)),
+                ("client_fin", or_off(timeouts.client_fin, duration)),
             ]),
         ),
         (
@@ -76,16 +80,19 @@ fn frontend(frontend: &Frontend) -> Value {
             "access_log",
             text(match frontend.access_log {
                 AccessLog::Httplog => "httplog",
+                AccessLog::Tcplog => "tcplog",
                 AccessLog::Json => "json",
                 AccessLog::Off => "off",
             }),
         ),
         ("maxconn", or_off(frontend.maxconn, Value::from)),
-    ])
+    ]);
+    without(all, useless_to_frontend(frontend.mode))
 }
 
 fn backend(backend: &Backend) -> Value {
-    map([
+    let all = map([
+        ("mode", text(backend.mode.word())),
         ("balance", text(backend.balance)),
         ("check", backend.check.as_ref().map_or_else(|| text("off"), check)),
         ("servers", named(&backend.servers, |server| (&server.name, self::server(server)))),
@@ -96,6 +103,7 @@ fn backend(backend: &Backend) -> Value {
             map([
                 ("connect", duration(backend.timeouts.connect)),
                 ("server", duration(backend.timeouts.server)),
+                ("server_fin", or_off(backend.timeouts.server_fin, duration)),
                 ("keep_alive", or_off(backend.timeouts.keep_alive, duration)),
             ]),
         ),
@@ -108,8 +116,32 @@ fn backend(backend: &Backend) -> Value {
                 WhenAllDown::Try => "try",
             }),
         ),
+        (
+            "on_down",
+            text(match backend.on_down {
+                OnDown::KeepSessions => "keep_sessions",
+                OnDown::CloseSessions => "close_sessions",
+            }),
+        ),
         ("abort_on_close", text(if backend.abort_on_close { "on" } else { "off" })),
-    ])
+    ]);
+    without(all, useless_to_backend(backend.mode))
+}
+
+/// The same without keys that have no effect.
+fn without(mut all: Value, keys: &[&[&str]]) -> Value {
+    for path in keys {
+        let mut at = Some(&mut all);
+        if let Some((last, homes)) = path.split_last() {
+            for home in homes {
+                at = at.and_then(|value| value.get_mut(*home));
+            }
+            if let Some(Value::Mapping(home)) = at {
+                home.remove(*last);
+            }
+        }
+    }
+    all
 }
 
 fn server(server: &Server) -> Value {

@@ -29,11 +29,33 @@ impl LbConfig {
     }
 }
 
+/// What is understood of the bytes that a frontend takes, or a backend is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They are requests and responses (`http`, the default).
+    #[default]
+    Http,
+    /// Nothing: a client's connection is carried to a server as it is (`tcp`).
+    Tcp,
+}
+
+impl Mode {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// A set of listening addresses and what happens to requests that arrive there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frontend {
     /// Its key in the file.
     pub name: String,
+    /// What it understands. The same as its backend.
+    pub mode: Mode,
     /// Listening addresses. At least one.
     pub bind: Vec<SocketAddr>,
     /// The name of an existing backend.
@@ -57,10 +79,12 @@ pub struct ClientTimeouts {
     pub request_head: Duration,
     /// An idle connection between two requests. Default 10 s.
     pub keep_alive: Duration,
-    /// No progress in reading a body from, or writing to, the client. Default 50 s.
+    /// No progress in reading a body from, or writing to, the client. Default 50 s. In TCP mode only for writing.
     pub client: Duration,
-    /// No progress in either direction of an upgraded connection. Default 1 h.
+    /// No progress in either direction of an upgraded connection, or one in TCP mode. Default 1 h.
     pub tunnel: Duration,
+    /// The same, in TCP mode, when the server has ended its side. Default: as `tunnel`.
+    pub client_fin: Option<Duration>,
 }
 
 /// How large a request may be.
@@ -90,8 +114,10 @@ pub enum ForwardedFor {
 /// Whether, and how, requests are logged to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
-    /// HAProxy's `httplog` fields (`httplog`, the default).
+    /// HAProxy's `httplog` fields (`httplog`, the default of HTTP).
     Httplog,
+    /// HAProxy's `tcplog` fields (`tcplog`, the default of TCP mode).
+    Tcplog,
     /// One JSON object a line (`json`).
     Json,
     /// Not at all (`off`).
@@ -103,9 +129,11 @@ pub enum AccessLog {
 pub struct Backend {
     /// Its key in the file.
     pub name: String,
+    /// What it understands.
+    pub mode: Mode,
     /// How the next server is chosen. Default roundrobin.
     pub balance: Algorithm,
-    /// How servers are checked; none means unchecked. Default: `GET /`, 200.
+    /// How servers are checked; none means unchecked. Default: `GET /`, 200; in TCP mode a connection.
     pub check: Option<Check>,
     /// In the order of the file. At least one.
     pub servers: Vec<Server>,
@@ -121,8 +149,19 @@ pub struct Backend {
     pub slow_start: Option<Duration>,
     /// What becomes of requests while every server is down. Default reject.
     pub when_all_down: WhenAllDown,
+    /// What becomes of the sessions with a server that goes down.
+    pub on_down: OnDown,
     /// Whether a client that ends its side is taken as gone, and its request given up. Default no.
     pub abort_on_close: bool,
+}
+
+/// What becomes of the sessions, in TCP mode, with a server that goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDown {
+    /// They go on for as long as they can (`keep_sessions`, the default).
+    KeepSessions,
+    /// They are reset at once (`close_sessions`).
+    CloseSessions,
 }
 
 /// Requests that wait because each server has as many as it may.
@@ -150,6 +189,8 @@ pub struct ServerTimeouts {
     pub connect: Duration,
     /// No progress in reading from, or writing to, the server. Default 50 s.
     pub server: Duration,
+    /// No progress in either direction, in TCP mode, when the client has ended its side. Default: as the frontend's `tunnel`.
+    pub server_fin: Option<Duration>,
     /// An idle pooled connection; none where each request gets a connection of its own. Default 10 s.
     pub keep_alive: Option<Duration>,
 }

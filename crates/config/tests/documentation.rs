@@ -75,6 +75,11 @@ lbd: { maxconn: 1 }
         serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
     let mut written = BTreeSet::new();
     collect(&effective, "", &mut written);
+    let tcp = full.replace("bind:", "mode: tcp, bind:").replace("check:", "mode: tcp, check:");
+    let config = config::parse("lb.yaml", &tcp).expect("it is right").config;
+    let effective: serde_yaml::Value =
+        serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
+    collect(&effective, "", &mut written);
     written.remove("backends.NAME.check.http.headers.A");
     written.retain(|path| !path.ends_with(".NAME"));
     written.insert("backends.NAME.check.tcp".to_owned());

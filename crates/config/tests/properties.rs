@@ -8,8 +8,8 @@ use std::time::Duration;
 use balance::{AdminState, Algorithm, Weight};
 use config::{
     AccessLog, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd, HttpProbe,
-    LbConfig, Lbd, Probe, Queue, RequestLimits, Resolvers, Server, ServerAddress, ServerTimeouts,
-    WhenAllDown,
+    LbConfig, Lbd, Mode, OnDown, Probe, Queue, RequestLimits, Resolvers, Server, ServerAddress,
+    ServerTimeouts, WhenAllDown,
 };
 use health::Timing;
 use proptest::collection::vec;
@@ -219,6 +219,7 @@ fn frontend() -> impl Strategy<Value = Frontend> {
             keep_alive,
             client,
             tunnel,
+            client_fin: None,
         },
     );
     let limits = (1024..=32_768_usize, any::<Index>(), 16..=256_usize, option::of(1024..=1_u64 << 40))
@@ -234,6 +235,7 @@ fn frontend() -> impl Strategy<Value = Frontend> {
     (name(), bind, timeouts, limits, forwarded_for, access_log, option::of(maxconn())).prop_map(
         |(name, bind, timeouts, limits, forwarded_for, access_log, maxconn)| Frontend {
             name,
+            mode: Mode::Http,
             bind,
             backend: String::new(),
             timeouts,
@@ -251,8 +253,9 @@ fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 fn backend() -> impl Strategy<Value = Backend> {
-    let timeouts = (timeout(), timeout(), option::of(timeout()))
-        .prop_map(|(connect, server, keep_alive)| ServerTimeouts { connect, server, keep_alive });
+    let timeouts = (timeout(), timeout(), option::of(timeout())).prop_map(|(connect, server, keep_alive)| {
+        ServerTimeouts { connect, server, server_fin: None, keep_alive }
+    });
     let balance =
         select(vec![Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random]);
     let servers = vec(server(), 1..5).prop_map(|mut servers| {
@@ -276,6 +279,7 @@ fn backend() -> impl Strategy<Value = Backend> {
             (queue, slow_start, when_all_down, abort_on_close),
         )| Backend {
             name,
+            mode: Mode::Http,
             balance,
             check,
             servers,
@@ -285,6 +289,7 @@ fn backend() -> impl Strategy<Value = Backend> {
             queue,
             slow_start,
             when_all_down,
+            on_down: OnDown::KeepSessions,
             abort_on_close,
         },
     )

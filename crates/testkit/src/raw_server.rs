@@ -185,6 +185,24 @@ impl Peer {
         self.stream.write_all(bytes.as_ref())
     }
 
+    /// All bytes up to the end of what the other side sends.
+    ///
+    /// # Errors
+    /// When it resets instead, or takes too long.
+    pub fn read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut all = std::mem::take(&mut self.buffer);
+        self.stream.read_to_end(&mut all)?;
+        Ok(all)
+    }
+
+    /// Says that nothing more will be sent; more can still be read.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn finish_sending(&mut self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
     /// Does nothing until the other side closes.
     ///
     /// # Errors

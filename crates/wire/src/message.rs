@@ -592,6 +592,9 @@ pub struct StatRow {
     pub reason: String,
     /// Average ms over the last 1,024 requests: queue, connect, response, total.
     pub times_ms: [u64; 4],
+    /// `tcp` where bytes are carried as they are; absent for HTTP.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mode: String,
     /// The backend's algorithm.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub algorithm: String,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use balance::{AdminState, Algorithm, Weight};
 
-use super::{MAXCONN, TIMEOUT, check, check_name, lints};
+use super::{MAXCONN, MODES, TIMEOUT, check, check_name, lints};
 use crate::read::{Section, Value};
-use crate::{Backend, Queue, Server, ServerAddress, ServerTimeouts, WhenAllDown, scalar};
+use crate::{Backend, Mode, OnDown, Queue, Server, ServerAddress, ServerTimeouts, WhenAllDown, scalar};
 
 /// How long idle connections to servers are kept by default.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -27,10 +27,12 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
         |name, value| Some((value.key_at(), server(name, &value, slow_start)?)),
     );
     let (marks, servers) = servers.into_iter().unzip();
+    let mode = s.word("mode", Mode::Http, &MODES);
     let backend = Backend {
         name: name.to_owned(),
+        mode,
         balance: s.word("balance", Algorithm::Roundrobin, &ALGORITHMS),
-        check: check::read(s),
+        check: check::read(s, mode),
         servers,
         retries: s.number("retries", 3, 0..=10),
         retry_budget: s
@@ -44,6 +46,11 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
             "when_all_down",
             WhenAllDown::Reject,
             &[("reject", WhenAllDown::Reject), ("try", WhenAllDown::Try)],
+        ),
+        on_down: s.word(
+            "on_down",
+            OnDown::KeepSessions,
+            &[("keep_sessions", OnDown::KeepSessions), ("close_sessions", OnDown::CloseSessions)],
         ),
         abort_on_close: s.word("abort_on_close", false, &[("off", false), ("on", true)]),
     };
@@ -68,6 +75,7 @@ fn timeouts(s: &mut Section<'_>) -> ServerTimeouts {
     ServerTimeouts {
         connect: s.duration("connect", Duration::from_secs(5), TIMEOUT),
         server: s.duration("server", Duration::from_secs(50), TIMEOUT),
+        server_fin: s.duration_or_off("server_fin", None, "off", TIMEOUT),
         keep_alive: s.duration_or_off("keep_alive", Some(KEEP_ALIVE), "10s", TIMEOUT),
     }
 }

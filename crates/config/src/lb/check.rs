@@ -7,31 +7,36 @@ use std::time::Duration;
 use health::Timing;
 
 use crate::read::Section;
-use crate::{Check, ExpectedStatus, HttpProbe, Probe, scalar};
+use crate::{Check, ExpectedStatus, HttpProbe, Mode, Probe, scalar};
 
 /// The most fields and statuses: a check's request is small.
 const MAX_ELEMENTS: usize = 32;
 
 /// The check of a backend; none if it is off.
-pub(super) fn read(backend: &mut Section<'_>) -> Option<Check> {
-    let value = backend.value("check", "off, or a mapping with http or tcp", "GET / answers 200");
+pub(super) fn read(backend: &mut Section<'_>, mode: Mode) -> Option<Check> {
+    let value = backend.value(
+        "check",
+        "off, or a mapping with http or tcp",
+        "GET / answers 200, in mode tcp a connection",
+    );
     if value.is_off() {
         return None;
     }
     Some(value.section(|s| Check {
-        probe: probe(s),
+        probe: probe(s, mode),
         timing: timing(s),
         port: s.number_or_none("port", "the server's port", 1..=u16::MAX),
     }))
 }
 
-fn probe(s: &mut Section<'_>) -> Probe {
+fn probe(s: &mut Section<'_>, mode: Mode) -> Probe {
     let http = s.value("http", "a mapping", "as below");
-    let tcp = s.value("tcp", "an empty mapping", "not set: an HTTP check");
+    let tcp = s.value("tcp", "an empty mapping", "not set: an HTTP check, in mode tcp this one");
     if http.is_given() && tcp.is_given() {
         s.error([], "has both http and tcp; a check does one of them");
     }
-    if tcp.is_given() { tcp.section(|_| Probe::Tcp) } else { Probe::Http(http.section(http_probe)) }
+    let is_tcp = tcp.is_given() || mode == Mode::Tcp && !http.is_given();
+    if is_tcp { tcp.section(|_| Probe::Tcp) } else { Probe::Http(http.section(http_probe)) }
 }
 
 fn timing(s: &mut Section<'_>) -> Timing {

@@ -1,13 +1,14 @@
 //! `frontends.NAME`
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::listeners::Listeners;
-use super::{MAXCONN, TIMEOUT};
+use super::mode::useless_to_frontend;
+use super::{Known, MAXCONN, MODES, TIMEOUT, lints};
 use crate::read::{Section, quoted};
 use crate::scalar::{self, Problem};
-use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, RequestLimits};
+use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, RequestLimits};
 
 /// The most addresses of a frontend: each costs a socket for every worker.
 const MAX_BINDS: usize = 64;
@@ -15,13 +16,15 @@ const MAX_BINDS: usize = 64;
 pub(super) fn read(
     name: &str,
     s: &mut Section<'_>,
-    backends: &HashSet<&str>,
+    backends: &HashMap<&str, Known>,
     listeners: &mut Listeners,
 ) -> Frontend {
-    Frontend {
+    let mode = s.word("mode", Mode::Http, &MODES);
+    let frontend = Frontend {
         name: name.to_owned(),
+        mode,
         bind: bind(name, s, listeners),
-        backend: backend(s, backends),
+        backend: backend(s, mode, backends),
         timeouts: s.section("timeouts", timeouts),
         limits: s.section("limits", limits),
         forwarded_for: s.word(
@@ -33,13 +36,30 @@ pub(super) fn read(
                 ("off", ForwardedFor::Off),
             ],
         ),
-        access_log: s.word(
-            "access_log",
-            AccessLog::Httplog,
-            &[("httplog", AccessLog::Httplog), ("json", AccessLog::Json), ("off", AccessLog::Off)],
-        ),
+        access_log: access_log(s, mode),
         maxconn: s.number_or_off("maxconn", "off", 1..=MAXCONN),
+    };
+    lints::useless(s, mode, useless_to_frontend(mode));
+    frontend
+}
+
+fn access_log(s: &mut Section<'_>, mode: Mode) -> AccessLog {
+    const FORMATS: [(&str, AccessLog); 4] = [
+        ("httplog", AccessLog::Httplog),
+        ("tcplog", AccessLog::Tcplog),
+        ("json", AccessLog::Json),
+        ("off", AccessLog::Off),
+    ];
+    let (default, misfit) = match mode {
+        Mode::Http => (AccessLog::Httplog, AccessLog::Tcplog),
+        Mode::Tcp => (AccessLog::Tcplog, AccessLog::Httplog),
+    };
+    let chosen = s.word_or("access_log", default, "httplog, in mode tcp tcplog", &FORMATS);
+    if chosen == misfit {
+        let mode = mode.word();
+        s.error(["access_log"], format_args!("is in mode {mode}, whose log is {mode}log, or json"));
     }
+    chosen
 }
 
 fn bind(name: &str, s: &mut Section<'_>, listeners: &mut Listeners) -> Vec<std::net::SocketAddr> {
@@ -58,20 +78,32 @@ fn bind(name: &str, s: &mut Section<'_>, listeners: &mut Listeners) -> Vec<std::
 }
 
 /// The name of a backend that exists. Without any backend, their absence is the one error.
-fn backend(s: &mut Section<'_>, backends: &HashSet<&str>) -> String {
+fn backend(s: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>) -> String {
     let report = s.report;
     let known = |name: &str| {
-        if backends.is_empty() || backends.contains(name) {
+        if backends.is_empty() || backends.contains_key(name) {
             return Ok(name.to_owned());
         }
-        let mut names: Vec<&str> = backends.iter().copied().collect();
+        let mut names: Vec<&str> = backends.keys().copied().collect();
         names.sort_unstable();
         Err(Problem::Because(match report.nearest(name, names) {
             Some(nearest) => format!("there is no such backend; did you mean {}?", quoted(nearest)),
             None => "there is no such backend".to_owned(),
         }))
     };
-    s.required("backend", "the name of a backend").scalar(known).unwrap_or_default()
+    let name = s.required("backend", "the name of a backend").scalar(known).unwrap_or_default();
+    if let Some(backend) = backends.get(name.as_str()).filter(|backend| backend.mode != mode) {
+        let (its, line) = (backend.mode.word(), backend.line);
+        let name = quoted(&name);
+        s.error(
+            ["backend"],
+            format_args!(
+                "is in mode {}, but its backend {name} (line {line}) in mode {its}; give both the same mode",
+                mode.word()
+            ),
+        );
+    }
+    name
 }
 
 fn timeouts(s: &mut Section<'_>) -> ClientTimeouts {
@@ -82,6 +114,7 @@ fn timeouts(s: &mut Section<'_>) -> ClientTimeouts {
         keep_alive: s.duration("keep_alive", Duration::from_secs(10), TIMEOUT),
         client: s.duration("client", Duration::from_secs(50), TIMEOUT),
         tunnel: s.duration("tunnel", Duration::from_secs(60 * 60), *TIMEOUT.start()..=WEEK),
+        client_fin: s.duration_or_off("client_fin", None, "off", *TIMEOUT.start()..=WEEK),
     }
 }
 

@@ -7,10 +7,11 @@ use balance::{AdminState, Weight};
 use health::Timing;
 
 use super::backend::DEFAULT_QUEUE;
+use super::mode::useless_to_backend;
 use crate::read::{Report, Section, quoted};
 use crate::scalar::show_duration;
 use crate::yaml::Mark;
-use crate::{Backend, Frontend, WhenAllDown};
+use crate::{Backend, Frontend, Mode, WhenAllDown};
 
 /// Backends that no frontend leads to.
 pub(super) fn unused_backends(report: &Report, frontends: &[Frontend], backends: &[Backend], marks: &[Mark]) {
@@ -26,12 +27,20 @@ pub(super) fn unused_backends(report: &Report, frontends: &[Frontend], backends:
     }
 }
 
+/// Keys that have no effect in a mode.
+pub(super) fn useless(s: &Section<'_>, mode: Mode, keys: &[&[&str]]) {
+    for path in keys.iter().filter(|path| s.has(path)) {
+        let doubt = format!("has {}, but is in mode {}", path.join("."), mode.word());
+        s.report.warning(s.mark(path), format!("{} {doubt}", s.place), "it has no effect");
+    }
+}
+
 /// What is doubtful in one backend. `marks` are the places of its servers.
 pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
     if let Some(check) = &backend.check {
         timing(s, &check.timing);
         let [server, check] = [backend.timeouts.server, check.timing.timeout];
-        if server < check {
+        if server < check && backend.mode == Mode::Http {
             let [server, check] = [server, check].map(show_duration);
             s.warning(
                 ["timeouts", "server"],
@@ -46,6 +55,7 @@ pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
             "a dead server is noticed only by the requests that fail on it; \"check: { tcp: {} }\" costs little",
         );
     }
+    useless(s, backend.mode, useless_to_backend(backend.mode));
     overload(s, backend);
     servers(s, backend, marks);
 }

@@ -5,21 +5,32 @@ mod check;
 mod frontend;
 mod lints;
 mod listeners;
+pub(crate) mod mode;
 mod process;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use self::listeners::Listeners;
 use crate::read::Value;
-use crate::{LbConfig, scalar};
+use crate::yaml::Mark;
+use crate::{Backend, LbConfig, Mode, scalar};
 
 /// What a timeout may be: long enough to be met at all, short enough to be a limit.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
 /// The largest limit of connections or requests: more than a process can have descriptors.
 const MAXCONN: u32 = 1_000_000_000;
+
+/// What a frontend has to know of a backend.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    mode: Mode,
+    line: usize,
+}
+
+const MODES: [(&str, Mode); 2] = [(Mode::Http.word(), Mode::Http), (Mode::Tcp.word(), Mode::Tcp)];
 
 /// Reads the whole file. What is wrong is reported, and then a default stands in the result.
 pub(crate) fn read(file: &Value<'_>) -> LbConfig {
@@ -32,14 +43,19 @@ pub(crate) fn read(file: &Value<'_>) -> LbConfig {
             })
             .into_iter()
             .unzip();
-        let names: HashSet<&str> = backends.iter().map(|backend| backend.name.as_str()).collect();
+        let known = backends.iter().zip(&backend_marks);
+        let known: HashMap<&str, Known> = known
+            .map(|(backend, at): (&Backend, &Mark)| {
+                (backend.name.as_str(), Known { mode: backend.mode, line: at.line })
+            })
+            .collect();
         let mut listeners = Listeners::default();
         let frontends = s.required("frontends", "a mapping of names to frontends").at_least_one(
             "frontend",
             "a mapping with bind and backend",
             |name, value| {
                 check_name(name, &value);
-                Some(value.section(|s| frontend::read(name, s, &names, &mut listeners)))
+                Some(value.section(|s| frontend::read(name, s, &known, &mut listeners)))
             },
         );
         let resolvers = s.section("resolvers", process::resolvers);

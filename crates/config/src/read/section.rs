@@ -19,7 +19,7 @@ pub(crate) struct Section<'a> {
     entries: &'a [Entry],
     /// The key of the section.
     at: Mark,
-    place: Place,
+    pub(crate) place: Place,
     /// Whether an error has been reported that makes missing keys no error.
     excused: bool,
     known: Vec<&'static str>,
@@ -174,9 +174,20 @@ impl<'a> Section<'a> {
         default: T,
         choices: &[(&'static str, T)],
     ) -> T {
+        let first = choices.first().map(|(word, _)| *word).unwrap_or_default();
+        self.word_or(key, default, first, choices)
+    }
+
+    /// One of some words, with a default that needs words of its own.
+    pub(crate) fn word_or<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        default_in_words: &str,
+        choices: &[(&'static str, T)],
+    ) -> T {
         let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
-        let first = words.first().copied().unwrap_or_default();
-        self.value(key, format_args!("one of {}", words.join(", ")), first)
+        self.value(key, format_args!("one of {}", words.join(", ")), default_in_words)
             .scalar(|text| {
                 let text = if is_off(text) { "off" } else { text };
                 let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
@@ -186,11 +197,11 @@ impl<'a> Section<'a> {
     }
 
     /// Where the value of a key below stands, as near as the file has it.
-    pub(crate) fn mark<const N: usize>(&self, path: [&str; N]) -> Mark {
+    pub(crate) fn mark(&self, path: &[&str]) -> Mark {
         let mut at = self.at;
         let mut entries = self.entries;
         for key in path {
-            let Some(entry) = entries.iter().find(|entry| entry.key == key) else { break };
+            let Some(entry) = entries.iter().find(|entry| entry.key == *key) else { break };
             at = entry.shown_at();
             entries = if let Kind::Map(inner) = &entry.value.kind { inner } else { &[] };
         }
@@ -199,12 +210,25 @@ impl<'a> Section<'a> {
 
     /// Reports something about the section as a whole, or about one of its keys.
     pub(crate) fn error<const N: usize>(&self, path: [&str; N], problem: impl Display) {
-        self.report.error(self.mark(path), format!("{} {problem}", self.place));
+        self.report.error(self.mark(&path), format!("{} {problem}", self.place));
     }
 
     /// Remarks on something doubtful in the section.
     pub(crate) fn warning<const N: usize>(&self, path: [&str; N], doubt: impl Display, help: &str) {
-        self.report.warning(self.mark(path), format!("{} {doubt}", self.place), help);
+        self.report.warning(self.mark(&path), format!("{} {doubt}", self.place), help);
+    }
+
+    /// Whether the file has a key.
+    pub(crate) fn has(&self, path: &[&str]) -> bool {
+        let mut entries = self.entries;
+        path.iter().all(|key| {
+            let found = entries.iter().find(|entry| entry.key == *key);
+            entries = match found.map(|entry| &entry.value.kind) {
+                Some(Kind::Map(inner)) => inner,
+                _ => &[],
+            };
+            found.is_some()
+        })
     }
 
     fn entry(&self, key: &str) -> Option<&'a Entry> {

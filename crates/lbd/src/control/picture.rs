@@ -75,6 +75,7 @@ impl Sources<'_> {
                 retry_budget: config.retry_budget,
                 timeouts: config.timeouts,
                 queue: config.queue,
+                on_down: config.on_down,
                 abort_on_close: config.abort_on_close,
             },
             unheard: unheard(config, &servers),

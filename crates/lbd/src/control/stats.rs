@@ -31,6 +31,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             name: FRONTEND.into(),
             status: status.to_string(),
             active: u64::from(accepts),
+            mode: mode(frontend.config.mode),
             sessions_limit: Some(frontend.config.maxconn.map_or_else(|| state.maxconn(), u64::from)),
             address: frontend.config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             ..count_frontend(&frontend.counters)
@@ -49,6 +50,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
                 name: view.name.to_string(),
                 address: view.address.map(|address| address.to_string()).unwrap_or_default(),
                 weight: view.effective_weight(),
+                mode: mode(config.mode),
                 throttle: (view.throttle < Throttle::NONE).then(|| view.throttle.get()),
                 sessions_limit: maxconn.map(u64::from),
                 active: u64::from(view.is_usable() && view.health != Health::LastResort),
@@ -75,6 +77,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             since_ms: age.map_or(0, |age| millis(age.since)),
             downtime_ms: age.map_or(0, |age| millis(age.downtime)),
             downs: age.map_or(0, |age| age.downs),
+            mode: mode(config.mode),
             algorithm: backend.view.algorithm.to_string(),
             last_resort: backend.view.is_last_resort(),
             reason: match backend.view.is_last_resort() {
@@ -92,6 +95,14 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
         rows.push(state.rates().fill(row));
     }
     rows
+}
+
+/// A mode as rows have it.
+fn mode(mode: config::Mode) -> String {
+    match mode {
+        config::Mode::Http => String::new(),
+        config::Mode::Tcp => mode.word().to_owned(),
+    }
 }
 
 /// How a server's health and its operator's wish read in one word.

@@ -1,4 +1,4 @@
-//! The access log: lines in HAProxy's `httplog` format or in JSON, collected by each worker and written by one thread.
+//! The access log: lines in HAProxy's `httplog` and `tcplog` formats or in JSON, collected by each worker and written by one thread.
 //!
 //! A worker appends to a buffer of its own and hands it over when it is full or a tick has passed. When standard output is
 //! slower than the traffic, whole buffers are dropped and counted: the log never holds up a request.
@@ -45,7 +45,7 @@ struct Batch {
     text: Vec<u8>,
 }
 
-/// One finished request.
+/// One finished request, or session.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// The client.
@@ -76,8 +76,8 @@ pub struct Record<'a> {
     pub retries: u32,
     /// Whether another server than the first chosen answered.
     pub redispatched: bool,
-    /// The request line as it came, or what stood in its place, cut at [`REQUEST_LINE_MAX`].
-    pub request: &'a [u8],
+    /// The request line as it came, or what stood in its place, cut at [`REQUEST_LINE_MAX`]; none of a session in TCP mode.
+    pub request: Option<&'a [u8]>,
 }
 
 /// Times of a request in HAProxy's terms; none where the request did not get so far.
@@ -134,6 +134,8 @@ impl Termination {
     pub const REFUSED_RESPONSE: Self = Self(*b"PH");
     /// The server broke off the transfer.
     pub const SERVER_IN_DATA: Self = Self(*b"SD");
+    /// The session was closed because its server went down.
+    pub const SERVER_DOWN: Self = Self(*b"DD");
     /// The server stalled during the transfer.
     pub const SERVER_TIMEOUT_IN_DATA: Self = Self(*b"sD");
 
@@ -163,6 +165,7 @@ impl AccessLog {
         match format {
             Format::Off => return 0,
             Format::Httplog => self.append_httplog(record),
+            Format::Tcplog => self.append_tcplog(record),
             Format::Json => self.append_json(record),
         }
         self.lines += 1;
@@ -209,15 +212,37 @@ impl AccessLog {
         line.number(back).text("/").number(server).text("/");
         line.text(if record.redispatched { "+" } else { "" }).number(record.retries).text(" 0/");
         line.number(record.queued_behind).text(" \"");
-        escape_into(record.request, &mut self.text);
+        escape_into(record.request.unwrap_or_default(), &mut self.text);
         self.text.extend_from_slice(b"\"\n");
+    }
+
+    fn append_tcplog(&mut self, record: &Record<'_>) {
+        let (second, millis) = split(record.received);
+        self.set_date(second);
+        let times = &record.times;
+        let [all, front, back, server] = record.concurrency;
+        let mut line = Line(&mut self.text);
+        line.text(record.client_text).text(" [").text(&self.date).text(".").three_digits(millis).text("] ");
+        line.text(record.frontend).text(" ").text(record.backend).text("/");
+        line.text(record.server.unwrap_or("<NOSRV>")).text(" ").number(ms(times.queue)).text("/");
+        line.number(ms(times.connect)).text("/").number(ms(Some(times.total))).text(" ").number(record.bytes);
+        line.text(" ")
+            .text(record.termination.as_str())
+            .text(" ")
+            .number(all)
+            .text("/")
+            .number(front)
+            .text("/");
+        line.number(back).text("/").number(server).text("/");
+        line.text(if record.redispatched { "+" } else { "" }).number(record.retries).text(" 0/");
+        line.number(record.queued_behind).text("\n");
     }
 
     fn append_json(&mut self, record: &Record<'_>) {
         let (second, millis) = split(record.received);
         let date = utc(second);
         let times = &record.times;
-        let line = serde_json::json!({
+        let mut line = serde_json::json!({
             "time": format!(
                 "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}Z",
                 date.year(), u8::from(date.month()), date.day(), date.hour(), date.minute(), date.second()
@@ -227,19 +252,21 @@ impl AccessLog {
             "frontend": record.frontend,
             "backend": record.backend,
             "server": record.server,
-            "request": String::from_utf8_lossy(record.request),
-            "status": status(record),
             "bytes": record.bytes,
-            "request_ms": ms(times.request),
             "queue_ms": ms(times.queue),
             "connect_ms": ms(times.connect),
-            "response_ms": ms(times.response),
             "total_ms": u64::try_from(times.total.as_millis()).unwrap_or(u64::MAX),
             "termination": record.termination.as_str(),
             "retries": record.retries,
             "redispatched": record.redispatched,
             "queued_behind": record.queued_behind,
         });
+        if let Some(request) = record.request {
+            line["request"] = String::from_utf8_lossy(request).into();
+            line["status"] = status(record).into();
+            line["request_ms"] = ms(times.request).into();
+            line["response_ms"] = ms(times.response).into();
+        }
         let _ = writeln!(self.text, "{line}");
     }
 
@@ -345,7 +372,7 @@ mod tests {
             queued_behind: 5,
             retries: 1,
             redispatched: true,
-            request,
+            request: Some(request),
         }
     }
 
@@ -364,6 +391,17 @@ mod tests {
             "192.0.2.7:5123 [23/Nov/2026:11:25:00.042] web nginx/nginx2 1/6/0/-1/12 200 345 - - ---- 4/3/2/1/+1 0/5 \
              \"GET /a#22b#01 HTTP/1.1\"\n"
         );
+    }
+
+    #[test]
+    fn tcplog_has_haproxys_fields() {
+        let session = Record { request: None, status: None, ..record(b"") };
+        assert_eq!(
+            line(Format::Tcplog, &session),
+            "192.0.2.7:5123 [23/Nov/2026:11:25:00.042] web nginx/nginx2 6/0/12 345 -- 4/3/2/1/+1 0/5\n"
+        );
+        let value: serde_json::Value = serde_json::from_str(&line(Format::Json, &session)).unwrap();
+        assert_eq!((value["total_ms"].as_u64(), value.get("status")), (Some(12), None));
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub struct BackendRules {
     pub timeouts: config::ServerTimeouts,
     /// How long requests wait for a place at a server, and how many.
     pub queue: config::Queue,
+    /// What becomes of the sessions with a server that goes down.
+    pub on_down: config::OnDown,
     /// Whether a client that ends its side has given up.
     pub abort_on_close: bool,
 }

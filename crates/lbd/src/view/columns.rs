@@ -173,7 +173,7 @@ pub(crate) const COLUMNS: [Column; 77] = [
     unused("agent_health"),
     column("addr", |n| if n.row.address.is_empty() { Value::Empty } else { Value::Text(&n.row.address) }),
     unused("cookie"),
-    column("mode", |_| Value::Text("http")),
+    column("mode", |n| Value::Text(if n.row.mode.is_empty() { "http" } else { &n.row.mode })),
     column("algo", |n| if n.row.algorithm.is_empty() { Value::Empty } else { Value::Text(&n.row.algorithm) }),
 ];
 

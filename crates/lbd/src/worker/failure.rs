@@ -47,6 +47,8 @@ pub(crate) enum Failure {
     ServerBroke,
     /// The server stalled in the response's body.
     ServerStalled,
+    /// The server was found down, and its sessions are not to outlive that.
+    ServerDown,
 }
 
 /// What a request waits for.
@@ -101,6 +103,7 @@ impl Failure {
             Self::ServerTimeout => (Some(504), End::SERVER_TIMEOUT_IN_HEAD, Server),
             Self::Response(_) => (Some(502), End::REFUSED_RESPONSE, Server),
             Self::ServerBroke => (Some(502), End::SERVER_IN_DATA, Server),
+            Self::ServerDown => (None, End::SERVER_DOWN, Nobody),
             Self::ServerStalled => (Some(504), End::SERVER_TIMEOUT_IN_DATA, Server),
         }
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use config::{AccessLog, ClientTimeouts};
+use config::{AccessLog, ClientTimeouts, Mode};
 use http1::{ForwardedFor, Limits};
 
 use super::upstream::service::Backend;
@@ -28,6 +28,7 @@ pub(crate) struct Frontend {
 /// What a connection needs of its frontend's configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
+    pub(crate) mode: Mode,
     pub(crate) timeouts: ClientTimeouts,
     pub(crate) limits: Limits,
     /// The longest body of a request.
@@ -39,6 +40,7 @@ pub(crate) struct Rules {
 impl Rules {
     fn of(config: &config::Frontend) -> Self {
         Self {
+            mode: config.mode,
             timeouts: config.timeouts,
             limits: Limits {
                 request_line: config.limits.request_line,
@@ -69,11 +71,12 @@ impl Frontend {
         }
     }
 
-    /// Takes the frontend as it is now. Requests in flight keep what they began with.
-    pub(crate) fn adopt(&self, routing: &routing::Frontend, backend: Rc<Backend>) {
-        self.rules.set(Rules::of(&routing.config));
+    /// Takes the frontend as it is now. Requests in flight keep what they began with. Whether it has another mode.
+    pub(crate) fn adopt(&self, routing: &routing::Frontend, backend: Rc<Backend>) -> bool {
+        let before = self.rules.replace(Rules::of(&routing.config));
         self.places.replace(routing.places.clone());
         *self.backend.borrow_mut() = backend;
+        before.mode != routing.config.mode
     }
 
     pub(crate) fn places(&self) -> Option<Arc<Places>> {
@@ -85,8 +88,9 @@ impl Frontend {
         self.retired.set(true);
     }
 
-    pub(crate) fn is_retired(&self) -> bool {
-        self.retired.get()
+    /// Whether it is still there, and speaks HTTP: otherwise no request is taken any more.
+    pub(crate) fn takes_requests(&self) -> bool {
+        !self.retired.get() && self.rules.get().mode == Mode::Http
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -6,9 +6,10 @@
 //! - one that closes connections to servers when they have been idle for too long, and one that closes them when other workers
 //!   need their descriptors;
 //! - one a listener: accepts connections;
-//! - one a client connection: see `connection.rs`;
-//! - one a server connection that is watched before it is kept: see `settle.rs`.
+//! - one a client connection: see `http/connection.rs`, and `tcp/session.rs` for TCP mode;
+//! - one a server connection that is watched before it is kept: see `upstream/settle.rs`.
 
+mod client_text;
 mod clock;
 mod deadline;
 mod failure;
@@ -191,11 +192,12 @@ impl Worker {
                 }
             }
         }
+        let mut any_left_over = false;
         for frontend in &*routing.frontends {
             // The configuration was checked: a frontend's backend exists.
             let Some(backend) = backends.get(&frontend.config.backend) else { continue };
             match frontends.get(&frontend.config.name) {
-                Some(known) => known.adopt(frontend, backend.clone()),
+                Some(known) => any_left_over |= known.adopt(frontend, backend.clone()),
                 None => {
                     let new = Frontend::new(frontend, backend.clone(), self.id);
                     frontends.insert(frontend.config.name.clone(), Rc::new(new));
@@ -212,11 +214,11 @@ impl Worker {
             }
             stays
         });
-        let any_retired = frontends.len() < before;
+        any_left_over |= frontends.len() < before;
         let stay: HashSet<&str> = routing.backends.iter().map(|backend| &*backend.name).collect();
         backends.retain(|name, _| stay.contains(name.as_str()));
         drop((backends, frontends));
-        if any_retired {
+        if any_left_over {
             self.wake_waiting();
         }
     }
@@ -280,7 +282,7 @@ impl Worker {
     fn wake_waiting(&self) {
         let leaving = self.is_leaving();
         for presence in self.connections.borrow().values() {
-            if leaving || presence.belongs_to_retired() {
+            if leaving || presence.is_left_over() {
                 presence.wake();
             }
         }

@@ -48,8 +48,9 @@ impl Presence {
         self.tunnel.get()
     }
 
-    pub(crate) fn belongs_to_retired(&self) -> bool {
-        self.frontend.is_retired()
+    /// Whether its frontend takes no requests any more.
+    pub(crate) fn is_left_over(&self) -> bool {
+        !self.frontend.takes_requests()
     }
 
     /// No handover waits for this connection any more.

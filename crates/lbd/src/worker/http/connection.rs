@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep};
 
 use self::upgraded::Upgraded;
 use super::answer;
-use super::client_text::ClientText;
 use crate::shared::access_log::{REQUEST_LINE_MAX, Record, Times};
 use crate::worker::Worker;
+use crate::worker::client_text::ClientText;
 use crate::worker::deadline::Deadline;
 use crate::worker::failure::Failure;
 use crate::worker::frontend::Frontend;
@@ -222,7 +222,7 @@ impl Connection {
                 }
             }
             let now = match worker.leaving() {
-                Leaving::No if frontend.is_retired() => Leaving::End,
+                Leaving::No if !frontend.takes_requests() => Leaving::End,
                 now => now,
             };
             if now != leaving && now != Leaving::No && !owes_request {
@@ -303,7 +303,7 @@ impl Connection {
             retries: 0,
             redispatched: false,
             queued_behind: 0,
-            request: &self.request_line,
+            request: Some(&self.request_line),
         });
         after
     }

@@ -80,6 +80,12 @@ impl Meter {
         self.ended.get()
     }
 
+    /// Adds what a tunnel has carried, from the client and to it.
+    pub(crate) fn add(&self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in.set(self.bytes_in.get() + bytes_in);
+        self.bytes_out.set(self.bytes_out.get() + bytes_out);
+    }
+
     pub(crate) fn add_out(&self, n: usize) {
         self.bytes_out.set(self.bytes_out.get() + n as u64);
     }

@@ -1,7 +1,6 @@
 //! HTTP: a client's connection, its requests, and their responses.
 
 pub(super) mod answer;
-pub(super) mod client_text;
 pub(super) mod connection;
 pub(super) mod desk;
 pub(super) mod exchange;

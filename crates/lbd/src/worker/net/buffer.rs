@@ -53,6 +53,11 @@ impl Buffer {
         true
     }
 
+    /// Whether it holds as much as it can.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.as_ref().is_some_and(|bytes| bytes.len() == self.end - self.start)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -141,6 +146,11 @@ pub(crate) struct Pool<T> {
 impl<T: Reusable> Pool<T> {
     pub(crate) fn new(size: usize, keep: usize) -> Self {
         Self { size, keep, free: RefCell::new(Vec::new()), unneeded: Cell::new(0) }
+    }
+
+    /// How large its buffers are.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// An empty buffer, which comes back by itself.

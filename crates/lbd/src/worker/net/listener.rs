@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use config::Mode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,6 +21,7 @@ use crate::worker::Worker;
 use crate::worker::frontend::Frontend;
 use crate::worker::http::connection::Connection;
 use crate::worker::presence::Registered;
+use crate::worker::tcp::session::Session;
 
 /// How long accepting pauses when the system has no descriptor or memory left: the backlog waits meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -232,11 +234,23 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
     let registered = Registered::new(worker, frontend);
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
-    let connection = Connection::new(worker.clone(), frontend.clone(), registered.presence(), arrival);
-    tokio::task::spawn_local(async move {
-        admission.complete().await;
-        connection.serve().await;
-        drop(admission);
-        drop(registered);
-    });
+    let (worker, frontend, presence) = (worker.clone(), frontend.clone(), registered.presence());
+    match frontend.rules().mode {
+        Mode::Http => {
+            let connection = Connection::new(worker, frontend, presence, arrival);
+            tokio::task::spawn_local(async move {
+                admission.complete().await;
+                connection.serve().await;
+                drop((admission, registered));
+            })
+        }
+        Mode::Tcp => {
+            let session = Session::new(worker, frontend, presence, arrival.peer);
+            tokio::task::spawn_local(async move {
+                admission.complete().await;
+                session.serve(arrival.client).await;
+                drop((admission, registered));
+            })
+        }
+    };
 }

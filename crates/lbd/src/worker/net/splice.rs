@@ -59,6 +59,11 @@ impl Pipes {
         if !bytes.is_some_and(|bytes| (WORTHWHILE..u64::MAX).contains(&bytes)) {
             return None;
         }
+        self.lend_any()
+    }
+
+    /// A pipe for as many bytes as there are, if there is one.
+    pub(crate) fn lend_any(&self) -> Option<LentPipe<'_>> {
         let free = self.free.borrow_mut().pop();
         let pipe = match free {
             Some(pipe) => pipe,
@@ -108,9 +113,10 @@ impl LentPipe<'_> {
         waits_for_source: impl Fn(bool),
         moved: impl Fn(usize),
     ) -> Result<u64, Broken> {
-        let Some(pipe) = &self.pipe else { return Ok(0) };
         let mut carried = 0;
-        while carried < bytes {
+        while carried < bytes
+            && let Some(pipe) = &self.pipe
+        {
             let most = usize::try_from(bytes - carried).unwrap_or(ROOM).min(ROOM);
             waits_for_source(true);
             let n = when_ready(from, Interest::READABLE, || transfer(from, &pipe.writer, most)).await;
@@ -119,19 +125,50 @@ impl LentPipe<'_> {
                 break;
             }
             carried += self.held as u64;
-            while self.held > 0 {
-                waits_for_source(false);
-                let n = when_ready(to, Interest::WRITABLE, || transfer(&pipe.reader, to, self.held)).await;
-                match n {
-                    Ok(n) if n > 0 => {
-                        self.held = self.held.saturating_sub(n);
-                        moved(n);
-                    }
-                    _ => return Err(Broken::Target),
-                }
-            }
+            self.empty(to, || waits_for_source(false), &moved).await?;
         }
         Ok(carried)
+    }
+
+    /// Carries what comes until the source pauses, or ends. How many bytes that were, and whether it has ended.
+    ///
+    /// `waits` is told before each wait for the target; `moved`, how many bytes have reached it.
+    pub(crate) async fn carry_burst(
+        &mut self,
+        from: &TcpStream,
+        to: &TcpStream,
+        waits: impl Fn(),
+        moved: impl Fn(usize),
+    ) -> Result<(u64, bool), Broken> {
+        let mut carried = 0;
+        while let Some(pipe) = &self.pipe {
+            match from.try_io(Interest::READABLE, || transfer(from, &pipe.writer, ROOM)) {
+                Ok(0) => return Ok((carried, true)),
+                Ok(n) => self.held = n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return Err(Broken::Source),
+            }
+            carried += self.held as u64;
+            self.empty(to, &waits, &moved).await?;
+        }
+        Ok((carried, false))
+    }
+
+    /// Moves what the pipe holds to the target.
+    async fn empty(&mut self, to: &TcpStream, waits: impl Fn(), moved: impl Fn(usize)) -> Result<(), Broken> {
+        let Some(pipe) = &self.pipe else { return Ok(()) };
+        while self.held > 0 {
+            waits();
+            let n = when_ready(to, Interest::WRITABLE, || transfer(&pipe.reader, to, self.held)).await;
+            match n {
+                Ok(n) if n > 0 => {
+                    self.held = self.held.saturating_sub(n);
+                    moved(n);
+                }
+                _ => return Err(Broken::Target),
+            }
+        }
+        Ok(())
     }
 }
 

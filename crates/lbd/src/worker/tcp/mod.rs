@@ -1,3 +1,4 @@
-//! Bytes that nobody here understands.
+//! Bytes that nobody here understands: sessions in TCP mode, and tunnels.
 
-pub(super) mod tunnel;
+pub(super) mod relay;
+pub(super) mod session;

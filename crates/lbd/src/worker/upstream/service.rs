@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balancer, RetryBudget, ServerId, ServerView, Tried, Unpicked};
+use balance::{Balancer, Health, RetryBudget, ServerId, ServerView, Tried, Unpicked};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -56,6 +56,9 @@ pub(crate) struct Server {
     address: Cell<Option<SocketAddr>>,
     /// Whether it takes new requests, and so connections to keep for them.
     usable: Cell<bool>,
+    /// Whether checks say that it is down, and who is told when they begin to.
+    down: Cell<bool>,
+    went_down: Notify,
     /// The requests there, of all workers, if they are limited.
     places: RefCell<Option<Arc<Places>>>,
     /// How long connections are kept between requests, if they are.
@@ -149,6 +152,8 @@ impl Backend {
                     name: (*view.name).into(),
                     address: Cell::new(view.address),
                     usable: Cell::new(view.is_usable()),
+                    down: Cell::new(is_down(view)),
+                    went_down: Notify::new(),
                     places: RefCell::default(),
                     keep_alive: Cell::default(),
                     idle: Pool::new(attention.clone(), self.reaper.clone()),
@@ -312,6 +317,10 @@ impl Server {
     fn follow(&self, view: &ServerView) {
         let moved = self.address.replace(view.address) != view.address;
         self.usable.set(view.is_usable());
+        let was_down = self.down.replace(is_down(view));
+        if self.down.get() && !was_down {
+            self.went_down.notify_waiters();
+        }
         self.open_places();
         if moved {
             self.attention().forget();
@@ -319,6 +328,11 @@ impl Server {
         if moved || !view.is_usable() {
             self.forget_idle();
         }
+    }
+
+    /// Waits until checks find it down.
+    pub(crate) async fn goes_down(&self) {
+        self.went_down.notified().await;
     }
 
     /// Those who wait get a place here only while it takes requests.
@@ -410,6 +424,11 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.counters().in_flight.down();
     }
+}
+
+/// Also where it is tried all the same.
+fn is_down(view: &ServerView) -> bool {
+    matches!(view.health, Health::Down | Health::LastResort)
 }
 
 /// A request's place at a server: in flight until it is dropped.

@@ -125,7 +125,7 @@ impl Connection {
             retries: attempts.retries,
             redispatched: attempts.redispatched,
             queued_behind: attempts.queued_behind,
-            request: &self.request_line,
+            request: Some(&self.request_line),
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use config::Mode;
 use http1::{Body, BodyReader, Forward, Method};
 use tokio::time::Instant;
 
@@ -72,6 +73,10 @@ impl Connection {
         account: &mut Account,
     ) -> Result<Forwarded, Failure> {
         let rules = self.frontend.rules();
+        if rules.mode != Mode::Http {
+            // Since it came, its frontend has become one that carries bytes to servers of another kind.
+            return Err(Failure::NoServer);
+        }
         let head = &request.head;
         if matches!(head.body, Body::Length(length) if length > rules.body_max) {
             return Err(Failure::RequestTooLong);
@@ -148,7 +153,7 @@ impl Connection {
             let persistent = || {
                 // Asked when the answer's head is there; its body may take long.
                 first_answer.came();
-                head.persistent && !self.worker.is_leaving() && !self.frontend.is_retired()
+                head.persistent && !self.worker.is_leaving() && self.frontend.takes_requests()
             };
             let exchange = Exchange {
                 deadline: &self.deadline,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::account::Account;
 use super::{Arrived, Connection};
 use crate::worker::net::buffer::Buffer;
-use crate::worker::tcp::tunnel;
+use crate::worker::tcp::relay::{Bounds, Flow, Relay};
 use crate::worker::upstream::idle::ServerConnection;
 use crate::worker::upstream::service::{Backend, InFlight};
 
@@ -30,11 +30,16 @@ impl Connection {
         let (requests, responses) = (&self.worker.requests, &self.worker.responses);
         let pending = (self.input.take().unwrap_or_default(), requests);
         let early = (std::mem::take(early), responses);
-        let idle = self.frontend.rules().timeouts.tunnel;
-        let (client, server) = (&mut self.client, &mut server.stream);
-        let ended =
-            tunnel::run(client, server, (pending, early), responses, &self.deadline, idle, &account.meter)
-                .await;
+        let flow = Flow::new();
+        let relay = Relay {
+            buffers: responses,
+            pipes: &self.worker.pipes,
+            deadline: &self.deadline,
+            bounds: Bounds::alike(self.frontend.rules().timeouts.tunnel),
+            flow: &flow,
+        };
+        let ended = relay.run(&mut self.client, &mut server.stream, (pending, early)).await;
+        account.meter.add(flow.bytes_in(), flow.bytes_out());
         if let Some(seat) = &account.seat {
             seat.leave();
         }

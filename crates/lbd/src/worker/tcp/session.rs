@@ -1,0 +1,239 @@
+//! A session in TCP mode: a client's connection, and its one to a server.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use config::OnDown;
+use tokio::time::Instant;
+
+use super::relay::{Bounds, Flow, Relay};
+use crate::shared::access_log::{Record, Termination, Times};
+use crate::shared::millis;
+use crate::worker::Worker;
+use crate::worker::client_text::ClientText;
+use crate::worker::deadline::Deadline;
+use crate::worker::failure::Failure;
+use crate::worker::frontend::Frontend;
+use crate::worker::net::buffer::Buffer;
+use crate::worker::net::io::Io;
+use crate::worker::presence::Presence;
+use crate::worker::upstream::connect::{self, Attempts};
+use crate::worker::upstream::idle::{Reuse, ServerConnection};
+use crate::worker::upstream::patience::Patience;
+use crate::worker::upstream::service::{Backend, InFlight, Seat};
+
+/// How long, and for how many bytes, a side that was told of the end is listened to when the other one breaks off: closing at
+/// once could destroy what is on its way to it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A client's connection in TCP mode.
+pub(crate) struct Session {
+    worker: Rc<Worker>,
+    frontend: Rc<Frontend>,
+    presence: Rc<Presence>,
+    peer: SocketAddr,
+    accepted: Instant,
+    wall: SystemTime,
+    deadline: Deadline,
+}
+
+/// The two connections while bytes are carried between them. Who has not been told of an end is reset when this is dropped, also
+/// at the end of lbd: nobody takes a part for the whole.
+struct Pair {
+    client: Io,
+    server: ServerConnection,
+    flow: Flow,
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if !self.flow.has_client_everything() {
+            self.client.abort();
+        }
+        if !self.flow.has_server_everything() {
+            self.server.stream.abort();
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        frontend: Rc<Frontend>,
+        presence: Rc<Presence>,
+        peer: SocketAddr,
+    ) -> Self {
+        let deadline = Deadline::after(frontend.rules().timeouts.tunnel);
+        let (accepted, wall) = (Instant::now(), SystemTime::now());
+        Self { worker, frontend, presence, peer, accepted, wall, deadline }
+    }
+
+    /// Connects the client to a server, and carries bytes between them until the session ends.
+    pub(crate) async fn serve(self, client: Io) {
+        let backend = self.frontend.backend();
+        let in_flight = InFlight::new(&backend);
+        backend.earn_retries();
+        let mut attempts = Attempts::default();
+        // Boxed: connecting is large and short, and sessions are many and long.
+        let connected = Box::pin(self.connect(&client, &backend, &mut attempts)).await;
+        let (server, seat) = match connected {
+            Ok(connected) => connected,
+            Err((failure, seat)) => {
+                return self.settle(&backend, &attempts, seat.as_ref(), (0, 0), Some(failure));
+            }
+        };
+        seat.server.counters().requests.inc();
+        self.presence.set_tunnel();
+        self.presence.let_go(self.worker.counters());
+        let mut pair = Pair { client, server, flow: Flow::new() };
+        let result = self.carry(&backend, &seat, &mut pair).await;
+        seat.leave();
+        let bytes = (pair.flow.bytes_in(), pair.flow.bytes_out());
+        self.settle(&backend, &attempts, Some(&seat), bytes, result.err());
+        drop((seat, in_flight));
+        self.linger(&pair).await;
+    }
+
+    async fn connect(
+        &self,
+        client: &Io,
+        backend: &Rc<Backend>,
+        attempts: &mut Attempts,
+    ) -> Result<(ServerConnection, Seat), (Failure, Option<Seat>)> {
+        let patience = Patience { worker: &self.worker, presence: &self.presence, deadline: &self.deadline };
+        let connected = tokio::select! {
+            biased;
+            connected = connect::acquire(&patience, backend, self.peer.ip(), Reuse::Never, attempts) => Some(connected),
+            () = client.gone(false) => None,
+        };
+        match connected {
+            Some(connected) => connected.map(|(server, seat, _)| (server, seat)),
+            None => Err((Failure::ClientLeft(attempts.waits_for()), None)),
+        }
+    }
+
+    async fn carry(&self, backend: &Backend, seat: &Seat, pair: &mut Pair) -> Result<(), Failure> {
+        let (client, server) = (self.frontend.rules().timeouts, backend.rules().timeouts);
+        let relay = Relay {
+            buffers: &self.worker.responses,
+            pipes: &self.worker.pipes,
+            deadline: &self.deadline,
+            bounds: Bounds {
+                idle: client.tunnel,
+                client_fin: client.client_fin.unwrap_or(client.tunnel),
+                server_fin: server.server_fin.unwrap_or(client.tunnel),
+                client: client.client,
+                server: server.server,
+            },
+            flow: &pair.flow,
+        };
+        let nothing = || (Buffer::default(), &self.worker.responses);
+        let cut = async {
+            loop {
+                seat.server.goes_down().await;
+                if backend.rules().on_down == OnDown::CloseSessions {
+                    return Err(Failure::ServerDown);
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = relay.run(&mut pair.client, &mut pair.server.stream, (nothing(), nothing())) => ended,
+            cut = cut => cut,
+        }
+    }
+
+    /// Counts and logs a session that has ended.
+    fn settle(
+        &self,
+        backend: &Backend,
+        attempts: &Attempts,
+        seat: Option<&Seat>,
+        (bytes_in, bytes_out): (u64, u64),
+        failure: Option<Failure>,
+    ) {
+        let now = Instant::now();
+        let times = Times {
+            request: None,
+            queue: attempts.queue_time(),
+            connect: attempts.connect_time,
+            response: None,
+            total: now - self.accepted,
+        };
+        let front = self.frontend.counters();
+        front.bytes_in.add(bytes_in);
+        front.bytes_out.add(bytes_out);
+        let server = seat.map(|seat| seat.server.counters());
+        for counters in std::iter::once(backend.counters()).chain(server) {
+            counters.bytes_in.add(bytes_in);
+            counters.bytes_out.add(bytes_out);
+            match failure {
+                Some(failure) if failure.is_bad_response() => {
+                    counters.response_errors.inc();
+                    counters.server_aborts.inc();
+                    self.worker.failures.notify_one();
+                }
+                Some(failure) if failure.is_clients() => counters.client_aborts.inc(),
+                _ => {}
+            }
+            if let Some(time) = times.queue {
+                counters.queue_time.record(millis(time));
+            }
+            if let Some(time) = times.connect {
+                counters.connect_time.record(millis(time));
+            }
+            counters.total_time.record(millis(times.total));
+            // Zero stands for never.
+            counters.last_request.set(self.worker.clock.millis_at(now) + 1);
+        }
+        self.worker.log(
+            self.frontend.rules().access_log,
+            &Record {
+                client: self.peer,
+                client_text: ClientText::new(self.peer).with_port(),
+                received: self.wall,
+                frontend: self.frontend.name(),
+                backend: &backend.name,
+                server: seat.map(|seat| &*seat.server.name),
+                times,
+                status: None,
+                bytes: bytes_out,
+                termination: failure.map_or(Termination::NORMAL, Failure::termination),
+                concurrency: [
+                    self.worker.counters().connections.get(),
+                    front.connections.get(),
+                    backend.counters().in_flight.get(),
+                    server.map_or(0, |server| server.in_flight.get()),
+                ],
+                retries: attempts.retries,
+                redispatched: attempts.redispatched,
+                queued_behind: attempts.queued_behind,
+                request: None,
+            },
+        );
+    }
+
+    /// Where one side alone was told of the end, has it have all that came before.
+    async fn linger(&self, pair: &Pair) {
+        let told = match (pair.flow.has_client_everything(), pair.flow.has_server_everything()) {
+            (true, false) => &pair.client,
+            (false, true) => &pair.server.stream,
+            _ => return,
+        };
+        self.deadline.set(LINGER);
+        let listen = async {
+            let mut heard = 0;
+            while heard < LINGER_BYTES && told.readable().await.is_ok() {
+                match told.discard() {
+                    Ok(n) if n > 0 => heard += n,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        };
+        // Whether it stayed to the end or not, this session is over.
+        let _ = self.deadline.guard(listen).await;
+    }
+}
