@@ -18,7 +18,7 @@ use wire::{
     TransitionRecord,
 };
 
-use crate::bell::Bell;
+use crate::net::Bell;
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;

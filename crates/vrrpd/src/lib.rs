@@ -12,7 +12,6 @@
 
 pub mod addresses;
 pub mod app;
-mod bell;
 pub mod board;
 pub mod check;
 mod child;
