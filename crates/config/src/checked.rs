@@ -6,11 +6,11 @@ use vrrp::Authentication;
 
 use crate::file::{self, key_file};
 use crate::keys::Subject;
-use crate::read::{Report, Value};
+use crate::read::{Report, Value, quoted};
 use crate::yaml::{Mark, Node};
 use crate::{
-    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, instance, lb,
-    yaml,
+    Diagnostic, Instance, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml,
+    instance, lb, yaml,
 };
 
 /// A configuration file that can be used, of either kind, with its places for further remarks.
@@ -39,7 +39,7 @@ impl Checked {
     /// # Errors
     /// All that is wrong with it, or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Invalid> {
-        let text = file::text(path)?;
+        let (text, exposed) = file::text(path)?;
         let file = path.display().to_string();
         let mut report = Report::new(&file, None);
         let tree = yaml::tree(&text, &report);
@@ -61,7 +61,13 @@ impl Checked {
             }
         })?;
         match content {
-            Some(content) => Ok(Self { file, content, warnings, tree }),
+            Some(content) => {
+                let mut checked = Self { file, content, warnings, tree };
+                if exposed {
+                    checked.warnings.extend(checked.exposed_passwords());
+                }
+                Ok(checked)
+            }
             // An error has been reported, so that nothing is usable.
             None => Err(Invalid { diagnostics: warnings }),
         }
@@ -78,6 +84,22 @@ impl Checked {
             Content::Lb(config) => effective_yaml(config),
             Content::Vrrp(config) => effective_vrrp_yaml(&without_secrets(config.clone())),
         }
+    }
+
+    /// The passwords of a file that everybody may read or replace.
+    fn exposed_passwords(&self) -> Vec<Diagnostic> {
+        let Content::Vrrp(config) = &self.content else { return Vec::new() };
+        let has_password =
+            |instance: &&Instance| matches!(instance.authentication, Authentication::Password(_));
+        let remark = |instance: &Instance| {
+            let path = ["instances", instance.name.as_str(), "authentication", "pass"];
+            let doubt = format!(
+                "instance {} has its password in a file that every user of this machine can read, or its group replace",
+                quoted(&instance.name)
+            );
+            self.remark(Severity::Warning, &path, doubt, "chmod 640, and the group of the daemon's user")
+        };
+        config.instances.iter().filter(has_password).map(remark).collect()
     }
 
     /// Whether something stands at the end of a path of keys.

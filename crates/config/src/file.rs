@@ -18,6 +18,8 @@ use crate::{
 const MAX_BYTES: usize = 1024 * 1024;
 /// The largest key file, in bytes: a key, and perhaps a line's end.
 const MAX_KEY: usize = 128;
+/// Permission bits of a file that holds no secret: read or written by others, or written by the group.
+const EXPOSED: u32 = 0o026;
 
 /// A file that can be used, and what is doubtful about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +37,7 @@ pub struct Loaded<C = LbConfig> {
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Invalid> {
-    parse(&path.display().to_string(), &text(path)?)
+    parse(&path.display().to_string(), &text(path)?.0)
 }
 
 /// Reads and parses a `vrrp.yaml` of at most 1 MiB, and the key files that it names, by paths that start at its directory.
@@ -43,7 +45,7 @@ pub fn load(path: &Path) -> Result<Loaded, Invalid> {
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
 pub fn load_vrrp(path: &Path) -> Result<Loaded<VrrpConfig>, Invalid> {
-    parse_vrrp(&path.display().to_string(), &text(path)?, &|name| key_file(path, name))
+    parse_vrrp(&path.display().to_string(), &text(path)?.0, &|name| key_file(path, name))
 }
 
 /// The content of a key file.
@@ -57,8 +59,6 @@ pub struct KeyFile {
 
 /// A key file that a configuration file names.
 pub(crate) fn key_file(config: &Path, name: &str) -> Result<KeyFile, String> {
-    /// Read or written by others, or written by the group.
-    const EXPOSED: u32 = 0o026;
     let path = config.parent().unwrap_or(Path::new("")).join(name);
     let (bytes, mode) = read(&path).map_err(|error| format!("{}: {}", path.display(), unreadable(&error)))?;
     if bytes.len() > MAX_KEY {
@@ -68,21 +68,22 @@ pub(crate) fn key_file(config: &Path, name: &str) -> Result<KeyFile, String> {
     }
 }
 
-/// The text of a configuration file.
-pub(crate) fn text(path: &Path) -> Result<String, Invalid> {
+/// The text of a configuration file, and whether every user of the machine may read or replace it.
+pub(crate) fn text(path: &Path) -> Result<(String, bool), Invalid> {
     let name = path.display().to_string();
-    let bytes = match read(path) {
-        Ok((bytes, _)) => bytes,
+    let (bytes, mode) = match read(path) {
+        Ok(read) => read,
         Err(error) => return Err(refused(&name, Mark::default(), unreadable(&error))),
     };
     if bytes.len() > MAX_BYTES {
         return Err(refused(&name, Mark::default(), "larger than 1 MiB; this is hardly a configuration"));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let at = end_of(&String::from_utf8_lossy(good));
         refused(&name, at, "not UTF-8 from here on; save the file as UTF-8")
-    })
+    })?;
+    Ok((text, mode & EXPOSED != 0))
 }
 
 /// Parses the text of an `lb.yaml`; `file_name` is only for its messages.

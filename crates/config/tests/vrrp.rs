@@ -1,8 +1,9 @@
 //! `vrrp.yaml`: what it means, and what is said of mistakes.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use config::{KeyFile, Loaded, TrackTarget, VrrpConfig, parse_vrrp};
+use config::{Checked, KeyFile, Loaded, TrackTarget, VrrpConfig, parse_vrrp};
 use vrrp::{Authentication, Preemption, Version, Weight};
 
 fn parse(text: &str) -> Result<Loaded<VrrpConfig>, String> {
@@ -127,4 +128,23 @@ fn two_instances_do_not_share_a_virtual_router_id() {
     let text = "instances:\n  a: { virtual_router_id: 51, virtual_addresses: 192.0.2.1 }\n  \
                 b: { virtual_router_id: 51, virtual_addresses: 192.0.2.2 }\n";
     assert!(parse(text).unwrap_err().contains("of instance \"a\""));
+}
+
+#[test]
+fn a_password_in_a_file_for_everybody_is_warned_of() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "instances:\n  web:\n    version: 2\n    virtual_router_id: 51\n    virtual_addresses: [192.0.2.100/24]\n    \
+                authentication: { pass: \"1234\" }\n";
+    std::fs::write(file.path(), text).unwrap();
+    let warnings = |mode| {
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let told = Checked::load(file.path()).unwrap().warnings;
+        told.into_iter().filter(|one| one.message.contains("password")).collect::<Vec<_>>()
+    };
+    for mode in [0o644, 0o660] {
+        let told = warnings(mode);
+        assert_eq!(told.len(), 1, "{mode:o}");
+        assert_eq!((told[0].line, told[0].help.as_deref().unwrap().contains("chmod 640")), (6, true));
+    }
+    assert_eq!(warnings(0o640), []);
 }

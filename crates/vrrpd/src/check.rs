@@ -15,9 +15,11 @@ use crate::trust;
 /// # Errors
 /// All that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded<VrrpConfig>, Invalid> {
-    let loaded = config::load_vrrp(path)?;
+    let mut loaded = config::load_vrrp(path)?;
+    let checked = Checked::load(path)?;
     let judge = |program: &Path| trust::judge(program).map_err(|distrust| (distrust.why, distrust.help));
-    let refused = Checked::load(path)?.refused_programs(judge);
+    let refused = checked.refused_programs(judge);
+    loaded.warnings = checked.warnings;
     if refused.is_empty() { Ok(loaded) } else { Err(Invalid { diagnostics: refused }) }
 }
 
