@@ -176,6 +176,36 @@ fn what_has_to_be_the_same_is_compared() {
         assert_eq!(said.len(), 1, "{one}{two}: {said:#?}");
         assert!(said[0].contains(wanted), "{wanted}: {said:#?}");
     }
+    let mode = |file: &str, mode: &str| {
+        hmac("one.key", 1, "").replace("accept: {  }", &format!("mode: {mode}")).replace("90", file)
+    };
+    for (one, two, wanted) in [
+        (
+            mode("100", "receive_only"),
+            mode("90", "require"),
+            "believes none that does not sign, and lb1.yaml does not",
+        ),
+        (
+            mode("100", "require"),
+            mode("90", "receive_only"),
+            "does not sign (mode: receive_only), but lb1.yaml believes",
+        ),
+        (String::new(), mode("90", "send"), "has authentication hmac, but none in lb1.yaml"),
+    ] {
+        let said = pair(&one, &two);
+        assert!(said.iter().any(|said| said.contains(wanted)), "{wanted}: {said:#?}");
+    }
+    for (one, two) in [
+        (String::new(), mode("90", "receive_only")),
+        (mode("100", "receive_only"), mode("90", "send")),
+        (mode("100", "send"), mode("90", "require")),
+    ] {
+        let said = pair(&one, &two);
+        assert!(
+            said.iter().all(|said| said.contains("warning") && said.contains("protects against nothing yet")),
+            "{said:#?}"
+        );
+    }
     let rotating = hmac("one.key", 1, "2: two.key").replace("90", "100");
     assert_eq!(
         pair(&rotating, &hmac("two.key", 2, "1: one.key")),

@@ -16,7 +16,8 @@ pub use election::{
     Weight,
 };
 pub use receive::{
-    AddressMismatch, Authentication, Datagram, Expectations, ReceiveError, Received, Receiver, Senders,
+    AddressMismatch, Authentication, Datagram, Doubt, Expectations, HmacMode, ReceiveError, Received,
+    Receiver, Senders, Signed,
 };
 pub use replay::ReplayGuard;
 pub use units::{

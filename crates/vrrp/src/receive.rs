@@ -70,7 +70,33 @@ pub enum Authentication {
         keys: HmacKeys,
         /// How far the sender's clock may be from ours. `None` asks only that sequences grow.
         window: Option<Duration>,
+        /// How far the keys have been introduced.
+        mode: HmacMode,
     },
+}
+
+/// The steps in which routers begin to sign: each first understands, then signs, and in the end insists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HmacMode {
+    /// Does not sign, and believes others whether they sign or not.
+    ReceiveOnly,
+    /// Signs, and believes others whether they sign or not.
+    Send,
+    /// Signs, and believes none that does not.
+    #[default]
+    Require,
+}
+
+impl HmacMode {
+    /// Whether adverts are signed.
+    pub fn signs(self) -> bool {
+        self != Self::ReceiveOnly
+    }
+
+    /// Whether adverts without a signature are believed.
+    pub fn believes_unsigned(self) -> bool {
+        self != Self::Require
+    }
 }
 
 impl Authentication {
@@ -106,6 +132,36 @@ pub struct Received {
     pub checksum: ChecksumForm,
     /// Whether it lists other addresses than configured.
     pub addresses_differ: bool,
+    /// What its signature tells, where adverts are signed.
+    pub signed: Option<Signed>,
+}
+
+/// What a signature that fits tells beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// By how many milliseconds the sender's clock is ahead of this router's, the time on the way left out.
+    pub clock_ahead_ms: i64,
+    /// Why it may be a recording all the same. Then the election believes it only together with a claim of an address.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why an advert may be a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The clocks are further apart than the window.
+    Window,
+    /// The sequence is behind what was accepted from this sender.
+    Sequence,
+}
+
+impl Doubt {
+    /// The word for metrics, beside those of errors.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Window => "hmac_stale",
+            Self::Sequence => "hmac_replay",
+        }
+    }
 }
 
 /// Why an advert is not believed.
@@ -159,12 +215,6 @@ pub enum ReceiveError {
     /// The HMAC does not fit: another key, or a forgery.
     #[error("the HMAC is wrong: the keys differ, or the advert is forged")]
     Hmac,
-    /// The sender's clock, or the advert, is too old or too new.
-    #[error("signed {0} s from now: the clocks differ, or the advert is a replay")]
-    Stale(u64),
-    /// Heard before.
-    #[error("the sequence did not grow: the advert is a replay")]
-    Replay,
     /// VRRPv2 routers have to agree on the interval.
     #[error("advert interval {} s, but {} s is configured: VRRPv2 needs the same on all routers", found.seconds(), expected.seconds())]
     Interval {
@@ -193,8 +243,6 @@ impl ReceiveError {
             Self::HmacForm => "hmac_form",
             Self::HmacKey(_) => "hmac_key",
             Self::Hmac => "hmac",
-            Self::Stale(_) => "hmac_stale",
-            Self::Replay => "hmac_replay",
             Self::Interval { .. } => "interval_mismatch",
             Self::Addresses => "addresses",
         }
@@ -250,8 +298,13 @@ impl Receiver {
             return Err(ReceiveError::Addresses);
         }
         // Last, so that a replay mark moves only for an advert that counts.
-        self.authenticate(&decoded, source, unix)?;
-        Ok(Received { source, advert: decoded.advert, checksum: decoded.checksum, addresses_differ })
+        let signed = self.authenticate(&decoded, source, unix)?;
+        Ok(Received { source, advert: decoded.advert, checksum: decoded.checksum, addresses_differ, signed })
+    }
+
+    /// The election has believed doubtful adverts of this sender: see [`Action::Vouch`](crate::Action::Vouch).
+    pub fn vouch(&mut self, sender: IpAddr) {
+        self.replay.vouch(sender);
     }
 
     fn check_sender(&self, source: IpAddr, ttl: u8) -> Result<(), ReceiveError> {
@@ -275,24 +328,28 @@ impl Receiver {
         decoded: &Decoded<'_>,
         source: IpAddr,
         unix: Duration,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<Option<Signed>, ReceiveError> {
         match (&self.expectations.authentication, decoded.presented) {
-            (Authentication::None, Presented::None) => Ok(()),
+            (Authentication::None, Presented::None) => Ok(None),
+            (Authentication::Hmac { mode, .. }, Presented::None) if mode.believes_unsigned() => Ok(None),
             (Authentication::Password(expected), Presented::Password(found)) => {
                 if *expected == found {
-                    Ok(())
+                    Ok(None)
                 } else {
                     Err(ReceiveError::Password)
                 }
             }
-            (Authentication::Hmac { keys, window }, Presented::Hmac(trailer)) => {
-                let clock = Sequence::at(unix);
-                verify(keys, *window, clock, &trailer, source, decoded.message)?;
-                if self.replay.accept(source, trailer.sequence(), clock, *window) {
-                    Ok(())
+            (Authentication::Hmac { keys, window, .. }, Presented::Hmac(trailer)) => {
+                verify(keys, &trailer, source, decoded.message)?;
+                let (sequence, clock) = (trailer.sequence(), Sequence::at(unix));
+                let is_outside =
+                    window.is_some_and(|window| sequence.seconds_apart(clock) > window.as_secs());
+                let doubt = if self.replay.accept(source, sequence, clock, *window) {
+                    None
                 } else {
-                    Err(ReceiveError::Replay)
-                }
+                    Some(if is_outside { Doubt::Window } else { Doubt::Sequence })
+                };
+                Ok(Some(Signed { clock_ahead_ms: sequence.milliseconds_ahead_of(clock), doubt }))
             }
             (expected, presented) => {
                 let found = match presented {
@@ -306,21 +363,10 @@ impl Receiver {
     }
 }
 
-/// Everything about a trailer but whether it was heard before. The cheap checks come first, so that a flood costs little.
-fn verify(
-    keys: &HmacKeys,
-    window: Option<Duration>,
-    clock: Sequence,
-    trailer: &Trailer,
-    source: IpAddr,
-    message: &[u8],
-) -> Result<(), ReceiveError> {
+/// Whether a trailer has the form and the signature that it should have.
+fn verify(keys: &HmacKeys, trailer: &Trailer, source: IpAddr, message: &[u8]) -> Result<(), ReceiveError> {
     if !trailer.is_well_formed() {
         return Err(ReceiveError::HmacForm);
-    }
-    let apart = trailer.sequence().seconds_apart(clock);
-    if window.is_some_and(|window| apart > window.as_secs()) {
-        return Err(ReceiveError::Stale(apart));
     }
     let key = keys.get(trailer.key_id()).ok_or(ReceiveError::HmacKey(trailer.key_id()))?;
     if trailer.is_signed_by(key, source, message) { Ok(()) } else { Err(ReceiveError::Hmac) }

@@ -1,4 +1,4 @@
-//! Adverts are accepted once: the highest sequence of each sender is remembered.
+//! Signed adverts are accepted once: the highest sequence of each sender is remembered.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,33 +12,57 @@ const SENDERS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct ReplayGuard {
     /// The latest heard sender last.
-    marks: Vec<(IpAddr, Sequence)>,
+    senders: Vec<Sender>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    address: IpAddr,
+    accepted: Option<Sequence>,
+    /// The latest that was not accepted since.
+    doubtful: Option<Sequence>,
 }
 
 impl ReplayGuard {
-    /// Whether `sequence` is new from this sender, and remembers it if so.
-    ///
-    /// With a `window`, a mark that is further than that from `clock` is forgotten: the window already refuses what it would
-    /// refuse, and a sender whose clock was corrected is heard again.
+    /// Whether `sequence` was made just now by this sender, and has not been here before. `clock` is this router's; without a
+    /// `window` it does not matter.
     pub fn accept(
         &mut self,
-        sender: IpAddr,
+        address: IpAddr,
         sequence: Sequence,
         clock: Sequence,
         window: Option<Duration>,
     ) -> bool {
-        let known = self.marks.iter().position(|(known, _)| *known == sender);
-        if let Some(index) = known {
-            let mark = self.marks[index].1;
-            let expired = window.is_some_and(|window| mark.seconds_apart(clock) > window.as_secs());
-            if !expired && !sequence.is_after(mark) {
-                return false;
-            }
-            self.marks.remove(index);
-        } else if self.marks.len() >= SENDERS {
-            self.marks.remove(0);
+        let sender = self.latest(address);
+        let is_in_window = window.is_none_or(|window| sequence.seconds_apart(clock) <= window.as_secs());
+        let is_fresh = is_in_window && sender.accepted.is_none_or(|mark| sequence.is_after(mark));
+        if is_fresh {
+            *sender = Sender { address, accepted: Some(sequence), doubtful: None };
+        } else {
+            sender.doubtful = Some(sequence);
         }
-        self.marks.push((sender, sequence));
-        true
+        is_fresh
+    }
+
+    /// What was not accepted of this sender has turned out to be its own: what comes after it is new.
+    pub fn vouch(&mut self, address: IpAddr) {
+        if let Some(sender) = self.senders.iter_mut().find(|sender| sender.address == address) {
+            sender.accepted = sender.doubtful.take().or(sender.accepted);
+        }
+    }
+
+    /// What is known of a sender, which is the latest heard from now on.
+    fn latest(&mut self, address: IpAddr) -> &mut Sender {
+        let known = self.senders.iter().position(|sender| sender.address == address);
+        let sender = match known {
+            Some(index) => self.senders.remove(index),
+            None => Sender { address, accepted: None, doubtful: None },
+        };
+        if self.senders.len() >= SENDERS {
+            self.senders.remove(0);
+        }
+        self.senders.push(sender);
+        let last = self.senders.len() - 1;
+        &mut self.senders[last]
     }
 }

@@ -41,6 +41,14 @@ fn advert_every(source: &str, priority: u8, interval: Duration) -> Input {
     }
 }
 
+fn doubted(source: &str, priority: u8) -> Input {
+    Input::Doubted {
+        source: source.parse().unwrap(),
+        priority: Priority::from_wire(priority),
+        interval: AdvertInterval::new(Version::V3, INTERVAL).unwrap(),
+    }
+}
+
 fn tracker(good: bool) -> Input {
     Input::Tracker { name: "lbd".to_owned(), good }
 }
@@ -72,6 +80,8 @@ fn words(actions: &[Action]) -> String {
         Action::AddAddresses => "add".to_owned(),
         Action::RemoveAddresses => "remove".to_owned(),
         Action::SendGratuitous => "gratuitous".to_owned(),
+        Action::Probe => "probe".to_owned(),
+        Action::Vouch(source) => format!("vouch {source}"),
         Action::Transition(Transition { from, to, cause }) => format!("{from}>{to} {}", cause.label()),
     };
     actions.iter().map(word).collect::<Vec<_>>().join(", ")
@@ -107,6 +117,7 @@ fn every_input_in_every_state() {
     row(State::Init, Input::Release, "", None);
     row(State::Init, Input::Claimed, "", None);
     row(State::Init, advert(HIGHER, 200), "", None);
+    row(State::Init, doubted(HIGHER, 200), "", None);
     row(State::Init, Input::Woken, "", None);
     row(State::Init, tracker(false), "", None);
     row(State::Init, reload(), "", None);
@@ -122,6 +133,8 @@ fn every_input_in_every_state() {
     row(State::Backup, advert_every(HIGHER, 200, INTERVAL * 2), "", Some(7_218_750));
     row(State::Backup, advert_every(HIGHER, 99, INTERVAL * 2), "", DOWN);
     row(State::Backup, advert(OWN, 200), "", DOWN);
+    row(State::Backup, doubted(HIGHER, 200), "", DOWN);
+    row(State::Backup, doubted(HIGHER, 0), "", DOWN);
     row(State::Backup, Input::Woken, "", DOWN);
     row(State::Backup, tracker(true), "", DOWN);
     row(State::Backup, tracker(false), "backup>fault tracker_failed", None);
@@ -145,6 +158,9 @@ fn every_input_in_every_state() {
         Some(7_218_750),
     );
     row(State::Master, advert(OWN, 100), "", NEXT);
+    row(State::Master, doubted(HIGHER, 99), "advert 100, gratuitous", NEXT);
+    row(State::Master, doubted(HIGHER, 100), "probe", NEXT);
+    row(State::Master, doubted(OWN, 200), "", NEXT);
     row(State::Master, Input::Woken, "", NEXT);
     row(State::Master, tracker(true), "", NEXT);
     row(State::Master, tracker(false), &format!("{release}, master>fault tracker_failed"), None);
@@ -157,6 +173,7 @@ fn every_input_in_every_state() {
     row(State::Fault, Input::Claimed, "", None);
     row(State::Fault, advert(HIGHER, 0), "", None);
     row(State::Fault, advert(LOWER, 1), "", None);
+    row(State::Fault, doubted(LOWER, 1), "", None);
     row(State::Fault, Input::Woken, "", None);
     row(State::Fault, tracker(true), "fault>backup trackers_recovered", DOWN);
     row(State::Fault, tracker(false), "", None);
@@ -432,4 +449,65 @@ fn who_answers_for_the_addresses_puts_a_silent_takeover_off_within_a_bound() {
         assert_eq!(unasked.handle(Input::Claimed, START), []);
         assert_eq!(unasked.next_deadline(), deadline, "there is no doubt that a claim could raise");
     }
+}
+
+#[test]
+fn a_living_master_with_another_clock_is_followed_as_long_as_it_answers() {
+    let mut backup = instance(settings(), State::Backup);
+    let mut now = START;
+    for _ in 0..10 {
+        let deadline = backup.next_deadline().unwrap();
+        while now + INTERVAL < deadline {
+            now += INTERVAL;
+            assert_eq!(words(&backup.handle(doubted(LOWER, 99), now)), "");
+        }
+        assert_eq!(backup.next_deadline(), Some(deadline), "alone it counts for nothing");
+        now = deadline - INTERVAL / 40;
+        assert!(backup.expects_silence());
+        assert_eq!(words(&backup.handle(Input::Claimed, now)), format!("vouch {LOWER}"));
+        assert_eq!(backup.next_deadline(), Some(now + deadline_after(START)));
+    }
+    // It does not answer any more, and what is played goes on.
+    let deadline = backup.next_deadline().unwrap();
+    while now + INTERVAL < deadline {
+        now += INTERVAL;
+        backup.handle(doubted(LOWER, 99), now);
+    }
+    let done = words(&backup.handle(Input::Woken, deadline));
+    assert_eq!(done, "advert 100, add, gratuitous, backup>master master_silent");
+}
+
+/// The master-down time of these tests' backup.
+fn deadline_after(start: Moment) -> Duration {
+    instance(settings(), State::Backup).next_deadline().unwrap() - start
+}
+
+#[test]
+fn a_recording_puts_no_takeover_off() {
+    let mut backup = instance(settings(), State::Backup);
+    let deadline = backup.next_deadline().unwrap();
+    for tenth in 1..36 {
+        let now = START + INTERVAL / 10 * tenth;
+        assert_eq!(words(&backup.handle(doubted(HIGHER, 200), now)), "");
+        assert_eq!(backup.next_deadline(), Some(deadline));
+    }
+    backup.handle(Input::Woken, deadline);
+    assert_eq!(backup.state(), State::Master);
+    // Nor does it end a mastership.
+    for tenth in 0..100 {
+        let done = backup.handle(doubted(HIGHER, 200), deadline + INTERVAL / 10 * tenth);
+        assert!(matches!(done[..], [] | [Action::Probe]), "{done:?}");
+    }
+    assert_eq!(backup.state(), State::Master);
+}
+
+#[test]
+fn of_two_masters_with_different_clocks_one_gives_way() {
+    let mut master = instance(settings(), State::Master);
+    let now = START + INTERVAL / 4;
+    assert_eq!(words(&master.handle(doubted(HIGHER, 200), now)), "probe");
+    let claimed = words(&master.clone().handle(Input::Claimed, now));
+    assert_eq!(claimed, format!("vouch {HIGHER}, remove, advert 100, master>backup outranked"));
+    // Five intervals later it is no answer to that advert.
+    assert_eq!(words(&master.handle(Input::Claimed, now + INTERVAL * 5)), "advert 100, gratuitous");
 }

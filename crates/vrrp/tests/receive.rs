@@ -9,8 +9,8 @@ use vrrp::packet::{
     Advert, ChecksumForm, Endpoints, HmacKey, HmacKeys, Protection, Sequence, Sequencer, TTL, encode,
 };
 use vrrp::{
-    AddressMismatch, AdvertInterval, Authentication, Datagram, Expectations, Priority, ReceiveError,
-    Received, Receiver, ReplayGuard, Senders, Version, VirtualRouterId,
+    AddressMismatch, AdvertInterval, Authentication, Datagram, Doubt, Expectations, HmacMode, Priority,
+    ReceiveError, Received, Receiver, ReplayGuard, Senders, Signed, Version, VirtualRouterId,
 };
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -223,32 +223,53 @@ fn a_trailer_where_none_is_configured_is_a_mismatch_not_padding() {
 fn only_fresh_adverts_of_key_holders_are_believed() {
     for version in [Version::V2, Version::V3] {
         let mut expectations = expectations(version);
-        expectations.authentication = Authentication::Hmac { keys: keys(1), window: WINDOW };
+        expectations.authentication =
+            Authentication::Hmac { keys: keys(1), window: WINDOW, mode: HmacMode::Require };
         let mut receiver = Receiver::new(expectations);
         let mut send = |keys: &HmacKeys, sequence| {
-            receive(&mut receiver, &advert(version), Protection::Hmac(keys, sequence), TTL).map(drop)
+            receive(&mut receiver, &advert(version), Protection::Hmac(keys, sequence), TTL)
+                .map(|received| received.signed.and_then(|signed| signed.doubt))
         };
         let mut sequencer = Sequencer::default();
         let first = sequencer.next(NOW, WINDOW);
-        assert_eq!(send(&keys(1), first), Ok(()));
-        assert_eq!(send(&keys(1), first), Err(ReceiveError::Replay));
-        assert_eq!(send(&keys(1), sequencer.next(NOW, WINDOW)), Ok(()));
+        assert_eq!(send(&keys(1), first), Ok(None));
+        assert_eq!(send(&keys(1), first), Ok(Some(Doubt::Sequence)), "a replay is doubtful");
+        assert_eq!(send(&keys(1), sequencer.next(NOW, WINDOW)), Ok(None));
         assert_eq!(send(&keys(2), sequencer.next(NOW, WINDOW)), Err(ReceiveError::HmacKey(2)));
-        for apart in [-6_i64, 6] {
-            let sequence = Sequence::at(Duration::from_secs(NOW.as_secs().saturating_add_signed(apart)));
-            assert_eq!(send(&keys(1), sequence), Err(ReceiveError::Stale(6)));
-        }
         let forger = HmacKeys::new(1, vec![(1, HmacKey::new(vec![9; 32]).unwrap())]).unwrap();
         let future = Sequence::at(NOW + Duration::from_secs(4));
         assert_eq!(send(&forger, future), Err(ReceiveError::Hmac));
-        assert_eq!(send(&keys(1), sequencer.next(NOW, WINDOW)), Ok(()), "a forgery moves no mark");
+        assert_eq!(send(&keys(1), sequencer.next(NOW, WINDOW)), Ok(None), "a forgery moves no mark");
+    }
+}
+
+#[test]
+fn keys_are_introduced_in_three_steps() {
+    let keys = keys(1);
+    let unsigned = Protection::None;
+    let mismatch = |found, expected| Err(ReceiveError::AuthenticationType { found, expected });
+    for (mode, without) in [
+        (HmacMode::ReceiveOnly, Ok(())),
+        (HmacMode::Send, Ok(())),
+        (HmacMode::Require, mismatch("none", "hmac")),
+    ] {
+        let mut expectations = expectations(Version::V3);
+        expectations.authentication = Authentication::Hmac { keys: keys.clone(), window: WINDOW, mode };
+        let mut receiver = Receiver::new(expectations);
+        let mut send = |protection| receive(&mut receiver, &advert(Version::V3), protection, TTL).map(drop);
+        assert_eq!(send(Protection::Hmac(&keys, Sequence::at(NOW))), Ok(()), "{mode:?}");
+        assert_eq!(send(unsigned), without, "{mode:?}");
+        let forger = HmacKeys::new(1, vec![(1, HmacKey::new(vec![9; 32]).unwrap())]).unwrap();
+        let forged = send(Protection::Hmac(&forger, Sequence::at(NOW)));
+        assert_eq!(forged, Err(ReceiveError::Hmac), "{mode:?}");
     }
 }
 
 #[test]
 fn a_trailer_of_another_scheme_is_refused() {
     let mut expectations = expectations(Version::V3);
-    expectations.authentication = Authentication::Hmac { keys: keys(1), window: None };
+    expectations.authentication =
+        Authentication::Hmac { keys: keys(1), window: None, mode: HmacMode::Require };
     let protection = Protection::Hmac(&keys(1), Sequence::at(NOW));
     let mut payload = encode(&advert(Version::V3), endpoints(), ChecksumForm::default(), protection).unwrap();
     payload[16] = 2;
@@ -257,7 +278,46 @@ fn a_trailer_of_another_scheme_is_refused() {
 }
 
 #[test]
-fn the_memory_of_senders_is_bounded_and_follows_corrected_clocks() {
+fn another_clock_makes_an_advert_doubtful() {
+    for apart in [-3_600_000_i64, -6_000, 6_000, 3_600_000] {
+        let mut expectations = expectations(Version::V3);
+        expectations.authentication =
+            Authentication::Hmac { keys: keys(1), window: WINDOW, mode: HmacMode::Require };
+        let mut receiver = Receiver::new(expectations);
+        let sequence = Sequence::at(Duration::from_millis(
+            u64::try_from(NOW.as_millis()).unwrap().saturating_add_signed(apart),
+        ));
+        let received =
+            receive(&mut receiver, &advert(Version::V3), Protection::Hmac(&keys(1), sequence), TTL).unwrap();
+        assert_eq!(received.signed, Some(Signed { clock_ahead_ms: apart, doubt: Some(Doubt::Window) }));
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_believed_once_vouched_for() {
+    for window in [None, WINDOW] {
+        let mut guard = ReplayGuard::default();
+        let sender = address("192.0.2.9");
+        let at = |seconds: u64| Sequence::at(NOW + Duration::from_secs(seconds));
+        let mut accepts = |seconds| guard.accept(sender, at(seconds), at(seconds), window);
+        assert!(accepts(4));
+        assert!(!accepts(4), "the same again");
+        assert!(!accepts(1));
+        assert!(!accepts(2));
+        guard.vouch(sender);
+        let mut accepts = |seconds| guard.accept(sender, at(seconds), at(seconds), window);
+        assert!(!accepts(2));
+        assert!(accepts(3));
+        assert!(!accepts(3));
+        // Without doubt there is nothing to vouch for.
+        assert!(accepts(5));
+        guard.vouch(sender);
+        assert!(!guard.accept(sender, at(5), at(5), window));
+    }
+}
+
+#[test]
+fn the_memory_of_senders_is_bounded() {
     let mut guard = ReplayGuard::default();
     let clock = Sequence::at(NOW);
     for sender in 0..=255 {
@@ -265,10 +325,13 @@ fn the_memory_of_senders_is_bounded_and_follows_corrected_clocks() {
         assert!(!guard.accept(IpAddr::from([192, 0, 2, sender]), clock, clock, None));
     }
     assert!(guard.accept(IpAddr::from([192, 0, 2, 0]), clock, clock, None), "the oldest made room");
+}
 
-    let ahead = Sequence::at(NOW + Duration::from_secs(3600));
-    let sender = address("192.0.2.9");
-    assert!(guard.accept(sender, ahead, clock, None));
-    assert!(!guard.accept(sender, clock, clock, None), "without a window only growth counts");
-    assert!(guard.accept(sender, clock, clock, WINDOW), "a mark out of the window is forgotten");
+#[test]
+fn clocks_are_compared_across_the_wrap_of_the_seconds() {
+    let last = Sequence::from_bits(u64::from(u32::MAX) << 32);
+    let next = Sequence::from_bits(1 << 31);
+    assert_eq!(next.milliseconds_ahead_of(last), 1500);
+    assert_eq!(last.milliseconds_ahead_of(next), -1500);
+    assert_eq!(last.milliseconds_ahead_of(last), 0);
 }

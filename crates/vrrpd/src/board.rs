@@ -370,13 +370,17 @@ impl Record {
         self.status.trackers.iter().find(|tracker| tracker.name == name).map(|tracker| &*tracker.text)
     }
 
-    /// An advert was believed. How long after the last one of the same router it came, if that is known.
+    /// An advert was believed, or is doubtful. How long after the last one of the same router it came, if that is known.
     pub fn heard(&mut self, received: &Received) -> Option<Duration> {
         let now = Instant::now();
         let advert = &received.advert;
         let release = advert.priority == vrrp::Priority::RELEASE;
+        let doubt = received.signed.and_then(|signed| signed.doubt);
         let status = &mut self.status;
-        status.counters.adverts_received += 1;
+        match doubt {
+            Some(doubt) => *status.counters.receive_errors.entry(doubt.label().to_owned()).or_default() += 1,
+            None => status.counters.adverts_received += 1,
+        }
         status.counters.address_mismatches += u64::from(received.addresses_differ);
         let before = self.peers.insert(received.source, now);
         if self.peers.len() > PEERS
@@ -396,14 +400,18 @@ impl Record {
                     adverts: 0,
                     releases: 0,
                     checksum: String::new(),
+                    clock_ahead_ms: None,
+                    doubtful: false,
                 });
                 status.peers.len() - 1
             }
         };
         let peer = &mut status.peers[index];
         peer.priority = advert.priority.get();
-        peer.adverts += 1;
-        peer.releases += u64::from(release);
+        peer.adverts += u64::from(doubt.is_none());
+        peer.releases += u64::from(release && doubt.is_none());
+        peer.clock_ahead_ms = received.signed.map(|signed| signed.clock_ahead_ms);
+        peer.doubtful = doubt.is_some();
         if peer.checksum != received.checksum.label() {
             received.checksum.label().clone_into(&mut peer.checksum);
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where an instance stands.
 pub use vrrp::State as InstanceState;
 
-use crate::Tone;
+use crate::{Tone, human};
 
 /// An instance: this node's part in one virtual router (RFC 9568).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,7 +127,39 @@ pub struct PeerStatus {
     pub releases: u64,
     /// What its checksums cover: `pseudo_header` or `message_only`.
     pub checksum: String,
+    /// By how many milliseconds its clock is ahead of this node's; negative where it is behind. Known of signed adverts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_ms: Option<i64>,
+    /// Whether its last advert may be a recording: signed too far from now, or behind what it said before. It counts only
+    /// together with an answer for a virtual address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubtful: bool,
 }
+
+impl PeerStatus {
+    /// What is wrong with its clock, if something is. `interval_ms` is that of the adverts.
+    pub fn clock_trouble(&self, interval_ms: u64) -> Option<String> {
+        let ahead = self.clock_ahead_ms?;
+        let apart = human::duration(ahead.unsigned_abs());
+        let direction = if ahead < 0 { "behind" } else { "ahead" };
+        if self.doubtful {
+            Some(format!(
+                "clocks differ: {} is {apart} {direction}; its adverts count only while somebody answers for the address",
+                self.address
+            ))
+        } else if ahead.unsigned_abs() > (interval_ms * 3).max(KEEPALIVED_WINDOW_MS) {
+            Some(format!(
+                "clocks differ: {} is {apart} {direction}; a keepalived among the routers would not believe it",
+                self.address
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// keepalived believes what was signed at most so long from now, or three intervals if that is longer.
+const KEEPALIVED_WINDOW_MS: u64 = 5000;
 
 /// A change of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

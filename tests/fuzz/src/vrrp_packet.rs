@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use vrrp::packet::{Decoded, Endpoints, HmacKey, HmacKeys, Presented, Protection, encode};
 use vrrp::{
-    Action, AddressMismatch, AdvertInterval, Authentication, Datagram, Expectations, Input, Instance,
-    Preemption, Priority, Receiver, Senders, Settings, State, Version, VirtualRouterId,
+    Action, AddressMismatch, AdvertInterval, Authentication, Datagram, Expectations, HmacMode, Input,
+    Instance, Preemption, Priority, Receiver, Senders, Settings, State, Version, VirtualRouterId,
 };
 
 const IPV6: u8 = 1;
@@ -79,7 +79,7 @@ impl Router {
         let key = HmacKey::new((0..32).collect()).ok()?;
         let authentication = if choice & HMAC != 0 {
             let keys = HmacKeys::new(1, vec![(1, key)]).ok()?;
-            Authentication::Hmac { keys, window: Some(Duration::from_secs(10)) }
+            Authentication::Hmac { keys, window: Some(Duration::from_secs(10)), mode: HmacMode::Require }
         } else if choice & PASSWORD != 0 {
             Authentication::Password(*b"1234\0\0\0\0")
         } else {
@@ -115,7 +115,8 @@ impl Router {
                 Action::AddAddresses => self.holding = true,
                 Action::RemoveAddresses => self.holding = false,
                 Action::SendGratuitous => assert!(self.holding),
-                Action::SendAdvert(_) | Action::Transition(_) => {}
+                Action::Vouch(source) => self.receiver.vouch(source),
+                Action::SendAdvert(_) | Action::Probe | Action::Transition(_) => {}
             }
         }
         assert_eq!(self.instance.state() == State::Master, self.holding);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vrrp::packet::{HmacKey, HmacKeys};
-use vrrp::{Authentication, Version};
+use vrrp::{Authentication, HmacMode, Version};
 
 use crate::KeyFile;
 use crate::read::{Section, Value};
@@ -29,7 +29,7 @@ pub(super) fn read(s: &mut Section<'_>, version: Version, files: Files<'_>) -> (
         let hmac = s.value("hmac", "a mapping with key_file", "none");
         let (has_pass, has_hmac) = (pass.is_given(), hmac.is_given());
         let password = pass.scalar(password);
-        let keys = hmac.section(|s| keys(s, has_hmac, files));
+        let hmac = hmac.section(|s| hmac_keys(s, has_hmac, files));
         match (has_pass, has_hmac) {
             (true, true) => s.error([], "has both pass and hmac; use one of them"),
             (false, false) if given => {
@@ -40,9 +40,9 @@ pub(super) fn read(s: &mut Section<'_>, version: Version, files: Files<'_>) -> (
             }
             _ => {}
         }
-        match (password, keys) {
+        match (password, hmac) {
             (Some(password), _) => (Authentication::Password(password), KeyFiles::new()),
-            (None, Some((keys, window, key_files))) => (Authentication::Hmac { keys, window }, key_files),
+            (None, Some(hmac)) => hmac,
             (None, None) => (Authentication::None, KeyFiles::new()),
         }
     })
@@ -61,11 +61,7 @@ fn password(text: &str) -> Result<[u8; PASSWORD], Problem> {
     Ok(password)
 }
 
-fn keys(
-    s: &mut Section<'_>,
-    given: bool,
-    files: Files<'_>,
-) -> Option<(HmacKeys, Option<Duration>, KeyFiles)> {
+fn hmac_keys(s: &mut Section<'_>, given: bool, files: Files<'_>) -> Option<(Authentication, KeyFiles)> {
     const KEY_FILE: &str = "a file with a key of 32 to 64 bytes";
     const WINDOW: std::ops::RangeInclusive<Duration> =
         Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
@@ -98,12 +94,24 @@ fn keys(
             Some(window.scalar(|text| scalar::duration(text, &WINDOW)).unwrap_or(Duration::from_secs(30)))
         }
     };
+    let mode = s.word(
+        "mode",
+        HmacMode::Require,
+        &[("require", HmacMode::Require), ("send", HmacMode::Send), ("receive_only", HmacMode::ReceiveOnly)],
+    );
+    if mode.believes_unsigned() {
+        s.warning(
+            ["mode"],
+            "believes adverts without a signature, too, so that it protects against nothing yet",
+            "once every router signs, say mode: require on each",
+        );
+    }
     // A key that is missing has been reported.
     if !given || all.first().is_none_or(|(first, _)| *first != id) {
         return None;
     }
     match HmacKeys::new(id, all) {
-        Ok(keys) => Some((keys, window, key_files)),
+        Ok(keys) => Some((Authentication::Hmac { keys, window, mode }, key_files)),
         Err(error) => {
             s.error([], format_args!("cannot be used: {error}"));
             None

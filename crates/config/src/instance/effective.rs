@@ -2,7 +2,7 @@
 
 use serde_yaml::Value;
 use vrrp::packet::ChecksumForm;
-use vrrp::{AddressMismatch, Authentication, Preemption};
+use vrrp::{AddressMismatch, Authentication, HmacMode, Preemption};
 
 use crate::effective::{duration, list, map, named, text, written};
 use crate::{Instance, TrackTarget, TrackTiming, Tracker, VrrpConfig};
@@ -99,7 +99,7 @@ fn authentication(instance: &Instance) -> Value {
             let password = String::from_utf8_lossy(password);
             map([("pass", text(password.trim_end_matches('\0')))])
         }
-        Authentication::Hmac { window, .. } => {
+        Authentication::Hmac { window, mode, .. } => {
             let mut files = instance.key_files.iter();
             let mut keys = Vec::new();
             if let Some((id, file)) = files.next() {
@@ -110,6 +110,12 @@ fn authentication(instance: &Instance) -> Value {
                 keys.push(("accept", named(&accepted, |(id, file)| (id, text(file)))));
             }
             keys.push(("window", window.map_or_else(|| text("off"), duration)));
+            let mode = match mode {
+                HmacMode::ReceiveOnly => "receive_only",
+                HmacMode::Send => "send",
+                HmacMode::Require => "require",
+            };
+            keys.push(("mode", text(mode)));
             map([("hmac", map(keys))])
         }
     }

@@ -381,9 +381,22 @@ fn mismatch(mine: &Authentication, theirs: &Authentication, file: &str) -> Optio
         (Authentication::Password(mine), Authentication::Password(theirs)) => {
             (mine != theirs).then(|| format!("has another password than in {file}"))
         }
-        (Authentication::Hmac { keys: mine, .. }, Authentication::Hmac { keys: theirs, .. }) => {
+        (Authentication::Hmac { mode, .. }, Authentication::None)
+        | (Authentication::None, Authentication::Hmac { mode, .. })
+            if !mode.signs() =>
+        {
+            None
+        }
+        (
+            Authentication::Hmac { keys: mine, mode, .. },
+            Authentication::Hmac { keys: theirs, mode: mode_there, .. },
+        ) => {
             let (active, there) = (mine.active(), theirs.active());
-            if theirs.get(active).is_none() {
+            if !mode.signs() && !mode_there.believes_unsigned() {
+                Some(format!("does not sign (mode: receive_only), but {file} believes none that does not"))
+            } else if !mode_there.signs() && !mode.believes_unsigned() {
+                Some(format!("believes none that does not sign, and {file} does not (mode: receive_only)"))
+            } else if theirs.get(active).is_none() {
                 Some(format!("signs with key {active}, which {file} does not accept"))
             } else if mine.get(there).is_none() {
                 Some(format!("does not accept key {there}, with which {file} signs"))

@@ -40,6 +40,9 @@ pub(super) fn table(instances: &[InstanceStatus]) -> Table {
             }
             (true, _) => table.note("no other router heard", Tone::Warning),
         }
+        for trouble in status.peers.iter().filter_map(|peer| peer.clock_trouble(status.interval_ms)) {
+            table.note(&trouble, Tone::Warning);
+        }
         if status.counters.conflicts > 0 {
             let conflicts = human::count(status.counters.conflicts);
             table.note(

@@ -30,6 +30,18 @@ pub struct Instance {
     yielded: Option<Priority>,
     /// As master: before this moment no more adverts are answered.
     quiet_until: Moment,
+    /// The latest advert of another master that may be a recording.
+    doubted: Option<Doubted>,
+}
+
+/// An advert that is believed when somebody also answers for the addresses.
+#[derive(Clone, Copy, Debug)]
+struct Doubted {
+    source: IpAddr,
+    priority: Priority,
+    interval: AdvertInterval,
+    /// Until when a claim of an address confirms it: its sender sends the next one long before.
+    until: Moment,
 }
 
 /// What a backup knows.
@@ -60,6 +72,7 @@ impl Instance {
             backup,
             yielded: None,
             quiet_until: Moment::ZERO,
+            doubted: None,
             settings,
         }
     }
@@ -106,7 +119,12 @@ impl Instance {
             }
             (
                 State::Init,
-                Input::Stop | Input::Release | Input::Claimed | Input::Advert { .. } | Input::Woken,
+                Input::Stop
+                | Input::Release
+                | Input::Claimed
+                | Input::Advert { .. }
+                | Input::Doubted { .. }
+                | Input::Woken,
             ) => {}
 
             // 6.4.2 Backup. An advert is not compared by address here.
@@ -114,7 +132,10 @@ impl Instance {
                 self.backup_hears(source, priority, interval, now, &mut actions);
             }
             (State::Backup, Input::Woken) => self.backup_wakes(now, &mut actions),
-            (State::Backup, Input::Claimed) => self.backup_hears_claim(),
+            (State::Backup, Input::Doubted { source, priority, interval }) => {
+                self.doubt(source, priority, interval, now);
+            }
+            (State::Backup, Input::Claimed) => self.backup_hears_claim(now, &mut actions),
             (State::Backup, Input::Release) => {}
             (State::Backup, Input::Stop) => {
                 self.resign(&mut actions);
@@ -127,7 +148,10 @@ impl Instance {
             }
             (State::Master, Input::Woken) if now >= self.deadline => self.advertise(now, &mut actions),
             (State::Master, Input::Woken) => {}
-            (State::Master, Input::Claimed) => self.contradict(now, &mut actions),
+            (State::Master, Input::Doubted { source, priority, interval }) => {
+                self.master_doubts(source, priority, interval, now, &mut actions);
+            }
+            (State::Master, Input::Claimed) => self.master_hears_claim(now, &mut actions),
             // An owner would take everything back at the next advert.
             (State::Master, Input::Release) if self.priority == Priority::OWNER => {}
             (State::Master, Input::Release) => self.hand_over(now, &mut actions),
@@ -138,7 +162,10 @@ impl Instance {
 
             // Not of the RFC: deaf until the trackers recover.
             (State::Fault, Input::Stop) => self.go(State::Init, Cause::Stopped, &mut actions),
-            (State::Fault, Input::Release | Input::Claimed | Input::Advert { .. } | Input::Woken) => {}
+            (
+                State::Fault,
+                Input::Release | Input::Claimed | Input::Advert { .. } | Input::Doubted { .. } | Input::Woken,
+            ) => {}
 
             // Started already.
             (State::Backup | State::Master | State::Fault, Input::Start { .. }) => {}
@@ -243,9 +270,30 @@ impl Instance {
         self.deadline = now.saturating_add(self.settings.version.master_down(self.priority, interval));
     }
 
-    /// A master that answers for its addresses, but sends no adverts: only its VRRP daemon is gone, and may come back.
-    fn backup_hears_claim(&mut self) {
-        if self.expects_silence() && self.backup.claims < CLAIMS {
+    /// Keeps what may be a recording for the moment, in which a claim confirms it. A farewell could not be: nobody answers
+    /// after one.
+    fn doubt(&mut self, source: IpAddr, priority: Priority, interval: AdvertInterval, now: Moment) {
+        if source != self.settings.own_address && priority != Priority::RELEASE {
+            let until = now.saturating_add(self.settings.version.master_down(Priority::MIN, interval));
+            self.doubted = Some(Doubted { source, priority, interval, until });
+        }
+    }
+
+    /// What a claim of an address confirms now.
+    fn confirmed(&mut self, now: Moment, actions: &mut Vec<Action>) -> Option<Doubted> {
+        let doubted = self.doubted.take().filter(|doubted| now <= doubted.until)?;
+        actions.push(Action::Vouch(doubted.source));
+        Some(doubted)
+    }
+
+    /// A master that answers for its addresses, but sends no adverts: only its VRRP daemon is gone, and may come back. One
+    /// that sends adverts, too, is a living one whose clock is another. It is not preempted, since it would not believe this
+    /// router either.
+    fn backup_hears_claim(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if let Some(Doubted { interval, .. }) = self.confirmed(now, actions) {
+            self.drop_addresses(actions);
+            self.follow(interval, now);
+        } else if self.expects_silence() && self.backup.claims < CLAIMS {
             self.backup.claims += 1;
             self.deadline = self.deadline.saturating_add(self.backup.interval.duration());
         }
@@ -263,6 +311,40 @@ impl Instance {
         self.become_master(self.backup.expecting.clone(), now, actions);
     }
 
+    /// What would end this mastership needs a claim beside; anything else is answered as always.
+    fn master_doubts(
+        &mut self,
+        source: IpAddr,
+        priority: Priority,
+        interval: AdvertInterval,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        if source == self.settings.own_address || !self.yields_to(source, priority) {
+            self.master_hears(source, priority, interval, now, actions);
+            return;
+        }
+        self.doubt(source, priority, interval, now);
+        if self.may_answer(now) {
+            actions.push(Action::Probe);
+        }
+    }
+
+    fn master_hears_claim(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match self.confirmed(now, actions) {
+            Some(Doubted { source, priority, interval, .. }) if self.yields_to(source, priority) => {
+                self.yield_to(source, priority, interval, now, actions);
+            }
+            _ => self.contradict(now, actions),
+        }
+    }
+
+    /// Whether another master has a better right.
+    fn yields_to(&self, source: IpAddr, priority: Priority) -> bool {
+        let own = self.settings.own_address;
+        priority > self.priority || priority == self.priority && source > own
+    }
+
     fn master_hears(
         &mut self,
         source: IpAddr,
@@ -271,19 +353,12 @@ impl Instance {
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
-        let own = self.settings.own_address;
-        if source == own {
+        if source == self.settings.own_address {
             return;
         }
         // Section 7.1 would discard adverts that an owner hears. Between two owners, a mistake, that would leave two masters.
-        if priority > self.priority || priority == self.priority && source > own {
-            self.drop_addresses(actions);
-            // The last word, which the RFC does not have: a winner that was heard first would not know that there was another
-            // master, and that neighbours have to be told where the addresses are.
-            actions.push(Action::SendAdvert(self.priority));
-            self.backup = Backup::new(interval, Cause::MasterSilent);
-            self.follow(interval, now);
-            self.go(State::Backup, Cause::Outranked { by: source, priority }, actions);
+        if self.yields_to(source, priority) {
+            self.yield_to(source, priority, interval, now, actions);
         } else if priority == Priority::RELEASE {
             if self.may_answer(now) {
                 self.advertise(now, actions);
@@ -292,6 +367,23 @@ impl Instance {
             // Another master has told the network that the addresses are elsewhere.
             self.contradict(now, actions);
         }
+    }
+
+    fn yield_to(
+        &mut self,
+        source: IpAddr,
+        priority: Priority,
+        interval: AdvertInterval,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        self.drop_addresses(actions);
+        // The last word, which the RFC does not have: a winner that was heard first would not know that there was another
+        // master, and that neighbours have to be told where the addresses are.
+        actions.push(Action::SendAdvert(self.priority));
+        self.backup = Backup::new(interval, Cause::MasterSilent);
+        self.follow(interval, now);
+        self.go(State::Backup, Cause::Outranked { by: source, priority }, actions);
     }
 
     /// Says that this router is master, and where the addresses are: section 6.4.3 ("immediately send an ADVERTISEMENT to
@@ -328,6 +420,8 @@ impl Instance {
     fn become_master(&mut self, cause: Cause, now: Moment, actions: &mut Vec<Action>) {
         self.quiet_until = now;
         self.yielded = None;
+        // That master has fallen silent: a claim of the next one must not speak for it.
+        self.doubted = None;
         self.advertise(now, actions);
         self.add_addresses(actions);
         self.go(State::Master, cause, actions);

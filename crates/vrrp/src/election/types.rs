@@ -105,6 +105,15 @@ pub enum Input {
         /// The sender's interval.
         interval: AdvertInterval,
     },
+    /// A signed advert that may be a recording: see [`Doubt`](crate::Doubt).
+    Doubted {
+        /// Who sent it, or is said to have.
+        source: IpAddr,
+        /// With which priority.
+        priority: Priority,
+        /// The sender's interval.
+        interval: AdvertInterval,
+    },
     /// The deadline has come. Hand over every advert that waits in the socket first: it may tell that nothing is to be done.
     Woken,
     /// A tracker reports.
@@ -120,8 +129,13 @@ pub enum Input {
 
 impl From<&Received> for Input {
     fn from(received: &Received) -> Self {
-        let advert = &received.advert;
-        Self::Advert { source: received.source, priority: advert.priority, interval: advert.interval }
+        let source = received.source;
+        let crate::packet::Advert { priority, interval, .. } = received.advert;
+        if received.signed.is_some_and(|signed| signed.doubt.is_some()) {
+            Self::Doubted { source, priority, interval }
+        } else {
+            Self::Advert { source, priority, interval }
+        }
     }
 }
 
@@ -138,6 +152,11 @@ pub enum Action {
     /// happened after which a neighbour may believe somebody else. Repeating them, and no more often than the network can
     /// bear, is the driver's.
     SendGratuitous,
+    /// Ask the network who has the addresses: an answer is [`Input::Claimed`].
+    Probe,
+    /// The doubtful adverts of this router were believed, because somebody answers for its addresses: hand it to
+    /// [`Receiver::vouch`](crate::Receiver::vouch).
+    Vouch(IpAddr),
     /// Tell the world.
     Transition(Transition),
 }

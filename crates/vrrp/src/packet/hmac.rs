@@ -139,6 +139,14 @@ impl Sequence {
         ahead != 0 && ahead < 1 << 63
     }
 
+    /// By how many milliseconds this is later than `other`; negative where it is earlier.
+    pub const fn milliseconds_ahead_of(self, other: Self) -> i64 {
+        // Two's complement: what is less than half of the circle behind is negative.
+        let ahead = self.0.wrapping_sub(other.0).cast_signed();
+        // In units of 1/65536 s, so that the product fits.
+        ((ahead >> 16) * 1000) >> 16
+    }
+
     /// The whole seconds between the two, whichever comes first.
     pub fn seconds_apart(self, other: Self) -> u64 {
         let ahead = (self.0 >> 32).wrapping_sub(other.0 >> 32) & 0xffff_ffff;

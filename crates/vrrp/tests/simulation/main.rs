@@ -91,7 +91,9 @@ fn check_one_master(world: &World) -> Vec<usize> {
             let better = backup.instance.priority() > master.instance.priority();
             let yields = backup.yielded.is_some_and(|given| backup.instance.priority() <= given);
             let preempts = backup.settings.preemption != Preemption::Off && !yields;
-            world.check(!(better && preempts), "no better router waits that would preempt");
+            // A master whose clock is another does not believe whoever would preempt it.
+            let believed = backup.clock == master.clock;
+            world.check(!(better && preempts && believed), "no better router waits that would preempt");
         }
     }
     world.masters()
@@ -288,6 +290,34 @@ fn both_sides_of_a_partition_have_a_master_and_healing_leaves_one() {
             let told = neighbour.believes.is_none_or(|believed| masters == [believed]);
             world.check(told, "no neighbour believes who has not the addresses");
         }
+        converge(world, interval);
+    });
+}
+
+#[test]
+fn routers_whose_clocks_differ_agree_all_the_same() {
+    for_seeds(5000, |world, interval| {
+        for node in 0..world.nodes.len() {
+            world.nodes[node].clock = world.random.below(2);
+        }
+        converge(world, interval);
+        for node in 0..world.nodes.len() {
+            world.nodes[node].side = world.random.below(2);
+        }
+        converge(world, interval);
+        world.nodes.iter_mut().for_each(|node| node.side = 0);
+        let pause = world.random.duration(interval);
+        world.run_for(pause);
+        let Some(&master) = converge(world, interval).first() else { return };
+        let own = world.nodes[master].settings.interval;
+        let Some(wait) =
+            shortest(world, master, |router, priority| router.version.master_down(priority, own))
+        else {
+            return;
+        };
+        world.cut_off(master);
+        world.run_for(wait + world.max_delay * 3);
+        world.check(!world.masters().is_empty(), "taken over within the master-down time");
         converge(world, interval);
     });
 }

@@ -58,6 +58,12 @@ pub(crate) struct Node {
     pub(crate) yielded: Option<Priority>,
     /// Routers of the same side hear each other.
     pub(crate) side: usize,
+    /// Which clock it signs by: adverts of another clock are doubtful.
+    pub(crate) clock: usize,
+    /// An announcement was made a moment ago, and whether another one has to follow it: the driver lets time pass between two.
+    announced: Option<bool>,
+    /// For which deadline it has asked who has the addresses.
+    probed: Option<Moment>,
     stall: Option<Stall>,
     /// How far its clock is behind the world's.
     behind: Duration,
@@ -82,6 +88,8 @@ enum Event {
     Repeat { from: usize },
     /// An announcement arrives: neighbour, and router.
     Announcement { to: usize, from: usize },
+    /// A router hears that another one has the addresses: an announcement, or an answer to its question.
+    Claim { to: usize, from: usize, answers: bool },
     /// A stall ends that began at this moment.
     StallEnds { node: usize, began: Moment },
     /// A killed router is started again.
@@ -116,6 +124,9 @@ impl World {
             trackers_good: true,
             yielded: None,
             side: 0,
+            clock: 0,
+            announced: None,
+            probed: None,
             stall: None,
             behind: Duration::ZERO,
             inbox: Vec::new(),
@@ -238,7 +249,12 @@ impl World {
             match (wake, event) {
                 (Some((at, node)), event) if at <= end && event.is_none_or(|event| at < event) => {
                     self.now = self.now.max(at);
-                    self.handle(node, Input::Woken);
+                    if self.nodes[node].probed.is_none() && self.nodes[node].instance.expects_silence() {
+                        self.nodes[node].probed = self.deadline(node);
+                        self.probe(node);
+                    } else {
+                        self.handle(node, Input::Woken);
+                    }
                 }
                 (_, Some(at)) if at <= end => {
                     self.now = self.now.max(at);
@@ -264,7 +280,13 @@ impl World {
     }
 
     fn next_wake(&self) -> Option<(Moment, usize)> {
-        (0..self.nodes.len()).filter_map(|node| Some((self.deadline(node)?, node))).min()
+        let wake = |node: usize| {
+            let deadline = self.deadline(node)?;
+            let router = &self.nodes[node];
+            let asks = router.probed.is_none() && router.instance.expects_silence();
+            Some((if asks { deadline - self.max_delay * 2 } else { deadline }, node))
+        };
+        (0..self.nodes.len()).filter_map(wake).min()
     }
 
     fn schedule(&mut self, at: Moment, event: Event) {
@@ -278,17 +300,37 @@ impl World {
                 if self.nodes[to].alive && self.nodes[to].side == self.nodes[from].side {
                     let Settings { own_address: source, interval, .. } = self.nodes[from].settings;
                     let priority = Priority::from_wire(priority);
-                    self.input(to, Input::Advert { source, priority, interval });
+                    let differ = self.nodes[to].clock != self.nodes[from].clock;
+                    self.input(
+                        to,
+                        if differ {
+                            Input::Doubted { source, priority, interval }
+                        } else {
+                            Input::Advert { source, priority, interval }
+                        },
+                    );
                 }
             }
             Event::Repeat { from } => {
+                let again = self.nodes[from].announced.take() == Some(true);
                 if self.nodes[from].alive && self.nodes[from].holding {
-                    self.announce(from);
+                    self.tell(from);
+                    if again {
+                        self.announced(from);
+                    }
                 }
             }
             Event::Announcement { to, from } => {
                 if self.nodes[from].side == self.neighbours[to].side {
                     self.neighbours[to].believes = Some(from);
+                }
+            }
+            Event::Claim { to, from, answers } => {
+                let hears = self.nodes[to].side == self.nodes[from].side && self.nodes[from].holding;
+                // As the driver does: a backup heeds answers to its own question alone.
+                let asked = self.nodes[to].probed.is_some() && self.nodes[to].instance.expects_silence();
+                if hears && (answers && asked || self.is(to, State::Master)) {
+                    self.input(to, Input::Claimed);
                 }
             }
             Event::Restart { node } => self.start(node),
@@ -325,8 +367,12 @@ impl World {
         let router = &mut self.nodes[node];
         let before = router.instance.state();
         let text = format!("{input:?}");
+        let deadline = router.instance.next_deadline();
         let actions = router.instance.handle(input, self.now - router.behind);
         let after = router.instance.state();
+        if router.instance.next_deadline() != deadline {
+            router.probed = None;
+        }
         let transitions: Vec<_> = actions
             .iter()
             .filter_map(|action| match action {
@@ -370,9 +416,9 @@ impl World {
                 Action::SendGratuitous => {
                     self.check(self.nodes[node].holding, "only the holder tells where the addresses are");
                     self.announce(node);
-                    self.schedule(self.now + self.max_delay, Event::Repeat { from: node });
                 }
-                Action::Transition(_) => {}
+                Action::Probe => self.probe(node),
+                Action::Vouch(_) | Action::Transition(_) => {}
             }
         }
         let holding = self.nodes[node].holding;
@@ -383,11 +429,38 @@ impl World {
         );
     }
 
-    /// Neighbours hear of it each in its time.
+    /// Announces the addresses now and once more, or after what was announced a moment ago.
     fn announce(&mut self, from: usize) {
+        if let Some(again) = &mut self.nodes[from].announced {
+            *again = true;
+        } else {
+            self.tell(from);
+            self.announced(from);
+        }
+    }
+
+    fn announced(&mut self, from: usize) {
+        self.nodes[from].announced = Some(false);
+        self.schedule(self.now + self.max_delay, Event::Repeat { from });
+    }
+
+    /// Neighbours and other routers hear who has the addresses, each in its time.
+    fn tell(&mut self, from: usize) {
         for to in 0..self.neighbours.len() {
             let delay = self.random.duration(self.max_delay);
             self.schedule(self.now + delay, Event::Announcement { to, from });
+        }
+        for to in (0..self.nodes.len()).filter(|to| *to != from) {
+            let delay = self.random.duration(self.max_delay);
+            self.schedule(self.now + delay, Event::Claim { to, from, answers: false });
+        }
+    }
+
+    /// Asks who has the addresses. Whoever has them answers, also with its VRRP daemon dead.
+    fn probe(&mut self, to: usize) {
+        for from in (0..self.nodes.len()).filter(|from| *from != to) {
+            let delay = self.random.duration(self.max_delay * 2);
+            self.schedule(self.now + delay, Event::Claim { to, from, answers: true });
         }
     }
 

@@ -97,6 +97,23 @@ pub const FAMILIES: &[Family<Seen>] = &[
         &["vrrp_instance", "peer"],
         |seen| peers(seen, |peer| seconds(peer.heard_ms)),
     ),
+    gauge(
+        "tandem_vrrp_peer_clock_ahead_seconds",
+        "By how much a router's clock is ahead of this node's, where adverts are signed.",
+        &["vrrp_instance", "peer"],
+        |seen| {
+            peers(seen, |peer| {
+                let ahead = peer.clock_ahead_ms?;
+                Some(seconds(ahead.unsigned_abs()).copysign(if ahead < 0 { -1.0 } else { 1.0 }))
+            })
+        },
+    ),
+    gauge(
+        "tandem_vrrp_peer_doubtful",
+        "Whether a router's last advert may be a recording, and counts only while somebody answers for the address.",
+        &["vrrp_instance", "peer"],
+        |seen| peers(seen, |peer| flag(peer.doubtful)),
+    ),
     counter(
         "tandem_vrrp_receive_errors_total",
         "Packets not believed, by the check that failed.",
@@ -209,10 +226,11 @@ fn each<'a, V>(seen: &'a Seen, values: impl Fn(&'a InstanceStatus) -> Samples<'a
     seen.instances.iter().flat_map(labelled).collect()
 }
 
-/// A value of each router that an instance has heard, by its address.
-fn peers(seen: &Seen, value: impl Fn(&PeerStatus) -> f64) -> Samples<'_> {
+/// A value of each router that an instance has heard, by its address, or of those that have one.
+fn peers<V: Into<Option<f64>>>(seen: &Seen, value: impl Fn(&PeerStatus) -> V) -> Samples<'_> {
     each(seen, |status| {
-        status.peers.iter().map(|peer| (vec![peer.address.to_string().into()], value(peer))).collect()
+        let known = status.peers.iter().filter_map(|peer| Some((peer, value(peer).into()?)));
+        known.map(|(peer, value)| (vec![peer.address.to_string().into()], value)).collect()
     })
 }
 

@@ -45,6 +45,9 @@ fn section(status: &InstanceStatus) -> Markup {
                     status.counters.conflicts
                 )))
             }
+            @for trouble in status.peers.iter().filter_map(|peer| peer.clock_trouble(status.interval_ms)) {
+                (banner(Tone::Warning, &trouble))
+            }
             table role="table" {
                 caption .unseen { "What instance " (name) " is about" }
                 tbody role="rowgroup" {

@@ -62,6 +62,8 @@ fn status() -> InstanceStatus {
             adverts: 40,
             releases: 1,
             checksum: "pseudo_header".into(),
+            clock_ahead_ms: None,
+            doubtful: false,
         }],
         notify_failing: true,
         history: vec![TransitionRecord {

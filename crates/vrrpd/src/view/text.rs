@@ -126,6 +126,9 @@ fn show(status: &InstanceStatus) -> String {
     for peer in &status.peers {
         let heard = human::duration(peer.heard_ms);
         line("peer", format!("{}: priority {}, heard {heard} ago", peer.address, peer.priority));
+        if let Some(trouble) = peer.clock_trouble(status.interval_ms) {
+            line("", trouble);
+        }
     }
     for (label, count) in &status.counters.receive_errors {
         line("refused", format!("{count} packets: {label}"));

@@ -143,6 +143,8 @@ fn web(state: InstanceState) -> InstanceStatus {
             adverts: 812,
             releases: 1,
             checksum: "pseudo_header".into(),
+            clock_ahead_ms: None,
+            doubtful: false,
         }],
         history: Vec::new(),
         notify_failing: false,

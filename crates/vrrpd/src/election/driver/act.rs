@@ -40,6 +40,8 @@ impl Driver {
                     self.announcements += 1;
                     self.wish();
                 }
+                Action::Probe => self.probe(),
+                Action::Vouch(source) => self.vouch(source),
                 Action::Transition(transition) => self.tell(&transition, began),
             }
         }
@@ -63,7 +65,8 @@ impl Driver {
             let protection = match &self.config.authentication {
                 Authentication::None => Protection::None,
                 Authentication::Password(password) => Protection::Password(*password),
-                Authentication::Hmac { keys, window } => {
+                Authentication::Hmac { mode, .. } if !mode.signs() => Protection::None,
+                Authentication::Hmac { keys, window, .. } => {
                     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                     Protection::Hmac(keys, self.sequencer.next(unix, *window))
                 }
@@ -87,6 +90,18 @@ impl Driver {
             record.status.counters.adverts_sent += sent;
             record.status.counters.releases_sent += if release { sent } else { 0 };
             record.status.counters.send_errors += failed;
+        });
+    }
+
+    /// Somebody answers for the addresses, so that this router's doubtful adverts are no recording.
+    fn vouch(&mut self, source: IpAddr) {
+        self.vouched += 1;
+        self.receiver.vouch(source);
+        self.board(|record, _| {
+            let priority =
+                record.status.peers.iter().find(|peer| peer.address == source).map(|peer| peer.priority);
+            record.status.master = Some(source);
+            record.status.master_priority = priority;
         });
     }
 

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use vrrp::{Datagram, Input, Priority, ReceiveError, Received, State};
+use vrrp::{Datagram, Doubt, Input, Priority, ReceiveError, Received, Signed, State};
+use wire::human;
 
 use super::{Driver, millis};
 use crate::net::Claim;
@@ -27,30 +28,54 @@ impl Driver {
             let datagram = Datagram { endpoints: arrived.endpoints, ttl: arrived.ttl, payload };
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             match self.receiver.receive(datagram, unix) {
-                Ok(received) => {
-                    let since_last = self.board(|record, _| record.heard(&received));
-                    let is_master = self.instance.state() == State::Master;
-                    if let Some(late) =
-                        since_last.and_then(|gap| gap.checked_sub(received.advert.interval.duration()))
-                        && !is_master
-                    {
-                        self.board(|record, _| record.status.counters.advert_lateness.observe(late));
-                    }
-                    if received.addresses_differ
-                        && self.complaints.may_say("addresses", received.source, began)
-                    {
-                        tracing::warn!(
-                            instance = self.config.name, peer = %received.source,
-                            "a router lists other virtual addresses than this one: configure the same on all"
-                        );
-                    }
-                    self.handle(Input::from(&received), began).await;
-                    self.remember_master(&received);
-                }
+                Ok(received) => self.heard(&received, began).await,
                 // It came before the kernel was told whom to hear.
                 Err(ReceiveError::VirtualRouterId(_)) => {}
                 Err(error) => self.disbelieve(&error, arrived.endpoints.source, began),
             }
+        }
+    }
+
+    async fn heard(&mut self, received: &Received, began: Instant) {
+        let since_last = self.board(|record, _| record.heard(received));
+        if received.addresses_differ && self.complaints.may_say("addresses", received.source, began) {
+            tracing::warn!(
+                instance = self.config.name, peer = %received.source,
+                "a router lists other virtual addresses than this one: configure the same on all"
+            );
+        }
+        if let Some(Signed { clock_ahead_ms, doubt: Some(doubt) }) = received.signed {
+            self.doubt(received.source, clock_ahead_ms, doubt, began);
+            self.handle(Input::from(received), began).await;
+            return;
+        }
+        if let Some(late) = since_last.and_then(|gap| gap.checked_sub(received.advert.interval.duration()))
+            && self.instance.state() != State::Master
+        {
+            self.board(|record, _| record.status.counters.advert_lateness.observe(late));
+        }
+        self.handle(Input::from(received), began).await;
+        self.remember_master(received);
+    }
+
+    fn doubt(&mut self, peer: IpAddr, clock_ahead_ms: i64, doubt: Doubt, now: Instant) {
+        if !self.complaints.may_say(doubt.label(), peer, now) {
+            return;
+        }
+        let instance = &self.config.name;
+        let apart = human::duration(clock_ahead_ms.unsigned_abs());
+        let direction = if clock_ahead_ms < 0 { "behind" } else { "ahead of" };
+        match doubt {
+            Doubt::Window => tracing::warn!(
+                instance, %peer, error = doubt.label(),
+                "clocks differ: {peer} is {apart} {direction} this node, or its advert is a replay; it counts only while \
+                 somebody answers for the address: set the clocks right"
+            ),
+            Doubt::Sequence => tracing::warn!(
+                instance, %peer, error = doubt.label(),
+                "the clock of {peer} was set back, or its advert is a replay; it counts only while somebody answers for the \
+                 address"
+            ),
         }
     }
 
@@ -76,7 +101,7 @@ impl Driver {
 
     pub(super) async fn claimed(&mut self, claim: Claim) {
         let now = Instant::now();
-        let before = self.instance.next_deadline();
+        let (before, vouched) = (self.instance.next_deadline(), self.vouched);
         let mac = format_mac(claim.mac);
         match self.instance.state() {
             State::Master => {
@@ -92,7 +117,7 @@ impl Driver {
             // Only an answer to this router's own question counts: others announce their takeover in the same way.
             State::Backup if self.probed.is_some() && self.instance.expects_silence() => {
                 self.handle(Input::Claimed, now).await;
-                if self.instance.next_deadline() != before {
+                if self.vouched == vouched && self.instance.next_deadline() != before {
                     self.probed = None;
                     self.board(|record, _| record.status.counters.takeovers_delayed += 1);
                     tracing::warn!(

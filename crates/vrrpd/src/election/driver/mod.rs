@@ -101,6 +101,8 @@ pub(super) struct Driver {
     start_by: Option<Instant>,
     /// Who waits for a successor to take the addresses, or for the end of the wait for one.
     releases: Vec<oneshot::Sender<Option<bool>>>,
+    /// How often doubtful adverts were believed.
+    vouched: u64,
     /// For which deadline the network has been asked who has the addresses.
     probed: Option<Instant>,
     retry: Option<Instant>,
@@ -138,6 +140,7 @@ impl Driver {
             reports: BTreeMap::new(),
             start_by: Some(now + REPORTS.min(config.interval.duration())),
             releases: Vec::new(),
+            vouched: 0,
             probed: None,
             retry: None,
             buffer: vec![0; PACKET].into(),
@@ -320,7 +323,7 @@ impl Driver {
         }
         if self.probe_at().is_some_and(|at| at <= now) {
             self.probed = self.deadline();
-            self.each_address(|neighbours, ip| neighbours.probe(ip));
+            self.probe();
         }
         if let Some(deadline) = self.deadline().filter(|deadline| *deadline <= now) {
             self.board(|record, _| record.status.counters.loop_lag.observe(now - deadline));
@@ -330,6 +333,11 @@ impl Driver {
             self.retry = None;
             self.relocate().await;
         }
+    }
+
+    /// Asks the network who has the addresses.
+    fn probe(&self) {
+        self.each_address(|neighbours, ip| neighbours.probe(ip));
     }
 
     /// The election wants the addresses, or wants them no more, because of what began then.

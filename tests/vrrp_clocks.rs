@@ -1,0 +1,179 @@
+//! Signed adverts between routers whose clocks differ: a living master keeps its addresses, a recording holds nothing up.
+
+use std::fs;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
+use testkit::{Network, Owners, PATIENCE, VrrpNode, is_root, needs, skip, wait_until};
+
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+const LIAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 66);
+/// A backup waits three of them and a bit.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Two routers that share a key, neither running; the first has the higher priority.
+struct Pair {
+    network: Network,
+    first: VrrpNode,
+    second: VrrpNode,
+    owners: Owners,
+}
+
+impl Pair {
+    fn new(options: &str) -> Self {
+        let network = Network::new(24);
+        let [first, second] =
+            [("lb1", 1), ("lb2", 2)].map(|(name, last)| network.host(name, Ipv4Addr::new(10, 9, 0, last)));
+        let owners = Owners::new(&[&first, &second], VIP);
+        let node = |host, priority| {
+            let node = VrrpNode::new(host, &config(priority, options));
+            fs::write(node.dir().join("key"), "correct horse battery staple, and no better master").unwrap();
+            node
+        };
+        Self { first: node(first, 200), second: node(second, 100), network, owners }
+    }
+}
+
+fn config(priority: u8, options: &str) -> String {
+    format!(
+        "virtual_router_id: 51\npriority: {priority}\nvirtual_addresses: [10.9.0.100/24]\ntrack: []\n\
+         advert_interval: {}ms\nauthentication: {{ hmac: {{ key_file: key{options} }} }}",
+        INTERVAL.as_millis()
+    )
+}
+
+/// What a node knows of the other router.
+fn peer(node: &VrrpNode) -> Value {
+    node.status()["peers"][0].clone()
+}
+
+/// The time in which a backup would have taken over several times.
+fn several_waits() -> Duration {
+    INTERVAL * 20
+}
+
+#[test]
+fn a_living_master_with_another_clock_keeps_its_addresses() {
+    if !is_root() {
+        skip!("namespaces need root");
+    }
+    needs!("faketime");
+    for (offset, ahead) in [("-40s", -40_000), ("+3600s", 3_600_000)] {
+        let Pair { network, mut first, mut second, owners } = Pair::new("");
+        first.vrrpd.clock(offset);
+        first.vrrpd.start();
+        first.wait_for_state("master");
+        second.vrrpd.start();
+        wait_until("the backup hears the master", || peer(&second)["doubtful"] == true);
+        let told = peer(&second)["clock_ahead_ms"].as_i64().unwrap();
+        assert!((told - ahead).abs() < 5000, "{told} ms");
+        owners.stay_with(0, several_waits());
+        assert_eq!(second.transitions().len(), 1, "{:?}", second.transitions());
+        assert_eq!(second.status()["master"], "10.9.0.1", "it knows who is master");
+        assert!(second.vrrpd.stderr().contains("clocks differ: 10.9.0.1 is"), "{}", second.vrrpd.stderr());
+        assert!(second.receive_errors("hmac_stale") > 0);
+
+        // Both are masters where they do not hear each other, and one is afterwards.
+        network.cut("lb1");
+        second.wait_for_state("master");
+        network.mend("lb1");
+        second.wait_for_state("backup");
+        owners.stay_with(0, several_waits());
+
+        // A better router whose clock is another does not preempt: it would not be believed.
+        first.vrrpd.stop();
+        second.wait_for_state("master");
+        first.vrrpd.start();
+        owners.stay_with(1, several_waits());
+
+        // Once the clock is right everything is as always.
+        first.vrrpd.stop();
+        first.vrrpd.clock("+0s");
+        first.vrrpd.start();
+        first.wait_for_state("master");
+        owners.wait_for(0);
+        wait_until("the backup believes it", || peer(&second)["doubtful"].is_null());
+    }
+}
+
+#[test]
+fn a_restart_with_the_clock_set_back_makes_no_second_owner() {
+    if !is_root() {
+        skip!("namespaces need root");
+    }
+    needs!("faketime");
+    for window in ["", ", window: off"] {
+        let Pair { network: _network, mut first, mut second, owners } = Pair::new(window);
+        first.vrrpd.start();
+        first.wait_for_state("master");
+        second.vrrpd.start();
+        wait_until("the backup hears the master", || second.counter("adverts_received") > 1);
+        first.vrrpd.kill();
+        first.vrrpd.clock("-3600s");
+        first.vrrpd.start();
+        first.wait_for_state("master");
+        let seen = owners.watch();
+        owners.stay_with(0, several_waits());
+        seen.stop().assert_never_two();
+        assert_eq!(second.state(), "backup");
+    }
+}
+
+#[test]
+fn a_recording_that_nobody_heard_holds_no_takeover_up() {
+    if !is_root() {
+        skip!("namespaces need root");
+    }
+    needs!("faketime");
+    let Pair { network, mut first, mut second, owners } = Pair::new("");
+    let liar = network.host("liar", LIAR);
+    // Of a router with another clock, as of one long ago: the backup, which does not run, can have no mark of it.
+    first.vrrpd.clock("-3600s");
+    first.vrrpd.start();
+    first.wait_for_state("master");
+    let recorded = liar.inside(|| {
+        let mut socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
+        socket.join_multicast_v4(&GROUP, &LIAR).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut record = || {
+            let mut packet = vec![0; 1500];
+            let length = socket.read(&mut packet).unwrap();
+            packet.truncate(length);
+            packet
+        };
+        (0..40).map(|_| record()).collect::<Vec<_>>()
+    });
+    network.cut("lb1");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            liar.inside(|| {
+                // IP header and all: the liar puts the dead router's address there.
+                let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
+                socket.set_header_included_v4(true).unwrap();
+                socket.set_multicast_if_v4(&LIAR).unwrap();
+                for packet in recorded.iter().cycle().take_while(|_| !over.load(Relaxed)) {
+                    socket.send_to(packet, &SocketAddrV4::new(GROUP, 0).into()).unwrap();
+                    std::thread::sleep(INTERVAL);
+                }
+            });
+        });
+        second.vrrpd.start();
+        wait_until("it hears the recording", || peer(&second)["doubtful"] == true);
+        second.wait_for_state("master");
+        // Nor does it end a mastership.
+        let heard = second.receive_errors("hmac_stale");
+        wait_until("it hears more of it", || second.receive_errors("hmac_stale") > heard + 5);
+        assert_eq!(second.state(), "master");
+        assert_eq!(second.transitions().len(), 2, "{:?}", second.transitions());
+        over.store(true, Relaxed);
+    });
+    // The better router was alive all the time.
+    network.mend("lb1");
+    owners.wait_for(0);
+}
