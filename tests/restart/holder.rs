@@ -62,7 +62,11 @@ fn listeners_change_hands_within_one_user_only() {
         skip!("another user needs root");
     }
     let mut stack = Stack::builder().without_lbd().start();
-    fs::set_permissions(stack.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let everybody = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(stack.dir(), everybody.clone()).unwrap();
+    let own = socket(&stack).parent().map(PathBuf::from).unwrap();
+    fs::create_dir_all(&own).unwrap();
+    fs::set_permissions(own, everybody).unwrap();
     // Where programs are built nobody else may be allowed to look.
     let program = stack.dir().join(NAME);
     fs::copy(binary(Program::Lbd), &program).unwrap();

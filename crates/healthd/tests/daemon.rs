@@ -527,7 +527,7 @@ fn wrong_starts_have_their_exit_codes() {
         .arg("--config")
         .arg(healthd.daemon.config())
         .arg("--run-dir")
-        .arg(healthd.daemon.socket().parent().map(PathBuf::from).unwrap())
+        .arg(healthd.daemon.config().parent().map(PathBuf::from).unwrap())
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(71));
