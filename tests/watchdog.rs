@@ -16,7 +16,8 @@ const WATCHDOG: Duration = Duration::from_millis(500);
 
 /// Has systemd start a daemon and watch it.
 fn start(daemon: &mut Daemon) -> Systemd {
-    let systemd = Systemd::listen(&daemon.socket().with_extension("notify"));
+    let socket = daemon.socket().with_extension("notify");
+    let systemd = Systemd::listen(&daemon.config().with_file_name(socket.file_name().unwrap()));
     daemon.systemd(systemd.socket(), Vec::new());
     daemon.watchdog(WATCHDOG);
     daemon.start();

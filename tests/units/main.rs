@@ -117,7 +117,12 @@ impl Machine {
 
     /// Sends a daemon a signal, and returns which process that was.
     fn signal(&self, daemon: &str, signal: &str) -> String {
-        let pid = self.show(daemon, "MainPID");
+        // There is none while systemd waits to start it again, and 0 would be the test itself.
+        let mut pid = String::new();
+        wait_until("it has a process", || {
+            pid = self.show(daemon, "MainPID");
+            pid != "0"
+        });
         self.run_ok(&["kill", "-s", signal, &pid]);
         pid
     }
