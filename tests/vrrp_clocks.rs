@@ -1,4 +1,5 @@
-//! Signed adverts between routers whose clocks differ: a living master keeps its addresses, a recording holds nothing up.
+//! Signed adverts: a living master with another clock keeps its addresses, a recording holds nothing up, and keys come to a
+//! pair that runs.
 
 use std::fs;
 use std::io::Read;
@@ -40,9 +41,13 @@ impl Pair {
 }
 
 fn config(priority: u8, options: &str) -> String {
+    format!("{}\nauthentication: {{ hmac: {{ key_file: key{options} }} }}", without_key(priority))
+}
+
+fn without_key(priority: u8) -> String {
     format!(
         "virtual_router_id: 51\npriority: {priority}\nvirtual_addresses: [10.9.0.100/24]\ntrack: []\n\
-         advert_interval: {}ms\nauthentication: {{ hmac: {{ key_file: key{options} }} }}",
+         advert_interval: {}ms",
         INTERVAL.as_millis()
     )
 }
@@ -69,7 +74,7 @@ fn a_living_master_with_another_clock_keeps_its_addresses() {
         first.vrrpd.start();
         first.wait_for_state("master");
         second.vrrpd.start();
-        wait_until("the backup hears the master", || peer(&second)["doubtful"] == true);
+        wait_until("the backup hears the master", || peer(&second)["doubt"] == "window");
         let told = peer(&second)["clock_ahead_ms"].as_i64().unwrap();
         assert!((told - ahead).abs() < 5000, "{told} ms");
         owners.stay_with(0, several_waits());
@@ -97,7 +102,7 @@ fn a_living_master_with_another_clock_keeps_its_addresses() {
         first.vrrpd.start();
         first.wait_for_state("master");
         owners.wait_for(0);
-        wait_until("the backup believes it", || peer(&second)["doubtful"].is_null());
+        wait_until("the backup believes it", || peer(&second)["doubt"].is_null());
     }
 }
 
@@ -164,7 +169,7 @@ fn a_recording_that_nobody_heard_holds_no_takeover_up() {
             });
         });
         second.vrrpd.start();
-        wait_until("it hears the recording", || peer(&second)["doubtful"] == true);
+        wait_until("it hears the recording", || peer(&second)["doubt"] == "window");
         second.wait_for_state("master");
         // Nor does it end a mastership.
         let heard = second.receive_errors("hmac_stale");
@@ -176,4 +181,35 @@ fn a_recording_that_nobody_heard_holds_no_takeover_up() {
     // The better router was alive all the time.
     network.mend("lb1");
     owners.wait_for(0);
+}
+
+#[test]
+fn keys_come_to_a_running_pair_without_a_gap_and_go_again() {
+    if !is_root() {
+        skip!("namespaces need root");
+    }
+    let Pair { network: _network, mut first, mut second, owners } = Pair::new("");
+    let mut nodes = [(&mut first, 200), (&mut second, 100)];
+    for (node, priority) in &mut nodes {
+        node.configure(&without_key(*priority));
+        node.vrrpd.start();
+    }
+    owners.wait_for(0);
+    let seen = owners.watch();
+    let steps = [Some(", mode: receive_only"), Some(", mode: send"), Some("")];
+    for step in steps.into_iter().chain([Some(", mode: send"), Some(", mode: receive_only"), None]) {
+        for (node, priority) in &mut nodes {
+            let reloads = || node.vrrpd.stderr().matches("configuration reloaded").count();
+            let before = reloads();
+            node.configure(&step.map_or_else(|| without_key(*priority), |step| config(*priority, step)));
+            node.vrrpd.reload();
+            wait_until("it has read the file", || reloads() > before);
+            owners.stay_with(0, several_waits() / 2);
+        }
+        let [(first, _), (second, _)] = &nodes;
+        let heard = second.counter("adverts_received");
+        wait_until("the backup still believes the master", || second.counter("adverts_received") > heard);
+        assert_eq!((first.transitions().len(), second.transitions().len()), (2, 1), "{step:?}");
+    }
+    assert_eq!(seen.stop().courses, [[0]]);
 }

@@ -14,8 +14,8 @@ use config::Instance;
 use vrrp::Received;
 use wire::topic::Topic;
 use wire::{
-    Histogram, InstanceCounters, InstanceState, InstanceStatus, Item, PeerStatus, TopicName, TrackerStatus,
-    TransitionRecord,
+    ClaimStatus, Histogram, InstanceCounters, InstanceState, InstanceStatus, Item, PeerStatus, TopicName,
+    TrackerStatus, TransitionRecord,
 };
 
 use crate::net::Bell;
@@ -281,6 +281,7 @@ pub struct Record {
     since: Instant,
     trackers: BTreeMap<String, Instant>,
     peers: BTreeMap<IpAddr, Instant>,
+    claimed: Option<Instant>,
     history: VecDeque<Event>,
 }
 
@@ -312,6 +313,7 @@ impl Record {
             trackers: Vec::new(),
             peers: Vec::new(),
             history: Vec::new(),
+            claim: None,
             stale_ms: None,
             notify_failing: false,
             counters: InstanceCounters::default(),
@@ -321,6 +323,7 @@ impl Record {
             since: Instant::now(),
             trackers: BTreeMap::new(),
             peers: BTreeMap::new(),
+            claimed: None,
             history: VecDeque::new(),
         }
     }
@@ -401,7 +404,7 @@ impl Record {
                     releases: 0,
                     checksum: String::new(),
                     clock_ahead_ms: None,
-                    doubtful: false,
+                    doubt: None,
                 });
                 status.peers.len() - 1
             }
@@ -411,11 +414,18 @@ impl Record {
         peer.adverts += u64::from(doubt.is_none());
         peer.releases += u64::from(release && doubt.is_none());
         peer.clock_ahead_ms = received.signed.map(|signed| signed.clock_ahead_ms);
-        peer.doubtful = doubt.is_some();
+        peer.doubt = doubt;
         if peer.checksum != received.checksum.label() {
             received.checksum.label().clone_into(&mut peer.checksum);
         }
         before.map(|before| now - before)
+    }
+
+    /// Another station has claimed an address that is here.
+    pub fn claimed(&mut self, address: IpAddr, mac: String) {
+        self.claimed = Some(Instant::now());
+        self.status.claim = Some(ClaimStatus { address, mac, age_ms: 0 });
+        self.status.counters.conflicts += 1;
     }
 
     /// The state has changed.
@@ -451,6 +461,9 @@ impl Record {
         }
         for peer in &mut status.peers {
             peer.heard_ms = age(self.peers.get(&peer.address));
+        }
+        if let Some(claim) = &mut status.claim {
+            claim.age_ms = age(self.claimed.as_ref());
         }
         for (record, event) in status.history.iter_mut().zip(&self.history) {
             record.age_ms = millis(now - event.ended);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 /// Where an instance stands.
-pub use vrrp::State as InstanceState;
+pub use vrrp::{Doubt, State as InstanceState};
 
 use crate::{Tone, human};
 
@@ -55,11 +55,74 @@ pub struct InstanceStatus {
     /// For how long the election has not moved, where that is long enough for all of this to be stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale_ms: Option<u64>,
+    /// The last claim of another station to an address that was here, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimStatus>,
     /// Whether the hook could not be told of this state.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notify_failing: bool,
     /// Counters since vrrpd's start.
     pub counters: InstanceCounters,
+}
+
+/// Another station said that a virtual address is its own, while this node was master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// The station's hardware address.
+    pub mac: String,
+    /// How long ago.
+    pub age_ms: u64,
+}
+
+/// A claim is of the present for so long: gratuitous ARP and probes come in seconds.
+const CLAIM_HOLDS_MS: u64 = 10_000;
+
+impl InstanceStatus {
+    /// Where the instance stands, and how good or bad that is: `web is MASTER`, `web is MASTER, and so is 192.0.2.12`.
+    pub fn headline(&self) -> (Tone, String) {
+        let name = &self.instance;
+        let state = self.state.word().to_uppercase();
+        if let Some(ms) = self.stale_ms {
+            return (
+                Tone::Bad,
+                format!("{name} was {state}, and the election has hung for {}", human::duration(ms)),
+            );
+        }
+        let also = match (self.other_master(), self.living_claim()) {
+            (Some(other), _) => format!(", and so is {other}"),
+            (None, Some(claim)) => format!(", and {} claims {}", claim.mac, claim.address),
+            (None, None) => return (self.state.into(), format!("{name} is {state}")),
+        };
+        (Tone::Bad, format!("{name} is {state}{also}"))
+    }
+
+    /// Another router that is master, too, by adverts that were heard within three intervals.
+    pub fn other_master(&self) -> Option<IpAddr> {
+        let is_master = |peer: &&PeerStatus| peer.priority > 0 && peer.heard_ms <= self.interval_ms * 3;
+        let masters = (self.state == InstanceState::Master).then_some(&self.peers);
+        masters?.iter().find(is_master).map(|peer| peer.address)
+    }
+
+    /// A claim to an address that is here, if one was heard lately.
+    pub fn living_claim(&self) -> Option<&ClaimStatus> {
+        let claim = self.claim.as_ref().filter(|claim| claim.age_ms <= CLAIM_HOLDS_MS);
+        claim.filter(|_| self.state == InstanceState::Master)
+    }
+
+    /// What other stations have claimed, in words.
+    pub fn claims(&self) -> Option<(Tone, String)> {
+        let ClaimStatus { address, mac, age_ms } = self.claim.as_ref()?;
+        let (count, ago) = (human::count(self.counters.conflicts), human::duration(*age_ms));
+        let tone = if self.living_claim().is_some() { Tone::Bad } else { Tone::Paused };
+        Some((
+            tone,
+            format!(
+                "another station ({mac}) claimed {address}, which was here, {ago} ago; {count} claims in all"
+            ),
+        ))
+    }
 }
 
 impl From<InstanceState> for Tone {
@@ -130,30 +193,31 @@ pub struct PeerStatus {
     /// By how many milliseconds its clock is ahead of this node's; negative where it is behind. Known of signed adverts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_ms: Option<i64>,
-    /// Whether its last advert may be a recording: signed too far from now, or behind what it said before. It counts only
-    /// together with an answer for a virtual address.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub doubtful: bool,
+    /// Why its last advert may be a recording: signed too far from now (`window`), or behind what it said before (`sequence`). It
+    /// counts only together with an answer for a virtual address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<Doubt>,
 }
 
 impl PeerStatus {
     /// What is wrong with its clock, if something is. `interval_ms` is that of the adverts.
     pub fn clock_trouble(&self, interval_ms: u64) -> Option<String> {
         let ahead = self.clock_ahead_ms?;
+        let Self { address, .. } = self;
         let apart = human::duration(ahead.unsigned_abs());
         let direction = if ahead < 0 { "behind" } else { "ahead" };
-        if self.doubtful {
-            Some(format!(
-                "clocks differ: {} is {apart} {direction}; its adverts count only while somebody answers for the address",
-                self.address
-            ))
-        } else if ahead.unsigned_abs() > (interval_ms * 3).max(KEEPALIVED_WINDOW_MS) {
-            Some(format!(
-                "clocks differ: {} is {apart} {direction}; a keepalived among the routers would not believe it",
-                self.address
-            ))
-        } else {
-            None
+        match self.doubt {
+            Some(Doubt::Window) => Some(format!(
+                "clocks differ: {address} is {apart} {direction}; its adverts count only while somebody answers for the address"
+            )),
+            Some(Doubt::Sequence) => Some(format!(
+                "the clock of {address} was set back, or its adverts are replays: they count only while somebody answers for the \
+                 address"
+            )),
+            None if ahead.unsigned_abs() > (interval_ms * 3).max(KEEPALIVED_WINDOW_MS) => Some(format!(
+                "clocks differ: {address} is {apart} {direction}; a keepalived among the routers would not believe it"
+            )),
+            None => None,
         }
     }
 }
@@ -248,5 +312,102 @@ impl Histogram {
 impl Default for Histogram {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: InstanceState, peers: &[(u8, u64)], claimed_ms: Option<u64>) -> InstanceStatus {
+        let peer = |(priority, heard_ms): &(u8, u64)| PeerStatus {
+            address: IpAddr::from([192, 0, 2, 12]),
+            priority: *priority,
+            heard_ms: *heard_ms,
+            adverts: 1,
+            releases: 0,
+            checksum: "pseudo_header".to_owned(),
+            clock_ahead_ms: None,
+            doubt: None,
+        };
+        InstanceStatus {
+            instance: "web".to_owned(),
+            state,
+            since_ms: 0,
+            reason: String::new(),
+            version: 3,
+            virtual_router_id: 51,
+            priority: 100,
+            configured_priority: 100,
+            interval_ms: 1000,
+            holding: true,
+            interface: None,
+            source: None,
+            addresses: Vec::new(),
+            master: None,
+            master_priority: None,
+            trackers: Vec::new(),
+            peers: peers.iter().map(peer).collect(),
+            history: Vec::new(),
+            claim: claimed_ms.map(|age_ms| ClaimStatus {
+                address: IpAddr::from([192, 0, 2, 100]),
+                mac: "02:00:00:00:00:07".to_owned(),
+                age_ms,
+            }),
+            notify_failing: false,
+            stale_ms: None,
+            counters: InstanceCounters::default(),
+        }
+    }
+
+    #[test]
+    fn two_masters_are_no_good_news() {
+        let told = |status: InstanceStatus| status.headline();
+        let (master, backup) = (InstanceState::Master, InstanceState::Backup);
+        assert_eq!(told(status(master, &[], None)), (Tone::Good, "web is MASTER".to_owned()));
+        let two = (Tone::Bad, "web is MASTER, and so is 192.0.2.12".to_owned());
+        assert_eq!(told(status(master, &[(90, 3000)], None)), two);
+        assert_eq!(told(status(master, &[(90, 3001)], None)).0, Tone::Good, "it has been silent since");
+        assert_eq!(told(status(master, &[(0, 10)], None)).0, Tone::Good, "it left");
+        assert_eq!(told(status(backup, &[(90, 10)], Some(10))).0, Tone::Paused, "that is as it should be");
+        let claimed = (Tone::Bad, "web is MASTER, and 02:00:00:00:00:07 claims 192.0.2.100".to_owned());
+        assert_eq!(told(status(master, &[], Some(9000))), claimed);
+        let past = status(master, &[], Some(11_000));
+        assert_eq!(past.headline().0, Tone::Good);
+        assert_eq!(past.claims().unwrap().0, Tone::Paused, "what is over is not red for ever");
+        let hung = InstanceStatus { stale_ms: Some(4000), ..status(master, &[], None) };
+        assert_eq!(told(hung), (Tone::Bad, "web was MASTER, and the election has hung for 4 s".to_owned()));
+    }
+
+    #[test]
+    fn clocks_are_wrong_beyond_what_keepalived_bears() {
+        let trouble = |ahead: Option<i64>, doubt, interval_ms| {
+            let peer = PeerStatus {
+                address: IpAddr::from([192, 0, 2, 12]),
+                priority: 100,
+                heard_ms: 0,
+                adverts: 1,
+                releases: 0,
+                checksum: "pseudo_header".to_owned(),
+                clock_ahead_ms: ahead,
+                doubt,
+            };
+            peer.clock_trouble(interval_ms)
+        };
+        assert_eq!(trouble(None, None, 1000), None, "nobody signs");
+        assert_eq!(trouble(Some(-5000), None, 1000), None);
+        assert_eq!(trouble(Some(6000), None, 2000), None, "three intervals are longer");
+        let told = trouble(Some(6000), None, 1000).unwrap();
+        assert!(told.starts_with("clocks differ: 192.0.2.12 is 6 s ahead; a keepalived"), "{told}");
+        let told = trouble(Some(-40_000), Some(Doubt::Window), 1000).unwrap();
+        assert!(
+            told.starts_with("clocks differ: 192.0.2.12 is 40 s behind; its adverts count only"),
+            "{told}"
+        );
+        let told = trouble(Some(0), Some(Doubt::Sequence), 1000).unwrap();
+        assert!(
+            told.starts_with("the clock of 192.0.2.12 was set back, or its adverts are replays"),
+            "{told}"
+        );
     }
 }

@@ -43,12 +43,11 @@ pub(super) fn table(instances: &[InstanceStatus]) -> Table {
         for trouble in status.peers.iter().filter_map(|peer| peer.clock_trouble(status.interval_ms)) {
             table.note(&trouble, Tone::Warning);
         }
-        if status.counters.conflicts > 0 {
-            let conflicts = human::count(status.counters.conflicts);
-            table.note(
-                &format!("another station claimed an address that was here, {conflicts} times"),
-                Tone::Bad,
-            );
+        if let Some(other) = status.other_master() {
+            table.note(&format!("{other} is master, too: its adverts come in"), Tone::Bad);
+        }
+        if let Some((tone, claims)) = status.claims() {
+            table.note(&claims, tone);
         }
     }
     table
@@ -67,7 +66,7 @@ fn row(status: &InstanceStatus) -> Vec<Cell> {
     };
     vec![
         Cell::plain(&status.instance),
-        Cell::toned(status.state.word().to_uppercase(), status.state.into()),
+        Cell::toned(status.state.word().to_uppercase(), status.headline().0),
         Cell::plain(human::short_duration(status.since_ms)),
         Cell::plain(status.addresses.join(", ")),
         Cell::plain(if status.holding { "yes" } else { "no" }),

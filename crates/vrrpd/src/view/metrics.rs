@@ -112,7 +112,7 @@ pub const FAMILIES: &[Family<Seen>] = &[
         "tandem_vrrp_peer_doubtful",
         "Whether a router's last advert may be a recording, and counts only while somebody answers for the address.",
         &["vrrp_instance", "peer"],
-        |seen| peers(seen, |peer| flag(peer.doubtful)),
+        |seen| peers(seen, |peer| flag(peer.doubt.is_some())),
     ),
     counter(
         "tandem_vrrp_receive_errors_total",

@@ -17,14 +17,16 @@ pub fn render(info: &Info, instances: &[InstanceStatus]) -> String {
 
 /// What a person should know first.
 fn headline(instances: &[InstanceStatus]) -> (Tone, String) {
-    let count = |state| instances.iter().filter(|instance| instance.state == state).count();
+    let lines = instances.iter().map(InstanceStatus::headline);
     if let [only] = instances {
-        return (only.state.into(), format!("{} is {}", only.instance, only.state.word().to_uppercase()));
+        return only.headline();
     }
-    let (masters, faults) = (count(InstanceState::Master), count(InstanceState::Fault));
-    match faults {
-        0 => (Tone::Good, format!("master of {masters} of {} instances", instances.len())),
-        faults => (Tone::Bad, format!("{faults} of {} instances in fault", instances.len())),
+    let bad: Vec<String> = lines.filter(|(tone, _)| *tone == Tone::Bad).map(|(_, line)| line).collect();
+    if bad.is_empty() {
+        let masters = instances.iter().filter(|instance| instance.state == InstanceState::Master).count();
+        (Tone::Good, format!("master of {masters} of {} instances", instances.len()))
+    } else {
+        (Tone::Bad, bad.join("; "))
     }
 }
 
@@ -35,16 +37,14 @@ fn section(status: &InstanceStatus) -> Markup {
         section aria-labelledby={ "instance-" (name) } {
             header {
                 h2 #{ "instance-" (name) } { "Instance " (name) }
-                (badge(status.state.into(), &status.state.word().to_uppercase()))
+                (badge(status.headline().0, &status.state.word().to_uppercase()))
             }
             p { (status.reason) ", for " (human::duration(status.since_ms)) }
             (LINE)
-            @if status.counters.conflicts > 0 {
-                (banner(Tone::Bad, &format!(
-                    "Another station has claimed an address that was here, {} times: two masters, or a second owner.",
-                    status.counters.conflicts
-                )))
+            @if let Some(other) = status.other_master() {
+                (banner(Tone::Bad, &format!("{other} is master, too: its adverts come in.")))
             }
+            @if let Some((tone, claims)) = status.claims() { (banner(tone, &claims)) }
             @for trouble in status.peers.iter().filter_map(|peer| peer.clock_trouble(status.interval_ms)) {
                 (banner(Tone::Warning, &trouble))
             }

@@ -62,9 +62,10 @@ fn status() -> InstanceStatus {
             adverts: 40,
             releases: 1,
             checksum: "pseudo_header".into(),
-            clock_ahead_ms: None,
-            doubtful: false,
+            clock_ahead_ms: Some(-1500),
+            doubt: None,
         }],
+        claim: None,
         notify_failing: true,
         history: vec![TransitionRecord {
             from: InstanceState::Master,
@@ -81,9 +82,14 @@ fn status() -> InstanceStatus {
 #[test]
 fn the_page_says_what_is_wrong_and_escapes_it() {
     let html = page::render(&info(), &[status()]);
-    for wanted in
-        ["web is FAULT", "lbd is &lt;gone&gt;", "192.0.2.100/24", "not on this node", "192.0.2.12", "0.8 ms"]
-    {
+    for wanted in [
+        "web was FAULT, and the election has hung for 4 s",
+        "lbd is &lt;gone&gt;",
+        "192.0.2.100/24",
+        "not on this node",
+        "192.0.2.12",
+        "0.8 ms",
+    ] {
         assert!(html.contains(wanted), "{wanted} is missing in {html}");
     }
     assert!(!html.contains("<gone>"));

@@ -120,6 +120,12 @@ fn show(status: &InstanceStatus) -> String {
         };
         line("tracker", format!("{}: {word} (weight {}): {}", tracker.name, tracker.weight, tracker.text));
     }
+    if let Some(other) = status.other_master() {
+        line("MASTER, TOO", other.to_string());
+    }
+    if let Some((_, claims)) = status.claims() {
+        line("claimed", claims);
+    }
     if status.notify_failing {
         line("notify", "FAILS: nobody could be told of this state".to_owned());
     }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use health::{CheckCode, Status};
 use wire::client::ClientError;
-use wire::{InstanceCounters, InstanceState, InstanceStatus, LastCheck, PeerStatus, TrackerStatus, Verdict};
+use wire::{
+    ClaimStatus, InstanceCounters, InstanceState, InstanceStatus, LastCheck, PeerStatus, TrackerStatus,
+    Verdict,
+};
 
 use super::*;
 use crate::node::Unreachable;
@@ -144,9 +147,14 @@ fn web(state: InstanceState) -> InstanceStatus {
             releases: 1,
             checksum: "pseudo_header".into(),
             clock_ahead_ms: None,
-            doubtful: false,
+            doubt: None,
         }],
         history: Vec::new(),
+        claim: Some(ClaimStatus {
+            address: "172.20.0.100".parse().unwrap(),
+            mac: "02:00:00:00:00:07".into(),
+            age_ms: 4000,
+        }),
         notify_failing: false,
         counters: InstanceCounters {
             receive_errors: BTreeMap::from([("ttl".into(), 3)]),

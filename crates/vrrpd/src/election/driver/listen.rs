@@ -105,7 +105,7 @@ impl Driver {
         let mac = format_mac(claim.mac);
         match self.instance.state() {
             State::Master => {
-                self.board(|record, _| record.status.counters.conflicts += 1);
+                self.board(|record, _| record.claimed(claim.ip, mac.clone()));
                 if self.complaints.may_say("conflict", claim.ip, now) {
                     tracing::warn!(
                         instance = self.config.name, address = %claim.ip, mac,
