@@ -92,7 +92,7 @@ impl Pair {
 fn take_turns(dialect: Dialect) {
     let mut pair = Pair::start(dialect, &dialect.tandem(150, ""), &dialect.keepalived(100, ""));
     pair.owners.wait_for(US);
-    assert_eq!(pair.tandem.state(), "master");
+    pair.tandem.wait_for_state("master");
 
     let watch = pair.owners.watch();
     pair.tandem.vrrpd.stop();
