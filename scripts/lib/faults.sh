@@ -28,8 +28,9 @@ settled() {
 }
 
 state_is() { # NODE STATE
+    # Without -q: it would end at the line, and curl with an error.
     on_node "$1" curl -s --max-time 2 http://127.0.0.1:8407/metrics 2>/dev/null |
-        grep -Eq "^tandem_vrrp_state\{[^}]*state=\"$2\"[^}]*\} 1$"
+        grep -E "^tandem_vrrp_state\{[^}]*state=\"$2\"[^}]*\} 1$" >/dev/null
 }
 
 # It lasts: a node that is about to change its mind is not settled.
@@ -153,7 +154,7 @@ neighbours() {
     for client in vip-access prometheus nginx1 nginx2 nginx3; do
         believed=$(on_node "$client" cat /proc/net/arp | awk -v ip="$virtual_address" '$1 == ip && $3 != "0x0" { print $4 }')
         [ -n "$believed" ] || continue
-        if on_node "$other" sh -c 'cat /sys/class/net/*/address' | grep -qixF "$believed"; then
+        if on_node "$other" sh -c 'cat /sys/class/net/*/address' | grep -ixF "$believed" >/dev/null; then
             echo "$client believes $other"
             return 0
         fi

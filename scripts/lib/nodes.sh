@@ -48,7 +48,7 @@ reload() {
 
 # Whether a node holds the virtual address on an interface.
 holds() { # NODE
-    in_demo exec "$1" ip -4 -o address show to "$virtual_address" 2>/dev/null | grep -q .
+    in_demo exec "$1" ip -4 -o address show to "$virtual_address" 2>/dev/null | grep . >/dev/null
 }
 
 # The nodes that hold the virtual address.
