@@ -66,7 +66,7 @@ vrrpd: { realtime: 50, lock_memory: true }
     assert_eq!(web.interval.duration(), Duration::from_millis(80));
     let names: Vec<&str> = web.track.iter().map(|tracker| tracker.name.as_str()).collect();
     assert_eq!(names, ["lbd", "backend nginx", "interface eth1", "disk", "gateway default"]);
-    assert_eq!(web.track[0].target, TrackTarget::Lbd { hung_after: Duration::from_millis(120) });
+    assert_eq!(web.track[0].target, TrackTarget::Lbd { hung_after: Duration::from_millis(110) });
     assert_eq!(web.track[1].weight, Weight::WhileFailing(20));
     assert_eq!(web.preemption, Preemption::After(Duration::from_secs(30)));
     assert!(matches!(web.authentication, Authentication::Hmac { window: None, .. }));

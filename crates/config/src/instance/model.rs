@@ -141,7 +141,7 @@ pub struct Tracker {
 /// What a tracker looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackTarget {
-    /// lbd: fails when it is gone, not ready, or hangs for longer than this. Default 300 ms, 120 ms with `timing: fast`.
+    /// lbd: fails when it is gone, not ready, or hangs for longer than this. Default 300 ms, 110 ms with `timing: fast`.
     Lbd {
         /// The age of the slowest worker's tick from which on lbd counts as hung.
         hung_after: Duration,

@@ -40,7 +40,7 @@ impl Profile {
     const fn hung_after(self) -> Duration {
         match self {
             Self::Safe => Duration::from_millis(300),
-            Self::Fast => Duration::from_millis(120),
+            Self::Fast => Duration::from_millis(110),
         }
     }
 }

@@ -54,7 +54,7 @@ fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tra
     let lbd = s.value("lbd", "a mapping", NONE);
     let hung_after = lbd.section(|s| {
         const HUNG: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
-        s.duration_or("hung_after", hung_after, "300ms, with timing: fast 120ms", HUNG)
+        s.duration_or("hung_after", hung_after, "300ms, with timing: fast 110ms", HUNG)
     });
     let backend = s.value("backend", "the name of a backend in lb.yaml", NONE);
     let interface_key = s.value("interface", "an interface's name", NONE);
