@@ -12,8 +12,8 @@ mod replay;
 mod units;
 
 pub use election::{
-    Action, Cause, Input, Instance, Preemption, Settings, Standing, State, TrackerRule, Trackers, Transition,
-    Weight,
+    Action, Cause, Heard, Input, Instance, Preemption, Settings, Standing, State, TrackerRule, Trackers,
+    Transition, Weight,
 };
 pub use receive::{
     AddressMismatch, Authentication, Datagram, Doubt, Expectations, HmacMode, ReceiveError, Received,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp::{
-    Action, AdvertInterval, Cause, Input, Instance, Moment, Preemption, Priority, Settings, State,
+    Action, AdvertInterval, Cause, Heard, Input, Instance, Moment, Preemption, Priority, Settings, State,
     TrackerRule, Transition, Version, Weight,
 };
 
@@ -34,18 +34,18 @@ fn advert(source: &str, priority: u8) -> Input {
 }
 
 fn advert_every(source: &str, priority: u8, interval: Duration) -> Input {
-    Input::Advert {
-        source: source.parse().unwrap(),
-        priority: Priority::from_wire(priority),
-        interval: AdvertInterval::new(Version::V3, interval).unwrap(),
-    }
+    Input::Advert(heard(source, priority, interval))
 }
 
 fn doubted(source: &str, priority: u8) -> Input {
-    Input::Doubted {
+    Input::Doubted(heard(source, priority, INTERVAL))
+}
+
+fn heard(source: &str, priority: u8, interval: Duration) -> Heard {
+    Heard {
         source: source.parse().unwrap(),
         priority: Priority::from_wire(priority),
-        interval: AdvertInterval::new(Version::V3, INTERVAL).unwrap(),
+        interval: AdvertInterval::new(Version::V3, interval).unwrap(),
     }
 }
 

@@ -1,9 +1,7 @@
 //! The state machine. [`Instance::handle`] is the table of RFC 9568 section 6.4: one line for each state and input.
 
-use std::net::IpAddr;
-
 use super::trackers::{Standing, Trackers};
-use super::types::{Action, Cause, Input, Preemption, Settings, State, Transition};
+use super::types::{Action, Cause, Heard, Input, Preemption, Settings, State, Transition};
 use crate::units::{AdvertInterval, Moment, Priority, RELEASE_INTERVAL, Version};
 
 /// A master answers at most so many adverts in an interval at once: a flood of them must not become a flood of answers.
@@ -37,9 +35,7 @@ pub struct Instance {
 /// An advert that is believed when somebody also answers for the addresses.
 #[derive(Clone, Copy, Debug)]
 struct Doubted {
-    source: IpAddr,
-    priority: Priority,
-    interval: AdvertInterval,
+    heard: Heard,
     /// Until when a claim of an address confirms it: its sender sends the next one long before.
     until: Moment,
 }
@@ -122,19 +118,15 @@ impl Instance {
                 Input::Stop
                 | Input::Release
                 | Input::Claimed
-                | Input::Advert { .. }
-                | Input::Doubted { .. }
+                | Input::Advert(_)
+                | Input::Doubted(_)
                 | Input::Woken,
             ) => {}
 
             // 6.4.2 Backup. An advert is not compared by address here.
-            (State::Backup, Input::Advert { source, priority, interval }) => {
-                self.backup_hears(source, priority, interval, now, &mut actions);
-            }
+            (State::Backup, Input::Advert(heard)) => self.backup_hears(heard, now, &mut actions),
             (State::Backup, Input::Woken) => self.backup_wakes(now, &mut actions),
-            (State::Backup, Input::Doubted { source, priority, interval }) => {
-                self.doubt(source, priority, interval, now);
-            }
+            (State::Backup, Input::Doubted(heard)) => self.doubt(heard, now),
             (State::Backup, Input::Claimed) => self.backup_hears_claim(now, &mut actions),
             (State::Backup, Input::Release) => {}
             (State::Backup, Input::Stop) => {
@@ -143,14 +135,10 @@ impl Instance {
             }
 
             // 6.4.3 Active.
-            (State::Master, Input::Advert { source, priority, interval }) => {
-                self.master_hears(source, priority, interval, now, &mut actions);
-            }
+            (State::Master, Input::Advert(heard)) => self.master_hears(heard, now, &mut actions),
             (State::Master, Input::Woken) if now >= self.deadline => self.advertise(now, &mut actions),
             (State::Master, Input::Woken) => {}
-            (State::Master, Input::Doubted { source, priority, interval }) => {
-                self.master_doubts(source, priority, interval, now, &mut actions);
-            }
+            (State::Master, Input::Doubted(heard)) => self.master_doubts(heard, now, &mut actions),
             (State::Master, Input::Claimed) => self.master_hears_claim(now, &mut actions),
             // An owner would take everything back at the next advert.
             (State::Master, Input::Release) if self.priority == Priority::OWNER => {}
@@ -164,7 +152,7 @@ impl Instance {
             (State::Fault, Input::Stop) => self.go(State::Init, Cause::Stopped, &mut actions),
             (
                 State::Fault,
-                Input::Release | Input::Claimed | Input::Advert { .. } | Input::Doubted { .. } | Input::Woken,
+                Input::Release | Input::Claimed | Input::Advert(_) | Input::Doubted(_) | Input::Woken,
             ) => {}
 
             // Started already.
@@ -213,14 +201,8 @@ impl Instance {
         }
     }
 
-    fn backup_hears(
-        &mut self,
-        source: IpAddr,
-        priority: Priority,
-        interval: AdvertInterval,
-        now: Moment,
-        actions: &mut Vec<Action>,
-    ) {
+    fn backup_hears(&mut self, heard: Heard, now: Moment, actions: &mut Vec<Action>) {
+        let Heard { source, priority, interval } = heard;
         if source == self.settings.own_address {
             return;
         }
@@ -272,27 +254,27 @@ impl Instance {
 
     /// Keeps what may be a recording for the moment, in which a claim confirms it. A farewell could not be: nobody answers
     /// after one.
-    fn doubt(&mut self, source: IpAddr, priority: Priority, interval: AdvertInterval, now: Moment) {
-        if source != self.settings.own_address && priority != Priority::RELEASE {
-            let until = now.saturating_add(self.settings.version.master_down(Priority::MIN, interval));
-            self.doubted = Some(Doubted { source, priority, interval, until });
+    fn doubt(&mut self, heard: Heard, now: Moment) {
+        if heard.source != self.settings.own_address && heard.priority != Priority::RELEASE {
+            let until = now.saturating_add(self.settings.version.master_down(Priority::MIN, heard.interval));
+            self.doubted = Some(Doubted { heard, until });
         }
     }
 
     /// What a claim of an address confirms now.
-    fn confirmed(&mut self, now: Moment, actions: &mut Vec<Action>) -> Option<Doubted> {
-        let doubted = self.doubted.take().filter(|doubted| now <= doubted.until)?;
-        actions.push(Action::Vouch(doubted.source));
-        Some(doubted)
+    fn confirmed(&mut self, now: Moment, actions: &mut Vec<Action>) -> Option<Heard> {
+        let Doubted { heard, .. } = self.doubted.take().filter(|doubted| now <= doubted.until)?;
+        actions.push(Action::Vouch(heard.source));
+        Some(heard)
     }
 
     /// A master that answers for its addresses, but sends no adverts: only its VRRP daemon is gone, and may come back. One
     /// that sends adverts, too, is a living one whose clock is another. It is not preempted, since it would not believe this
     /// router either.
     fn backup_hears_claim(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        if let Some(Doubted { interval, .. }) = self.confirmed(now, actions) {
+        if let Some(heard) = self.confirmed(now, actions) {
             self.drop_addresses(actions);
-            self.follow(interval, now);
+            self.follow(heard.interval, now);
         } else if self.expects_silence() && self.backup.claims < CLAIMS {
             self.backup.claims += 1;
             self.deadline = self.deadline.saturating_add(self.backup.interval.duration());
@@ -312,19 +294,12 @@ impl Instance {
     }
 
     /// What would end this mastership needs a claim beside; anything else is answered as always.
-    fn master_doubts(
-        &mut self,
-        source: IpAddr,
-        priority: Priority,
-        interval: AdvertInterval,
-        now: Moment,
-        actions: &mut Vec<Action>,
-    ) {
-        if source == self.settings.own_address || !self.yields_to(source, priority) {
-            self.master_hears(source, priority, interval, now, actions);
+    fn master_doubts(&mut self, heard: Heard, now: Moment, actions: &mut Vec<Action>) {
+        if heard.source == self.settings.own_address || !self.yields_to(heard) {
+            self.master_hears(heard, now, actions);
             return;
         }
-        self.doubt(source, priority, interval, now);
+        self.doubt(heard, now);
         if self.may_answer(now) {
             actions.push(Action::Probe);
         }
@@ -332,34 +307,25 @@ impl Instance {
 
     fn master_hears_claim(&mut self, now: Moment, actions: &mut Vec<Action>) {
         match self.confirmed(now, actions) {
-            Some(Doubted { source, priority, interval, .. }) if self.yields_to(source, priority) => {
-                self.yield_to(source, priority, interval, now, actions);
-            }
+            Some(heard) if self.yields_to(heard) => self.yield_to(heard, now, actions),
             _ => self.contradict(now, actions),
         }
     }
 
     /// Whether another master has a better right.
-    fn yields_to(&self, source: IpAddr, priority: Priority) -> bool {
+    fn yields_to(&self, Heard { source, priority, .. }: Heard) -> bool {
         let own = self.settings.own_address;
         priority > self.priority || priority == self.priority && source > own
     }
 
-    fn master_hears(
-        &mut self,
-        source: IpAddr,
-        priority: Priority,
-        interval: AdvertInterval,
-        now: Moment,
-        actions: &mut Vec<Action>,
-    ) {
-        if source == self.settings.own_address {
+    fn master_hears(&mut self, heard: Heard, now: Moment, actions: &mut Vec<Action>) {
+        if heard.source == self.settings.own_address {
             return;
         }
         // Section 7.1 would discard adverts that an owner hears. Between two owners, a mistake, that would leave two masters.
-        if self.yields_to(source, priority) {
-            self.yield_to(source, priority, interval, now, actions);
-        } else if priority == Priority::RELEASE {
+        if self.yields_to(heard) {
+            self.yield_to(heard, now, actions);
+        } else if heard.priority == Priority::RELEASE {
             if self.may_answer(now) {
                 self.advertise(now, actions);
             }
@@ -369,14 +335,8 @@ impl Instance {
         }
     }
 
-    fn yield_to(
-        &mut self,
-        source: IpAddr,
-        priority: Priority,
-        interval: AdvertInterval,
-        now: Moment,
-        actions: &mut Vec<Action>,
-    ) {
+    fn yield_to(&mut self, heard: Heard, now: Moment, actions: &mut Vec<Action>) {
+        let Heard { source, priority, interval } = heard;
         self.drop_addresses(actions);
         // The last word, which the RFC does not have: a winner that was heard first would not know that there was another
         // master, and that neighbours have to be told where the addresses are.

@@ -6,4 +6,4 @@ mod types;
 
 pub use instance::Instance;
 pub use trackers::{Standing, TrackerRule, Trackers, Weight};
-pub use types::{Action, Cause, Input, Preemption, Settings, State, Transition};
+pub use types::{Action, Cause, Heard, Input, Preemption, Settings, State, Transition};

@@ -97,23 +97,9 @@ pub enum Input {
     /// Another station says that a virtual address is its own, by ARP or neighbour discovery.
     Claimed,
     /// An advert that the receive checks believe.
-    Advert {
-        /// Who sent it.
-        source: IpAddr,
-        /// With which priority.
-        priority: Priority,
-        /// The sender's interval.
-        interval: AdvertInterval,
-    },
+    Advert(Heard),
     /// A signed advert that may be a recording: see [`Doubt`](crate::Doubt).
-    Doubted {
-        /// Who sent it, or is said to have.
-        source: IpAddr,
-        /// With which priority.
-        priority: Priority,
-        /// The sender's interval.
-        interval: AdvertInterval,
-    },
+    Doubted(Heard),
     /// The deadline has come. Hand over every advert that waits in the socket first: it may tell that nothing is to be done.
     Woken,
     /// A tracker reports.
@@ -127,14 +113,25 @@ pub enum Input {
     Reload(Settings),
 }
 
+/// What an advert says to the election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Who sent it, or is said to have.
+    pub source: IpAddr,
+    /// With which priority.
+    pub priority: Priority,
+    /// The sender's interval.
+    pub interval: AdvertInterval,
+}
+
 impl From<&Received> for Input {
     fn from(received: &Received) -> Self {
-        let source = received.source;
         let crate::packet::Advert { priority, interval, .. } = received.advert;
+        let heard = Heard { source: received.source, priority, interval };
         if received.signed.is_some_and(|signed| signed.doubt.is_some()) {
-            Self::Doubted { source, priority, interval }
+            Self::Doubted(heard)
         } else {
-            Self::Advert { source, priority, interval }
+            Self::Advert(heard)
         }
     }
 }

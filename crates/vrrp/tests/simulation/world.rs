@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use vrrp::{Action, Cause, Input, Instance, Moment, Priority, Settings, State};
+use vrrp::{Action, Cause, Heard, Input, Instance, Moment, Priority, Settings, State};
 
 /// SplitMix64: the same seed gives the same course of events, on every machine.
 pub(crate) struct Random(pub(crate) u64);
@@ -299,16 +299,9 @@ impl World {
             Event::Arrival { to, from, priority } => {
                 if self.nodes[to].alive && self.nodes[to].side == self.nodes[from].side {
                     let Settings { own_address: source, interval, .. } = self.nodes[from].settings;
-                    let priority = Priority::from_wire(priority);
+                    let heard = Heard { source, priority: Priority::from_wire(priority), interval };
                     let differ = self.nodes[to].clock != self.nodes[from].clock;
-                    self.input(
-                        to,
-                        if differ {
-                            Input::Doubted { source, priority, interval }
-                        } else {
-                            Input::Advert { source, priority, interval }
-                        },
-                    );
+                    self.input(to, if differ { Input::Doubted(heard) } else { Input::Advert(heard) });
                 }
             }
             Event::Repeat { from } => {
@@ -357,7 +350,7 @@ impl World {
         match (router.stall, &input) {
             _ if !router.alive => {}
             (None, _) => self.handle(node, input),
-            (Some(Stall::Deaf | Stall::Paused), Input::Advert { .. }) => {}
+            (Some(Stall::Deaf | Stall::Paused), Input::Advert(_)) => {}
             (Some(_), _) => router.inbox.push(input),
         }
     }
