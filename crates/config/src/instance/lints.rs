@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vrrp::{Preemption, Priority, Version, Weight};
+use vrrp::{Authentication, Preemption, Priority, Version, Weight};
 
 use crate::read::{Report, quoted};
 use crate::scalar::show_duration;
@@ -21,6 +21,7 @@ pub(super) fn check(report: &Report, file: &Node, config: &VrrpConfig) {
         remarks.addresses();
         remarks.timing(config.vrrpd.realtime.is_some());
         remarks.ineffective_keys();
+        remarks.unasked();
         remarks.trackers();
         for earlier in &config.instances[..index] {
             remarks.compare(earlier);
@@ -122,6 +123,17 @@ impl Remarks<'_> {
                 &["checksum"],
                 "has a checksum option, which only VRRPv3 over IPv4 has",
                 "leave it out: there is but one form here",
+            );
+        }
+    }
+
+    fn unasked(&self) {
+        let instance = self.instance;
+        if instance.probe.is_none() && matches!(instance.authentication, Authentication::Hmac { .. }) {
+            self.warn(
+                &["probe"],
+                "signs or checks adverts, and has probe: off: two nodes whose clocks differ are two masters",
+                "leave probe out: an answer for the address is what tells a master with another clock from a recording",
             );
         }
     }
