@@ -309,6 +309,16 @@ impl Receiver {
         self.replay.vouch(sender);
     }
 
+    /// What is remembered of signed adverts, for the next run: see [`ReplayGuard::marks`].
+    pub fn marks(&self) -> impl Iterator<Item = (IpAddr, Sequence)> + '_ {
+        self.replay.marks()
+    }
+
+    /// Remembers what an earlier run has accepted.
+    pub fn recall(&mut self, marks: impl IntoIterator<Item = (IpAddr, Sequence)>) {
+        self.replay.recall(marks);
+    }
+
     fn check_sender(&self, source: IpAddr, ttl: u8) -> Result<(), ReceiveError> {
         if source == self.expectations.own_address {
             return Err(ReceiveError::Own);

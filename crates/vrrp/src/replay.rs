@@ -51,6 +51,18 @@ impl ReplayGuard {
         }
     }
 
+    /// The latest sequence that was accepted of each sender, the sender heard latest last.
+    pub fn marks(&self) -> impl Iterator<Item = (IpAddr, Sequence)> + '_ {
+        self.senders.iter().filter_map(|sender| Some((sender.address, sender.accepted?)))
+    }
+
+    /// Remembers what an earlier run has accepted, in the order of [`marks`](Self::marks).
+    pub fn recall(&mut self, marks: impl IntoIterator<Item = (IpAddr, Sequence)>) {
+        for (address, mark) in marks {
+            self.latest(address).accepted = Some(mark);
+        }
+    }
+
     /// What is known of a sender, which is the latest heard from now on.
     fn latest(&mut self, address: IpAddr) -> &mut Sender {
         let known = self.senders.iter().position(|sender| sender.address == address);

@@ -256,6 +256,28 @@ fn sequences_grow_whatever_the_clock_does() {
     assert_eq!(end.seconds_apart(Sequence::from_bits(0)), 1);
 }
 
+#[test]
+fn a_run_goes_on_behind_the_sequences_of_the_one_before() {
+    let (window, margin) = (Some(Duration::from_secs(5)), Duration::from_secs(2));
+    let at = Duration::from_secs;
+    let kept = Sequence::at(at(1000));
+    let first = |clock, window| Sequencer::resume(kept, margin, at(clock)).next(at(clock), window);
+    for window in [None, window] {
+        assert_eq!(first(1001, window), Sequence::at(at(1001)), "the clock goes on: no margin");
+        let next = Sequence::from_bits(Sequence::at(at(1002)).bits() + 1);
+        assert_eq!(first(1000, window), next, "what was sent after it was kept may be more");
+        assert_eq!(first(998, window), next);
+    }
+    assert_eq!(first(900, None).bits(), Sequence::at(at(1002)).bits() + 1, "only growth counts");
+    assert_eq!(first(900, window), Sequence::at(at(900)), "nobody with a window would believe anything else");
+    let decades = 60 * 365 * 86400;
+    let next = Sequencer::resume(kept.later(at(decades)), margin, at(1000)).next(at(1000), None);
+    assert!(next.is_after(kept.later(at(decades))), "a clock that begins at the epoch, as without a battery");
+
+    let mut sequencer = Sequencer::resume(kept, margin, at(1001));
+    assert!(sequencer.next(at(10), None).is_after(kept), "the clock was set back before the first advert");
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(payload in prop::collection::vec(any::<u8>(), 0..96), v6: bool) {

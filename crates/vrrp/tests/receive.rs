@@ -328,6 +328,26 @@ fn the_memory_of_senders_is_bounded() {
 }
 
 #[test]
+fn what_a_run_has_accepted_is_no_news_to_the_next() {
+    let mut guard = ReplayGuard::default();
+    let at = |seconds: u64| Sequence::at(NOW + Duration::from_secs(seconds));
+    let [first, second] = ["192.0.2.9", "192.0.2.1"].map(address);
+    assert!(guard.accept(first, at(3), at(3), None));
+    assert!(guard.accept(second, at(5), at(5), None));
+    assert!(!guard.accept(first, at(2), at(2), None), "doubtful, and no mark");
+    let marks: Vec<_> = guard.marks().collect();
+    assert_eq!(marks, [(second, at(5)), (first, at(3))], "the latest heard last");
+
+    let mut next = ReplayGuard::default();
+    next.recall(marks);
+    assert!(!next.accept(first, at(3), at(3), None));
+    assert!(!next.accept(second, at(5), at(5), None));
+    assert!(next.accept(first, at(4), at(4), None));
+    next.recall((0..=255).map(|last| (IpAddr::from([192, 0, 3, last]), at(0))));
+    assert_eq!(next.marks().count(), 16, "bounded like all that is heard");
+}
+
+#[test]
 fn clocks_are_compared_across_the_wrap_of_the_seconds() {
     let last = Sequence::from_bits(u64::from(u32::MAX) << 32);
     let next = Sequence::from_bits(1 << 31);

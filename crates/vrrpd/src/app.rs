@@ -26,7 +26,7 @@ use crate::order::{ANSWER, Order, Undone, give};
 use crate::process::ElectionThread;
 use crate::track::{Reporter, Trackers};
 use crate::view::metrics::{FAMILIES, Seen};
-use crate::{check, election, handover, notify, view};
+use crate::{check, election, handover, notify, sequences, view};
 
 /// Orders that may wait for the election.
 const ORDERS: usize = 64;
@@ -60,7 +60,9 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let election = election.map_err(Failure::System)?;
     let doors = Doors::open(&context, "admin.bind", config.vrrpd.admin).await?;
 
-    let board = Arc::new(Board::new().context("cannot open an eventfd")?);
+    let kept = sequences::load(&context.own_dir());
+    let board = Arc::new(Board::new(kept.clone()).context("cannot open an eventfd")?);
+    tokio::spawn(sequences::keep(context.own_dir(), board.clone(), kept));
     board.relay().context("cannot listen to the election")?;
     let (orders, obeyed) = mpsc::channel(ORDERS);
     let (hooks, hooked) = mpsc::channel(HOOKS);

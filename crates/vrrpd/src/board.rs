@@ -19,6 +19,7 @@ use wire::{
 };
 
 use crate::net::Bell;
+use crate::sequences::{Kept, Sequences};
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;
@@ -34,6 +35,8 @@ pub struct Board {
     shown: Arc<Shown>,
     topic: Arc<Topic<String>>,
     bell: Bell,
+    /// What an earlier vrrpd has sent and accepted.
+    kept: Kept,
     /// Instances have come or gone.
     others: AtomicBool,
 }
@@ -74,11 +77,11 @@ struct Takeovers {
 }
 
 impl Board {
-    /// A board without instances.
+    /// A board without instances. Those to come go on where `kept` ends.
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(kept: Kept) -> io::Result<Self> {
         let shown = Arc::new(Shown { entries: ArcSwap::default(), refreshed: Mutex::new(Instant::now()) });
         let rendered = shown.clone();
         let key = |name: &String| (name.as_str().into(), "".into());
@@ -89,7 +92,7 @@ impl Board {
             };
             Item::Instance(Box::new(status))
         });
-        Ok(Self { shown, topic: Arc::new(topic), bell: Bell::new()?, others: AtomicBool::new(false) })
+        Ok(Self { shown, topic: Arc::new(topic), bell: Bell::new()?, kept, others: AtomicBool::new(false) })
     }
 
     /// The place of an instance, which is made if there is none. For the election alone.
@@ -98,7 +101,8 @@ impl Board {
             return entry;
         }
         let mut entries = BTreeMap::clone(&self.shown.entries.load());
-        let entry = Arc::new(Entry::new(instance));
+        let kept = self.kept.get(instance).cloned().unwrap_or_default();
+        let entry = Arc::new(Entry::new(Record { sequences: kept, ..Record::new(instance) }));
         entries.insert(instance.to_owned(), entry.clone());
         self.shown.entries.store(Arc::new(entries));
         entry
@@ -153,6 +157,13 @@ impl Board {
         for (name, _) in entries.iter().filter(|(_, entry)| entry.news.swap(false, AcqRel)) {
             self.topic.set(name.clone());
         }
+    }
+
+    /// What the next vrrpd has to know of signed adverts.
+    pub fn sequences(&self) -> Kept {
+        let entries = self.shown.entries.load();
+        let known = entries.iter().map(|(name, entry)| (name.clone(), entry.record.load().sequences.clone()));
+        known.filter(|(_, sequences)| *sequences != Sequences::default()).collect()
     }
 
     /// All instances, by name.
@@ -221,9 +232,9 @@ pub(crate) fn hangs(silence: Duration) -> String {
 }
 
 impl Entry {
-    fn new(instance: &str) -> Self {
+    fn new(record: Record) -> Self {
         Self {
-            record: ArcSwap::from_pointee(Record::new(instance)),
+            record: ArcSwap::from_pointee(record),
             holding: AtomicBool::default(),
             announcements: AtomicU64::default(),
             restored: AtomicU64::default(),
@@ -278,6 +289,8 @@ impl Entry {
 pub struct Record {
     /// All but the ages.
     pub status: InstanceStatus,
+    /// What was sent and accepted of signed adverts.
+    pub sequences: Sequences,
     since: Instant,
     trackers: BTreeMap<String, Instant>,
     peers: BTreeMap<IpAddr, Instant>,
@@ -320,6 +333,7 @@ impl Record {
         };
         Self {
             status,
+            sequences: Sequences::default(),
             since: Instant::now(),
             trackers: BTreeMap::new(),
             peers: BTreeMap::new(),

@@ -8,6 +8,7 @@
 //! | [`track`], [`notify`], [`handover`] | main | what mastership depends on, whom to tell, how to leave without a loss |
 //! | [`app`], [`process`] | main | the daemon as a whole, its rights |
 //! | [`board`] | any | what there is to see |
+//! | [`sequences`] | main | what the next vrrpd has to know of signed adverts |
 //! | [`check`], [`guard`] | main | the configuration on this machine, and the process around a command |
 
 pub mod addresses;
@@ -23,6 +24,7 @@ pub mod net;
 pub mod notify;
 pub mod order;
 pub mod process;
+pub mod sequences;
 pub mod track;
 mod trust;
 pub mod view;

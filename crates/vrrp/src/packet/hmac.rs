@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -112,7 +113,8 @@ impl HmacKeys {
 }
 
 /// A strictly growing number: seconds since the Unix epoch, a fraction of 1/65536 s, and a counter for ties.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Sequence(u64);
 
 impl Sequence {
@@ -139,6 +141,11 @@ impl Sequence {
         ahead != 0 && ahead < 1 << 63
     }
 
+    /// The sequence of so much later.
+    pub fn later(self, time: Duration) -> Self {
+        Self(self.0.wrapping_add(Self::at(time).0))
+    }
+
     /// By how many milliseconds this is later than `other`; negative where it is earlier.
     pub const fn milliseconds_ahead_of(self, other: Self) -> i64 {
         // Two's complement: what is less than half of the circle behind is negative.
@@ -161,6 +168,13 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
+    /// Goes on where an earlier run ended, of which `kept` is known, and perhaps `margin` more was sent. A wall clock that has
+    /// moved on since was not set back, and tells by itself what comes next.
+    pub fn resume(kept: Sequence, margin: Duration, unix: Duration) -> Self {
+        let moved_on = Sequence::at(unix).is_after(kept);
+        Self { last: Some(if moved_on { kept } else { kept.later(margin) }) }
+    }
+
     /// The next sequence: the wall clock's, or one more than the last when the clock did not move on.
     ///
     /// A clock that was set back by more than `window` is followed, because receivers that check the time would refuse

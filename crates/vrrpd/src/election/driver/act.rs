@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use vrrp::packet::{Advert, Protection, encode};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
-use super::{Driver, millis};
+use super::{Driver, millis, unix};
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
 use crate::order::Notice;
@@ -60,15 +60,16 @@ impl Driver {
         };
         let group = [AdvertSocket::group(place.site.source.is_ipv6())];
         let destinations = self.config.unicast.as_ref().map_or(&group[..], |unicast| &unicast.peers);
-        let (mut sent, mut failed) = (0, 0);
+        let (mut sent, mut failed, mut signed) = (0, 0, None);
         for destination in destinations {
             let protection = match &self.config.authentication {
                 Authentication::None => Protection::None,
                 Authentication::Password(password) => Protection::Password(*password),
                 Authentication::Hmac { mode, .. } if !mode.signs() => Protection::None,
                 Authentication::Hmac { keys, window, .. } => {
-                    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                    Protection::Hmac(keys, self.sequencer.next(unix, *window))
+                    let sequence = self.sequencer.next(unix(), *window);
+                    signed = Some(sequence);
+                    Protection::Hmac(keys, sequence)
                 }
             };
             let endpoints = place.adverts.endpoints(*destination);
@@ -87,6 +88,7 @@ impl Driver {
         }
         let release = priority == Priority::RELEASE;
         self.board(|record, _| {
+            record.sequences.sent = signed.or(record.sequences.sent);
             record.status.counters.adverts_sent += sent;
             record.status.counters.releases_sent += if release { sent } else { 0 };
             record.status.counters.send_errors += failed;
@@ -97,7 +99,8 @@ impl Driver {
     fn vouch(&mut self, source: IpAddr) {
         self.vouched += 1;
         self.receiver.vouch(source);
-        self.board(|record, _| {
+        self.board(|record, driver| {
+            record.sequences.accepted = driver.receiver.marks().collect();
             let priority =
                 record.status.peers.iter().find(|peer| peer.address == source).map(|peer| peer.priority);
             record.status.master = Some(source);

@@ -1,12 +1,12 @@
 //! What the instance hears: adverts, believed or not, and claims of its addresses.
 
 use std::net::IpAddr;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use vrrp::{Datagram, Doubt, Input, Priority, ReceiveError, Received, Signed, State};
 use wire::human;
 
-use super::{Driver, millis};
+use super::{Driver, millis, unix};
 use crate::net::Claim;
 
 impl Driver {
@@ -26,8 +26,7 @@ impl Driver {
             };
             let payload = &self.buffer[arrived.payload];
             let datagram = Datagram { endpoints: arrived.endpoints, ttl: arrived.ttl, payload };
-            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            match self.receiver.receive(datagram, unix) {
+            match self.receiver.receive(datagram, unix()) {
                 Ok(received) => self.heard(&received, began).await,
                 // It came before the kernel was told whom to hear.
                 Err(ReceiveError::VirtualRouterId(_)) => {}
@@ -37,7 +36,10 @@ impl Driver {
     }
 
     async fn heard(&mut self, received: &Received, began: Instant) {
-        let since_last = self.board(|record, _| record.heard(received));
+        let since_last = self.board(|record, driver| {
+            record.sequences.accepted = driver.receiver.marks().collect();
+            record.heard(received)
+        });
         if received.addresses_differ && self.complaints.may_say("addresses", received.source, began) {
             tracing::warn!(
                 instance = self.config.name, peer = %received.source,

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
@@ -24,6 +24,7 @@ use crate::addresses::{Addresses, Hold, Links, Wish};
 use crate::board::{Board, Entry, Record};
 use crate::notify::{self, Told};
 use crate::order::Notice;
+use crate::sequences;
 
 /// The largest advert, and what a network may pad it with.
 const PACKET: usize = 9216;
@@ -121,14 +122,17 @@ impl Driver {
         let entry = shared.board.place(&config.name);
         let mut record = Record::clone(&entry.record());
         record.configure(&config, &rules(&config));
+        let mut receiver = Receiver::new(expectations(&config, nowhere));
+        receiver.recall(record.sequences.accepted.iter().copied());
+        let sequencer = sequences::resume(&config, &record.sequences, unix());
         entry.show(record.clone());
         Self {
             record: RefCell::new(record),
             unseen: Cell::new(false),
             entry,
             instance: Instance::new(settings(&config, nowhere)),
-            receiver: Receiver::new(expectations(&config, nowhere)),
-            sequencer: Sequencer::default(),
+            receiver,
+            sequencer,
             links,
             place: None,
             missing_since: None,
@@ -391,6 +395,11 @@ async fn event_at(place: Option<&Place>) -> Event {
         Some(place) => place.event().await,
         None => std::future::pending().await,
     }
+}
+
+/// The wall clock.
+fn unix() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> u64 {
