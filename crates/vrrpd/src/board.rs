@@ -162,6 +162,10 @@ impl Board {
     /// What the next vrrpd has to know of signed adverts.
     pub fn sequences(&self) -> Kept {
         let entries = self.shown.entries.load();
+        if entries.is_empty() {
+            // The election has not begun.
+            return self.kept.clone();
+        }
         let known = entries.iter().map(|(name, entry)| (name.clone(), entry.record.load().sequences.clone()));
         known.filter(|(_, sequences)| *sequences != Sequences::default()).collect()
     }
