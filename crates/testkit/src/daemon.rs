@@ -255,21 +255,12 @@ impl Daemon {
     /// # Panics
     /// When one does not.
     pub fn freeze(&self) {
-        self.process().signal(Signal::SIGSTOP);
-        let stands = |task: &Path| {
-            // Behind the name, which may hold anything, comes the state.
-            let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
-        };
-        wait_until("each thread stands still", || {
-            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
-            tasks.filter_map(Result::ok).all(|task| stands(&task.path()))
-        });
+        self.process().freeze();
     }
 
     /// Lets it go on (SIGCONT).
     pub fn thaw(&self) {
-        self.process().signal(Signal::SIGCONT);
+        self.process().thaw();
     }
 
     /// Waits for its end.

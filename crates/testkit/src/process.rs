@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 
 /// How much of a process's output is looked at: its end.
 const OUTPUT_LIMIT: usize = 16 << 20;
@@ -55,6 +55,28 @@ impl Process {
         let pid = i32::try_from(self.child.id()).expect("a pid fits an i32");
         kill(Pid::from_raw(pid), signal)
             .unwrap_or_else(|error| panic!("cannot send {signal} to {} ({pid}): {error}", self.name));
+    }
+
+    /// Stops it in its tracks (SIGSTOP), as a machine that is out of breath does. Returns when each thread stands still.
+    ///
+    /// # Panics
+    /// When one does not.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let stands = |task: &Path| {
+            // Behind the name, which may hold anything, comes the state.
+            let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        wait_until("each thread stands still", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+            tasks.filter_map(Result::ok).all(|task| stands(&task.path()))
+        });
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
     }
 
     /// Its exit status, if it has ended.

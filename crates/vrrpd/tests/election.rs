@@ -7,7 +7,6 @@ mod common;
 use std::net::UdpSocket;
 
 use common::{Node, VIP, config, pair};
-use nix::sys::signal::Signal;
 use testkit::{Tshark, needs, wait_until};
 
 #[test]
@@ -121,10 +120,10 @@ fn a_backup_that_was_out_of_breath_listens_first() {
     let network = network!();
     let (first, second) = pair(&network, &[]);
     for _ in 0..3 {
-        second.signal(Signal::SIGSTOP);
+        second.freeze();
         // Longer than it would have waited for the master.
         std::thread::sleep(std::time::Duration::from_millis(1500));
-        second.signal(Signal::SIGCONT);
+        second.thaw();
         std::thread::sleep(std::time::Duration::from_millis(300));
     }
     assert!(first.has(VIP));
@@ -135,9 +134,9 @@ fn a_backup_that_was_out_of_breath_listens_first() {
 fn a_master_that_was_out_of_breath_steps_down() {
     let network = network!();
     let (first, second) = pair(&network, &["preempt: false", "probe: false"]);
-    first.signal(Signal::SIGSTOP);
+    first.freeze();
     second.wait_to_have(VIP);
-    first.signal(Signal::SIGCONT);
+    first.thaw();
     // The higher priority wins a contest of two masters, in any case it is one.
     wait_until("one owner", || first.has(VIP) != second.has(VIP));
 }

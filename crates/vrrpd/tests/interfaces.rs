@@ -7,7 +7,6 @@ mod common;
 use std::net::UdpSocket;
 
 use common::{Node, VIP, config, pair};
-use nix::sys::signal::Signal;
 use testkit::wait_until;
 
 #[test]
@@ -77,7 +76,7 @@ fn carrier_that_was_gone_for_a_moment_is_announced_and_moves_nothing() {
     let shown = node.ip("-brief link show eth0");
     let mac = shown.split_whitespace().nth(2).unwrap();
     // vrrpd sees but the end of it: an interface that runs.
-    node.signal(Signal::SIGSTOP);
+    node.freeze();
     node.ip("link set eth0 down");
     node.ip("link set eth0 up");
     wait_until("the interface runs again", || node.ip("link show eth0").contains("LOWER_UP"));
@@ -85,7 +84,7 @@ fn carrier_that_was_gone_for_a_moment_is_announced_and_moves_nothing() {
         "ip",
         &["neighbour", "replace", VIP, "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "stale"],
     );
-    node.signal(Signal::SIGCONT);
+    node.thaw();
     wait_until("the witness knows who has the address", || {
         witness.run("ip", &["neighbour", "show", VIP]).contains(mac)
     });

@@ -74,6 +74,15 @@ impl Node {
         self.process.as_ref().unwrap().signal(signal);
     }
 
+    /// Stops vrrpd in its tracks, until `thaw`.
+    pub fn freeze(&self) {
+        self.process.as_ref().unwrap().freeze();
+    }
+
+    pub fn thaw(&self) {
+        self.process.as_ref().unwrap().thaw();
+    }
+
     /// Stops vrrpd in good order.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
