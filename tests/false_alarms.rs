@@ -7,7 +7,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use testkit::{Client, Daemon, Netns, Network, Process, Program, VrrpNode, is_root, needs, skip, wait_until};
+use testkit::{
+    Client, Daemon, Held, Load, Netns, Network, Process, Program, VrrpNode, is_root, needs, skip, wait_for,
+};
 
 /// How long it takes unless `ALARM_SECONDS` says otherwise.
 const SECONDS: u64 = 60;
@@ -15,7 +17,7 @@ const SECONDS: u64 = 60;
 const BUSY: u64 = 2;
 /// How often it says how it goes.
 const REPORT: Duration = Duration::from_secs(10);
-/// How often lbd is stopped.
+/// How often lbd is stopped, and one of its workers.
 const STOPS: usize = 20;
 
 const LB: &str = "frontends: { web: { bind: [\"0.0.0.0:8080\"], backend: app } }\n\
@@ -66,23 +68,32 @@ impl Node {
     }
 
     /// Stops lbd, until it is found to hang. How long that took.
-    fn found_after(&self) -> Duration {
+    fn found_stopped_after(&self) -> Duration {
         self.vrrp.wait_for_state("master");
-        let alarms = self.alarms().len();
         let stopped = Instant::now();
         self.lbd.freeze();
-        let mut found = None;
-        wait_until("lbd is found to hang", || {
+        let found = self.found("it has said nothing");
+        self.lbd.thaw();
+        found.saturating_duration_since(stopped)
+    }
+
+    /// Stops a worker that is at work, until it is found to hang. How long that took.
+    fn found_held_after(&self) -> Duration {
+        self.vrrp.wait_for_state("master");
+        let held = Held::hold_at_work(&self.lbd, "worker-0");
+        self.found("a worker does not move").saturating_duration_since(held.since())
+    }
+
+    /// When lbd was found to hang, for this reason.
+    fn found(&self, reason: &str) -> Instant {
+        let found = wait_for("lbd is found to hang", || {
             let asked = Instant::now();
             let status = self.vrrp.status();
-            if status["state"] == "fault" {
-                found = asked.checked_sub(Duration::from_millis(status["since_ms"].as_u64().unwrap()));
-            }
-            found.is_some()
+            let is_found = status["state"] == "fault";
+            is_found.then(|| asked.checked_sub(Duration::from_millis(status["since_ms"].as_u64()?))).flatten()
         });
-        self.lbd.thaw();
-        assert!(self.alarms().len() > alarms, "{:?}", self.vrrp.transitions());
-        found.unwrap().saturating_duration_since(stopped)
+        self.vrrp.wait_for_reason(reason);
+        found
     }
 }
 
@@ -104,9 +115,17 @@ fn an_lbd_that_works_does_not_hang() {
         .each_ref()
         .map(|(timing, network)| Node::start(network.host("lb1", Ipv4Addr::new(10, 9, 0, 1)), timing));
     for node in &nodes {
-        let mut found: Vec<_> = (0..STOPS).map(|_| node.found_after().as_millis()).collect();
-        found.sort_unstable();
-        eprintln!("{}: a stopped lbd is found after {found:?} ms", node.timing);
+        let print = |what: &str, find: &dyn Fn() -> Duration| {
+            let mut found: Vec<_> = (0..STOPS).map(|_| find().as_millis()).collect();
+            found.sort_unstable();
+            eprintln!("{}: {what} is found after {found:?} ms", node.timing);
+        };
+        print("a stopped lbd", &|| node.found_stopped_after());
+        let web = (Ipv4Addr::LOCALHOST, 8080).into();
+        let load = node.vrrp.host.inside(|| Load::default().start(web));
+        load.wait_for_requests(20);
+        print("a stopped worker", &|| node.found_held_after());
+        drop(load.stop());
     }
 
     let before = nodes.each_ref().map(|node| node.alarms().len());

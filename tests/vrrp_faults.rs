@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use testkit::{Daemon, Network, Owners, Program, VrrpNode, is_root, needs, skip, wait_until};
+use testkit::{Daemon, Held, Load, Network, Owners, Program, VrrpNode, is_root, needs, skip, wait_until};
 
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
 
@@ -115,6 +115,27 @@ fn a_hung_lbd_gives_the_address_away() {
     nodes.nodes[0].vrrp.wait_for_state("fault");
     nodes.nodes[0].lbd.thaw();
     nodes.back_as_backup(0);
+}
+
+#[test]
+fn a_hung_worker_gives_the_address_away() {
+    if !is_root() {
+        skip!("namespaces need root");
+    }
+    let nodes = Nodes::start();
+    let Node { vrrp, lbd, .. } = &nodes.nodes[0];
+    let web = (Ipv4Addr::LOCALHOST, 8080).into();
+    let load = vrrp.host.inside(|| Load::default().start(web));
+    load.wait_for_requests(20);
+    let watch = nodes.owners.watch();
+    let held = Held::hold_at_work(lbd, "worker-0");
+    nodes.owners.wait_for(1);
+    watch.stop().assert_never_two();
+    vrrp.wait_for_state("fault");
+    vrrp.wait_for_reason("tracker lbd fails: lbd hangs: a worker does not move");
+    drop(held);
+    nodes.back_as_backup(0);
+    drop(load.stop());
 }
 
 #[test]

@@ -56,16 +56,7 @@ fn lbd_shows_no_life_while_a_worker_hangs_at_work() {
     let systemd = start(&mut stack.lbd);
     let load = Load { clients: 8, pause: Duration::ZERO, ..Load::default() }.start(stack.web());
     load.wait_for_requests(20);
-    let age = || {
-        let info = stack.command("show info");
-        info.lines().find_map(|line| line.strip_prefix("tick_age_ms: ")?.parse::<u64>().ok()).unwrap()
-    };
-    let held = wait_for("the worker is held at work", || {
-        let held = Held::hold(stack.lbd.pid(), "worker-0");
-        std::thread::sleep(Duration::from_millis(20));
-        // One that waits for events has nothing to show.
-        (age() >= 20).then_some(held)
-    });
+    let held = Held::hold_at_work(&stack.lbd, "worker-0");
     shows_none(&systemd);
     drop(held);
     shows_life(&systemd);
