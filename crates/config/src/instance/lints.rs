@@ -132,7 +132,7 @@ impl Remarks<'_> {
         if instance.probe.is_none() && matches!(instance.authentication, Authentication::Hmac { .. }) {
             self.warn(
                 &["probe"],
-                "signs or checks adverts, and has probe: off: two nodes whose clocks differ are two masters",
+                "signs or checks adverts, and has probe: off: while clocks differ, a backup is a second master again and again",
                 "leave probe out: an answer for the address is what tells a master with another clock from a recording",
             );
         }
