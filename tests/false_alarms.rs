@@ -122,7 +122,9 @@ fn an_lbd_that_works_does_not_hang() {
         };
         print("a stopped lbd", &|| node.found_stopped_after());
         let web = (Ipv4Addr::LOCALHOST, 8080).into();
-        let load = node.vrrp.host.inside(|| Load::default().start(web));
+        // Enough connections for the kernel to give some to each worker.
+        let load = Load { clients: 16, pause: Duration::from_millis(5), ..Load::default() };
+        let load = node.vrrp.host.inside(|| load.start(web));
         load.wait_for_requests(20);
         print("a stopped worker", &|| node.found_held_after());
         drop(load.stop());
