@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Engines: values in, values out.
-const PURE: [&str; 4] = ["balance", "health", "http1", "vrrp"];
+const PURE: [&str; 5] = ["balance", "health", "http1", "route", "vrrp"];
 const DAEMONS: [&str; 3] = ["healthd", "lbd", "vrrpd"];
-/// What the engines may stand on: error types, the words of messages, and HMAC-SHA256, whose crates look at the processor's
-/// features (on some systems through libc) and do nothing else. Most of it runs only while building.
-const PURE_MAY_USE: [&str; 21] = [
+/// What the engines may stand on: error types, the words of messages, regular expressions, and HMAC-SHA256, whose crates look at
+/// the processor's features (on some systems through libc) and do nothing else. Most of it runs only while building.
+const PURE_MAY_USE: [&str; 26] = [
+    "aho-corasick",
     "block-buffer",
     "cfg-if",
     "cmov",
@@ -19,8 +20,12 @@ const PURE_MAY_USE: [&str; 21] = [
     "hmac",
     "hybrid-array",
     "libc",
+    "memchr",
     "proc-macro2",
     "quote",
+    "regex",
+    "regex-automata",
+    "regex-syntax",
     "serde",
     "serde_core",
     "serde_derive",

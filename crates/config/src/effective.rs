@@ -3,13 +3,14 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use route::{Conditions, FieldPattern};
 use serde_yaml::{Mapping, Value};
 
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, OnDown, Probe, Server,
-    WhenAllDown,
+    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, OnDown, Probe, Route,
+    Server, WhenAllDown,
 };
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -45,10 +46,9 @@ pub(crate) fn written(file: &Value) -> String {
 fn frontend(frontend: &Frontend) -> Value {
     let timeouts = &frontend.timeouts;
     let limits = &frontend.limits;
-    let all = map([
+    let all = [
         ("mode", text(frontend.mode.word())),
         ("bind", list(&frontend.bind, |address| text(address))),
-        ("backend", text(&frontend.backend)),
         (
             "timeouts",
             map([
@@ -86,8 +86,39 @@ fn frontend(frontend: &Frontend) -> Value {
             }),
         ),
         ("maxconn", or_off(frontend.maxconn, Value::from)),
-    ]);
-    without(all, useless_to_frontend(frontend.mode))
+    ];
+    let routed = frontend.backend.as_ref().map(|backend| ("backend", text(backend)));
+    let routes = frontend.routes.list();
+    let routes = (!routes.is_empty()).then(|| ("routes", list(routes, route)));
+    without(map(all.into_iter().chain(routes).chain(routed)), useless_to_frontend(frontend.mode))
+}
+
+fn route(route: &Route) -> Value {
+    let mut keys: Vec<_> = route.name.iter().map(|name| ("name", text(name))).collect();
+    keys.extend(conditions(&route.when));
+    if !route.not.is_empty() {
+        keys.push(("not", list(&route.not, |not| map(conditions(not)))));
+    }
+    keys.push(match &route.action {
+        Action::Backend(name) => ("backend", text(name)),
+    });
+    map(keys)
+}
+
+fn conditions(conditions: &Conditions) -> Vec<(&'static str, Value)> {
+    let Conditions { host, path, method, header, query, source } = conditions;
+    let named = |fields: &[(String, Vec<FieldPattern>)]| {
+        named(fields, |(name, values)| (name, list(values, |value| text(value))))
+    };
+    let all = [
+        (host.is_empty(), "host", list(host, |pattern| text(pattern))),
+        (path.is_empty(), "path", list(path, |pattern| text(pattern))),
+        (method.is_empty(), "method", list(method, |method| text(method))),
+        (header.is_empty(), "header", named(header)),
+        (query.is_empty(), "query", named(query)),
+        (source.is_empty(), "source", list(source, |network| text(network))),
+    ];
+    all.into_iter().filter(|(empty, ..)| !empty).map(|(_, key, value)| (key, value)).collect()
 }
 
 fn backend(backend: &Backend) -> Value {

@@ -15,6 +15,7 @@ mod lb;
 mod model;
 mod nearest;
 mod read;
+mod routes;
 mod scalar;
 mod yaml;
 
@@ -26,3 +27,4 @@ pub use instance::*;
 pub use keys::{Key, keys, vrrp_keys};
 pub use model::*;
 pub use nearest::nearest;
+pub use routes::{Action, Route, Routes};

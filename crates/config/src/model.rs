@@ -7,6 +7,8 @@ use std::time::Duration;
 use balance::{AdminState, Algorithm, Weight};
 use health::Timing;
 
+use crate::{Action, Routes};
+
 /// A whole `lb.yaml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LbConfig {
@@ -58,8 +60,10 @@ pub struct Frontend {
     pub mode: Mode,
     /// Listening addresses. At least one.
     pub bind: Vec<SocketAddr>,
-    /// The name of an existing backend.
-    pub backend: String,
+    /// Where requests go, or are answered, that one of these fits.
+    pub routes: Routes,
+    /// The name of an existing backend, for all others; none answers them with 404. There is one where there are no routes.
+    pub backend: Option<String>,
     /// How long a client may take.
     pub timeouts: ClientTimeouts,
     /// How large a request may be.
@@ -70,6 +74,16 @@ pub struct Frontend {
     pub access_log: AccessLog,
     /// Client connections at once; more wait in the backlog. Default: no limit but lbd's own.
     pub maxconn: Option<u32>,
+}
+
+impl Frontend {
+    /// The names of all backends that it may send to, some of them several times.
+    pub fn backends(&self) -> impl Iterator<Item = &str> {
+        let routed = self.routes.list().iter().map(|route| match &route.action {
+            Action::Backend(name) => name.as_str(),
+        });
+        routed.chain(self.backend.as_deref())
+    }
 }
 
 /// How long a client may take.

@@ -65,7 +65,12 @@ fn every_key_is_documented_as_it_is_read() {
 fn every_key_that_can_be_written_is_in_the_list() {
     let known: BTreeSet<&str> = config::keys().iter().map(|key| key.path.as_str()).collect();
     let full = "
-frontends: { NAME: { bind: 127.0.0.1:80, backend: NAME } }
+frontends:
+  NAME:
+    bind: 127.0.0.1:80
+    routes:
+      - { name: n, host: h, path: /, method: GET, header: { A: b }, query: { a: b }, source: 192.0.2.1, not: { path: /a }, backend: NAME }
+    backend: NAME
 backends:
   NAME: { check: { http: { host: a, headers: { A: b } }, port: 1 }, servers: { NAME: a:80 } }
 lbd: { maxconn: 1 }
@@ -75,12 +80,19 @@ lbd: { maxconn: 1 }
         serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
     let mut written = BTreeSet::new();
     collect(&effective, "", &mut written);
-    let tcp = full.replace("bind:", "mode: tcp, bind:").replace("check:", "mode: tcp, check:");
+    let routes = full.find("    routes:").zip(full.find("    backend: NAME\n")).expect("both are there");
+    let tcp = full
+        .replace(&full[routes.0..routes.1], "")
+        .replace("bind:", "mode: tcp\n    bind:")
+        .replace("check:", "mode: tcp, check:");
     let config = config::parse("lb.yaml", &tcp).expect("it is right").config;
     let effective: serde_yaml::Value =
         serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
     collect(&effective, "", &mut written);
     written.remove("backends.NAME.check.http.headers.A");
+    for example in ["header.A", "query.a", "not.path"] {
+        written.remove(&format!("frontends.NAME.routes.{example}"));
+    }
     written.retain(|path| !path.ends_with(".NAME"));
     written.insert("backends.NAME.check.tcp".to_owned());
     assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);

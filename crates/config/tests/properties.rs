@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use balance::{AdminState, Algorithm, Weight};
 use config::{
-    AccessLog, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd, HttpProbe,
-    LbConfig, Lbd, Mode, OnDown, Probe, Queue, RequestLimits, Resolvers, Server, ServerAddress,
-    ServerTimeouts, WhenAllDown,
+    AccessLog, Action, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd,
+    HttpProbe, LbConfig, Lbd, Mode, OnDown, Probe, Queue, RequestLimits, Resolvers, Route, Routes, Server,
+    ServerAddress, ServerTimeouts, WhenAllDown,
 };
 use health::Timing;
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::{Index, select};
 use proptest::{option, prop_oneof};
+use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
@@ -134,7 +135,8 @@ fn configs() -> impl Strategy<Value = LbConfig> {
         }
         backends
     });
-    let frontends = vec((frontend(), any::<Index>()), 1..4);
+    let routes = prop_oneof![Just(Vec::new()), vec((route(), any::<Index>()), 1..5)];
+    let frontends = vec((frontend(), (routes, option::of(any::<Index>()))), 1..4);
     (
         backends,
         frontends,
@@ -152,7 +154,18 @@ fn configs() -> impl Strategy<Value = LbConfig> {
             )| {
                 let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
                     frontend.name = unique(&frontend.name, index);
-                    frontend.backend.clone_from(&backends[backend.index(backends.len())].name);
+                    let backend_at = |backend: &Index| backends[backend.index(backends.len())].name.clone();
+                    let (routes, default) = backend;
+                    let routes = routes.into_iter().enumerate().map(|(index, (mut route, backend))| {
+                        route.name = route.name.map(|name| unique(&name, index));
+                        route.action = Action::Backend(backend_at(&backend));
+                        route
+                    });
+                    frontend.routes = Routes::new(routes.collect()).expect("there are few");
+                    frontend.backend = default.map(|backend| backend_at(&backend));
+                    if frontend.routes.list().is_empty() {
+                        frontend.backend.get_or_insert_with(|| backends[0].name.clone());
+                    }
                     for (number, bind) in frontend.bind.iter_mut().enumerate() {
                         bind.set_port(u16::try_from(10_001 + 10 * index + number).expect("few addresses"));
                     }
@@ -237,7 +250,8 @@ fn frontend() -> impl Strategy<Value = Frontend> {
             name,
             mode: Mode::Http,
             bind,
-            backend: String::new(),
+            routes: Routes::default(),
+            backend: None,
             timeouts,
             limits,
             forwarded_for,
@@ -245,6 +259,48 @@ fn frontend() -> impl Strategy<Value = Frontend> {
             maxconn,
         },
     )
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    (
+        option::of(name()),
+        conditions(),
+        vec(conditions().prop_filter("one is not empty", |one| !one.is_empty()), 0..3),
+    )
+        .prop_map(|(name, when, not)| Route { name, when, not, action: Action::Backend(String::new()) })
+}
+
+fn conditions() -> impl Strategy<Value = Conditions> {
+    let hosts = ["a.example", "*.b.example", "192.0.2.1", "[2001:db8::1]", "no"];
+    let paths = ["/", "/a/*", "*.php", "/a*b", "~^/[0-9]+$", "/a%20b", "/\u{e4}"];
+    let values = ["*", "x", "a, b", "~^x", "null", "1e3", ""];
+    let parameters = ["*", "x", "a b", "null"];
+    let networks = ["192.0.2.0/24", "2001:db8::/32", "10.0.0.1", "::/0"];
+    let named = |name: &'static str, values: Vec<&'static str>| {
+        vec(vec(select(values), 1..3), 0..3).prop_map(move |fields| {
+            let pattern = |value: &str| FieldPattern::parse(value).expect("it is one");
+            let numbered = fields.into_iter().enumerate();
+            numbered
+                .map(|(index, values)| (format!("{name}{index}"), values.into_iter().map(pattern).collect()))
+                .collect::<Vec<_>>()
+        })
+    };
+    (
+        vec(select(hosts.to_vec()), 0..3),
+        vec(select(paths.to_vec()), 0..3),
+        vec("[A-Z]{1,8}", 0..3),
+        named("X-", values.to_vec()),
+        named("p", parameters.to_vec()),
+        vec(select(networks.to_vec()), 0..3),
+    )
+        .prop_map(|(host, path, method, header, query, source)| Conditions {
+            host: host.into_iter().map(|text| HostPattern::parse(text).expect("it is one")).collect(),
+            path: path.into_iter().map(|text| PathPattern::parse(text).expect("it is one")).collect(),
+            method,
+            header,
+            query,
+            source: source.into_iter().map(|text| Network::parse(text).expect("it is one")).collect(),
+        })
 }
 
 /// Without a flow label and a scope, which no file can give.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::listeners::Listeners;
 use super::mode::useless_to_frontend;
-use super::{Known, MAXCONN, MODES, TIMEOUT, lints};
-use crate::read::{Section, quoted};
+use super::{Known, MAXCONN, MODES, TIMEOUT, lints, routes};
+use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, RequestLimits};
 
@@ -24,6 +24,7 @@ pub(super) fn read(
         name: name.to_owned(),
         mode,
         bind: bind(name, s, listeners),
+        routes: routes::read(s, mode, backends),
         backend: backend(s, mode, backends),
         timeouts: s.section("timeouts", timeouts),
         limits: s.section("limits", limits),
@@ -77,33 +78,43 @@ fn bind(name: &str, s: &mut Section<'_>, listeners: &mut Listeners) -> Vec<std::
     found.into_iter().map(|(_, address)| address).collect()
 }
 
-/// The name of a backend that exists. Without any backend, their absence is the one error.
-fn backend(s: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>) -> String {
-    let report = s.report;
-    let known = |name: &str| {
+/// The backend of what no route fits. Without routes there has to be one.
+fn backend(s: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>) -> Option<String> {
+    const EXPECTED: &str = "the name of a backend";
+    const WITH_ROUTES: &str = "none: 404";
+    let value = match s.has(&["routes"]) {
+        true => s.value("backend", EXPECTED, WITH_ROUTES),
+        false => s.required("backend", EXPECTED),
+    };
+    known_backend(&value, mode, backends)
+}
+
+/// The name of a backend that exists, and is in the same mode. Without any backend, their absence is the one error.
+pub(super) fn known_backend(
+    value: &Value<'_>,
+    mode: Mode,
+    backends: &HashMap<&str, Known>,
+) -> Option<String> {
+    let name = value.scalar(|name| {
         if backends.is_empty() || backends.contains_key(name) {
             return Ok(name.to_owned());
         }
         let mut names: Vec<&str> = backends.keys().copied().collect();
         names.sort_unstable();
-        Err(Problem::Because(match report.nearest(name, names) {
+        Err(Problem::Because(match value.nearest(name, names) {
             Some(nearest) => format!("there is no such backend; did you mean {}?", quoted(nearest)),
             None => "there is no such backend".to_owned(),
         }))
-    };
-    let name = s.required("backend", "the name of a backend").scalar(known).unwrap_or_default();
+    })?;
     if let Some(backend) = backends.get(name.as_str()).filter(|backend| backend.mode != mode) {
         let (its, line) = (backend.mode.word(), backend.line);
-        let name = quoted(&name);
-        s.error(
-            ["backend"],
-            format_args!(
-                "is in mode {}, but its backend {name} (line {line}) in mode {its}; give both the same mode",
-                mode.word()
-            ),
-        );
+        value.error(format_args!(
+            "is {}, a backend in mode {its} (line {line}), but the frontend is in mode {}; give both the same mode",
+            quoted(&name),
+            mode.word()
+        ));
     }
-    name
+    Some(name)
 }
 
 fn timeouts(s: &mut Section<'_>) -> ClientTimeouts {

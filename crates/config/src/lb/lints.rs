@@ -18,7 +18,7 @@ pub(super) fn unused_backends(report: &Report, frontends: &[Frontend], backends:
     if report.errors() > 0 {
         return;
     }
-    let used: HashSet<&str> = frontends.iter().map(|frontend| frontend.backend.as_str()).collect();
+    let used: HashSet<&str> = frontends.iter().flat_map(Frontend::backends).collect();
     for (backend, mark) in backends.iter().zip(marks) {
         if !used.contains(backend.name.as_str()) {
             let doubt = format!("backend {} is used by no frontend", quoted(&backend.name));

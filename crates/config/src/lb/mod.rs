@@ -7,6 +7,7 @@ mod lints;
 mod listeners;
 pub(crate) mod mode;
 mod process;
+mod routes;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;

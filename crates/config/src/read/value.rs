@@ -63,6 +63,25 @@ impl<'a> Value<'a> {
         matches!(self.node, Some(Node { kind: Kind::List(items), .. }) if items.is_empty())
     }
 
+    /// Whether it is a list.
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.node, Some(Node { kind: Kind::List(_), .. }))
+    }
+
+    /// How many errors there are so far in the file.
+    pub(crate) fn errors(&self) -> usize {
+        self.report.errors()
+    }
+
+    /// The nearest of some words.
+    pub(crate) fn nearest<'w>(
+        &self,
+        word: &str,
+        words: impl IntoIterator<Item = &'w str>,
+    ) -> Option<&'w str> {
+        self.report.nearest(word, words)
+    }
+
     /// Whether it stands in the file.
     pub(crate) fn is_given(&self) -> bool {
         self.node.is_some()

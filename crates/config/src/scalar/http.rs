@@ -55,13 +55,18 @@ pub(crate) fn host(text: &str) -> Result<String, Problem> {
     Err(Problem::Unexpected)
 }
 
+/// Whether it can be a field's name (RFC 9110 5.1).
+pub(crate) fn token(text: &str) -> bool {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(usual)
+}
+
 /// Checks a field's name: a token (RFC 9110 5.1) that the check does not write itself.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn field_name(text: &str) -> Result<(), &'static str> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !(1..=128).contains(&text.len()) || !text.bytes().all(token) {
+    if !token(text) {
         return Err("is no field name; a field name has letters, digits and \"-\"");
     }
     match text.to_ascii_lowercase().as_str() {

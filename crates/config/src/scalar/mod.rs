@@ -6,7 +6,7 @@ mod name;
 mod quantity;
 
 pub(crate) use address::{listen_address, name_server, server_address};
-pub(crate) use http::{expected_status, field_name, field_value, host, method, path};
+pub(crate) use http::{expected_status, field_name, field_value, host, method, path, token};
 pub(crate) use name::name;
 pub(crate) use quantity::{duration, number, percentage, show_duration, show_size, size};
 

@@ -51,6 +51,29 @@ impl RequestHead {
         is_uri(self.target.of(buf))
     }
 
+    /// The path, without the query; of a URL that has none it is `/`, or `*` where the request is about the server as a whole.
+    pub fn path<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
+        let target = self.target.of(buf);
+        match (target.split(|&byte| byte == b'?').next(), self.form) {
+            (None | Some([]), Form::Absolute(b"*")) => b"*",
+            (None | Some([]), _) => b"/",
+            (Some(path), _) => path,
+        }
+    }
+
+    /// What follows the question mark; none where there is none.
+    pub fn query<'b>(&self, buf: &'b [u8]) -> Option<&'b [u8]> {
+        let target = self.target.of(buf);
+        let mark = target.iter().position(|&byte| byte == b'?')?;
+        Some(&target[mark + 1..])
+    }
+
+    /// The field lines as they were received, each with its line end.
+    pub fn field_lines<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
+        let lines = self.line_end as usize + 2..self.len.saturating_sub(2);
+        buf.get(lines).unwrap_or_default()
+    }
+
     /// All parts lie within the head, which is there. A request's body has an end, and HTTP/1.0 asks for nothing that it
     /// does not know.
     fn check_invariants(&self, buf: &[u8]) {

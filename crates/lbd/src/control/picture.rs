@@ -47,6 +47,7 @@ impl Sources<'_> {
         let frontends = config.frontends.iter().map(|frontend| Frontend {
             config: frontend.clone(),
             counters: registry.frontend(&frontend.name),
+            taken: registry.routes(&frontend.name),
             places: frontend.maxconn.map(|_| registry.frontend_places(&frontend.name)),
         });
         warmups.retain(|name| self.directory.backend(name).is_some());

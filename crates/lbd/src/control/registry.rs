@@ -9,7 +9,7 @@ use config::LbConfig;
 use crate::control::operator::Operator;
 use crate::control::verdicts::ServerKey;
 use crate::shared::attention::Attention;
-use crate::shared::counters::{FrontendCounters, PerWorker, ServiceCounters, WorkerCounters};
+use crate::shared::counters::{FrontendCounters, PerWorker, RouteCounters, ServiceCounters, WorkerCounters};
 use crate::shared::limits::Places;
 use crate::shared::queue::Queue;
 
@@ -20,6 +20,8 @@ pub struct Registry {
     /// The workers' own counters.
     pub worker: Arc<PerWorker<WorkerCounters>>,
     frontends: HashMap<String, Arc<PerWorker<FrontendCounters>>>,
+    /// With the routes that are counted: those of other routes begin anew.
+    routes: HashMap<String, (config::Routes, Arc<PerWorker<RouteCounters>>)>,
     backends: HashMap<String, Arc<PerWorker<ServiceCounters>>>,
     servers: HashMap<ServerKey, Arc<PerWorker<ServiceCounters>>>,
     /// Client connections of all frontends.
@@ -37,6 +39,7 @@ impl Registry {
             workers,
             worker: Arc::new(PerWorker::new(workers)),
             frontends: HashMap::new(),
+            routes: HashMap::new(),
             backends: HashMap::new(),
             servers: HashMap::new(),
             connections: Arc::new(Places::default()),
@@ -63,6 +66,7 @@ impl Registry {
             })
         };
         retain(&mut self.frontends, frontends(), |_| PerWorker::new(workers));
+        self.adopt_routes(config);
         retain(&mut self.backends, backends(), |_| PerWorker::new(workers));
         retain(&mut self.servers, servers(), |_| PerWorker::new(workers));
         retain(&mut self.attention, servers(), |_| Attention::default());
@@ -72,6 +76,19 @@ impl Registry {
         retain(&mut self.server_places, servers(), |(backend, _)| {
             Places::queued(queues.get(backend).cloned().unwrap_or_default())
         });
+    }
+
+    fn adopt_routes(&mut self, config: &LbConfig) {
+        let mut before = std::mem::take(&mut self.routes);
+        for frontend in &config.frontends {
+            let routes = &frontend.routes;
+            let held = before.remove(&frontend.name).filter(|(counted, _)| counted == routes);
+            let held = held.unwrap_or_else(|| {
+                let new = || RouteCounters::new(routes.list().len());
+                (routes.clone(), Arc::new(PerWorker::with(self.workers, new)))
+            });
+            self.routes.insert(frontend.name.clone(), held);
+        }
     }
 
     /// Puts the limits into force that are configured, or that operators want instead.
@@ -123,6 +140,12 @@ impl Registry {
     /// The counters of a frontend.
     pub fn frontend(&self, name: &str) -> Arc<PerWorker<FrontendCounters>> {
         self.frontends.get(name).cloned().unwrap_or_else(|| Arc::new(PerWorker::new(self.workers)))
+    }
+
+    /// The counters of a frontend's routes.
+    pub fn routes(&self, name: &str) -> Arc<PerWorker<RouteCounters>> {
+        let held = self.routes.get(name).map(|(_, counters)| counters.clone());
+        held.unwrap_or_else(|| Arc::new(PerWorker::new(self.workers)))
     }
 
     /// The counters of a backend.

@@ -184,6 +184,31 @@ pub struct FrontendCounters {
     pub responses: Responses,
 }
 
+/// How often each route of a frontend was taken, as one worker sees it. The last one stands for what no route fitted.
+#[derive(Debug, Default)]
+pub struct RouteCounters(Box<[Counter]>);
+
+impl RouteCounters {
+    /// Counters of that many routes.
+    pub fn new(routes: usize) -> Self {
+        Self((0..=routes).map(|_| Counter::default()).collect())
+    }
+
+    /// Counts a request that took a route, or none.
+    pub fn count(&self, route: Option<usize>) {
+        let place = route.unwrap_or(self.0.len().saturating_sub(1));
+        if let Some(counter) = self.0.get(place) {
+            counter.inc();
+        }
+    }
+
+    /// How often a route was taken, or none.
+    pub fn taken(&self, route: Option<usize>) -> u64 {
+        let place = route.unwrap_or(self.0.len().saturating_sub(1));
+        self.0.get(place).map_or(0, Counter::get)
+    }
+}
+
 /// A backend or one of its servers, as one worker sees it.
 #[derive(Debug, Default)]
 pub struct ServiceCounters {
@@ -270,7 +295,14 @@ struct Padded<T>(T);
 impl<T: Default> PerWorker<T> {
     /// One for each of `workers`.
     pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| Padded::default()).collect())
+        Self::with(workers, T::default)
+    }
+}
+
+impl<T> PerWorker<T> {
+    /// One for each of `workers`, made in the same way.
+    pub fn with(workers: usize, new: impl Fn() -> T) -> Self {
+        Self((0..workers).map(|_| Padded(new())).collect())
     }
 
     /// The one of a worker.

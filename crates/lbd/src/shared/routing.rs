@@ -8,7 +8,7 @@ use std::sync::Arc;
 use balance::BackendView;
 
 use crate::shared::attention::Attention;
-use crate::shared::counters::{FrontendCounters, PerWorker, ServiceCounters};
+use crate::shared::counters::{FrontendCounters, PerWorker, RouteCounters, ServiceCounters};
 use crate::shared::limits::Places;
 use crate::shared::queue::Queue;
 
@@ -32,6 +32,8 @@ pub struct Frontend {
     pub config: config::Frontend,
     /// Its counters.
     pub counters: Arc<PerWorker<FrontendCounters>>,
+    /// How often each of its routes was taken.
+    pub taken: Arc<PerWorker<RouteCounters>>,
     /// Its client connections, where they are limited.
     pub places: Option<Arc<Places>>,
 }

@@ -9,6 +9,10 @@ use crate::shared::access_log::Termination;
 pub(crate) enum Failure {
     /// The request's head is refused.
     Request(RequestFault),
+    /// The request's path is one that servers understand in different ways, and its route depends on it.
+    AmbiguousPath,
+    /// No route fits a session, and there is no backend for all others.
+    NoRoute,
     /// The request's body is refused.
     RequestBody(BodyFault),
     /// The request's body is longer than allowed.
@@ -84,6 +88,8 @@ impl Failure {
         type End = Termination;
         match self {
             Self::Request(fault) => (Some(fault.status()), End::REFUSED_REQUEST, Refused(fault.label())),
+            Self::AmbiguousPath => (Some(400), End::REFUSED_REQUEST, Refused("ambiguous_path")),
+            Self::NoRoute => (None, End::REFUSED_REQUEST, Refused("no_route")),
             Self::RequestBody(fault) => (Some(400), End::REFUSED_REQUEST, Refused(fault.label())),
             Self::RequestTooLong => (Some(413), End::REFUSED_REQUEST, Refused("body_too_long")),
             Self::RequestTimeout => (Some(408), End::CLIENT_TIMEOUT_IN_REQUEST, Refused("head_timeout")),

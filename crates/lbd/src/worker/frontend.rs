@@ -7,7 +7,7 @@ use std::sync::Arc;
 use config::{AccessLog, ClientTimeouts, Mode};
 use http1::{ForwardedFor, Limits};
 
-use super::upstream::service::Backend;
+use super::routes::{Backends, Routes};
 use crate::shared::counters::{FrontendCounters, PerWorker};
 use crate::shared::limits::Places;
 use crate::shared::routing;
@@ -17,7 +17,7 @@ use crate::shared::routing;
 pub(crate) struct Frontend {
     name: Box<str>,
     rules: Cell<Rules>,
-    backend: RefCell<Rc<Backend>>,
+    routes: RefCell<Rc<Routes>>,
     retired: Cell<bool>,
     counters: Arc<PerWorker<FrontendCounters>>,
     /// Its client connections, where they are limited.
@@ -59,11 +59,11 @@ impl Rules {
 }
 
 impl Frontend {
-    pub(crate) fn new(routing: &routing::Frontend, backend: Rc<Backend>, worker: usize) -> Self {
+    pub(crate) fn new(routing: &routing::Frontend, backends: &Backends, worker: usize) -> Self {
         Self {
             name: routing.config.name.as_str().into(),
             rules: Cell::new(Rules::of(&routing.config)),
-            backend: RefCell::new(backend),
+            routes: RefCell::new(Rc::new(Routes::new(routing, backends, worker))),
             retired: Cell::new(false),
             counters: routing.counters.clone(),
             places: RefCell::new(routing.places.clone()),
@@ -72,10 +72,10 @@ impl Frontend {
     }
 
     /// Takes the frontend as it is now. Requests in flight keep what they began with. Whether it has another mode.
-    pub(crate) fn adopt(&self, routing: &routing::Frontend, backend: Rc<Backend>) -> bool {
+    pub(crate) fn adopt(&self, routing: &routing::Frontend, backends: &Backends) -> bool {
         let before = self.rules.replace(Rules::of(&routing.config));
         self.places.replace(routing.places.clone());
-        *self.backend.borrow_mut() = backend;
+        self.routes.replace(Rc::new(Routes::new(routing, backends, self.worker)));
         before.mode != routing.config.mode
     }
 
@@ -101,8 +101,9 @@ impl Frontend {
         self.rules.get()
     }
 
-    pub(crate) fn backend(&self) -> Rc<Backend> {
-        self.backend.borrow().clone()
+    /// Where its requests go.
+    pub(crate) fn routes(&self) -> Rc<Routes> {
+        self.routes.borrow().clone()
     }
 
     pub(crate) fn counters(&self) -> &FrontendCounters {

@@ -18,6 +18,7 @@ mod http;
 mod leaving;
 mod net;
 mod presence;
+mod routes;
 mod tcp;
 mod upstream;
 
@@ -40,6 +41,7 @@ use self::net::buffer::{Buffer, Pool};
 use self::net::listener::Listener;
 use self::net::splice::Pipes;
 use self::presence::Presence;
+use self::routes::Backends;
 use self::upstream::idle::Reaper;
 use self::upstream::service::{Backend, Server};
 use self::upstream::settle::Settling;
@@ -118,7 +120,7 @@ struct Worker {
     /// The routing in force.
     routing: RefCell<Arc<Routing>>,
     frontends: RefCell<HashMap<String, Rc<Frontend>>>,
-    backends: RefCell<HashMap<String, Rc<Backend>>>,
+    backends: RefCell<Backends>,
     connections: RefCell<HashMap<u64, Rc<Presence>>>,
     descriptors: Descriptors,
     spare: Arc<Spare>,
@@ -194,12 +196,10 @@ impl Worker {
         }
         let mut any_left_over = false;
         for frontend in &*routing.frontends {
-            // The configuration was checked: a frontend's backend exists.
-            let Some(backend) = backends.get(&frontend.config.backend) else { continue };
             match frontends.get(&frontend.config.name) {
-                Some(known) => any_left_over |= known.adopt(frontend, backend.clone()),
+                Some(known) => any_left_over |= known.adopt(frontend, &backends),
                 None => {
-                    let new = Frontend::new(frontend, backend.clone(), self.id);
+                    let new = Frontend::new(frontend, &backends, self.id);
                     frontends.insert(frontend.config.name.clone(), Rc::new(new));
                 }
             }

@@ -1,5 +1,36 @@
 //! What lbd itself answers.
 
+use crate::shared::access_log::Termination;
+
+/// An answer of lbd's own that leaves the connection as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    /// Status line and fields, but for those about the connection.
+    head: &'a [u8],
+    pub(crate) body: &'a [u8],
+    /// How the log says that it came to that.
+    pub(crate) termination: Termination,
+}
+
+impl Answer<'_> {
+    /// Appends the head, but for what it says about the connection.
+    pub(crate) fn write_head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.head);
+    }
+}
+
+/// For a request that no route fits.
+pub(crate) const NOT_FOUND: Answer<'static> = Answer {
+    status: 404,
+    head: b"HTTP/1.1 404 Not Found\r\ncontent-length: 93\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n",
+    body: NOT_FOUND_BODY,
+    termination: Termination::REFUSED_REQUEST,
+};
+const NOT_FOUND_BODY: &[u8] =
+    b"<html><body><h1>404 Not Found</h1>\nNothing is served under this host or path.\n</body></html>\n";
+const _: () = assert!(NOT_FOUND_BODY.len() == 93, "it is as long as it says");
+
 /// A complete response of lbd's own, after which the connection is closed.
 pub(crate) fn response(status: u16, head_only: bool) -> Vec<u8> {
     let (reason, advice) = match status {

@@ -2,6 +2,8 @@
 
 mod account;
 mod forward;
+mod own;
+mod route;
 mod upgraded;
 
 use std::future::poll_fn;

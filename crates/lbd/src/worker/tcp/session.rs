@@ -18,6 +18,7 @@ use crate::worker::frontend::Frontend;
 use crate::worker::net::buffer::Buffer;
 use crate::worker::net::io::Io;
 use crate::worker::presence::Presence;
+use crate::worker::routes::Target;
 use crate::worker::upstream::connect::{self, Attempts};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
@@ -72,7 +73,10 @@ impl Session {
 
     /// Connects the client to a server, and carries bytes between them until the session ends.
     pub(crate) async fn serve(self, client: Io) {
-        let backend = self.frontend.backend();
+        let session = route::Request::from_source(self.peer.ip());
+        let Target::Backend(backend) = self.frontend.routes().of_session(&session) else {
+            return self.settle(None, &Attempts::default(), None, (0, 0), Some(Failure::NoRoute));
+        };
         let in_flight = InFlight::new(&backend);
         backend.earn_retries();
         let mut attempts = Attempts::default();
@@ -81,7 +85,7 @@ impl Session {
         let (server, seat) = match connected {
             Ok(connected) => connected,
             Err((failure, seat)) => {
-                return self.settle(&backend, &attempts, seat.as_ref(), (0, 0), Some(failure));
+                return self.settle(Some(&backend), &attempts, seat.as_ref(), (0, 0), Some(failure));
             }
         };
         seat.server.counters().requests.inc();
@@ -91,7 +95,7 @@ impl Session {
         let result = self.carry(&backend, &seat, &mut pair).await;
         seat.leave();
         let bytes = (pair.flow.bytes_in(), pair.flow.bytes_out());
-        self.settle(&backend, &attempts, Some(&seat), bytes, result.err());
+        self.settle(Some(&backend), &attempts, Some(&seat), bytes, result.err());
         drop((seat, in_flight));
         self.linger(&pair).await;
     }
@@ -148,7 +152,7 @@ impl Session {
     /// Counts and logs a session that has ended.
     fn settle(
         &self,
-        backend: &Backend,
+        backend: Option<&Backend>,
         attempts: &Attempts,
         seat: Option<&Seat>,
         (bytes_in, bytes_out): (u64, u64),
@@ -165,8 +169,12 @@ impl Session {
         let front = self.frontend.counters();
         front.bytes_in.add(bytes_in);
         front.bytes_out.add(bytes_out);
+        if let Some(reason) = failure.and_then(Failure::refusal) {
+            front.refused.inc();
+            self.worker.counters().refuse(reason);
+        }
         let server = seat.map(|seat| seat.server.counters());
-        for counters in std::iter::once(backend.counters()).chain(server) {
+        for counters in backend.map(Backend::counters).into_iter().chain(server) {
             counters.bytes_in.add(bytes_in);
             counters.bytes_out.add(bytes_out);
             match failure {
@@ -195,7 +203,7 @@ impl Session {
                 client_text: ClientText::new(self.peer).with_port(),
                 received: self.wall,
                 frontend: self.frontend.name(),
-                backend: &backend.name,
+                backend: backend.map_or(self.frontend.name(), |backend| &backend.name),
                 server: seat.map(|seat| &*seat.server.name),
                 times,
                 status: None,
@@ -204,7 +212,7 @@ impl Session {
                 concurrency: [
                     self.worker.counters().connections.get(),
                     front.connections.get(),
-                    backend.counters().in_flight.get(),
+                    backend.map_or(0, |backend| backend.counters().in_flight.get()),
                     server.map_or(0, |server| server.in_flight.get()),
                 ],
                 retries: attempts.retries,

@@ -15,6 +15,8 @@ pub(super) struct Account {
     pub(super) meter: Meter,
     pub(super) attempts: Attempts,
     pub(super) seat: Option<Seat>,
+    /// How a request ended that lbd has answered itself, as its routes say.
+    pub(super) own: Option<Termination>,
 }
 
 impl Account {
@@ -27,15 +29,15 @@ impl Account {
 }
 
 impl Connection {
-    /// Counts and logs a request that has ended.
+    /// Counts and logs a request that has ended, perhaps without a backend.
     pub(super) fn settle(
         &self,
         arrived: &Arrived,
-        backend: &Backend,
+        backend: Option<&Backend>,
         account: &Account,
         failure: Option<Failure>,
     ) {
-        let Account { meter, attempts, seat } = account;
+        let Account { meter, attempts, seat, own } = account;
         let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
         let now = Instant::now();
         let times = Times {
@@ -64,7 +66,7 @@ impl Connection {
             self.worker.counters().refuse(reason);
         }
         let server = seat.as_ref().map(|seat| seat.server.counters());
-        for counters in std::iter::once(backend.counters()).chain(server) {
+        for counters in backend.map(Backend::counters).into_iter().chain(server) {
             counters.bytes_in.add(bytes_in);
             counters.bytes_out.add(bytes_out);
             if let Some(status) = status {
@@ -100,7 +102,7 @@ impl Connection {
                 self.worker.failures.notify_one();
             }
         }
-        if let Some(answered) = meter.answered.get() {
+        if let Some((backend, answered)) = backend.zip(meter.answered.get()) {
             backend.counters().latency.record(answered - arrived.received);
         }
 
@@ -110,16 +112,16 @@ impl Connection {
             client_text: self.client_text.with_port(),
             received: arrived.wall,
             frontend: self.frontend.name(),
-            backend: &backend.name,
+            backend: backend.map_or(self.frontend.name(), |backend| &backend.name),
             server: seat.as_ref().map(|seat| &*seat.server.name),
             times,
             status,
             bytes: bytes_out,
-            termination: failure.map_or(Termination::NORMAL, Failure::termination),
+            termination: failure.map_or(own.unwrap_or(Termination::NORMAL), Failure::termination),
             concurrency: [
                 all,
                 front.connections.get(),
-                backend.counters().in_flight.get(),
+                backend.map_or(0, |backend| backend.counters().in_flight.get()),
                 server.map_or(0, |server| server.in_flight.get()),
             ],
             retries: attempts.retries,

@@ -29,11 +29,9 @@ enum Forwarded {
 }
 
 impl Connection {
-    /// Answers one request.
-    pub(super) async fn answer(&mut self, request: Request) -> After {
-        let backend = self.frontend.backend();
+    /// Has a server of a backend answer a request.
+    pub(super) async fn answer_from(&mut self, backend: Rc<Backend>, request: Request) -> After {
         let mut account = Account::default();
-        self.frontend.counters().requests.inc();
         let in_flight = InFlight::new(&backend);
         backend.earn_retries();
         let result = match self.forward(&request, &backend, &mut account).await {
@@ -59,7 +57,7 @@ impl Connection {
             Ok(after) => (after, None),
             Err(failure) => (self.answer_failure(failure, &request, &account).await, Some(failure)),
         };
-        self.settle(&request.arrived, &backend, &account, failure);
+        self.settle(&request.arrived, Some(&backend), &account, failure);
         drop(in_flight);
         self.give_empty_input();
         after
@@ -224,7 +222,12 @@ impl Connection {
     }
 
     /// Gives the client the answer that a failure calls for, if it can still have one.
-    async fn answer_failure(&mut self, failure: Failure, request: &Request, account: &Account) -> After {
+    pub(super) async fn answer_failure(
+        &mut self,
+        failure: Failure,
+        request: &Request,
+        account: &Account,
+    ) -> After {
         let progress = account.meter.progress.get();
         if progress == (Progress::Started { unframed: true }) {
             // The end of this body is the end of the connection: only a reset tells that it is not whole.

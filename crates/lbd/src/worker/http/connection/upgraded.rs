@@ -43,6 +43,6 @@ impl Connection {
         if let Some(seat) = &account.seat {
             seat.leave();
         }
-        self.settle(arrived, backend, account, ended.err());
+        self.settle(arrived, Some(backend), account, ended.err());
     }
 }

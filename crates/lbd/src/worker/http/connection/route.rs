@@ -1,0 +1,56 @@
+//! Where a request goes, by the routes of its frontend.
+
+use http1::RequestHead;
+use route::{Path, Table};
+
+use super::account::Account;
+use super::{After, Connection, Request};
+use crate::worker::failure::Failure;
+use crate::worker::http::answer::NOT_FOUND;
+use crate::worker::routes::Target;
+
+impl Connection {
+    /// Answers one request.
+    pub(super) async fn answer(&mut self, request: Request) -> After {
+        self.frontend.counters().requests.inc();
+        match self.target(&request.head) {
+            Ok(Target::Backend(backend)) => self.answer_from(backend, request).await,
+            Ok(Target::Nowhere) => self.answer_itself(&request, &NOT_FOUND).await,
+            Err(failure) => self.refuse(failure, &request).await,
+        }
+    }
+
+    fn target(&self, head: &RequestHead) -> Result<Target, Failure> {
+        let routes = self.frontend.routes();
+        let chosen = routes.table().map(|table| self.choose(table, head)).transpose()?;
+        Ok(routes.take(chosen.flatten()))
+    }
+
+    fn choose(&self, table: &Table, head: &RequestHead) -> Result<Option<usize>, Failure> {
+        let Some(input) = &self.input else { return Err(Failure::ClientClosed) };
+        let head_bytes = input.filled();
+        // Only a path that is written in an unusual way needs room of its own.
+        let mut scratch = self.worker.heads.lend();
+        let path = match table.needs_path() {
+            true => Path::read(head.path(head_bytes), &mut scratch).map_err(|_| Failure::AmbiguousPath)?,
+            false => Path::default(),
+        };
+        Ok(table.choose(&route::Request {
+            source: self.peer.ip(),
+            host: head.host.map(|host| host.of(head_bytes)),
+            method: head.method_span.of(head_bytes),
+            path,
+            query: head.query(head_bytes).unwrap_or_default(),
+            fields: head.field_lines(head_bytes),
+        }))
+    }
+
+    /// Refuses a request that has no backend.
+    async fn refuse(&mut self, failure: Failure, request: &Request) -> After {
+        let account = Account::default();
+        account.meter.bytes_in.set(request.head.len as u64);
+        let after = self.answer_failure(failure, request, &account).await;
+        self.settle(&request.arrived, None, &account, Some(failure));
+        after
+    }
+}

@@ -1,0 +1,71 @@
+//! A worker's own side of a frontend's routes.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::Action;
+use route::{Request, Table};
+
+use super::upstream::service::Backend;
+use crate::shared::counters::{PerWorker, RouteCounters};
+use crate::shared::routing;
+
+/// The backends of a worker, by name.
+pub(crate) type Backends = HashMap<String, Rc<Backend>>;
+
+/// Where the requests of a frontend go.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    table: Option<Table>,
+    /// What becomes of the requests of each route.
+    targets: Box<[Target]>,
+    /// Where all others go.
+    default: Target,
+    taken: Arc<PerWorker<RouteCounters>>,
+    worker: usize,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// It goes there.
+    Backend(Rc<Backend>),
+    /// It has nowhere to go.
+    Nowhere,
+}
+
+impl Routes {
+    pub(crate) fn new(frontend: &routing::Frontend, backends: &Backends, worker: usize) -> Self {
+        let config = &frontend.config;
+        let backend = |name: &String| backends.get(name).cloned().map_or(Target::Nowhere, Target::Backend);
+        let target = |route: &config::Route| match &route.action {
+            Action::Backend(name) => backend(name),
+        };
+        Self {
+            table: config.routes.table().cloned(),
+            targets: config.routes.list().iter().map(target).collect(),
+            default: config.backend.as_ref().map_or(Target::Nowhere, backend),
+            taken: frontend.taken.clone(),
+            worker,
+        }
+    }
+
+    /// What is looked up; none where there are no routes.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        self.table.as_ref()
+    }
+
+    /// What becomes of a request for which the table chose this. It is counted.
+    pub(crate) fn take(&self, chosen: Option<usize>) -> Target {
+        if self.table.is_some() {
+            self.taken.of(self.worker).count(chosen);
+        }
+        chosen.and_then(|route| self.targets.get(route)).unwrap_or(&self.default).clone()
+    }
+
+    /// What becomes of a session, of which nothing is known but where it is from.
+    pub(crate) fn of_session(&self, request: &Request<'_>) -> Target {
+        self.take(self.table.as_ref().and_then(|table| table.choose(request)))
+    }
+}

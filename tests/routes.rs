@@ -1,0 +1,228 @@
+//! Routes of a frontend: which requests go where, with the answers of HAProxy and its rules beside.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use testkit::{Client, Nginx, Process, Response, Stack, needs, wait_until};
+
+/// What the frontend says, and HAProxy in its own words. In HAProxy `path_beg` and `path_end` see a path as it was written.
+const ROUTES: &str = r#"
+routes:
+  - { name: api, host: [api.example.org, "*.api.example.org"], path: ["/v1", "/v1/*"], backend: two }
+  - { host: "api.example.org", backend: three }
+  - { path: "*.php", not: { method: [POST, PUT] }, backend: two }
+  - { path: "~^/user/[0-9]+$", backend: three }
+  - { header: { X-Canary: ["1", "yes"] }, query: { debug: "*" }, backend: two }
+  - { source: 127.0.0.0/8, method: DELETE, backend: three }
+  - { host: "[2001:db8::1]", backend: two }
+"#;
+const RULES: &str = "
+ acl api_host hdr(host),host_only,rtrim(.) -i api.example.org
+ acl api_host hdr(host),host_only,rtrim(.) -i -m end .api.example.org
+ acl v1 path /v1
+ acl v1 path_beg /v1/
+ use_backend two if api_host v1
+ use_backend three if { hdr(host),host_only,rtrim(.) -i api.example.org }
+ use_backend two if { path_end .php } !{ method POST } !{ method PUT }
+ use_backend three if { path_reg ^/user/[0-9]+$ }
+ use_backend two if { req.hdr(x-canary) 1 yes } { url_param(debug) -m found }
+ use_backend three if { src 127.0.0.0/8 } { method DELETE }
+ use_backend two if { hdr(host) -i [2001:db8::1] }
+";
+
+/// lbd and HAProxy in front of the same three servers.
+struct Both {
+    stack: Stack,
+    servers: Vec<Nginx>,
+    other: SocketAddr,
+    _haproxy: Process,
+}
+
+impl Both {
+    fn start(frontend: &str, rules: &str) -> Self {
+        let mut servers = Vec::new();
+        let stack = Stack::builder()
+            .servers(1)
+            .unchecked()
+            .config(|config, addresses| {
+                config.frontend = frontend.to_owned();
+                for (number, name) in [(2, "two"), (3, "three")] {
+                    let address = addresses.socket(100 + number, 7081);
+                    servers.push(Nginx::start(usize::from(number), address));
+                    config.more_backends +=
+                        &format!("{name}: {{ check: off, servers: {{ s{number}: \"{address}\" }} }}\n");
+                }
+            })
+            .start();
+        let other = stack.addresses.socket(1, 7090);
+        let config = stack.dir().join("haproxy.cfg");
+        let backends = [
+            ("app", stack.nginx[0].address()),
+            ("two", servers[0].address()),
+            ("three", servers[1].address()),
+        ]
+        .map(|(name, address)| format!("backend {name}\n server s {address}\n"))
+        .concat();
+        let text = format!(
+            "defaults\n mode http\n option forwardfor\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n\
+             frontend web\n bind {other}\n{rules}\n default_backend app\n{backends}"
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new("/usr/sbin/haproxy");
+        command.arg("-db").arg("-f").arg(&config);
+        let process = Process::spawn("haproxy", command, stack.dir());
+        wait_until("haproxy listens", || Client::try_connect(other, None).is_ok());
+        Self { stack, servers, other, _haproxy: process }
+    }
+
+    /// The answers of both to one request.
+    fn ask(&self, request: &str) -> [Response; 2] {
+        [self.stack.web(), self.other].map(|address| {
+            let mut client = Client::connect(address);
+            client.send(request);
+            if request.starts_with("HEAD ") { client.response_to("HEAD") } else { client.response() }
+        })
+    }
+}
+
+fn request(line: &str, host: &str, fields: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")
+}
+
+#[test]
+fn requests_go_where_haproxys_rules_send_them() {
+    needs!("haproxy");
+    let both = Both::start(ROUTES, RULES);
+    for (line, host, fields, expected) in [
+        ("GET /v1/a", "api.example.org", "", 2),
+        ("GET /v1", "API.Example.org:80", "", 2),
+        ("GET /v1?a=b", "x.y.api.example.org.", "", 2),
+        ("GET /v2", "api.example.org", "", 3),
+        ("GET /v10", "api.example.org", "", 3),
+        ("GET /v2", "x.api.example.org", "", 1),
+        ("GET /v1/a", "example.org", "", 1),
+        ("GET /x.php", "example.org", "", 2),
+        ("POST /x.php", "example.org", "Content-Length: 0\r\n", 1),
+        ("GET /x.php/y", "example.org", "", 1),
+        ("GET /user/77", "example.org", "", 3),
+        ("GET /user/77a", "example.org", "", 1),
+        ("GET /?debug=0", "example.org", "X-Canary: 1\r\n", 2),
+        ("GET /?a&debug", "example.org", "x-canary: no, yes\r\n", 2),
+        ("GET /?debug=0", "example.org", "X-Canary: 10\r\n", 1),
+        ("GET /?bug=0", "example.org", "X-Canary: 1\r\n", 1),
+        ("DELETE /", "example.org", "", 3),
+        ("GET /", "[2001:db8::1]", "", 2),
+        ("GET http://api.example.org/v1/a", "api.example.org", "", 2),
+        ("GET /", "example.org", "", 1),
+    ] {
+        let answers = both.ask(&request(line, host, fields));
+        for (answer, who) in answers.iter().zip(["lbd", "haproxy"]) {
+            // nginx answers DELETE and POST of pages with 405.
+            let server = if answer.status == 405 { expected } else { answer.instance().unwrap_or_default() };
+            assert_eq!(server, expected, "{who}: {line} {host} {fields}: {answer:?}");
+        }
+        assert_eq!(answers[0].status, answers[1].status, "{line} {host}");
+    }
+    drop(both.servers);
+}
+
+/// A condition means the same in whatever way a path is written, as servers decode what is encoded.
+#[test]
+fn a_path_is_the_same_in_whatever_way_it_is_written() {
+    needs!("haproxy");
+    let both = Both::start(
+        "routes: [ { path: [/admin, \"/admin/*\"], backend: two } ]",
+        " use_backend two if { path /admin } or { path_beg /admin/ }",
+    );
+    for path in [
+        "/admin/x",
+        "/%61dmin/x",
+        "/admi%6E",
+        "//admin/x",
+        "/admin//x",
+        "/admin%2Fx",
+        "/admin%5cx",
+        "http://a//admin/x",
+    ] {
+        let answer = both.ask(&request(&format!("GET {path}"), "a", "")).into_iter().next().unwrap();
+        assert_eq!(answer.instance(), Some(2), "{path}");
+    }
+    let sent = both.servers[0].requests().join("\n");
+    assert!(sent.contains("/%61dmin/x"), "it is sent on as it came: {sent}");
+    for path in
+        ["/x/../admin/x", "/./admin/x", "/%2e%2E/admin", "/x/..%2fadmin", "/x/..;a=b/admin", "/admin%00"]
+    {
+        let [ours, _] = both.ask(&request(&format!("GET {path}"), "a", ""));
+        assert_eq!((ours.status, ours.closes()), (400, true), "{path}");
+    }
+    let reason = "tandem_lbd_refused_requests_total{reason=\"ambiguous_path\"}";
+    wait_until("they are counted", || both.stack.metric(reason) == Some(6.0));
+    // Without a condition on paths nobody minds.
+    let (stack, _server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    });
+    let mut client = stack.client();
+    client.send(request("GET /a/../b", "a", ""));
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn what_no_route_fits_gets_404_and_keeps_its_connection() {
+    let (mut stack, _server) = Stack::builder().start_before(|peer| {
+        loop {
+            peer.read_request()?;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    });
+    stack.write_config_text(
+        &stack.config.to_string().replace("backend: app", "routes: [ { host: a, backend: app } ]"),
+    );
+    stack.command("reload");
+    let mut client = stack.client();
+    for _ in 0..2 {
+        client.send(request("GET /", "b", ""));
+        let answer = client.response();
+        assert_eq!((answer.status, answer.closes()), (404, false));
+        client.send(request("POST /", "b", "Content-Length: 5\r\n") + "hello");
+        assert_eq!(client.response().status, 404, "the body is read");
+        client.send(request("GET /", "a", ""));
+        assert_eq!(client.response().text(), "ok", "the same connection goes on");
+    }
+    client.send(request("HEAD /", "b", ""));
+    let answer = client.response_to("HEAD");
+    assert_eq!((answer.status, answer.field("content-length")), (404, Some("93")));
+    // A body that has not come is not waited for.
+    client.send(request("POST /", "b", "Content-Length: 500\r\n"));
+    let answer = client.response();
+    assert_eq!((answer.status, answer.closes()), (404, true));
+    client.expect_closed();
+    stack.lbd.stop();
+    let log = stack.lbd.stdout();
+    let line = log.lines().find(|line| line.contains(" 404 ")).unwrap_or_else(|| panic!("no line: {log}"));
+    assert!(line.contains(" web web/<NOSRV> ") && line.contains(" PR-- "), "{line}");
+}
+
+#[test]
+fn sessions_are_routed_by_where_they_are_from() {
+    let answer = |peer: &mut testkit::Peer| {
+        peer.read_until(b"\n")?;
+        peer.send("app")
+    };
+    let (stack, _server) = Stack::builder()
+        .frontend("mode: tcp\nroutes: [ { not: { source: [10.0.0.0/8, \"::/64\"] }, backend: app } ]")
+        .backend("mode: tcp")
+        .start_before(answer);
+    let mut client = stack.client();
+    client.send("\n");
+    assert_eq!(client.try_rest().unwrap(), b"app");
+    let text =
+        stack.config.to_string().replace("not: { source: [10.0.0.0/8, \"::/64\"] }", "source: 10.0.0.0/8");
+    stack.write_config_text(&text.replace("    backend: app\n", ""));
+    stack.command("reload");
+    stack.client().expect_closed();
+    wait_until("it is counted", || {
+        stack.metric("tandem_lbd_refused_requests_total{reason=\"no_route\"}") == Some(1.0)
+    });
+}
