@@ -226,3 +226,153 @@ fn sessions_are_routed_by_where_they_are_from() {
         stack.metric("tandem_lbd_refused_requests_total{reason=\"no_route\"}") == Some(1.0)
     });
 }
+
+const ANSWERS: &str = r#"
+routes:
+  - { path: /health, respond: { body: "OK" } }
+  - { path: /gone, respond: { status: 410, content_type: text/html, body: "<p>gone</p>" } }
+  - { path: /file, respond: { status: 503, content_type: text/html, file: closed.html } }
+  - { path: /empty, respond: { status: 204 } }
+  - { path: /secure, redirect: { scheme: https } }
+  - { path: /moved, redirect: { host: "new.example.org:81", code: 301 } }
+  - { path: /path, redirect: { path: /other, code: 307, query: drop } }
+  - { path: /whole, redirect: { scheme: https, host: new.example.org, path: "/x?y=z", code: 308, query: drop } }
+  - { path: /denied, deny: 403 }
+  - { path: /many, deny: 429 }
+"#;
+const SAME_ANSWERS: &str = "
+ http-request return status 200 content-type \"text/plain; charset=utf-8\" string OK if { path /health }
+ http-request return status 410 content-type text/html string \"<p>gone</p>\" if { path /gone }
+ http-request return status 503 content-type text/html file CLOSED if { path /file }
+ http-request return status 204 if { path /empty }
+ http-request redirect scheme https code 302 if { path /secure }
+ http-request redirect code 301 location http://new.example.org:81%[capture.req.uri] if { path /moved }
+ http-request redirect code 307 location http://%[req.hdr(host)]/other if { path /path }
+ http-request redirect code 308 location https://new.example.org/x?y=z if { path /whole }
+ http-request deny deny_status 403 if { path /denied }
+ http-request deny deny_status 429 if { path /many }
+";
+
+/// Status, fields and body are HAProxy's, but for the words of its pages, on one connection for all of them.
+#[test]
+fn lbd_answers_as_haproxy_does() {
+    needs!("haproxy");
+    let dir = tempfile::tempdir().unwrap();
+    let closed = dir.path().join("closed.html");
+    fs::write(&closed, "<h1>closed</h1>".repeat(1000)).unwrap();
+    let closed = closed.display().to_string();
+    let both =
+        Both::start(&ANSWERS.replace("closed.html", &closed), &SAME_ANSWERS.replace("CLOSED", &closed));
+    let mut clients = [both.stack.web(), both.other].map(Client::connect);
+    for method in ["GET", "HEAD", "POST"] {
+        for path in [
+            "/health",
+            "/gone",
+            "/file",
+            "/empty",
+            "/secure?a=b",
+            "/moved?a=b",
+            "/path?a=b",
+            "/whole?a=b",
+            "/denied",
+            "/many",
+        ] {
+            let body = if method == "POST" { "Content-Length: 5\r\n\r\nhello" } else { "\r\n" };
+            let asked = format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\n{body}");
+            let [ours, theirs] = clients.each_mut().map(|client| {
+                client.send(&asked);
+                client.response_to(method)
+            });
+            assert_eq!(ours.status, theirs.status, "{method} {path}");
+            let page = matches!(path, "/denied" | "/many");
+            let fields = |answer: &Response| {
+                let mut fields = answer.fields.clone();
+                // Its pages have other words. What stands in no RFC says nothing: the type of an empty body, and a length with 204.
+                fields.retain(|(name, _)| {
+                    !(page && name == "content-length" || path == "/empty" && name == "content-length")
+                });
+                fields.sort();
+                fields
+            };
+            assert_eq!(fields(&ours), fields(&theirs), "{method} {path}");
+            if !page {
+                assert_eq!(ours.text(), theirs.text(), "{method} {path}");
+            }
+        }
+    }
+    let mut stack = both.stack;
+    assert_eq!(stack.stat("web", "FRONTEND").number("hrsp_2xx"), 6);
+    stack.lbd.stop();
+    let log = stack.lbd.stdout();
+    let line =
+        |path: &str| log.lines().find(|line| line.contains(path)).unwrap_or_else(|| panic!("{path}: {log}"));
+    assert!(
+        line("GET /health").contains(" web web/<NOSRV> ") && line("GET /health").contains(" LR-- "),
+        "{log}"
+    );
+    assert!(line("GET /secure").contains(" 302 ") && line("GET /secure").contains(" LR-- "), "{log}");
+    assert!(line("GET /denied").contains(" 403 ") && line("GET /denied").contains(" PR-- "), "{log}");
+}
+
+#[test]
+fn links_are_made_of_what_was_asked_for() {
+    let (stack, server) = Stack::builder()
+        .frontend("routes: [ { path: \"/same*\", redirect: { host: new.example } }, { redirect: { scheme: https } } ]")
+        .start_before(|peer| {
+            peer.read_request()?;
+            Ok(())
+        });
+    for (line, host, link) in [
+        ("GET /a/%20?b=c&d", "Host: a.example:8080\r\n", "https://a.example/a/%20?b=c&d"),
+        ("GET /", "Host: [2001:db8::1]:8080\r\n", "https://[2001:db8::1]/"),
+        ("GET //evil.example/x", "Host: a\r\n", "https://a//evil.example/x"),
+        ("GET http://other.example:81?x", "Host: a\r\n", "https://other.example/?x"),
+        ("OPTIONS *", "Host: a\r\n", "https://a/"),
+        ("GET /same?x", "Host: a:81\r\n", "http://new.example/same?x"),
+    ] {
+        let mut client = stack.client();
+        client.send(format!("{line} HTTP/1.1\r\n{host}\r\n"));
+        assert_eq!(client.response().field("location"), Some(link), "{line}");
+    }
+    // Without a host there is nowhere to go.
+    let mut client = stack.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.response().status, 400);
+    // HTTP/1.0 keeps a connection that it asks to keep.
+    let mut client = stack.client();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+        let answer = client.response();
+        assert_eq!((answer.status, answer.field("connection")), (302, Some("keep-alive")));
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_a_mistake_with_its_line() {
+    let mut stack = Stack::builder()
+        .servers(0)
+        .unchecked()
+        .without_lbd()
+        .config(|config, _| {
+            config.server("raw", "127.0.0.1:9");
+            config.frontend = "routes: [ { path: /, respond: { file: page.html } } ]".to_owned();
+        })
+        .start();
+    let check = |expected: &str| {
+        let output = stack.tandemctl(&["check", &stack.lbd.config().display().to_string()]);
+        let said =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(expected), "{said}");
+    };
+    let page = stack.dir().join("page.html");
+    check("page.html: there is no such file");
+    fs::write(&page, "x".repeat(65_537)).unwrap();
+    check("it is longer than 64 KiB");
+    fs::write(&page, "first").unwrap();
+    stack.lbd.start();
+    assert_eq!(stack.get("/").text(), "first");
+    fs::write(&page, "second").unwrap();
+    stack.command("reload");
+    assert_eq!(stack.get("/").text(), "second", "it is read on reload");
+}

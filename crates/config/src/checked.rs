@@ -53,7 +53,7 @@ impl Checked {
         let (tree, content, warnings) = file::usable(report, tree, |node, report| {
             let root = Value::root(node, report);
             match subject {
-                Some(Subject::Lb) => Some(Content::Lb(lb::read(&root))),
+                Some(Subject::Lb) => Some(Content::Lb(lb::read(&root, &|name| page_file(path, name)))),
                 Some(Subject::Vrrp) => {
                     Some(Content::Vrrp(instance::read(&root, &|name| key_file(path, name))))
                 }

@@ -9,8 +9,8 @@ use serde_yaml::{Mapping, Value};
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, OnDown, Probe, Route,
-    Server, WhenAllDown,
+    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, OnDown, Probe, Redirect,
+    Respond, Route, Server, WhenAllDown,
 };
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -101,8 +101,31 @@ fn route(route: &Route) -> Value {
     }
     keys.push(match &route.action {
         Action::Backend(name) => ("backend", text(name)),
+        Action::Redirect(to) => ("redirect", redirect(to)),
+        Action::Respond(answer) => ("respond", respond(answer)),
+        Action::Deny(status) => ("deny", (*status).into()),
     });
     map(keys)
+}
+
+fn redirect(to: &Redirect) -> Value {
+    let mut keys: Vec<_> = to.scheme.iter().map(|scheme| ("scheme", text(scheme.word()))).collect();
+    keys.extend(to.host.iter().map(|host| ("host", text(host))));
+    keys.extend(to.path.iter().map(|path| ("path", text(path))));
+    keys.push(("code", to.code.into()));
+    keys.push(("query", text(if to.keeps_query { "keep" } else { "drop" })));
+    map(keys)
+}
+
+fn respond(answer: &Respond) -> Value {
+    map([
+        ("status", answer.status.into()),
+        ("content_type", text(&answer.content_type)),
+        match &answer.page.file {
+            Some(name) => ("file", text(name)),
+            None => ("body", text(String::from_utf8_lossy(&answer.page.content))),
+        },
+    ])
 }
 
 fn conditions(conditions: &Conditions) -> Vec<(&'static str, Value)> {

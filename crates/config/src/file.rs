@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::digest::digest;
 use crate::keys::Subject;
+use crate::lb::Files;
 use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
 use crate::{
@@ -32,11 +33,19 @@ pub struct Loaded<C = LbConfig> {
     pub digest: String,
 }
 
-/// Reads and parses an `lb.yaml` of at most 1 MiB.
+/// Reads and parses an `lb.yaml` of at most 1 MiB, and the files that it names, by paths that start at its directory.
 ///
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Invalid> {
+    parse_lb(&path.display().to_string(), &text(path)?.0, &|name| page_file(path, name))
+}
+
+/// The same without the files that it names, for those who answer no requests.
+///
+/// # Errors
+/// All that is wrong with it, or why it cannot be read.
+pub fn load_alone(path: &Path) -> Result<Loaded, Invalid> {
     parse(&path.display().to_string(), &text(path)?.0)
 }
 
@@ -68,6 +77,19 @@ pub(crate) fn key_file(config: &Path, name: &str) -> Result<KeyFile, String> {
     }
 }
 
+/// The content of a file that a configuration file names, or at least more of it than is allowed.
+pub(crate) fn page_file(config: &Path, name: &str) -> Result<Vec<u8>, String> {
+    let path = config.parent().unwrap_or(Path::new("")).join(name);
+    let told = |error: &io::Error| format!("{}: {}", path.display(), unreadable(error));
+    // Nobody may have to wait for what a pipe has to say.
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() || metadata.is_dir() => {}
+        Ok(_) => return Err(format!("{}: this is no file", path.display())),
+        Err(error) => return Err(told(&error)),
+    }
+    read(&path).map(|(bytes, _)| bytes).map_err(|error| told(&error))
+}
+
 /// The text of a configuration file, and whether every user of the machine may read or replace it.
 pub(crate) fn text(path: &Path) -> Result<(String, bool), Invalid> {
     let name = path.display().to_string();
@@ -86,12 +108,16 @@ pub(crate) fn text(path: &Path) -> Result<(String, bool), Invalid> {
     Ok((text, mode & EXPOSED != 0))
 }
 
-/// Parses the text of an `lb.yaml`; `file_name` is only for its messages.
+/// Parses the text of an `lb.yaml`; `file_name` is only for its messages. Files that it names are taken for empty ones.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Invalid> {
-    parse_with(file_name, text, Subject::Lb, lb::read, effective_yaml)
+    parse_lb(file_name, text, &|_| Ok(Vec::new()))
+}
+
+fn parse_lb(file_name: &str, text: &str, files: Files<'_>) -> Result<Loaded, Invalid> {
+    parse_with(file_name, text, Subject::Lb, |root| lb::read(root, files), effective_yaml)
 }
 
 /// Parses the text of a `vrrp.yaml`; `file_name` is only for its messages, and `key_file` reads the key files that it names.

@@ -79,8 +79,9 @@ pub struct Frontend {
 impl Frontend {
     /// The names of all backends that it may send to, some of them several times.
     pub fn backends(&self) -> impl Iterator<Item = &str> {
-        let routed = self.routes.list().iter().map(|route| match &route.action {
-            Action::Backend(name) => name.as_str(),
+        let routed = self.routes.list().iter().filter_map(|route| match &route.action {
+            Action::Backend(name) => Some(name.as_str()),
+            Action::Redirect(_) | Action::Respond(_) | Action::Deny(_) => None,
         });
         routed.chain(self.backend.as_deref())
     }

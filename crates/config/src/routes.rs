@@ -1,6 +1,7 @@
 //! The routes of a frontend: which requests they are for, and what becomes of those.
 
 use std::fmt;
+use std::sync::Arc;
 
 use route::{Conditions, Table, TooLarge};
 
@@ -29,6 +30,66 @@ pub struct Route {
 pub enum Action {
     /// It goes to the backend of that name, which exists.
     Backend(String),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// It is answered.
+    Respond(Respond),
+    /// It is refused with this status.
+    Deny(u16),
+}
+
+/// Where a client is sent. What is not given is the request's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The scheme. With another one than the request's the port of the request makes no sense, and is left out.
+    pub scheme: Option<Scheme>,
+    /// The host, and perhaps a port.
+    pub host: Option<String>,
+    /// The path.
+    pub path: Option<String>,
+    /// The status: 301, 302, 303, 307 or 308.
+    pub code: u16,
+    /// Whether the request's query goes along.
+    pub keeps_query: bool,
+}
+
+/// The scheme of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// Its status, from 200 to 599.
+    pub status: u16,
+    /// What its body is.
+    pub content_type: String,
+    /// Its body; empty where the status has none.
+    pub page: Page,
+}
+
+/// A body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The file that it was read from, if it was.
+    pub file: Option<String>,
+    /// What it says.
+    pub content: Arc<[u8]>,
 }
 
 impl Routes {

@@ -70,6 +70,10 @@ frontends:
     bind: 127.0.0.1:80
     routes:
       - { name: n, host: h, path: /, method: GET, header: { A: b }, query: { a: b }, source: 192.0.2.1, not: { path: /a }, backend: NAME }
+      - { path: /a, redirect: { scheme: https, host: h, path: /b } }
+      - { path: /b, respond: { body: b } }
+      - { path: /c, respond: { file: c } }
+      - { path: /d, deny: 403 }
     backend: NAME
 backends:
   NAME: { check: { http: { host: a, headers: { A: b } }, port: 1 }, servers: { NAME: a:80 } }

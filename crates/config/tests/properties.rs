@@ -8,8 +8,8 @@ use std::time::Duration;
 use balance::{AdminState, Algorithm, Weight};
 use config::{
     AccessLog, Action, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd,
-    HttpProbe, LbConfig, Lbd, Mode, OnDown, Probe, Queue, RequestLimits, Resolvers, Route, Routes, Server,
-    ServerAddress, ServerTimeouts, WhenAllDown,
+    HttpProbe, LbConfig, Lbd, Mode, OnDown, Page, Probe, Queue, Redirect, RequestLimits, Resolvers, Respond,
+    Route, Routes, Scheme, Server, ServerAddress, ServerTimeouts, WhenAllDown,
 };
 use health::Timing;
 use proptest::collection::vec;
@@ -158,7 +158,9 @@ fn configs() -> impl Strategy<Value = LbConfig> {
                     let (routes, default) = backend;
                     let routes = routes.into_iter().enumerate().map(|(index, (mut route, backend))| {
                         route.name = route.name.map(|name| unique(&name, index));
-                        route.action = Action::Backend(backend_at(&backend));
+                        if let Action::Backend(name) = &mut route.action {
+                            *name = backend_at(&backend);
+                        }
                         route
                     });
                     frontend.routes = Routes::new(routes.collect()).expect("there are few");
@@ -262,12 +264,35 @@ fn frontend() -> impl Strategy<Value = Frontend> {
 }
 
 fn route() -> impl Strategy<Value = Route> {
-    (
-        option::of(name()),
-        conditions(),
-        vec(conditions().prop_filter("one is not empty", |one| !one.is_empty()), 0..3),
-    )
-        .prop_map(|(name, when, not)| Route { name, when, not, action: Action::Backend(String::new()) })
+    let not = vec(conditions().prop_filter("one is not empty", |one| !one.is_empty()), 0..3);
+    (option::of(name()), conditions(), not, action()).prop_map(|(name, when, not, action)| Route {
+        name,
+        when,
+        not,
+        action,
+    })
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let scheme = option::of(select(vec![Scheme::Http, Scheme::Https]));
+    let host = select(vec!["www.example.org", "www.example.org:8443", "[2001:db8::1]", "[2001:db8::1]:80"]);
+    let path = option::of("/[a-z0-9]{0,8}");
+    let code = select(vec![301, 302, 303, 307, 308]);
+    let redirect =
+        (scheme, host, path, code, any::<bool>()).prop_map(|(scheme, host, path, code, keeps_query)| {
+            Redirect { scheme, host: Some(host.to_owned()), path, code, keeps_query }
+        });
+    let text = "[ -~\u{e4}\n]{0,40}".prop_map(|text| Page { file: None, content: text.as_bytes().into() });
+    // Nobody reads them here.
+    let file = "[a-z]{1,8}\\.html".prop_map(|name| Page { file: Some(name), content: [].into() });
+    let respond = (200..=203_u16, "[a-z]{1,8}/[a-z; =]{0,8}[a-z]", prop_oneof![text, file])
+        .prop_map(|(status, content_type, page)| Respond { status, content_type, page });
+    prop_oneof![
+        Just(Action::Backend(String::new())),
+        redirect.prop_map(Action::Redirect),
+        respond.prop_map(Action::Respond),
+        (400..=599_u16).prop_map(Action::Deny),
+    ]
 }
 
 fn conditions() -> impl Strategy<Value = Conditions> {

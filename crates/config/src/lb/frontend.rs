@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::listeners::Listeners;
 use super::mode::useless_to_frontend;
-use super::{Known, MAXCONN, MODES, TIMEOUT, lints, routes};
+use super::{Files, Known, MAXCONN, MODES, TIMEOUT, lints, routes};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, RequestLimits};
@@ -17,6 +17,7 @@ pub(super) fn read(
     name: &str,
     s: &mut Section<'_>,
     backends: &HashMap<&str, Known>,
+    files: Files<'_>,
     listeners: &mut Listeners,
 ) -> Frontend {
     let mode = s.word("mode", Mode::Http, &MODES);
@@ -24,7 +25,7 @@ pub(super) fn read(
         name: name.to_owned(),
         mode,
         bind: bind(name, s, listeners),
-        routes: routes::read(s, mode, backends),
+        routes: routes::read(s, mode, backends, files),
         backend: backend(s, mode, backends),
         timeouts: s.section("timeouts", timeouts),
         limits: s.section("limits", limits),

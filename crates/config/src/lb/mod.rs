@@ -1,5 +1,6 @@
 //! The readers of `lb.yaml`, one for each section.
 
+mod actions;
 mod backend;
 mod check;
 mod frontend;
@@ -18,6 +19,9 @@ use crate::read::Value;
 use crate::yaml::Mark;
 use crate::{Backend, LbConfig, Mode, scalar};
 
+/// The content of a file by its name, or why there is none.
+pub(crate) type Files<'f> = &'f dyn Fn(&str) -> Result<Vec<u8>, String>;
+
 /// What a timeout may be: long enough to be met at all, short enough to be a limit.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
@@ -34,7 +38,9 @@ struct Known {
 const MODES: [(&str, Mode); 2] = [(Mode::Http.word(), Mode::Http), (Mode::Tcp.word(), Mode::Tcp)];
 
 /// Reads the whole file. What is wrong is reported, and then a default stands in the result.
-pub(crate) fn read(file: &Value<'_>) -> LbConfig {
+///
+/// `files` has the content of files that it names.
+pub(crate) fn read(file: &Value<'_>, files: Files<'_>) -> LbConfig {
     file.section(|s| {
         let (backend_marks, backends): (Vec<_>, Vec<_>) = s
             .required("backends", "a mapping of names to backends")
@@ -56,7 +62,7 @@ pub(crate) fn read(file: &Value<'_>) -> LbConfig {
             "a mapping with bind and backend",
             |name, value| {
                 check_name(name, &value);
-                Some(value.section(|s| frontend::read(name, s, &known, &mut listeners)))
+                Some(value.section(|s| frontend::read(name, s, &known, files, &mut listeners)))
             },
         );
         let resolvers = s.section("resolvers", process::resolvers);

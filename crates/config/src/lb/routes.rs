@@ -4,25 +4,29 @@ use std::collections::{HashMap, HashSet};
 
 use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern, PatternError, TooLarge};
 
-use super::Known;
-use super::frontend::known_backend;
+use super::{Files, Known, actions};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::yaml::Mark;
-use crate::{Action, Mode, Route, Routes};
+use crate::{Mode, Route, Routes};
 
 /// The most routes of a frontend, and the most elements of a list of values.
 const MAX_ROUTES: usize = 20_000;
 const MAX_VALUES: usize = 1_000;
 /// The keys of conditions, as messages have them.
-const NONE: &str = "none";
+pub(super) const NONE: &str = "none";
 
 /// The routes of a frontend; none, unless there are some.
-pub(super) fn read(frontend: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>) -> Routes {
+pub(super) fn read(
+    frontend: &mut Section<'_>,
+    mode: Mode,
+    backends: &HashMap<&str, Known>,
+    files: Files<'_>,
+) -> Routes {
     let value = frontend.value("routes", "a list of routes", "none");
     if !value.is_given() {
         // Read all the same, for the list of keys.
-        value.section(|s| route(s, mode, backends, false));
+        value.section(|s| route(s, mode, backends, files, false));
         return Routes::default();
     }
     let errors = frontend.report.errors();
@@ -33,7 +37,7 @@ pub(super) fn read(frontend: &mut Section<'_>, mode: Mode, backends: &HashMap<&s
     let mut marks = Vec::new();
     let mut routes: Vec<Route> = Vec::new();
     for item in value.items() {
-        let Some(route) = item.section(|s| route(s, mode, backends, true)) else { continue };
+        let Some(route) = item.section(|s| route(s, mode, backends, files, true)) else { continue };
         if let Some(name) = &route.name
             && !names.insert(name.clone())
         {
@@ -97,26 +101,21 @@ fn lint(frontend: &Section<'_>, routes: &Routes, marks: &[Mark]) {
     }
 }
 
-fn route(s: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>, given: bool) -> Option<Route> {
+fn route(
+    s: &mut Section<'_>,
+    mode: Mode,
+    backends: &HashMap<&str, Known>,
+    files: Files<'_>,
+    given: bool,
+) -> Option<Route> {
     let name = s
         .value("name", "a name for statistics", "its number")
         .scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because));
     let when = conditions(s, mode);
     let not = s.value("not", "a mapping with such conditions, or a list of them", NONE);
     let not = if not.is_given() { exceptions(&not, mode) } else { Vec::new() };
-    let action = action(s, mode, backends, given)?;
+    let action = actions::read(s, mode, backends, files, given)?;
     Some(Route { name, when, not, action })
-}
-
-fn action(s: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>, given: bool) -> Option<Action> {
-    let backend = s.value("backend", "the name of a backend", NONE);
-    if !backend.is_given() {
-        if given {
-            s.error([], "lacks \"backend\", what becomes of its requests");
-        }
-        return None;
-    }
-    known_backend(&backend, mode, backends).map(Action::Backend)
 }
 
 /// What requests must not be: each mapping excludes those that meet all of it.
@@ -124,6 +123,9 @@ fn exceptions(value: &Value<'_>, mode: Mode) -> Vec<Conditions> {
     let items = if value.is_list() { value.items() } else { Vec::new() };
     let one = [value];
     let all: Vec<&Value<'_>> = if value.is_list() { items.iter().collect() } else { one.to_vec() };
+    if value.is_empty_list() {
+        value.error("is an empty list; leave it out where nothing is excluded");
+    }
     let mut found = Vec::new();
     for item in all {
         let errors = value.errors();

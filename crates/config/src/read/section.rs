@@ -74,6 +74,11 @@ impl<'a> Section<'a> {
         Value { excused: true, ..value }
     }
 
+    /// Whether it is known already why something is missing.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.excused
+    }
+
     /// A mapping with known keys, all of them optional.
     pub(crate) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         self.value(key, "a mapping", "as below").section(read)
@@ -229,6 +234,11 @@ impl<'a> Section<'a> {
             };
             found.is_some()
         })
+    }
+
+    /// Whether the file has none of these keys.
+    pub(crate) fn is_empty(&self, keys: &[&str]) -> bool {
+        keys.iter().all(|key| self.entry(key).is_none())
     }
 
     fn entry(&self, key: &str) -> Option<&'a Entry> {

@@ -112,6 +112,8 @@ impl Termination {
     pub const CLIENT_TIMEOUT_IN_DATA: Self = Self(*b"cD");
     /// The request was refused.
     pub const REFUSED_REQUEST: Self = Self(*b"PR");
+    /// lbd answered the request itself, as it was told to.
+    pub const LOCAL: Self = Self(*b"LR");
     /// The client left while its request waited for a place at a server.
     pub const CLIENT_IN_QUEUE: Self = Self(*b"CQ");
     /// The client left while lbd connected to a server.

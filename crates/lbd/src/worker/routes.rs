@@ -7,6 +7,7 @@ use std::sync::Arc;
 use config::Action;
 use route::{Request, Table};
 
+use super::http::answer::Own;
 use super::upstream::service::Backend;
 use crate::shared::counters::{PerWorker, RouteCounters};
 use crate::shared::routing;
@@ -31,21 +32,26 @@ pub(crate) struct Routes {
 pub(crate) enum Target {
     /// It goes there.
     Backend(Rc<Backend>),
-    /// It has nowhere to go.
-    Nowhere,
+    /// It is answered here; a session ends.
+    Own(Rc<Own>),
 }
 
 impl Routes {
     pub(crate) fn new(frontend: &routing::Frontend, backends: &Backends, worker: usize) -> Self {
         let config = &frontend.config;
-        let backend = |name: &String| backends.get(name).cloned().map_or(Target::Nowhere, Target::Backend);
+        let nowhere = Target::Own(Rc::new(Own::deny(404)));
+        let backend =
+            |name: &String| backends.get(name).cloned().map_or_else(|| nowhere.clone(), Target::Backend);
         let target = |route: &config::Route| match &route.action {
             Action::Backend(name) => backend(name),
+            Action::Redirect(to) => Target::Own(Rc::new(Own::redirect(to))),
+            Action::Respond(answer) => Target::Own(Rc::new(Own::respond(answer))),
+            Action::Deny(status) => Target::Own(Rc::new(Own::deny(*status))),
         };
         Self {
             table: config.routes.table().cloned(),
             targets: config.routes.list().iter().map(target).collect(),
-            default: config.backend.as_ref().map_or(Target::Nowhere, backend),
+            default: config.backend.as_ref().map_or_else(|| nowhere.clone(), backend),
             taken: frontend.taken.clone(),
             worker,
         }

@@ -1,18 +1,19 @@
 //! Requests that lbd answers itself, as its routes say: without a server, and without giving the connection up.
 
-use http1::{BodyReader, Method, Version};
+use http1::{BodyReader, Method, RequestFault, Version};
 
 use super::account::Account;
 use super::{After, Connection, Request};
 use crate::worker::failure::Failure;
-use crate::worker::http::answer::Answer;
+use crate::worker::http::answer::Own;
+use crate::worker::net::buffer::Buffer;
 use crate::worker::net::send;
 
 impl Connection {
     /// Answers a request that no server gets.
-    pub(super) async fn answer_itself(&mut self, request: &Request, answer: &Answer<'_>) -> After {
-        let mut account = Account { own: Some(answer.termination), ..Account::default() };
-        let result = self.send_own(request, answer, &mut account).await;
+    pub(super) async fn answer_itself(&mut self, request: &Request, own: &Own) -> After {
+        let account = Account { own: Some(own.termination()), ..Account::default() };
+        let result = self.send_own(request, own, &account).await;
         let (after, failure) = match result {
             Ok(after) => (after, None),
             Err(failure) => (self.answer_failure(failure, request, &account).await, Some(failure)),
@@ -22,26 +23,25 @@ impl Connection {
         after
     }
 
-    async fn send_own(
-        &mut self,
-        request: &Request,
-        answer: &Answer<'_>,
-        account: &mut Account,
-    ) -> Result<After, Failure> {
+    async fn send_own(&mut self, request: &Request, own: &Own, account: &Account) -> Result<After, Failure> {
         let head = &request.head;
+        let worker = self.worker.clone();
+        let mut out = worker.heads.lend();
+        let received = self.input.as_ref().map_or(&[][..], Buffer::filled);
+        if !own.write_head(head, received, &mut out) {
+            return Err(Failure::Request(RequestFault::HostMissing));
+        }
         let has_come = self.take_whole(request, account)?;
-        let keep = has_come && head.persistent && !self.worker.is_leaving() && self.frontend.takes_requests();
+        let keep = has_come && head.persistent && !worker.is_leaving() && self.frontend.takes_requests();
 
-        let mut out = self.worker.heads.lend();
-        answer.write_head(&mut out);
         out.extend_from_slice(match (keep, head.version) {
             (true, Version::Http11) => &b"\r\n"[..],
             (true, Version::Http10) => b"Connection: keep-alive\r\n\r\n",
             (false, _) => b"Connection: close\r\n\r\n",
         });
-        let body = if head.method == Method::Head { &b""[..] } else { answer.body };
+        let body = if head.method == Method::Head { &b""[..] } else { own.body() };
         account.meter.add_out(out.len() + body.len());
-        account.meter.status.set(Some(answer.status));
+        account.meter.status.set(Some(own.status()));
 
         self.deadline.set(self.frontend.rules().timeouts.client);
         let client = &mut self.client.writer();

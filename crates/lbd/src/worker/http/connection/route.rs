@@ -6,7 +6,6 @@ use route::{Path, Table};
 use super::account::Account;
 use super::{After, Connection, Request};
 use crate::worker::failure::Failure;
-use crate::worker::http::answer::NOT_FOUND;
 use crate::worker::routes::Target;
 
 impl Connection {
@@ -15,7 +14,7 @@ impl Connection {
         self.frontend.counters().requests.inc();
         match self.target(&request.head) {
             Ok(Target::Backend(backend)) => self.answer_from(backend, request).await,
-            Ok(Target::Nowhere) => self.answer_itself(&request, &NOT_FOUND).await,
+            Ok(Target::Own(own)) => self.answer_itself(&request, &own).await,
             Err(failure) => self.refuse(failure, &request).await,
         }
     }
