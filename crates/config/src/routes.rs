@@ -38,6 +38,18 @@ pub enum Action {
     Deny(u16),
 }
 
+/// In words: `backend api`, `redirect 302`.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(name) => write!(f, "backend {name}"),
+            Self::Redirect(to) => write!(f, "redirect {}", to.code),
+            Self::Respond(answer) => write!(f, "respond {}", answer.status),
+            Self::Deny(status) => write!(f, "deny {status}"),
+        }
+    }
+}
+
 /// Where a client is sent. What is not given is the request's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {

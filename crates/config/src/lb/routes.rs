@@ -108,9 +108,16 @@ fn route(
     files: Files<'_>,
     given: bool,
 ) -> Option<Route> {
-    let name = s
-        .value("name", "a name for statistics", "its number")
-        .scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because));
+    let name = s.value("name", "a name for statistics", "its number").scalar(|text| {
+        scalar::name(text).map_err(Problem::Because)?;
+        match text {
+            "none" => Err(Problem::Because("this stands for what no route fits".to_owned())),
+            _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Err(Problem::Because("numbers are for routes without a name".to_owned()))
+            }
+            _ => Ok(text.to_owned()),
+        }
+    });
     let when = conditions(s, mode);
     let not = s.value("not", "a mapping with such conditions, or a list of them", NONE);
     let not = if not.is_given() { exceptions(&not, mode) } else { Vec::new() };

@@ -26,6 +26,7 @@ use crate::shared::counters::Latency;
 use crate::shared::millis;
 use crate::shared::pulse::Pulse;
 use crate::view::metrics::{BackendLatency, Sample};
+use crate::view::routes::{RouteRow, show_routes};
 use crate::view::{HealthdLink, command, csv, json, text as show};
 
 /// A worker that has not ticked for this long makes lbd not ready.
@@ -58,6 +59,10 @@ const COMMANDS: &[Command] = &[
     },
     Command { usage: "show servers state [BACKEND]", help: "state, weight and address of every server" },
     Command { usage: "show servers conn [BACKEND]", help: "connections of every server" },
+    Command {
+        usage: "show routes [FRONTEND]",
+        help: "the routes of frontends, and how often each was taken",
+    },
     Command { usage: "show backend", help: "the names of the backends" },
     Command {
         usage: "set server BACKEND/SERVER state ready|drain|maint",
@@ -132,6 +137,16 @@ impl Control {
         rows.await.unwrap_or_default()
     }
 
+    /// The routes of frontends as they are now.
+    pub fn routes(&self) -> Vec<RouteRow> {
+        stats::routes(&lock(&self.state))
+    }
+
+    async fn routes_apart(&self) -> Vec<RouteRow> {
+        let state = self.state.clone();
+        tokio::task::spawn_blocking(move || stats::routes(&lock(&state))).await.unwrap_or_default()
+    }
+
     /// How lbd stands with healthd.
     pub fn healthd(&self) -> HealthdLink {
         healthd_link(&lock(&self.state), Instant::now())
@@ -169,6 +184,7 @@ impl Control {
         Sample {
             info,
             rows,
+            routes: stats::routes(&state),
             latency: latency.collect(),
             healthd: healthd_link(&state, now),
             verdict_age: state.verdicts().age(now),
@@ -352,6 +368,9 @@ impl Handler for Socket {
             }
             ["show", "servers", "conn", backend @ ..] if backend.len() < 2 => {
                 show::show_servers_conn(&self.0.rows_apart().await, backend.first().copied())
+            }
+            ["show", "routes", frontend @ ..] if frontend.len() < 2 => {
+                show_routes(&self.0.routes_apart().await, frontend.first().copied())
             }
             ["show", "backend"] => show::show_backend(&self.0.rows_apart().await),
             ["reload"] if !privileged => DENIED.to_owned(),

@@ -13,6 +13,7 @@ use crate::control::state::State;
 use crate::shared::counters::{FrontendCounters, PerWorker, ServiceCounters};
 use crate::shared::millis;
 use crate::shared::routing::{Backend, Routing};
+use crate::view::routes::RouteRow;
 
 /// The names of the rows that stand for a whole frontend or backend, as in HAProxy.
 const FRONTEND: &str = "FRONTEND";
@@ -93,6 +94,31 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             ..count_service(&backend.counters, state.start(), now)
         };
         rows.push(state.rates().fill(row));
+    }
+    rows
+}
+
+/// Each route of every frontend that has some, and what no route fits.
+pub fn routes(state: &State) -> Vec<RouteRow> {
+    let mut rows = Vec::new();
+    for frontend in &*state.routing().frontends {
+        let config = &frontend.config;
+        let row = |route: Option<usize>, action: String| RouteRow {
+            frontend: config.name.clone(),
+            route: route.map_or_else(|| "none".to_owned(), |place| config.routes.label(place).to_string()),
+            action,
+            taken: frontend.taken.sum(|worker| worker.taken(route)),
+        };
+        let list = config.routes.list();
+        rows.extend(list.iter().enumerate().map(|(place, route)| row(Some(place), route.action.to_string())));
+        if !list.is_empty() {
+            let otherwise = match (&config.backend, config.mode) {
+                (Some(name), _) => format!("backend {name}"),
+                (None, config::Mode::Http) => "deny 404".to_owned(),
+                (None, config::Mode::Tcp) => "close".to_owned(),
+            };
+            rows.push(row(None, otherwise));
+        }
     }
     rows
 }

@@ -38,7 +38,7 @@ impl Shown for Control {
     }
 
     fn page(&self) -> String {
-        page::render(&self.info(), &self.rows(), self.healthd())
+        page::render(&self.info(), &self.rows(), &self.routes(), self.healthd())
     }
 
     fn document(&self) -> Document {

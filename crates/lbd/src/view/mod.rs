@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`page`] | people with a browser |
 //! | [`csv`], [`json`], [`text`] | scripts that know HAProxy's statistics and its socket |
+//! | [`routes`] | the routes of frontends |
 //! | [`metrics`] | Prometheus |
 //! | [`command`] | reading the socket's commands that change a server |
 
@@ -14,6 +15,7 @@ pub mod csv;
 pub mod json;
 pub mod metrics;
 pub mod page;
+pub mod routes;
 #[cfg(test)]
 mod sample;
 pub mod text;

@@ -7,15 +7,17 @@ use maud::{Markup, html};
 use wire::{Condition, Info, RowKind, StatRow, Tally, Tone, headline, human};
 
 use super::HealthdLink;
+use super::routes::RouteRow;
 
 /// The page. Serve it with [`daemon::page::CONTENT_SECURITY_POLICY`].
-pub fn render(info: &Info, rows: &[StatRow], healthd: HealthdLink) -> String {
+pub fn render(info: &Info, rows: &[StatRow], routes: &[RouteRow], healthd: HealthdLink) -> String {
     let (tone, headline) = headline(rows);
     let body = html! {
         (facts(info))
         @if let Some((tone, text)) = doubt(healthd) { (banner(tone, &text)) }
         @for backend in rows.iter().filter(|row| row.kind == RowKind::Backend) { (backend_section(backend, rows)) }
         (frontends_section(rows))
+        @if !routes.is_empty() { (routes_section(routes)) }
     };
     Page {
         daemon: "lbd",
@@ -254,6 +256,49 @@ fn frontend_row(row: &StatRow) -> Markup {
                 (human::bytes(row.bytes_out)) " out" small { (human::bytes(row.bytes_in)) " in" }
             }
         }
+    }
+}
+
+/// More of them are for `show routes`.
+const MAX_ROUTES: usize = 200;
+
+fn routes_section(routes: &[RouteRow]) -> Markup {
+    let total = |of: &RouteRow| -> u64 {
+        routes.iter().filter(|row| row.frontend == of.frontend).map(|row| row.taken).sum()
+    };
+    html! {
+        section aria-labelledby="routes" {
+            header {
+                h2 #routes { "Routes" }
+                @if routes.len() > MAX_ROUTES {
+                    span .note { "the first " (MAX_ROUTES) " of " (routes.len()) "; `show routes` on the socket has all" }
+                }
+            }
+            table role="table" {
+                caption .unseen { "Routes of frontends" }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        th scope="col" { "Route" }
+                        th .text scope="col" { "Leads to" }
+                        th scope="col" { "Taken" }
+                    }
+                }
+                (LINE)
+                tbody role="rowgroup" {
+                    @for row in routes.iter().take(MAX_ROUTES) {
+                        tr role="row" {
+                            th role="rowheader" scope="row" { (row.route) small { (row.frontend) } }
+                            td .text role="cell" data-label="Leads to" { (row.action) }
+                            td role="cell" data-label="Taken" {
+                                (human::count(row.taken)) small { (percent(row.taken, total(row))) "%" }
+                            }
+                        }
+                        (LINE)
+                    }
+                }
+            }
+        }
+        (LINE)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::view::routes::RouteRow;
 use health::CheckCode;
 use wire::{Info, LastCheck, LifeState, Queue, RowKind, StatRow};
 
@@ -180,6 +181,21 @@ pub(crate) fn rows() -> Vec<StatRow> {
     ]
 }
 
+/// The routes of the frontend.
+pub(crate) fn routes() -> Vec<RouteRow> {
+    let row = |route: &str, action: &str, taken| RouteRow {
+        frontend: "web".into(),
+        route: route.into(),
+        action: action.into(),
+        taken,
+    };
+    vec![
+        row("assets", "backend assets", 12),
+        row("2", "deny 403", 0),
+        row("none", "backend nginx", 1_203_444),
+    ]
+}
+
 fn check(code: CheckCode, http_status: Option<u16>, duration_ms: u64, text: &str, age_ms: u64) -> LastCheck {
     LastCheck { code, http_status, duration_ms, text: text.into(), age_ms }
 }
@@ -206,6 +222,7 @@ pub(crate) fn measured() -> super::metrics::Sample {
         rows: rows(),
         healthd: super::HealthdLink::Connected,
         verdict_age: Some(Duration::from_millis(812)),
+        routes: routes(),
         latency: vec![super::metrics::BackendLatency {
             backend: "nginx".into(),
             times: wire::Histogram {

@@ -58,6 +58,12 @@ pub const FAMILIES: &[Family<Sample>] = &[
         PROXY,
         |s| rows(s, Frontend, |r| number(r.request_errors)),
     ),
+    counter(
+        "tandem_frontend_route_requests_total",
+        "Requests, or sessions, that took a route; none those that no route fitted.",
+        &["proxy", "route"],
+        routes,
+    ),
     counter("tandem_frontend_bytes_in_total", "Bytes received from clients.", PROXY, |s| {
         rows(s, Frontend, |r| number(r.bytes_in))
     }),
@@ -414,6 +420,12 @@ fn check_codes(sample: &Sample) -> Samples<'_> {
 /// Response times of each backend.
 fn latency(sample: &Sample) -> Samples<'_, Histogram> {
     sample.latency.iter().map(|latency| (vec![(&latency.backend).into()], latency.times.clone())).collect()
+}
+
+/// What took each route.
+fn routes(sample: &Sample) -> Samples<'_> {
+    let rows = sample.routes.iter();
+    rows.map(|row| (vec![(&row.frontend).into(), (&row.route).into()], number(row.taken))).collect()
 }
 
 /// Refused requests by reason.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use wire::{Histogram, Info, StatRow};
 
 use super::HealthdLink;
+use super::routes::RouteRow;
 
 /// Everything that is measured, at one moment.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Sample {
     pub info: Info,
     /// Frontends, backends and servers.
     pub rows: Vec<StatRow>,
+    /// The routes of frontends.
+    pub routes: Vec<RouteRow>,
     /// How long backends took to answer.
     pub latency: Vec<BackendLatency>,
     /// How lbd stands with healthd.

@@ -15,7 +15,7 @@ use crate::view::sample;
 fn serve(listener: TcpListener) {
     for (generation, stream) in (1..).zip(listener.incoming()) {
         let info = Info { generation, ..sample::info() };
-        let html = render(&info, &sample::rows(), HealthdLink::Connected);
+        let html = render(&info, &sample::rows(), &sample::routes(), HealthdLink::Connected);
         // A browser that goes away in between is no concern of this test.
         _ = stream.and_then(|stream| answer(stream, &html));
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::view::sample;
 
 fn html() -> String {
-    render(&sample::info(), &sample::rows(), HealthdLink::Connected)
+    render(&sample::info(), &sample::rows(), &sample::routes(), HealthdLink::Connected)
 }
 
 #[test]
@@ -35,12 +35,12 @@ fn the_headline_says_the_worst_first() {
 fn doubts_about_healthd_and_the_configuration_are_told() {
     assert!(!html().contains("healthd"), "a connected healthd is no news");
     let info = Info { reload_error: Some("lb.yaml:7:3: error: unknown key".into()), ..sample::info() };
-    let html = render(&info, &sample::rows(), HealthdLink::Lost(Duration::from_secs(12)));
+    let html = render(&info, &sample::rows(), &sample::routes(), HealthdLink::Lost(Duration::from_secs(12)));
     assert!(html.contains("using its last verdicts, which are 12 s old"), "{html}");
     assert!(html.contains("lb.yaml:7:3: error: unknown key"), "{html}");
-    let differs = render(&info, &[], HealthdLink::Differs(Duration::from_secs(5)));
+    let differs = render(&info, &[], &[], HealthdLink::Differs(Duration::from_secs(5)));
     assert!(differs.contains("running another configuration for 5 s"), "{differs}");
-    let never = render(&info, &[], HealthdLink::Never(Duration::from_secs(4)));
+    let never = render(&info, &[], &[], HealthdLink::Never(Duration::from_secs(4)));
     assert!(never.contains("has not answered for 4 s"), "{never}");
 }
 
@@ -54,7 +54,7 @@ fn names_and_texts_are_escaped() {
         row.status = evil.clone();
         row.name = evil;
     }
-    let html = render(&sample::info(), &rows, HealthdLink::Connected);
+    let html = render(&sample::info(), &rows, &[], HealthdLink::Connected);
     assert!(!html.contains("<script>alert") && !html.contains("\" onmouseover=\""), "{html}");
 }
 
