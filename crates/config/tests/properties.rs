@@ -266,7 +266,7 @@ fn frontend() -> impl Strategy<Value = Frontend> {
 fn route() -> impl Strategy<Value = Route> {
     let not = vec(conditions().prop_filter("one is not empty", |one| !one.is_empty()), 0..3);
     (option::of(name()), conditions(), not, action()).prop_map(|(name, when, not, action)| Route {
-        name,
+        name: name.map(|name| format!("r{name}")),
         when,
         not,
         action,
