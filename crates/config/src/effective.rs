@@ -9,8 +9,8 @@ use serde_yaml::{Mapping, Value};
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, OnDown, Probe, Redirect,
-    Respond, Route, Server, WhenAllDown,
+    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Mode, OnDown, Probe,
+    Redirect, Respond, Route, Server, WhenAllDown,
 };
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -53,6 +53,7 @@ fn frontend(frontend: &Frontend) -> Value {
             "timeouts",
             map([
                 ("request_head", duration(timeouts.request_head)),
+                ("client_hello", duration(timeouts.client_hello)),
                 ("keep_alive", duration(timeouts.keep_alive)),
                 ("client", duration(timeouts.client)),
                 ("tunnel", duration(timeouts.tunnel)),
@@ -89,15 +90,15 @@ fn frontend(frontend: &Frontend) -> Value {
     ];
     let routed = frontend.backend.as_ref().map(|backend| ("backend", text(backend)));
     let routes = frontend.routes.list();
-    let routes = (!routes.is_empty()).then(|| ("routes", list(routes, route)));
+    let routes = (!routes.is_empty()).then(|| ("routes", list(routes, |one| route(one, frontend.mode))));
     without(map(all.into_iter().chain(routes).chain(routed)), useless_to_frontend(frontend.mode))
 }
 
-fn route(route: &Route) -> Value {
+fn route(route: &Route, mode: Mode) -> Value {
     let mut keys: Vec<_> = route.name.iter().map(|name| ("name", text(name))).collect();
-    keys.extend(conditions(&route.when));
+    keys.extend(conditions(&route.when, mode));
     if !route.not.is_empty() {
-        keys.push(("not", list(&route.not, |not| map(conditions(not)))));
+        keys.push(("not", list(&route.not, |not| map(conditions(not, mode)))));
     }
     keys.push(match &route.action {
         Action::Backend(name) => ("backend", text(name)),
@@ -128,13 +129,17 @@ fn respond(answer: &Respond) -> Value {
     ])
 }
 
-fn conditions(conditions: &Conditions) -> Vec<(&'static str, Value)> {
+fn conditions(conditions: &Conditions, mode: Mode) -> Vec<(&'static str, Value)> {
     let Conditions { host, path, method, header, query, source } = conditions;
     let named = |fields: &[(String, Vec<FieldPattern>)]| {
         named(fields, |(name, values)| (name, list(values, |value| text(value))))
     };
     let all = [
-        (host.is_empty(), "host", list(host, |pattern| text(pattern))),
+        (
+            host.is_empty(),
+            if mode == Mode::Tcp { "sni" } else { "host" },
+            list(host, |pattern| text(pattern)),
+        ),
         (path.is_empty(), "path", list(path, |pattern| text(pattern))),
         (method.is_empty(), "method", list(method, |method| text(method))),
         (header.is_empty(), "header", named(header)),

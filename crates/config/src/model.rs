@@ -92,6 +92,8 @@ impl Frontend {
 pub struct ClientTimeouts {
     /// From the first byte of a request head (or from accepting the connection) to its last. Default 10 s.
     pub request_head: Duration,
+    /// In TCP mode, where routes look at the server name: from accepting the connection to the end of the ClientHello. Default 5 s.
+    pub client_hello: Duration,
     /// An idle connection between two requests. Default 10 s.
     pub keep_alive: Duration,
     /// No progress in reading a body from, or writing to, the client. Default 50 s. In TCP mode only for writing.

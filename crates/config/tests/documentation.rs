@@ -86,7 +86,7 @@ lbd: { maxconn: 1 }
     collect(&effective, "", &mut written);
     let routes = full.find("    routes:").zip(full.find("    backend: NAME\n")).expect("both are there");
     let tcp = full
-        .replace(&full[routes.0..routes.1], "")
+        .replace(&full[routes.0..routes.1], "    routes: [ { sni: s, backend: NAME } ]\n")
         .replace("bind:", "mode: tcp\n    bind:")
         .replace("check:", "mode: tcp, check:");
     let config = config::parse("lb.yaml", &tcp).expect("it is right").config;

@@ -231,6 +231,7 @@ fn frontend() -> impl Strategy<Value = Frontend> {
     let timeouts = (timeout(), timeout(), timeout(), timeout()).prop_map(
         |(request_head, keep_alive, client, tunnel)| ClientTimeouts {
             request_head,
+            client_hello: Duration::from_secs(5),
             keep_alive,
             client,
             tunnel,

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod client_hello;
 mod conditions;
 mod cover;
 mod field;
@@ -36,6 +37,7 @@ mod regular;
 mod request;
 mod table;
 
+pub use client_hello::{CLIENT_HELLO_MAX, ClientHello, ServerName};
 pub use conditions::{Conditions, Route};
 pub use field::FieldPattern;
 pub use host::HostPattern;

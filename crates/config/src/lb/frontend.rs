@@ -123,6 +123,7 @@ fn timeouts(s: &mut Section<'_>) -> ClientTimeouts {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     ClientTimeouts {
         request_head: s.duration("request_head", Duration::from_secs(10), TIMEOUT),
+        client_hello: s.duration("client_hello", Duration::from_secs(5), TIMEOUT),
         keep_alive: s.duration("keep_alive", Duration::from_secs(10), TIMEOUT),
         client: s.duration("client", Duration::from_secs(50), TIMEOUT),
         tunnel: s.duration("tunnel", Duration::from_secs(60 * 60), *TIMEOUT.start()..=WEEK),

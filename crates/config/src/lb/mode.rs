@@ -5,7 +5,7 @@ use crate::Mode;
 /// Of a frontend.
 pub(crate) const fn useless_to_frontend(mode: Mode) -> &'static [&'static [&'static str]] {
     match mode {
-        Mode::Http => &[&["timeouts", "client_fin"]],
+        Mode::Http => &[&["timeouts", "client_fin"], &["timeouts", "client_hello"]],
         Mode::Tcp => {
             &[&["limits"], &["forwarded_for"], &["timeouts", "request_head"], &["timeouts", "keep_alive"]]
         }

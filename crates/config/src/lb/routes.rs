@@ -156,6 +156,11 @@ fn conditions(s: &mut Section<'_>, mode: Mode) -> Conditions {
     let method = s.value("method", "a method in capitals such as GET, or a list of them", "every method");
     let header = s.value("header", "a mapping of field names to values, each one or a list of them", NONE);
     let query = s.value("query", "a mapping of parameters to values, each one or a list of them", NONE);
+    let sni = s.value(
+        "sni",
+        "a server name such as db.example.org or *.example.org, or a list of them",
+        "every server name",
+    );
     let source =
         s.value("source", "an address, a network such as 192.0.2.0/24, or a list of them", "everywhere");
     if mode == Mode::Tcp {
@@ -163,6 +168,10 @@ fn conditions(s: &mut Section<'_>, mode: Mode) -> Conditions {
             value.key_error("is about requests, which a frontend in mode tcp knows nothing of");
         }
     }
+    if mode == Mode::Http && sni.is_given() {
+        sni.key_error("is about TLS that is carried as it is, in mode tcp; requests have the condition host");
+    }
+    let host = if mode == Mode::Tcp { sni } else { host };
     Conditions {
         host: list(&host, |text| HostPattern::parse(text).map_err(problem)),
         path: list(&path, |text| PathPattern::parse(text).map_err(problem)),

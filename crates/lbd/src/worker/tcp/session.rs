@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use config::OnDown;
 use tokio::time::Instant;
 
+use super::hello::Hello;
 use super::relay::{Bounds, Flow, Relay};
 use crate::shared::access_log::{Record, Termination, Times};
 use crate::shared::millis;
@@ -72,9 +73,20 @@ impl Session {
     }
 
     /// Connects the client to a server, and carries bytes between them until the session ends.
-    pub(crate) async fn serve(self, client: Io) {
-        let session = route::Request::from_source(self.peer.ip());
-        let Target::Backend(backend) = self.frontend.routes().of_session(&session) else {
+    pub(crate) async fn serve(self, mut client: Io) {
+        let routes = self.frontend.routes();
+        let hello = match routes.table() {
+            Some(table) if table.needs_host() => {
+                let patience = self.frontend.rules().timeouts.client_hello;
+                Hello::read(&mut client, &self.worker.requests, &self.deadline, patience).await
+            }
+            _ => Ok(Hello::default()),
+        };
+        let hello = match hello {
+            Ok(hello) => hello,
+            Err(failure) => return self.settle(None, &Attempts::default(), None, (0, 0), Some(failure)),
+        };
+        let Target::Backend(backend) = hello.target(&routes, self.peer.ip()) else {
             return self.settle(None, &Attempts::default(), None, (0, 0), Some(Failure::NoRoute));
         };
         let in_flight = InFlight::new(&backend);
@@ -92,7 +104,7 @@ impl Session {
         self.presence.set_tunnel();
         self.presence.let_go(self.worker.counters());
         let mut pair = Pair { client, server, flow: Flow::new() };
-        let result = self.carry(&backend, &seat, &mut pair).await;
+        let result = self.carry(&backend, &seat, &mut pair, hello).await;
         seat.leave();
         let bytes = (pair.flow.bytes_in(), pair.flow.bytes_out());
         self.settle(Some(&backend), &attempts, Some(&seat), bytes, result.err());
@@ -118,7 +130,13 @@ impl Session {
         }
     }
 
-    async fn carry(&self, backend: &Backend, seat: &Seat, pair: &mut Pair) -> Result<(), Failure> {
+    async fn carry(
+        &self,
+        backend: &Backend,
+        seat: &Seat,
+        pair: &mut Pair,
+        hello: Hello,
+    ) -> Result<(), Failure> {
         let (client, server) = (self.frontend.rules().timeouts, backend.rules().timeouts);
         let relay = Relay {
             buffers: &self.worker.responses,
@@ -133,7 +151,8 @@ impl Session {
             },
             flow: &pair.flow,
         };
-        let nothing = || (Buffer::default(), &self.worker.responses);
+        let pending = (hello.bytes, &self.worker.requests);
+        let nothing = (Buffer::default(), &self.worker.responses);
         let cut = async {
             loop {
                 seat.server.goes_down().await;
@@ -144,7 +163,7 @@ impl Session {
         };
         tokio::select! {
             biased;
-            ended = relay.run(&mut pair.client, &mut pair.server.stream, (nothing(), nothing())) => ended,
+            ended = relay.run(&mut pair.client, &mut pair.server.stream, (pending, nothing)) => ended,
             cut = cut => cut,
         }
     }

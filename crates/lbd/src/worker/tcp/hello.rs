@@ -1,0 +1,64 @@
+//! What a TLS client says first: the server that it wants, without which no route can be chosen.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use route::{CLIENT_HELLO_MAX, ClientHello, Request, ServerName};
+
+use crate::worker::deadline::Deadline;
+use crate::worker::failure::Failure;
+use crate::worker::net::buffer::{Buffer, Pool};
+use crate::worker::net::io::Io;
+use crate::worker::routes::{Routes, Target};
+
+/// What a session begins with.
+#[derive(Debug, Default)]
+pub(super) struct Hello {
+    /// All that was read of it. The server gets it as it is.
+    pub(super) bytes: Buffer,
+    name: Option<ServerName>,
+}
+
+impl Hello {
+    /// Reads what the client says first, for a bounded time, until it is known which server it names, or that it names none.
+    ///
+    /// No buffer is held before it says something.
+    pub(super) async fn read(
+        client: &mut Io,
+        pool: &Pool<Buffer>,
+        deadline: &Deadline,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
+        deadline.set(patience);
+        let first = deadline.guard(poll_fn(|cx| pool.poll_read(cx, &mut client.reader()))).await;
+        let mut bytes = match first {
+            // Perhaps the server is to speak first.
+            Err(_) => return Ok(Self::default()),
+            Ok(Ok(first)) if !first.is_empty() => first.keep(),
+            Ok(Ok(_) | Err(_)) => return Err(Failure::ClientClosed),
+        };
+        loop {
+            let needed = match ClientHello::read(bytes.filled()) {
+                ClientHello::Name(name) => return Ok(Self { bytes, name: Some(name) }),
+                ClientHello::Nameless => return Ok(Self { bytes, name: None }),
+                ClientHello::More(needed) => needed,
+            };
+            debug_assert!(needed <= CLIENT_HELLO_MAX);
+            while bytes.filled().len() < needed {
+                match deadline.guard(bytes.fill(&mut client.reader())).await {
+                    Ok(Ok(n)) if n > 0 => {}
+                    Ok(Err(_)) => return Err(Failure::ClientClosed),
+                    // Too slow; or it has ended its side, and may still be answered.
+                    Ok(Ok(_)) | Err(_) => return Ok(Self { bytes, name: None }),
+                }
+            }
+        }
+    }
+
+    /// What becomes of the session.
+    pub(super) fn target(&self, routes: &Routes, source: IpAddr) -> Target {
+        let host = self.name.as_ref().map(ServerName::as_bytes);
+        routes.of_session(&Request { host, ..Request::from_source(source) })
+    }
+}
