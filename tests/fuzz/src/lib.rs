@@ -8,6 +8,7 @@ mod http1_exchange;
 mod http1_request;
 mod http1_response;
 mod pieces;
+mod routes;
 pub mod strict;
 mod vrrp_packet;
 mod wire_lines;
@@ -17,12 +18,14 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("client_hello", routes::client_hello),
     ("config_lb", config_files::lb),
     ("config_vrrp", config_files::vrrp),
     ("http1_body", http1_body::run),
     ("http1_exchange", http1_exchange::run),
     ("http1_request", http1_request::run),
     ("http1_response", http1_response::run),
+    ("route", routes::choose),
     ("vrrp_packet", vrrp_packet::run),
     ("wire", wire_lines::run),
 ];

@@ -13,6 +13,7 @@ use http1::{
     Body, BodyReader, ClientSide, Forward, ForwardedFor, Limits, Method, RequestParser, ResponseLimits,
     ResponseParser, Version,
 };
+use route::{ClientHello, Conditions, HostPattern, Path, PathPattern, Request, Route, Table};
 use vrrp::packet::{Advert, ChecksumForm, Decoded, Endpoints, Protection, encode};
 use vrrp::{AdvertInterval, Priority, VirtualRouterId};
 
@@ -59,6 +60,13 @@ fn works() -> Vec<Work> {
             add(&format!("balance/{algorithm}/{servers}"), Box::new(move || pick(algorithm, servers)));
         }
     }
+    for hosts in [10, 10_000] {
+        add(&format!("route/hosts/{hosts}"), Box::new(move || route(hosts, 1)));
+    }
+    for paths in [10, 1000] {
+        add(&format!("route/paths/{paths}"), Box::new(move || route(1, paths)));
+    }
+    add("route/client_hello", Box::new(client_hello));
     add("vrrp/decode", Box::new(vrrp_decode));
     add("vrrp/encode", Box::new(vrrp_encode));
     works
@@ -133,6 +141,35 @@ fn pick(algorithm: Algorithm, servers: u16) -> Box<dyn FnMut()> {
             balancer.succeeded(id);
             balancer.end(black_box(id));
         }
+    })
+}
+
+/// The choice of one of so many routes, each for a host and a path.
+fn route(hosts: usize, paths: usize) -> Box<dyn FnMut()> {
+    let route = |number: usize| Route {
+        when: Conditions {
+            host: HostPattern::parse(&format!("www.site{}.example", number / paths)).into_iter().collect(),
+            path: PathPattern::parse(&format!("/service{}/*", number % paths)).into_iter().collect(),
+            ..Conditions::default()
+        },
+        not: Vec::new(),
+    };
+    let routes: Vec<Route> = (0..hosts * paths).map(route).collect();
+    let table = Table::new(&routes).expect("it is not too large");
+    let (host, path) = (format!("www.site{}.example", hosts / 2), format!("/service{}/index.html", paths / 2));
+    Box::new(move || {
+        let mut scratch = Vec::new();
+        let path = Path::read(black_box(path.as_bytes()), &mut scratch).expect("it is plain");
+        let host = Some(black_box(host.as_bytes()));
+        let request = Request { host, path, method: b"GET", ..Request::from_source([192, 0, 2, 1].into()) };
+        assert!(black_box(table.choose(&request)).is_some());
+    })
+}
+
+fn client_hello() -> Box<dyn FnMut()> {
+    let bytes = include_bytes!("../../fuzz/corpus/client_hello/one-record");
+    Box::new(move || {
+        black_box(ClientHello::read(black_box(bytes)));
     })
 }
 
