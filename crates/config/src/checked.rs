@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vrrp::Authentication;
 
-use crate::file::{self, key_file};
+use crate::file::{self, key_file, page_file};
 use crate::keys::Subject;
 use crate::read::{Report, Value, quoted};
 use crate::yaml::{Mark, Node};
