@@ -17,6 +17,9 @@ use crate::origin::{Origin, server};
 use crate::program::{self, lines};
 use crate::work::Kind;
 
+/// The routes of `haproxy-routes` and `lbd-routes`, each for a host and a path; the last one is what the load asks for.
+const ROUTES: usize = 1000;
+
 /// How long a proxy may take to serve.
 const START: Duration = Duration::from_secs(20);
 
@@ -95,8 +98,10 @@ pub(crate) fn start(
         "relay" => 13,
         "lbd" => 14,
         "lbd-before" => 15,
+        "haproxy-routes" => 16,
+        "lbd-routes" => 17,
         _ => bail!(
-            "there is no proxy \"{name}\"; there is haproxy, haproxy-log, nginx, relay, lbd, lbd-before"
+            "there is no proxy \"{name}\"; there is haproxy, haproxy-log, haproxy-routes, nginx, relay, lbd, lbd-before, lbd-routes"
         ),
     };
     let plan = Plan {
@@ -110,12 +115,14 @@ pub(crate) fn start(
     let dir = dir.join(format!("{name}-{servers}"));
     fs::create_dir(&dir)?;
     let commands = match name {
-        "haproxy" => vec![haproxy(&plan, false, &dir, processors)?],
-        "haproxy-log" => vec![haproxy(&plan, true, &dir, processors)?],
+        "haproxy" => vec![haproxy(&plan, false, 0, &dir, processors)?],
+        "haproxy-log" => vec![haproxy(&plan, true, 0, &dir, processors)?],
+        "haproxy-routes" => vec![haproxy(&plan, false, ROUTES, &dir, processors)?],
         "nginx" => vec![nginx(&plan, &dir, processors)?],
         "relay" => vec![relay(&plan, processors)?],
-        "lbd-before" => lbd(&plan, program::before, &dir, processors)?,
-        _ => lbd(&plan, |daemon| Ok(binary(daemon)), &dir, processors)?,
+        "lbd-before" => lbd(&plan, program::before, 0, &dir, processors)?,
+        "lbd-routes" => lbd(&plan, |daemon| Ok(binary(daemon)), ROUTES, &dir, processors)?,
+        _ => lbd(&plan, |daemon| Ok(binary(daemon)), 0, &dir, processors)?,
     };
     let mut peer =
         Peer { name: name.to_owned(), address: plan.address, tunnels: plan.tunnels, processes: Vec::new() };
@@ -162,12 +169,23 @@ pub(crate) fn serves(address: SocketAddr) -> bool {
 }
 
 /// One thread, HTTP checks, finite timeouts, and all else as it comes; with its access log or without.
-fn haproxy(plan: &Plan, log: bool, dir: &Path, processors: Processors) -> anyhow::Result<Command> {
+fn haproxy(
+    plan: &Plan,
+    log: bool,
+    routes: usize,
+    dir: &Path,
+    processors: Processors,
+) -> anyhow::Result<Command> {
     let (address, tunnels, echo) = (plan.address, plan.tunnels, plan.echo);
     let (log_to, log_what) =
         if log { ("log stdout format raw local0", "log global\n    option httplog") } else { ("", "") };
     let servers =
         lines(&plan.servers, |number, address| format!("    server s{number} {address} check inter 2s"));
+    let routes: String = routes_of(plan, routes)
+        .map(|(host, path)| {
+            format!("    use_backend web if {{ hdr(host),host_only -i {host} }} {{ path_beg {path} }}\n")
+        })
+        .collect();
     let config = format!(
         "global
     nbthread 1
@@ -184,7 +202,7 @@ defaults
     {log_what}
 frontend web
     bind {address}
-    default_backend web
+{routes}    default_backend web
 frontend tunnels
     bind {tunnels}
     default_backend tunnels
@@ -229,6 +247,15 @@ fn nginx(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Comm
     program::nginx(19_000, &http, dir, processors.proxy)
 }
 
+/// So many hosts and starts of paths, of which the last are those of the load.
+fn routes_of(plan: &Plan, routes: usize) -> impl Iterator<Item = (String, String)> {
+    let last = plan.address.ip().to_string();
+    (1..=routes).map(move |number| match number == routes {
+        true => (last.clone(), "/100".to_owned()),
+        false => (format!("www.site{}.example", number / 10), format!("/service{}/", number % 10)),
+    })
+}
+
 fn relay(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
     let to = plan.servers.first().context("there are servers")?;
     let mut command = this_program(processors.proxy)?;
@@ -240,14 +267,23 @@ fn relay(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
 fn lbd(
     plan: &Plan,
     program: fn(Program) -> anyhow::Result<PathBuf>,
+    routes: usize,
     dir: &Path,
     processors: Processors,
 ) -> anyhow::Result<Vec<Command>> {
     let Plan { address, tunnels, admin, healthd_admin, echo, .. } = plan;
     let servers = lines(&plan.servers, |number, address| format!("      s{number}: {address}"));
+    let routes: String = routes_of(plan, routes)
+        .map(|(host, path)| format!("      - {{ host: \"{host}\", path: \"{path}*\", backend: web }}\n"))
+        .collect();
+    let routes = if routes.is_empty() { routes } else { format!("    routes:\n{routes}") };
     let config = format!(
         "frontends:
-  web: {{ bind: [\"{address}\"], backend: web, timeouts: {{ keep_alive: 75s }} }}
+  web:
+    bind: [\"{address}\"]
+    backend: web
+    timeouts: {{ keep_alive: 75s }}
+{routes}
   tunnels: {{ bind: [\"{tunnels}\"], backend: tunnels }}
 backends:
   web:
