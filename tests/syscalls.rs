@@ -16,13 +16,26 @@ const IO: [&str; 10] =
 
 #[test]
 fn a_kept_alive_request_takes_four_io_calls() {
+    assert_four_io_calls("access_log: off");
+}
+
+#[test]
+fn routes_take_no_more_calls() {
+    let routes: String = (0..1000)
+        .map(|number| format!("  - {{ host: h{number}.example, path: \"/p{number}/*\", backend: app }}\n"))
+        .collect();
+    let last = "  - { path: \"~^/\", method: GET, source: 127.0.0.0/8, backend: app }";
+    assert_four_io_calls(&format!("access_log: off\nroutes:\n{routes}{last}"));
+}
+
+fn assert_four_io_calls(frontend: &str) {
     if !is_root() {
         skip!("strace of another process needs root");
     }
     needs!("strace");
     let stack = Stack::builder()
         .unchecked()
-        .frontend("access_log: off")
+        .frontend(frontend)
         .config(|config, _| config.lbd = "workers: 2".to_owned())
         .start();
     let load = |requests| {

@@ -60,6 +60,12 @@ pub(crate) enum Command {
         /// Requests at once, of all workers together; 0 means no limit
         maxconn: u32,
     },
+    /// Show the routes of frontends, and how often each was taken
+    Routes {
+        /// The frontend; all of them if left out
+        #[arg(value_parser = parse_name)]
+        frontend: Option<String>,
+    },
     /// Give the virtual addresses to another node without losing a request
     ///
     /// Exit code 1 if this node has none to give, or nobody takes them.
@@ -120,6 +126,15 @@ pub(crate) struct Ports {
     /// Port of the other node's vrrpd
     #[arg(long, value_name = "PORT", requires = "peer", default_value_t = 8407)]
     pub(crate) vrrpd_port: u16,
+}
+
+/// A name is one word on the socket.
+fn parse_name(word: &str) -> Result<String, String> {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match !word.is_empty() && word.bytes().all(usual) {
+        true => Ok(word.to_owned()),
+        false => Err("a name has letters, digits, \"-\", \"_\" and \".\"".to_owned()),
+    }
 }
 
 fn parse_weight(word: &str) -> Result<Weight, String> {

@@ -8,7 +8,7 @@
 //! | `peer`, `http` | the daemons of another node, through their admin addresses |
 //! | `handover` | gives the virtual addresses to another node |
 //! | `server` | `drain`, `ready`, `maint`, `weight` |
-//! | `reload`, `check` | the commands of the same names |
+//! | `routes`, `reload`, `check` | the commands of the same names |
 //! | `load` | a steady load, to measure what a fault costs clients |
 //! | `failure` | exit codes |
 
@@ -21,6 +21,7 @@ mod load;
 mod node;
 mod peer;
 mod reload;
+mod routes;
 mod server;
 mod status;
 
@@ -56,6 +57,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Maint { server } => server::set_state(&node, &server, balance::AdminState::Maint).await,
         Command::Weight { server, weight } => server::set_weight(&node, &server, weight).await,
         Command::Maxconn { server, maxconn } => server::set_maxconn(&node, &server, maxconn).await,
+        Command::Routes { frontend } => routes::run(&node, frontend.as_deref()).await,
         Command::Reload => reload::run(&node).await,
         Command::Check { files, effective } => {
             check::run(&files, effective, &mut io::stdout(), &mut io::stderr())

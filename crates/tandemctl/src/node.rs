@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{Gid, Group, Uid, User};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use wire::client::{Client, ClientError};
 use wire::server::CONTROL_GROUP;
@@ -16,6 +18,9 @@ use crate::failure::Failure;
 
 /// The daemons, in the order in which they are shown.
 pub(crate) const DAEMONS: [&str; 3] = ["lbd", "healthd", "vrrpd"];
+
+/// The longest answer in text, in bytes.
+const TEXT_MAX: u64 = 64 << 20;
 
 /// How long a daemon may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +54,24 @@ impl Node {
             socket: self.socket(daemon),
             cause: ClientError::TimedOut,
         })
+    }
+
+    /// The answer to a command in text, which may be long.
+    pub(crate) async fn text(&self, daemon: &'static str, command: &str) -> Result<String, Failure> {
+        let socket = self.socket(daemon);
+        let ask = async {
+            let mut stream = UnixStream::connect(&socket).await?;
+            stream.write_all(format!("{command}\n").as_bytes()).await?;
+            let mut answer = String::new();
+            stream.take(TEXT_MAX).read_to_string(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        };
+        let cause = match timeout(LONG_PATIENCE, ask).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(source)) => ClientError::Unreachable { path: socket.clone(), source },
+            Err(_) => ClientError::TimedOut,
+        };
+        Err(Failure::Unreachable(Unreachable { daemon, socket, cause }))
     }
 
     /// Connects to a daemon, within two seconds.
