@@ -108,7 +108,7 @@ fn requests_go_where_haproxys_rules_send_them() {
         ("GET /user/77", "example.org", "", 3),
         ("GET /user/77a", "example.org", "", 1),
         ("GET /?debug=0", "example.org", "X-Canary: 1\r\n", 2),
-        ("GET /?a&debug", "example.org", "x-canary: no, yes\r\n", 2),
+        ("GET /?a&debug=", "example.org", "x-canary: no, yes\r\n", 2),
         ("GET /?debug=0", "example.org", "X-Canary: 10\r\n", 1),
         ("GET /?bug=0", "example.org", "X-Canary: 1\r\n", 1),
         ("DELETE /", "example.org", "", 3),
@@ -293,6 +293,12 @@ fn lbd_answers_as_haproxy_does() {
                 client.send(&asked);
                 client.response_to(method)
             });
+            assert!(!ours.closes(), "{method} {path}");
+            // It closes the connection behind a redirect of a request that has a body.
+            let closes = method == "POST" && theirs.closes();
+            if closes {
+                clients[1] = Client::connect(both.other);
+            }
             assert_eq!(ours.status, theirs.status, "{method} {path}");
             let page = matches!(path, "/denied" | "/many");
             let fields = |answer: &Response| {
