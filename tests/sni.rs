@@ -222,8 +222,12 @@ fn who_says_nothing_gets_the_server_that_may_speak_first() {
         .start_before(|peer| peer.send("hello first"));
     let mut client = Client::connect(stack.web());
     assert_eq!(client.try_rest().unwrap(), b"hello first");
+    drop(client);
     // One who leaves before is no session of a server.
     drop(Client::connect(stack.web()));
-    wait_until("it is over", || stack.stat("web", "FRONTEND").number("scur") == 0);
+    wait_until("both are over", || {
+        let row = stack.stat("web", "FRONTEND");
+        (row.number("scur"), row.number("stot")) == (0, 2)
+    });
     assert_eq!(app.connections(), 1);
 }
