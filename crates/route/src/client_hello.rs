@@ -17,6 +17,10 @@ const RECORD_MAX: usize = 1 << 14;
 
 /// What the first bytes of a client tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it stands on the stack for a moment; a box would be an allocation"
+)]
 pub enum ClientHello {
     /// More has to come: there is nothing new to be seen before there are so many bytes in all.
     More(usize),
