@@ -393,3 +393,35 @@ fn a_page_that_cannot_be_read_is_a_mistake_with_its_line() {
     stack.command("reload");
     assert_eq!(stack.get("/").text(), "second", "it is read on reload");
 }
+
+#[test]
+fn errors_have_pages_of_ones_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = |name: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, format!("<p>{name}</p>")).unwrap();
+        path.display().to_string()
+    };
+    let errors =
+        [400, 403, 404, 503].map(|status| format!("{status}: \"{}\"", page(&status.to_string()))).join(", ");
+    let stack = Stack::builder()
+        .servers(0)
+        .unchecked()
+        .config(|config, addresses| {
+            // Nobody listens there.
+            config.server("s1", addresses.socket(100, 7081));
+            config.frontend = format!("errors: {{ {errors} }}\nroutes: [ {{ path: /denied, deny: 403 }}, {{ path: /gone, deny: 410 }} ]");
+        })
+        .start();
+    let ask = |request: &str| {
+        let mut client = stack.client();
+        client.send(request);
+        let answer = client.response();
+        (answer.status, answer.text())
+    };
+    let get = |path: &str| ask(&request(&format!("GET {path}"), "a", ""));
+    assert_eq!(get("/denied"), (403, "<p>403</p>".to_owned()));
+    assert_eq!(get("/"), (503, "<p>503</p>".to_owned()));
+    assert_eq!(ask("GET / HTTP/1.1\r\n\r\n"), (400, "<p>400</p>".to_owned()));
+    assert!(get("/gone").1.contains("<h1>410 Gone</h1>"));
+}

@@ -9,8 +9,8 @@ use serde_yaml::{Mapping, Value};
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Mode, OnDown, Probe,
-    Redirect, Respond, Route, Server, WhenAllDown,
+    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Mode, OnDown, Page,
+    Probe, Redirect, Respond, Route, Server, WhenAllDown,
 };
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -46,9 +46,13 @@ pub(crate) fn written(file: &Value) -> String {
 fn frontend(frontend: &Frontend) -> Value {
     let timeouts = &frontend.timeouts;
     let limits = &frontend.limits;
+    let file = |page: &Page| page.file.clone().unwrap_or_default();
+    let errors: Vec<_> =
+        frontend.errors.iter().map(|(status, page)| (status.to_string(), file(page))).collect();
     let all = [
         ("mode", text(frontend.mode.word())),
         ("bind", list(&frontend.bind, |address| text(address))),
+        ("errors", map(errors.iter().map(|(status, file)| (status.as_str(), text(file))))),
         (
             "timeouts",
             map([

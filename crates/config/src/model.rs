@@ -7,7 +7,7 @@ use std::time::Duration;
 use balance::{AdminState, Algorithm, Weight};
 use health::Timing;
 
-use crate::{Action, Routes};
+use crate::{Action, Page, Routes};
 
 /// A whole `lb.yaml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,8 @@ pub struct Frontend {
     pub routes: Routes,
     /// The name of an existing backend, for all others; none answers them with 404. There is one where there are no routes.
     pub backend: Option<String>,
+    /// What lbd's own answers of some statuses say, each status once. Default: a line or two.
+    pub errors: Vec<(u16, Page)>,
     /// How long a client may take.
     pub timeouts: ClientTimeouts,
     /// How large a request may be.

@@ -68,6 +68,7 @@ fn every_key_that_can_be_written_is_in_the_list() {
 frontends:
   NAME:
     bind: 127.0.0.1:80
+    errors: { 503: page }
     routes:
       - { name: n, host: h, path: /, method: GET, header: { A: b }, query: { a: b }, source: 192.0.2.1, not: { path: /a }, backend: NAME }
       - { path: /a, redirect: { scheme: https, host: h, path: /b } }
@@ -94,6 +95,7 @@ lbd: { maxconn: 1 }
         serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
     collect(&effective, "", &mut written);
     written.remove("backends.NAME.check.http.headers.A");
+    written.remove("frontends.NAME.errors.503");
     for example in ["header.A", "query.a", "not.path"] {
         written.remove(&format!("frontends.NAME.routes.{example}"));
     }

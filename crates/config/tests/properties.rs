@@ -249,17 +249,25 @@ fn frontend() -> impl Strategy<Value = Frontend> {
     let access_log = select(vec![AccessLog::Httplog, AccessLog::Json, AccessLog::Off]);
     let bind = vec(any::<SocketAddr>().prop_map(plain), 1..4);
     (name(), bind, timeouts, limits, forwarded_for, access_log, option::of(maxconn())).prop_map(
-        |(name, bind, timeouts, limits, forwarded_for, access_log, maxconn)| Frontend {
-            name,
-            mode: Mode::Http,
-            bind,
-            routes: Routes::default(),
-            backend: None,
-            timeouts,
-            limits,
-            forwarded_for,
-            access_log,
-            maxconn,
+        |(name, bind, timeouts, limits, forwarded_for, access_log, maxconn)| {
+            let fields = limits.fields;
+            Frontend {
+                name,
+                mode: Mode::Http,
+                bind,
+                routes: Routes::default(),
+                backend: None,
+                errors: [404, 503]
+                    .into_iter()
+                    .take(fields % 3)
+                    .map(|status| (status, Page { file: Some(format!("{status}.html")), content: [].into() }))
+                    .collect(),
+                timeouts,
+                limits,
+                forwarded_for,
+                access_log,
+                maxconn,
+            }
         },
     )
 }

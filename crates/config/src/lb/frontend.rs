@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::actions::page_file;
 use super::listeners::Listeners;
 use super::mode::useless_to_frontend;
 use super::{Files, Known, MAXCONN, MODES, TIMEOUT, lints, routes};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
-use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, RequestLimits};
+use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, Page, RequestLimits};
 
 /// The most addresses of a frontend: each costs a socket for every worker.
 const MAX_BINDS: usize = 64;
@@ -27,6 +28,7 @@ pub(super) fn read(
         bind: bind(name, s, listeners),
         routes: routes::read(s, mode, backends, files),
         backend: backend(s, mode, backends),
+        errors: errors(s, files),
         timeouts: s.section("timeouts", timeouts),
         limits: s.section("limits", limits),
         forwarded_for: s.word(
@@ -43,6 +45,19 @@ pub(super) fn read(
     };
     lints::useless(s, mode, useless_to_frontend(mode));
     frontend
+}
+
+/// The pages of some statuses.
+fn errors(s: &mut Section<'_>, files: Files<'_>) -> Vec<(u16, Page)> {
+    let value = s.value("errors", "a mapping of statuses from 400 to 599 to files", "pages of lbd's own");
+    value.entries("status", "a file with a page", |name, value| {
+        let Ok(status) = scalar::number(name, &(400..=599)) else {
+            value.key_error("is no status from 400 to 599");
+            return None;
+        };
+        let (file, content) = value.scalar(|name| page_file(name, files))?;
+        Some((status, Page { file: Some(file), content }))
+    })
 }
 
 fn access_log(s: &mut Section<'_>, mode: Mode) -> AccessLog {

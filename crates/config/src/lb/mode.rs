@@ -6,9 +6,13 @@ use crate::Mode;
 pub(crate) const fn useless_to_frontend(mode: Mode) -> &'static [&'static [&'static str]] {
     match mode {
         Mode::Http => &[&["timeouts", "client_fin"], &["timeouts", "client_hello"]],
-        Mode::Tcp => {
-            &[&["limits"], &["forwarded_for"], &["timeouts", "request_head"], &["timeouts", "keep_alive"]]
-        }
+        Mode::Tcp => &[
+            &["errors"],
+            &["limits"],
+            &["forwarded_for"],
+            &["timeouts", "request_head"],
+            &["timeouts", "keep_alive"],
+        ],
     }
 }
 

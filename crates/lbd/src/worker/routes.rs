@@ -23,6 +23,8 @@ pub(crate) struct Routes {
     targets: Box<[Target]>,
     /// Where all others go.
     default: Target,
+    /// What lbd's own answers of some statuses say.
+    errors: HashMap<u16, Arc<[u8]>>,
     taken: Arc<PerWorker<RouteCounters>>,
     worker: usize,
 }
@@ -39,14 +41,17 @@ pub(crate) enum Target {
 impl Routes {
     pub(crate) fn new(frontend: &routing::Frontend, backends: &Backends, worker: usize) -> Self {
         let config = &frontend.config;
-        let nowhere = Target::Own(Rc::new(Own::deny(404)));
+        let errors: HashMap<u16, Arc<[u8]>> =
+            config.errors.iter().map(|(status, page)| (*status, page.content.clone())).collect();
+        let deny = |status: u16| Target::Own(Rc::new(Own::deny(status, errors.get(&status))));
+        let nowhere = deny(404);
         let backend =
             |name: &String| backends.get(name).cloned().map_or_else(|| nowhere.clone(), Target::Backend);
         let target = |route: &config::Route| match &route.action {
             Action::Backend(name) => backend(name),
             Action::Redirect(to) => Target::Own(Rc::new(Own::redirect(to))),
             Action::Respond(answer) => Target::Own(Rc::new(Own::respond(answer))),
-            Action::Deny(status) => Target::Own(Rc::new(Own::deny(*status))),
+            Action::Deny(status) => deny(*status),
         };
         Self {
             table: config.routes.table().cloned(),
@@ -54,6 +59,7 @@ impl Routes {
             default: config.backend.as_ref().map_or_else(|| nowhere.clone(), backend),
             taken: frontend.taken.clone(),
             worker,
+            errors,
         }
     }
 
@@ -68,6 +74,11 @@ impl Routes {
             self.taken.of(self.worker).count(chosen);
         }
         chosen.and_then(|route| self.targets.get(route)).unwrap_or(&self.default).clone()
+    }
+
+    /// What an answer of lbd's own with that status says, if the file has it.
+    pub(crate) fn error_page(&self, status: u16) -> Option<&[u8]> {
+        self.errors.get(&status).map(|page| &page[..])
     }
 
     /// What becomes of a session, of which nothing is known but where it is from.

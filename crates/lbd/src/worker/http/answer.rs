@@ -48,10 +48,10 @@ impl Own {
     }
 
     /// What a route refuses.
-    pub(crate) fn deny(status: u16) -> Self {
-        let body = page(status).into_bytes();
+    pub(crate) fn deny(status: u16, own: Option<&Arc<[u8]>>) -> Self {
+        let body = own.cloned().unwrap_or_else(|| page(status).into_bytes().into());
         let head = head(status, body.len(), "text/html", NO_CACHE);
-        Self::Page(Page { status, head, body: body.into(), termination: Termination::REFUSED_REQUEST })
+        Self::Page(Page { status, head, body, termination: Termination::REFUSED_REQUEST })
     }
 
     /// Where a route sends clients.
@@ -215,13 +215,14 @@ fn page(status: u16) -> String {
     format!("<html><body><h1>{status} {}</h1>\n{advice}\n</body></html>\n", reason(status))
 }
 
-/// A complete response of lbd's own, after which the connection is closed.
-pub(crate) fn response(status: u16, head_only: bool) -> Vec<u8> {
-    let body = page(status);
+/// A complete response of lbd's own, after which the connection is closed, with a page of its own or this one.
+pub(crate) fn response(status: u16, head_only: bool, own: Option<&[u8]>) -> Vec<u8> {
+    let usual = page(status);
+    let body = own.unwrap_or(usual.as_bytes());
     let mut response = head(status, body.len(), "text/html", NO_CACHE);
     response.extend_from_slice(b"connection: close\r\n\r\n");
     if !head_only {
-        response.extend_from_slice(body.as_bytes());
+        response.extend_from_slice(body);
     }
     response
 }

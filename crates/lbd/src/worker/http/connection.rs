@@ -278,7 +278,10 @@ impl Connection {
         }
         let mut after = After::Close;
         if let Some(status) = status {
-            let response = answer::response(status, self.request_line.starts_with(b"HEAD "));
+            let routes = self.frontend.routes();
+            let is_head = self.request_line.starts_with(b"HEAD ");
+            let response = answer::response(status, is_head, routes.error_page(status));
+            drop(routes);
             bytes = response.len() as u64;
             counters.responses.record(status);
             counters.bytes_out.add(bytes);

@@ -239,7 +239,10 @@ impl Connection {
         }
         account.meter.status.set(failure.status());
         let Some(status) = failure.status() else { return After::Close };
-        let response = answer::response(status, request.head.method == Method::Head);
+        let routes = self.frontend.routes();
+        let response =
+            answer::response(status, request.head.method == Method::Head, routes.error_page(status));
+        drop(routes);
         account.meter.add_out(response.len());
         self.send_last(&response).await
     }
