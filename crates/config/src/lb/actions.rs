@@ -33,7 +33,7 @@ pub(super) fn read(
         }
         0 | 1 => {}
         _ => {
-            s.error([], "has several of backend, redirect, respond and deny; one thing becomes of a request")
+            s.error([], "has several of backend, redirect, respond and deny; one thing becomes of a request");
         }
     }
     if mode == Mode::Tcp {
