@@ -127,7 +127,7 @@ impl Routes {
     }
 
     /// What a route is called, by its place.
-    pub fn label(&self, place: usize) -> impl fmt::Display {
+    pub fn label(&self, place: usize) -> String {
         match self.list.get(place).and_then(|route| route.name.clone()) {
             Some(name) => name,
             None => (place + 1).to_string(),

@@ -105,7 +105,7 @@ pub fn routes(state: &State) -> Vec<RouteRow> {
         let config = &frontend.config;
         let row = |route: Option<usize>, action: String| RouteRow {
             frontend: config.name.clone(),
-            route: route.map_or_else(|| "none".to_owned(), |place| config.routes.label(place).to_string()),
+            route: route.map_or_else(|| "none".to_owned(), |place| config.routes.label(place)),
             action,
             taken: frontend.taken.sum(|worker| worker.taken(route)),
         };
