@@ -156,7 +156,8 @@ fn route(hosts: usize, paths: usize) -> Box<dyn FnMut()> {
     };
     let routes: Vec<Route> = (0..hosts * paths).map(route).collect();
     let table = Table::new(&routes).expect("it is not too large");
-    let (host, path) = (format!("www.site{}.example", hosts / 2), format!("/service{}/index.html", paths / 2));
+    let (host, path) =
+        (format!("www.site{}.example", hosts / 2), format!("/service{}/index.html", paths / 2));
     Box::new(move || {
         let mut scratch = Vec::new();
         let path = Path::read(black_box(path.as_bytes()), &mut scratch).expect("it is plain");
