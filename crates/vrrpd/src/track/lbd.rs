@@ -4,7 +4,8 @@
 //! sends no pings; one whose workers hang says so in its pings. The most impatient instance decides how often lbd pings,
 //! and each one decides for itself how long a silence means that lbd hangs.
 //!
-//! A busy machine keeps lbd waiting as it keeps vrrpd waiting. So time in which vrrpd itself overslept is no silence of lbd's.
+//! A busy machine keeps lbd waiting as it keeps vrrpd waiting. So time in which vrrpd itself overslept is no silence of lbd's, and an
+//! lbd that only waits for a processor gets a little longer.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use wire::client::{ClientError, Follower, News, Update};
 use wire::{Item, LifeState, Liveness, TopicName};
 
-use super::{Reporter, TrackerId};
+use super::{Reporter, TrackerId, starved};
 use crate::handover;
 
 /// How long a silent lbd is believed to live by an instance that tracks only its backends.
@@ -27,6 +28,9 @@ const PINGS: u32 = 4;
 const LATE: Duration = Duration::from_millis(5);
 /// How often in a silence vrrpd may have overslept. Whoever oversleeps more often than that has to judge all the same.
 const OVERSLEPT: u8 = 3;
+
+/// How often an lbd that waits for a processor gets the time of one more ping. One that waits for longer serves nobody.
+const STARVED: u8 = 4;
 
 /// A tracker of lbd or of one of its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,11 @@ impl Silence {
             self.pardoned += late + ping;
         }
     }
+
+    /// lbd has until one more ping is due.
+    fn pardon(&mut self, now: Instant, patience: Duration, ping: Duration) {
+        self.pardoned = self.pardoned.max((now + ping - self.since).saturating_sub(patience));
+    }
 }
 
 /// Follows lbd, and reports for all trackers.
@@ -93,6 +102,7 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
     let mut seen = Seen::Nothing;
     let mut silence = Silence::since(Instant::now());
     let mut released = false;
+    let mut starved = 0;
     loop {
         let now = Instant::now();
         let next = watched.iter().map(|(patience, _)| silence.end(*patience)).filter(|end| *end > now).min();
@@ -131,8 +141,25 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
             },
         };
         let silent = silence.at(Instant::now());
-        for (patience, one) in &watched {
-            let (good, text) = judge(&one.target, &seen, silent, *patience, ping);
+        let judge =
+            |(patience, one): &(Duration, Watched)| judge(&one.target, &seen, silent, *patience, ping);
+        let lbd_pid = lbd.pid();
+        let judgements: Vec<Judgement> = watched.iter().map(judge).collect();
+        let hangs = judgements.iter().position(|judgement| matches!(judgement, Judgement::Hangs(_)));
+        match hangs.and_then(|hangs| watched.get(hangs)) {
+            Some((patience, _)) if starved < STARVED && is_starved(lbd_pid).await => {
+                starved += 1;
+                silence.pardon(Instant::now(), *patience, ping);
+                continue;
+            }
+            Some(_) => {}
+            None => starved = 0,
+        }
+        for ((_, one), judgement) in watched.iter().zip(judgements) {
+            let (good, text) = match judgement {
+                Judgement::Good(text) => (true, text),
+                Judgement::Bad(text) | Judgement::Hangs(text) => (false, text),
+            };
             reporter.report(&one.id, good, text).await;
         }
         // lbd waits for this before it closes its listeners: until then nobody is refused.
@@ -143,6 +170,14 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
             let instances = instances.into_iter().collect();
             tokio::spawn(handover::let_go(socket.clone(), reporter.clone(), instances));
         }
+    }
+}
+
+/// Whether lbd waits for a processor.
+async fn is_starved(pid: Option<i32>) -> bool {
+    match pid {
+        Some(pid) => starved::waits_for_processor(pid).await,
+        None => false,
     }
 }
 
@@ -177,6 +212,15 @@ fn alive(liveness: Liveness) -> Seen {
     Seen::Alive(liveness, age)
 }
 
+/// What a tracker says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Judgement {
+    Good(String),
+    Bad(String),
+    /// Bad, unless lbd only waits for a processor.
+    Hangs(String),
+}
+
 /// Whether a tracker is good, and why, when lbd has said nothing for some time, and says something with each ping.
 fn judge(
     target: &TrackTarget,
@@ -184,36 +228,34 @@ fn judge(
     silence: Duration,
     patience: Duration,
     ping: Duration,
-) -> (bool, String) {
+) -> Judgement {
+    use Judgement::{Bad, Good, Hangs};
     let (liveness, age) = match seen {
-        Seen::Nothing => return (false, "lbd has not been reached yet".to_owned()),
-        Seen::Gone(why) => return (false, why.clone()),
+        Seen::Nothing => return Bad("lbd has not been reached yet".to_owned()),
+        Seen::Gone(why) => return Bad(why.clone()),
         Seen::Alive(..) if silence >= patience => {
-            return (false, format!("lbd hangs: it has said nothing for {patience:?}"));
+            return Hangs(format!("lbd hangs: it has said nothing for {patience:?}"));
         }
         Seen::Alive(liveness, age) => (liveness, *age),
     };
     match target {
         // Its servers are of use to nobody then.
-        TrackTarget::Backend(_) if liveness.state == LifeState::Stopping => {
-            (false, "lbd is stopping".to_owned())
-        }
+        TrackTarget::Backend(_) if liveness.state == LifeState::Stopping => Bad("lbd is stopping".to_owned()),
         TrackTarget::Backend(name) => match liveness.usable.get(name) {
-            Some(0) => (false, format!("backend {name} has no usable server")),
-            Some(1) => (true, format!("backend {name} has 1 usable server")),
-            Some(usable) => (true, format!("backend {name} has {usable} usable servers")),
-            None => (false, format!("lbd has no backend {name}")),
+            Some(0) => Bad(format!("backend {name} has no usable server")),
+            Some(1) => Good(format!("backend {name} has 1 usable server")),
+            Some(usable) => Good(format!("backend {name} has {usable} usable servers")),
+            None => Bad(format!("lbd has no backend {name}")),
         },
-        // With the next ping it would be too late.
+        // With the next ping it would be too late. Without the age, which would be news at each ping.
         TrackTarget::Lbd { hung_after } if age + ping > *hung_after => {
-            // Without the age, which would be news at each ping.
-            (false, "lbd hangs: a worker does not move".to_owned())
+            Hangs("lbd hangs: a worker does not move".to_owned())
         }
         _ => match liveness.state {
-            LifeState::Ready => (true, "lbd is ready".to_owned()),
-            LifeState::Draining => (true, "lbd drains: it finishes requests before a handover".to_owned()),
-            LifeState::Starting => (false, "lbd is starting".to_owned()),
-            LifeState::Stopping => (false, "lbd is stopping".to_owned()),
+            LifeState::Ready => Good("lbd is ready".to_owned()),
+            LifeState::Draining => Good("lbd drains: it finishes requests before a handover".to_owned()),
+            LifeState::Starting => Bad("lbd is starting".to_owned()),
+            LifeState::Stopping => Bad("lbd is stopping".to_owned()),
         },
     }
 }
@@ -232,6 +274,23 @@ mod tests {
         alive(Liveness { state, tick_age_ms: age, usable })
     }
 
+    fn is_good(judgement: &Judgement) -> bool {
+        matches!(judgement, Judgement::Good(_))
+    }
+
+    #[test]
+    fn who_waits_for_a_processor_has_until_the_next_ping_would_be_due() {
+        let (patience, since) = (PING * PINGS, Instant::now());
+        let mut silence = Silence::since(since);
+        let now = since + patience + Duration::from_millis(3);
+        silence.pardon(now, patience, PING);
+        assert_eq!(silence.end(patience), now + PING);
+        // A ping that tells of a worker, and no silence: nothing is pardoned that has not been.
+        let mut silence = Silence::since(now);
+        silence.pardon(now, patience, PING);
+        assert_eq!(silence.end(patience), now + patience);
+    }
+
     #[test]
     fn lbd_is_good_while_it_serves() {
         let target = TrackTarget::Lbd { hung_after: Duration::from_millis(240) };
@@ -244,7 +303,7 @@ mod tests {
             (seen(LifeState::Draining, 0), true),
             (seen(LifeState::Stopping, 0), false),
         ] {
-            assert_eq!(judge(&target, &seen, Duration::ZERO, NEVER, PING).0, good, "{seen:?}");
+            assert_eq!(is_good(&judge(&target, &seen, Duration::ZERO, NEVER, PING)), good, "{seen:?}");
         }
     }
 
@@ -252,8 +311,11 @@ mod tests {
     fn a_backend_is_good_while_it_has_a_usable_server() {
         for (name, good) in [("full", true), ("empty", false), ("unknown", false)] {
             let target = TrackTarget::Backend(name.to_owned());
-            assert_eq!(judge(&target, &seen(LifeState::Ready, 0), Duration::ZERO, NEVER, PING).0, good);
-            assert!(!judge(&target, &seen(LifeState::Stopping, 0), Duration::ZERO, NEVER, PING).0);
+            assert_eq!(
+                is_good(&judge(&target, &seen(LifeState::Ready, 0), Duration::ZERO, NEVER, PING)),
+                good
+            );
+            assert!(!is_good(&judge(&target, &seen(LifeState::Stopping, 0), Duration::ZERO, NEVER, PING)));
         }
     }
 
@@ -301,7 +363,7 @@ mod tests {
         let ready = seen(LifeState::Ready, 0);
         let good = |silence| {
             let silence = Duration::from_millis(silence);
-            all.each_ref().map(|one| judge(&one.target, &ready, silence, patience(one, &all), PING).0)
+            all.each_ref().map(|one| is_good(&judge(&one.target, &ready, silence, patience(one, &all), PING)))
         };
         assert_eq!(good(239), [true; 5]);
         assert_eq!(good(240), [false, false, true, true, true]);

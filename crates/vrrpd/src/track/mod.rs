@@ -4,6 +4,7 @@ mod command;
 mod gateway;
 mod interface;
 mod lbd;
+mod starved;
 mod verdict;
 
 use std::collections::BTreeMap;

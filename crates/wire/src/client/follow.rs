@@ -59,6 +59,14 @@ impl Follower {
         Self { patience, ..self }
     }
 
+    /// The daemon's process, while there is a connection, and where this process can see it.
+    pub fn pid(&self) -> Option<i32> {
+        match &self.stage {
+            Stage::Connecting(_) => None,
+            Stage::Following(subscription) => subscription.pid(),
+        }
+    }
+
     /// The next news. Cancel safe. Nothing happens between calls: who stops calling misses that the daemon is gone.
     pub async fn next(&mut self) -> News {
         loop {

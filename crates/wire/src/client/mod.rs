@@ -79,6 +79,7 @@ pub struct Client {
     lines: LineReader<OwnedReadHalf>,
     out: OwnedWriteHalf,
     hello: DaemonHello,
+    pid: Option<i32>,
     last_id: u64,
 }
 
@@ -95,9 +96,10 @@ impl Client {
         let stream = UnixStream::connect(path)
             .await
             .map_err(|source| ClientError::Unreachable { path: path.to_owned(), source })?;
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
         let (reader, out) = stream.into_split();
         let hello = DaemonHello { protocol: 0, daemon: String::new(), version: String::new(), epoch: 0 };
-        let mut client = Self { lines: LineReader::new(reader), out, hello, last_id: 0 };
+        let mut client = Self { lines: LineReader::new(reader), out, hello, pid, last_id: 0 };
         let hello = ClientHello { protocol: PROTOCOL, client: name.to_owned() };
         // A daemon that has too many clients says so and closes before it hears a hello: then the reason is to be read.
         let sent = client.send(&ClientLine::Hello { hello }).await;
@@ -107,6 +109,11 @@ impl Client {
             _ => return Err(ClientError::Protocol("no hello".into())),
         }
         sent.map(|()| client)
+    }
+
+    /// The process that listens there, where this one can see it.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.pid
     }
 
     /// Who answers.
@@ -263,6 +270,11 @@ impl Subscription {
     /// Whose topic it is.
     pub fn daemon(&self) -> &DaemonHello {
         self.client.daemon()
+    }
+
+    /// Which process that is.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.client.pid()
     }
 
     /// Another silence after which the daemon counts as dead.
