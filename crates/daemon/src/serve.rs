@@ -117,7 +117,9 @@ fn open_apart(
 ) -> io::Result<[Apart; 2]> {
     let (socket, admin) = (socket.into_std()?, admin.into_std()?);
     Ok([
-        apart("socket", move || Ok(server::serve(UnixListener::from_std(socket)?, permitted, handler)))?,
+        apart(wire::SOCKET_THREAD, move || {
+            Ok(server::serve(UnixListener::from_std(socket)?, permitted, handler))
+        })?,
         apart("admin", move || Ok(admin::serve(TcpListener::from_std(admin)?, router)))?,
     ])
 }

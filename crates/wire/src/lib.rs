@@ -19,6 +19,7 @@ pub mod readiness;
 pub mod server;
 mod summary;
 pub mod text;
+mod threads;
 pub mod topic;
 
 pub use condition::{Condition, Tone};
@@ -26,4 +27,5 @@ pub use document::Document;
 pub use instance::*;
 pub use message::*;
 pub use place::{own_dir, socket};
-pub use summary::{Tally, headline};
+pub use summary::{Tally, backup, headline};
+pub use threads::{SOCKET_THREAD, WORKER_THREADS};

@@ -567,7 +567,7 @@ fn start_workers(
         };
         let death = Death { id, ended: ended.clone() };
         std::thread::Builder::new()
-            .name(format!("worker-{id}"))
+            .name(format!("{}{id}", wire::WORKER_THREADS))
             .spawn(move || {
                 let _death = death;
                 if let Err(error) = worker::run(setup) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use config::TrackTarget;
 use tokio::time::{Instant, sleep_until};
 use wire::client::{ClientError, Follower, News, Update};
-use wire::{Item, LifeState, Liveness, TopicName};
+use wire::{Item, LifeState, Liveness, SOCKET_THREAD, TopicName, WORKER_THREADS};
 
 use super::{Reporter, TrackerId, starved};
 use crate::handover;
@@ -145,11 +145,14 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
             |(patience, one): &(Duration, Watched)| judge(&one.target, &seen, silent, *patience, ping);
         let lbd_pid = lbd.pid();
         let judgements: Vec<Judgement> = watched.iter().map(judge).collect();
-        let hangs = judgements.iter().position(|judgement| matches!(judgement, Judgement::Hangs(_)));
-        match hangs.and_then(|hangs| watched.get(hangs)) {
-            Some((patience, _)) if starved < STARVED && is_starved(lbd_pid).await => {
+        let hangs = judgements.iter().zip(&watched).find_map(|(judgement, (patience, _))| match judgement {
+            Judgement::Hangs(threads, _) => Some((*threads, *patience)),
+            Judgement::Good(_) | Judgement::Bad(_) => None,
+        });
+        match hangs {
+            Some((threads, patience)) if starved < STARVED && is_starved(lbd_pid, threads).await => {
                 starved += 1;
-                silence.pardon(Instant::now(), *patience, ping);
+                silence.pardon(Instant::now(), patience, ping);
                 continue;
             }
             Some(_) => {}
@@ -158,7 +161,7 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
         for ((_, one), judgement) in watched.iter().zip(judgements) {
             let (good, text) = match judgement {
                 Judgement::Good(text) => (true, text),
-                Judgement::Bad(text) | Judgement::Hangs(text) => (false, text),
+                Judgement::Bad(text) | Judgement::Hangs(_, text) => (false, text),
             };
             reporter.report(&one.id, good, text).await;
         }
@@ -173,10 +176,10 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
     }
 }
 
-/// Whether lbd waits for a processor.
-async fn is_starved(pid: Option<i32>) -> bool {
+/// Whether threads of lbd wait for a processor.
+async fn is_starved(pid: Option<i32>, threads: &str) -> bool {
     match pid {
-        Some(pid) => starved::waits_for_processor(pid).await,
+        Some(pid) => starved::waits_for_processor(pid, threads).await,
         None => false,
     }
 }
@@ -217,8 +220,8 @@ fn alive(liveness: Liveness) -> Seen {
 enum Judgement {
     Good(String),
     Bad(String),
-    /// Bad, unless lbd only waits for a processor.
-    Hangs(String),
+    /// Bad, unless threads with this name only wait for a processor.
+    Hangs(&'static str, String),
 }
 
 /// Whether a tracker is good, and why, when lbd has said nothing for some time, and says something with each ping.
@@ -234,7 +237,7 @@ fn judge(
         Seen::Nothing => return Bad("lbd has not been reached yet".to_owned()),
         Seen::Gone(why) => return Bad(why.clone()),
         Seen::Alive(..) if silence >= patience => {
-            return Hangs(format!("lbd hangs: it has said nothing for {patience:?}"));
+            return Hangs(SOCKET_THREAD, format!("lbd hangs: it has said nothing for {patience:?}"));
         }
         Seen::Alive(liveness, age) => (liveness, *age),
     };
@@ -249,7 +252,7 @@ fn judge(
         },
         // With the next ping it would be too late. Without the age, which would be news at each ping.
         TrackTarget::Lbd { hung_after } if age + ping > *hung_after => {
-            Hangs("lbd hangs: a worker does not move".to_owned())
+            Hangs(WORKER_THREADS, "lbd hangs: a worker does not move".to_owned())
         }
         _ => match liveness.state {
             LifeState::Ready => Good("lbd is ready".to_owned()),

@@ -1,7 +1,7 @@
 //! Whether a process that says nothing waits for a processor: asked of the kernel, which knows a hang from a busy machine.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a thread that could run is watched to see whether it does.
 const GLANCE: Duration = Duration::from_millis(3);
@@ -16,25 +16,31 @@ struct Thread {
     ran: u64,
 }
 
-/// Whether a thread of that process could run, and gets no processor. Where the kernel does not say, none.
-pub(super) async fn waits_for_processor(pid: i32) -> bool {
-    let before = threads(pid);
+/// Whether a thread of that process, whose name begins so, could run and lacks a processor. Where the kernel does not say, none.
+pub(super) async fn waits_for_processor(pid: i32, name: &str) -> bool {
+    let (start, before) = (Instant::now(), threads(pid, name));
     if !before.iter().any(|thread| thread.is_runnable) {
         return false;
     }
     tokio::time::sleep(GLANCE).await;
-    is_starved(&before, &threads(pid))
+    is_starved(&before, &threads(pid, name), start.elapsed())
 }
 
-/// One that spins runs; one that waits for something else is not runnable.
-fn is_starved(before: &[Thread], after: &[Thread]) -> bool {
-    before.iter().any(|thread| thread.is_runnable && after.contains(thread))
+/// One that spins runs all the time; one that waits for something else is not runnable.
+fn is_starved(before: &[Thread], after: &[Thread], elapsed: Duration) -> bool {
+    let ran = |thread: &Thread| {
+        let after = after.iter().find(|after| after.id == thread.id)?;
+        Some(Duration::from_nanos(after.ran.saturating_sub(thread.ran)))
+    };
+    let waited = |ran: Duration| ran < elapsed * 3 / 4;
+    before.iter().any(|thread| thread.is_runnable && ran(thread).is_some_and(waited))
 }
 
-fn threads(pid: i32) -> Vec<Thread> {
+fn threads(pid: i32, name: &str) -> Vec<Thread> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let thread = |task: fs::DirEntry| {
-        let text = |name| fs::read_to_string(task.path().join(name)).ok();
+        let text = |file| fs::read_to_string(task.path().join(file)).ok();
+        text("comm")?.starts_with(name).then_some(())?;
         Some(Thread {
             id: task.file_name().to_str()?.parse().ok()?,
             is_runnable: is_runnable(&text("stat")?)?,
@@ -59,16 +65,19 @@ mod tests {
     #[test]
     fn who_could_run_and_does_not_is_starved() {
         let thread = |is_runnable, ran| Thread { id: 7, is_runnable, ran };
+        let elapsed = Duration::from_nanos(1000);
         for (before, after, starved) in [
             (thread(true, 5), thread(true, 5), true),
-            (thread(true, 5), thread(true, 6), false),
-            (thread(true, 5), thread(false, 5), false),
+            // It has got one at last.
+            (thread(true, 5), thread(false, 700), true),
+            // It spins.
+            (thread(true, 5), thread(true, 1000), false),
             (thread(false, 5), thread(false, 5), false),
             (thread(false, 5), thread(true, 5), false),
         ] {
-            assert_eq!(is_starved(&[before], &[after]), starved, "{before:?} {after:?}");
+            assert_eq!(is_starved(&[before], &[after], elapsed), starved, "{before:?} {after:?}");
         }
-        assert!(!is_starved(&[thread(true, 5)], &[]), "it has ended");
+        assert!(!is_starved(&[thread(true, 5)], &[], elapsed), "it has ended");
     }
 
     #[test]
@@ -87,16 +96,17 @@ mod tests {
     fn the_kernel_tells_of_the_threads_of_this_process() {
         let ends = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| while !ends.load(Ordering::Relaxed) {});
+            let spinner = std::thread::Builder::new().name("spinner-1".to_owned());
+            spinner.spawn_scoped(scope, || while !ends.load(Ordering::Relaxed) {}).unwrap();
             let pid = i32::try_from(std::process::id()).unwrap();
-            let spins = |threads: &[Thread]| threads.iter().filter(|thread| thread.is_runnable).count() >= 2;
             let found = (0..1000).any(|_| {
                 std::thread::sleep(Duration::from_millis(1));
-                spins(&threads(pid))
+                matches!(threads(pid, "spinner-").as_slice(), [Thread { is_runnable: true, .. }])
             });
             ends.store(true, Ordering::Relaxed);
-            assert!(found, "this thread and the one that spins");
+            assert!(found);
+            assert_eq!(threads(pid, "nobody"), []);
         });
-        assert_eq!(threads(i32::MAX), []);
+        assert_eq!(threads(i32::MAX, ""), []);
     }
 }
