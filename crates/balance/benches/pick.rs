@@ -83,5 +83,7 @@ fn server(number: u16) -> ServerView {
         throttle: balance::Throttle::NONE,
         admin: AdminState::Ready,
         health: Health::Up,
+        backup: None,
+        stands_by: false,
     }
 }

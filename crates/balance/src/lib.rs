@@ -14,12 +14,13 @@
 //! | `random` | the less loaded of two servers drawn by weight (`shares`) | log n |
 //!
 //! A server that has as many requests as it may is passed over by [`Balancer::pick_below_limits`], and one that has just come
-//! up gets its [`Throttle`]'s part of its weight.
+//! up gets its [`Throttle`]'s part of its weight. Backup servers take requests only while [`BackupRules`] have them join.
 //!
 //! Choices are made in two steps: among the servers that connections reach, and only if none of those is left among the
 //! ones suspected because connections to them failed (`suspicion`). So a server that has died is avoided a moment after its
 //! first failure, long before its checks say so, and a backend whose servers are all suspected is still tried.
 
+mod backup;
 mod balancer;
 mod budget;
 #[cfg(test)]
@@ -35,8 +36,9 @@ mod turn;
 mod types;
 mod view;
 
+pub use backup::{BackupLevel, BackupRules};
 pub use balancer::Balancer;
 pub use budget::RetryBudget;
 pub use slot::{ServerId, Tried};
-pub use types::{AdminState, Algorithm, Throttle, Tick, UnknownWord, Unpicked, Weight};
+pub use types::{AdminState, Algorithm, BackupUse, Throttle, Tick, UnknownWord, Unpicked, Weight};
 pub use view::{BackendView, Health, ServerView};

@@ -157,6 +157,16 @@ words! {
 }
 
 words! {
+    /// How many backup servers join at once.
+    BackupUse {
+        /// As few as are needed, in the order of the configuration.
+        First = "first",
+        /// All of a level.
+        All = "all",
+    }
+}
+
+words! {
     /// What the operator wants of a server, whatever its health.
     AdminState {
         /// Takes requests while it is healthy.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ring::Ring;
 use crate::turn::phases;
-use crate::{AdminState, Algorithm, Throttle, Weight};
+use crate::{AdminState, Algorithm, BackupLevel, Throttle, Weight};
 
 /// A backend as it is now: its servers and what was computed from them once.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,7 @@ pub struct BackendView {
     /// How often each server's turns come.
     pub(crate) paces: Arc<[Pace]>,
     usable: usize,
+    backups: usize,
     last_resort: bool,
 }
 
@@ -46,6 +47,10 @@ pub struct ServerView {
     pub admin: AdminState,
     /// What its checks say.
     pub health: Health,
+    /// Whether it is a backup server, and of which level.
+    pub backup: Option<BackupLevel>,
+    /// Whether it takes no requests because enough others do. Only a backup server stands by.
+    pub stands_by: bool,
 }
 
 /// What checks say of a server.
@@ -93,13 +98,21 @@ impl BackendView {
     fn of(algorithm: Algorithm, servers: Vec<ServerView>, ring: Arc<Ring>, paces: Arc<[Pace]>) -> Self {
         let is_well = |server: &&ServerView| server.is_usable() && !server.is_last_resort();
         let usable = servers.iter().filter(is_well).count();
+        let is_used = |server: &&ServerView| is_well(server) && server.backup.is_some();
+        let backups = servers.iter().filter(is_used).count();
         let last_resort = servers.iter().any(|server| server.is_usable() && server.is_last_resort());
-        Self { algorithm, servers, ring, paces, usable, last_resort }
+        debug_assert!(servers.iter().all(|server| server.backup.is_some() || !server.stands_by));
+        Self { algorithm, servers, ring, paces, usable, backups, last_resort }
     }
 
     /// How many servers take new requests, but for those that are only a last resort.
     pub fn usable(&self) -> usize {
         self.usable
+    }
+
+    /// How many of those are backup servers.
+    pub fn backups(&self) -> usize {
+        self.backups
     }
 
     /// Whether requests go to servers that are down, since no other is left.
@@ -128,9 +141,14 @@ impl BackendView {
 }
 
 impl ServerView {
-    /// Whether it takes new requests: its address is known, its operator wants it, its weight is not zero, and nobody says
-    /// that it is down.
+    /// Whether it takes new requests: it could, and does not stand by.
     pub fn is_usable(&self) -> bool {
+        self.is_fit() && !self.stands_by
+    }
+
+    /// Whether it could take new requests: its address is known, its operator wants it, its weight is not zero, and nobody says
+    /// that it is down.
+    pub fn is_fit(&self) -> bool {
         self.address.is_some()
             && self.admin == AdminState::Ready
             && self.weight > Weight::ZERO

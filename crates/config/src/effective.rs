@@ -9,7 +9,7 @@ use serde_yaml::{Mapping, Value};
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Mode, OnDown, Page,
+    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Mode, OnDown, OnUp, Page,
     Probe, Redirect, Respond, Route, Server, WhenAllDown,
 };
 
@@ -186,6 +186,20 @@ fn backend(backend: &Backend) -> Value {
                 OnDown::CloseSessions => "close_sessions",
             }),
         ),
+        (
+            "backups",
+            map([
+                ("use", text(backend.backups.join)),
+                ("min_usable", backend.backups.min_usable.get().into()),
+            ]),
+        ),
+        (
+            "on_up",
+            text(match backend.on_up {
+                OnUp::KeepSessions => "keep_sessions",
+                OnUp::CloseBackupSessions => "close_backup_sessions",
+            }),
+        ),
         ("abort_on_close", text(if backend.abort_on_close { "on" } else { "off" })),
     ]);
     without(all, useless_to_backend(backend.mode))
@@ -214,6 +228,7 @@ fn server(server: &Server) -> Value {
         ("state", text(server.state)),
         ("maxconn", or_off(server.maxconn, Value::from)),
         ("slow_start", or_off(server.slow_start, duration)),
+        ("backup", server.backup.map_or(false.into(), |level| level.get().into())),
     ])
 }
 

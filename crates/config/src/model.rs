@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use balance::{AdminState, Algorithm, Weight};
+use balance::{AdminState, Algorithm, BackupLevel, BackupRules, Weight};
 use health::Timing;
 
 use crate::{Action, Page, Routes};
@@ -170,6 +170,10 @@ pub struct Backend {
     pub when_all_down: WhenAllDown,
     /// What becomes of the sessions with a server that goes down.
     pub on_down: OnDown,
+    /// When backup servers join.
+    pub backups: BackupRules,
+    /// What becomes of the sessions with backup servers that are not needed any more.
+    pub on_up: OnUp,
     /// Whether a client that ends its side is taken as gone, and its request given up. Default no.
     pub abort_on_close: bool,
 }
@@ -181,6 +185,15 @@ pub enum OnDown {
     KeepSessions,
     /// They are reset at once (`close_sessions`).
     CloseSessions,
+}
+
+/// What becomes of the sessions, in TCP mode, with backup servers when enough others are usable again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUp {
+    /// They go on for as long as they like (`keep_sessions`, the default).
+    KeepSessions,
+    /// They are reset at once (`close_backup_sessions`).
+    CloseBackupSessions,
 }
 
 /// Requests that wait because each server has as many as it may.
@@ -229,6 +242,8 @@ pub struct Server {
     pub maxconn: Option<u32>,
     /// How long it takes to get its full share after it has come up. Default: the backend's.
     pub slow_start: Option<Duration>,
+    /// Whether it is a backup server, and of which level. Default no.
+    pub backup: Option<BackupLevel>,
 }
 
 /// Where a server listens.

@@ -2,14 +2,15 @@
 #![expect(clippy::expect_used, reason = "in a test, a panic is the failure message")]
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use balance::{AdminState, Algorithm, Weight};
+use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight};
 use config::{
     AccessLog, Action, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd,
-    HttpProbe, LbConfig, Lbd, Mode, OnDown, Page, Probe, Queue, Redirect, RequestLimits, Resolvers, Respond,
-    Route, Routes, Scheme, Server, ServerAddress, ServerTimeouts, WhenAllDown,
+    HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp, Page, Probe, Queue, Redirect, RequestLimits, Resolvers,
+    Respond, Route, Routes, Scheme, Server, ServerAddress, ServerTimeouts, WhenAllDown,
 };
 use health::Timing;
 use proptest::collection::vec;
@@ -356,7 +357,7 @@ fn backend() -> impl Strategy<Value = Backend> {
     });
     let queue = (timeout(), 0..=1_000_000_u32).prop_map(|(timeout, max)| Queue { timeout, max });
     let when_all_down = select(vec![WhenAllDown::Reject, WhenAllDown::Try]);
-    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>());
+    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), backups());
     (name(), balance, option::of(check()), servers, 0..=10_u32, 0..=100_u32, timeouts, overload).prop_map(
         |(
             name,
@@ -366,7 +367,7 @@ fn backend() -> impl Strategy<Value = Backend> {
             retries,
             retry_budget,
             timeouts,
-            (queue, slow_start, when_all_down, abort_on_close),
+            (queue, slow_start, when_all_down, abort_on_close, backups),
         )| Backend {
             name,
             mode: Mode::Http,
@@ -380,9 +381,17 @@ fn backend() -> impl Strategy<Value = Backend> {
             slow_start,
             when_all_down,
             on_down: OnDown::KeepSessions,
+            backups,
+            on_up: OnUp::KeepSessions,
             abort_on_close,
         },
     )
+}
+
+fn backups() -> impl Strategy<Value = BackupRules> {
+    let min_usable = (1..=10_000_u32).prop_map(|least| NonZeroU32::new(least).expect("not zero"));
+    (min_usable, select(vec![BackupUse::First, BackupUse::All]))
+        .prop_map(|(min_usable, join)| BackupRules { min_usable, join })
 }
 
 fn server() -> impl Strategy<Value = Server> {
@@ -398,14 +407,17 @@ fn server() -> impl Strategy<Value = Server> {
         .prop_map(|(host, port)| ServerAddress { host: config::Host::Name(host), port });
     let weight = (0..=256_u16).prop_map(|weight| Weight::new(weight).expect("in range"));
     let state = select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maint]);
-    (name(), prop_oneof![ip, named], weight, state, option::of(maxconn()), option::of(slow_start())).prop_map(
-        |(name, address, weight, state, maxconn, slow_start)| Server {
+    let backup = any::<u8>().prop_map(BackupLevel::new);
+    let bounds = (option::of(maxconn()), option::of(slow_start()));
+    (name(), prop_oneof![ip, named], weight, state, bounds, backup).prop_map(
+        |(name, address, weight, state, (maxconn, slow_start), backup)| Server {
             name,
             address,
             weight,
             state,
             maxconn,
             slow_start,
+            backup,
         },
     )
 }

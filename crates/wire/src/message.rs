@@ -495,6 +495,15 @@ pub struct Queue {
     pub refused: u64,
 }
 
+/// The backup servers of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backups {
+    /// Those that could take new requests.
+    pub fit: u64,
+    /// Those that do, since too few others can.
+    pub used: u64,
+}
+
 /// The statistics of a frontend, a backend or a server: the source of the CSV, the page and `tandemctl status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatRow {
@@ -514,8 +523,17 @@ pub struct StatRow {
     /// How much of its configured weight that is, in per cent, while a server that has come up warms up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<u8>,
-    /// Usable servers (a server: 1 or 0).
+    /// Servers that take new requests (a server: 1 or 0).
     pub active: u64,
+    /// A backup server's level, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<u8>,
+    /// Whether a backup server takes no requests because enough others do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands_by: bool,
+    /// Backup servers of a backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backups: Option<Backups>,
     /// Sessions now: client connections of a frontend, requests in flight of a server or backend.
     pub sessions: u64,
     /// The most at once.

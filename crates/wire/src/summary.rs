@@ -5,7 +5,7 @@ use crate::{Condition, RowKind, StatRow, Tone};
 /// How the servers of one backend stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All servers.
+    /// All servers, but for those that stand by.
     pub servers: usize,
     /// Those that take new requests.
     pub usable: usize,
@@ -15,6 +15,10 @@ pub struct Tally {
     pub falling: usize,
     /// Those that their operator took out.
     pub paused: usize,
+    /// Backup servers that stand by, ready to join.
+    pub standing_by: usize,
+    /// Backup servers that take requests.
+    pub backups_used: usize,
     /// Whether requests go to those that are down, because no other is left.
     pub last_resort: bool,
 }
@@ -27,7 +31,12 @@ impl Tally {
         tally.last_resort = backends.any(|row| row.last_resort);
         for row in rows.iter().filter(|row| row.kind == RowKind::Server && row.proxy == backend) {
             let condition = Condition::of(&row.status);
+            if row.stands_by && condition.is_usable() {
+                tally.standing_by += 1;
+                continue;
+            }
             tally.servers += 1;
+            tally.backups_used += usize::from(row.backup.is_some() && condition.is_usable());
             tally.usable += usize::from(condition.is_usable());
             tally.down += usize::from(condition.is_down());
             tally.falling += usize::from(matches!(condition, Condition::Falling { .. }));
@@ -35,6 +44,12 @@ impl Tally {
         }
         tally
     }
+}
+
+/// What a backup server of that level does: `backup`, `backup 2, stands by`.
+pub fn backup(level: u8, stands_by: bool) -> String {
+    let number = if level > 1 { format!(" {level}") } else { String::new() };
+    format!("backup{number}{}", if stands_by { ", stands by" } else { "" })
 }
 
 /// One line, and how good or bad it is: `3 of 3 servers usable`, `nginx: 1 of 3 servers DOWN`.
@@ -59,7 +74,10 @@ pub fn headline(rows: &[StatRow]) -> (Tone, String) {
     })
     .or_else(|| {
         named(Tone::Warning, |tally| {
-            (tally.down > 0).then(|| format!("{} of {} servers DOWN", tally.down, tally.servers))
+            (tally.down > 0).then(|| {
+                let down = format!("{} of {} servers DOWN", tally.down, tally.servers);
+                if tally.backups_used > 0 { format!("{down}, backup servers serve") } else { down }
+            })
         })
     })
     .or_else(|| {
@@ -67,10 +85,15 @@ pub fn headline(rows: &[StatRow]) -> (Tone, String) {
             (tally.falling > 0).then(|| format!("{} of {} servers fail checks", tally.falling, tally.servers))
         })
     })
+    .or_else(|| named(Tone::Warning, |tally| (tally.backups_used > 0).then(|| "backup servers serve".into())))
     .unwrap_or_else(|| {
         let sum = |of: fn(&Tally) -> usize| backends.iter().map(|(_, tally)| of(tally)).sum::<usize>();
         let usable =
             format!("{} of {} servers usable", sum(|tally| tally.usable), sum(|tally| tally.servers));
+        let usable = match sum(|tally| tally.standing_by) {
+            0 => usable,
+            standing_by => format!("{usable}, {standing_by} standing by"),
+        };
         match sum(|tally| tally.paused) {
             0 => (Tone::Good, usable),
             paused => (Tone::Paused, format!("{usable}, {paused} in drain or maint")),
@@ -110,6 +133,19 @@ mod tests {
         ];
         for (backends, tone, line) in cases {
             assert_eq!(headline(&site(backends)), (tone, line.to_owned()));
+        }
+        let with_backup = |statuses: &[&str], stands_by| {
+            let mut rows = site(&[("a", statuses)]);
+            rows[0] = StatRow { backup: Some(1), stands_by, ..rows[0].clone() };
+            headline(&rows)
+        };
+        for (statuses, stands_by, tone, line) in [
+            (["UP", "UP"], true, Tone::Good, "1 of 1 servers usable, 1 standing by"),
+            (["DOWN", "UP"], true, Tone::Warning, "a: 1 of 2 servers DOWN"),
+            (["UP", "DOWN"], false, Tone::Warning, "a: 1 of 2 servers DOWN, backup servers serve"),
+            (["UP", "MAINT"], false, Tone::Warning, "a: backup servers serve"),
+        ] {
+            assert_eq!(with_backup(&statuses, stands_by), (tone, line.to_owned()));
         }
         let mut rows = site(&[("a", &["DOWN", "MAINT"])]);
         rows.iter_mut().for_each(|row| row.last_resort = row.kind == RowKind::Backend);

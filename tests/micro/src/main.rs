@@ -129,6 +129,8 @@ fn pick(algorithm: Algorithm, servers: u16) -> Box<dyn FnMut()> {
         throttle: Throttle::NONE,
         admin: AdminState::Ready,
         health: Health::Up,
+        backup: None,
+        stands_by: false,
     };
     let view = BackendView::new(algorithm, (0..servers).map(server).collect());
     let mut balancer = Balancer::new(Arc::new(view), 0);

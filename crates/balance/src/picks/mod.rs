@@ -35,6 +35,8 @@ fn server(name: &str, share: u16) -> ServerView {
         throttle: Throttle::NONE,
         admin: AdminState::Ready,
         health: Health::Up,
+        backup: None,
+        stands_by: false,
     }
 }
 

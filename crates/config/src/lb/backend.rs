@@ -1,16 +1,20 @@
 //! `backends.NAME`
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use balance::{AdminState, Algorithm, Weight};
+use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight};
 
 use super::{MAXCONN, MODES, TIMEOUT, check, check_name, lints};
 use crate::read::{Section, Value};
-use crate::{Backend, Mode, OnDown, Queue, Server, ServerAddress, ServerTimeouts, WhenAllDown, scalar};
+use crate::scalar::Problem;
+use crate::{Backend, Mode, OnDown, OnUp, Queue, Server, ServerAddress, ServerTimeouts, WhenAllDown, scalar};
 
 /// How long idle connections to servers are kept by default.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// The most servers that can be asked for before backup servers stand by.
+const MIN_USABLE: u32 = 10_000;
 /// What warming up may take.
 const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 
@@ -52,6 +56,12 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
             OnDown::KeepSessions,
             &[("keep_sessions", OnDown::KeepSessions), ("close_sessions", OnDown::CloseSessions)],
         ),
+        backups: s.section("backups", backups),
+        on_up: s.word(
+            "on_up",
+            OnUp::KeepSessions,
+            &[("keep_sessions", OnUp::KeepSessions), ("close_backup_sessions", OnUp::CloseBackupSessions)],
+        ),
         abort_on_close: s.word("abort_on_close", false, &[("off", false), ("on", true)]),
     };
     if s.report.errors() == errors {
@@ -87,6 +97,15 @@ fn queue(s: &mut Section<'_>) -> Queue {
     }
 }
 
+fn backups(s: &mut Section<'_>) -> BackupRules {
+    let default = BackupRules::default();
+    BackupRules {
+        join: s.word("use", default.join, &[("first", BackupUse::First), ("all", BackupUse::All)]),
+        min_usable: NonZeroU32::new(s.number("min_usable", default.min_usable.get(), 1..=MIN_USABLE))
+            .unwrap_or(default.min_usable),
+    }
+}
+
 /// `host:port` alone, or a mapping.
 fn server(name: &str, value: &Value<'_>, slow_start: Option<Duration>) -> Option<Server> {
     check_name(name, value);
@@ -97,14 +116,15 @@ fn server(name: &str, value: &Value<'_>, slow_start: Option<Duration>) -> Option
     if value.is_scalar() {
         let address = value.scalar(scalar::server_address)?;
         let (weight, state) = (Weight::ONE, AdminState::Ready);
-        return Some(Server { name, address, weight, state, maxconn: None, slow_start });
+        return Some(Server { name, address, weight, state, maxconn: None, slow_start, backup: None });
     }
     value.section(|s| {
         let address = address(s);
         let (weight, state) = (weight(s), state(s));
         let maxconn = s.number_or_off("maxconn", "off", 1..=MAXCONN);
         let slow_start = s.duration_or_off("slow_start", slow_start, "the backend's", SLOW_START);
-        Some(Server { name, address: address?, weight, state, maxconn, slow_start })
+        let backup = backup(s);
+        Some(Server { name, address: address?, weight, state, maxconn, slow_start, backup })
     })
 }
 
@@ -115,6 +135,16 @@ fn address(s: &mut Section<'_>) -> Option<ServerAddress> {
 fn weight(s: &mut Section<'_>) -> Weight {
     let weight = s.number("weight", Weight::ONE.get(), Weight::ZERO.get()..=Weight::MAX.get());
     Weight::new(weight).unwrap_or_default()
+}
+
+/// `true` is the first level.
+fn backup(s: &mut Section<'_>) -> Option<BackupLevel> {
+    let value = s.value("backup", "true, false, or a level from 1 to 255", "false");
+    value.scalar(|text| match text {
+        "false" => Ok(None),
+        "true" => Ok(Some(BackupLevel::FIRST)),
+        level => level.parse().ok().and_then(BackupLevel::new).map(Some).ok_or(Problem::Unexpected),
+    })?
 }
 
 fn state(s: &mut Section<'_>) -> AdminState {

@@ -57,6 +57,7 @@ pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
     }
     useless(s, backend.mode, useless_to_backend(backend.mode));
     overload(s, backend);
+    backups(s, backend);
     servers(s, backend, marks);
 }
 
@@ -88,6 +89,32 @@ fn overload(s: &Section<'_>, backend: &Backend) {
             ["slow_start"],
             "has a slow_start, but a single server",
             "there is nobody else to take the rest of the requests; it has no effect",
+        );
+    }
+}
+
+fn backups(s: &Section<'_>, backend: &Backend) {
+    let (spare, active): (Vec<_>, Vec<_>) =
+        backend.servers.iter().partition(|server| server.backup.is_some());
+    if spare.is_empty() {
+        let useless =
+            |key: &&str| s.has(&[key]) && !useless_to_backend(backend.mode).contains(&[*key].as_slice());
+        for key in ["backups", "on_up"].into_iter().filter(useless) {
+            s.warning(
+                [key],
+                format_args!("has {key}, but no backup server"),
+                "it has no effect; \"backup: true\" makes a server one",
+            );
+        }
+    } else if !active.is_empty() && (active.len() as u64) < u64::from(backend.backups.min_usable.get()) {
+        s.warning(
+            ["backups", "min_usable"],
+            format_args!(
+                "asks for {} usable servers, but has only {} that are no backup servers",
+                backend.backups.min_usable,
+                active.len()
+            ),
+            "a backup server takes requests all the time",
         );
     }
 }

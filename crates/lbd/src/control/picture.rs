@@ -77,6 +77,7 @@ impl Sources<'_> {
                 timeouts: config.timeouts,
                 queue: config.queue,
                 on_down: config.on_down,
+                on_up: config.on_up,
                 abort_on_close: config.abort_on_close,
             },
             unheard: unheard(config, &servers),
@@ -100,6 +101,7 @@ impl Sources<'_> {
         let (config, names) = self.of(place)?;
         let mut views = before.view.servers.clone();
         for view in &mut views {
+            view.stands_by = false;
             view.health = match view.health {
                 Health::LastResort => Health::Down,
                 Health::Awaited => Health::Unknown,
@@ -143,6 +145,8 @@ impl Sources<'_> {
                 Some(Status::Down) => Health::Down,
                 Some(Status::Unknown) | None => Health::Unknown,
             },
+            backup: server.backup,
+            stands_by: false,
         })
     }
 
@@ -156,14 +160,16 @@ impl Sources<'_> {
         if backend.when_all_down == WhenAllDown::Try {
             fall_back(servers);
         }
+        backend.backups.arrange(servers);
     }
 }
 
 /// While first verdicts come in, those that were found well carry the load alone as soon as they are a quarter of all that may
-/// be: the others may be dead, and fewer could be overloaded.
+/// be: the others may be dead, and fewer could be overloaded. Backup servers play no part.
 fn wait_for_verdicts(servers: &mut [ServerView]) {
-    let is_unknown = |server: &ServerView| server.health == Health::Unknown;
-    let well = well(servers);
+    let is_unknown = |server: &ServerView| server.health == Health::Unknown && server.backup.is_none();
+    let is_active = |server: &&ServerView| server.backup.is_none();
+    let well = servers.iter().filter(is_active).filter(is_well).count();
     let unknown = servers.iter().filter(|server| is_unknown(server) && server.is_usable()).count();
     if well > 0 && well * QUARTERS >= well + unknown {
         servers
@@ -175,7 +181,11 @@ fn wait_for_verdicts(servers: &mut [ServerView]) {
 
 /// How many servers take requests and are known to be able to.
 fn well(servers: &[ServerView]) -> usize {
-    servers.iter().filter(|server| server.health == Health::Up && server.is_usable()).count()
+    servers.iter().filter(is_well).count()
+}
+
+fn is_well(server: &&ServerView) -> bool {
+    server.health == Health::Up && server.is_usable()
 }
 
 /// How many servers lack what a start waits for: a verdict, or where nothing is checked an address.

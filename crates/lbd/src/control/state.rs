@@ -338,8 +338,8 @@ impl State {
                 self.usable.insert(backend.name.to_string(), usable);
                 self.told += 1;
             }
-            if let Some(service) = self.ages.update(backend, now) {
-                report(&backend.name, service);
+            if let Some((before, service)) = self.ages.update(backend, now) {
+                report(&backend.name, before, service);
             }
         }
         self.routing = Arc::new(routing);
@@ -362,9 +362,15 @@ impl State {
 }
 
 /// Tells who serves a backend's requests from now on.
-fn report(backend: &str, service: Service) {
+fn report(backend: &str, before: Service, service: Service) {
     match service {
+        Service::Usable if before == Service::Backups => {
+            tracing::info!(backend, "backend has enough usable servers: its backup servers stand by again");
+        }
         Service::Usable => tracing::info!(backend, "backend has a usable server"),
+        Service::Backups => {
+            tracing::warn!(backend, "backend has too few usable servers: backup servers take requests, too");
+        }
         Service::None => {
             tracing::error!(backend, "backend has no usable server left: its clients get 503");
         }

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use balance::{AdminState, BackendView, Health, Throttle};
+use balance::{AdminState, BackendView, BackupLevel, Health, Throttle};
 use health::Status;
-use wire::{Condition, LifeState, Queue, RowKind, StatRow, Verdict};
+use wire::{Backups, Condition, LifeState, Queue, RowKind, StatRow, Verdict};
 
 use crate::control::state::State;
 use crate::shared::counters::{FrontendCounters, PerWorker, ServiceCounters};
@@ -55,6 +55,8 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
                 throttle: (view.throttle < Throttle::NONE).then(|| view.throttle.get()),
                 sessions_limit: maxconn.map(u64::from),
                 active: u64::from(view.is_usable() && view.health != Health::LastResort),
+                backup: view.backup.map(BackupLevel::get),
+                stands_by: view.stands_by,
                 ..count_service(counters, state.start(), now)
             };
             let row = with_verdict(row, view, held, unchecked);
@@ -70,6 +72,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             status: if usable.clone().count() > 0 { Condition::Up } else { Condition::Down }.to_string(),
             weight: usable.clone().map(|row| row.weight).sum(),
             active: usable.count() as u64,
+            backups: backups(&backend.view),
             chosen: servers.iter().map(|row| row.chosen).sum(),
             retries: servers.iter().map(|row| row.retries).sum(),
             redispatches: servers.iter().map(|row| row.redispatches).sum(),
@@ -121,6 +124,14 @@ pub fn routes(state: &State) -> Vec<RouteRow> {
         }
     }
     rows
+}
+
+/// The backup servers of a backend, if it has any.
+fn backups(view: &BackendView) -> Option<Backups> {
+    let mut all = view.servers.iter().filter(|server| server.backup.is_some()).peekable();
+    all.peek()?;
+    let fit = all.filter(|server| server.is_fit()).count() as u64;
+    Some(Backups { fit, used: view.backups() as u64 })
 }
 
 /// A mode as rows have it.
@@ -327,6 +338,8 @@ pub struct Age {
 pub enum Service {
     /// Servers that are well.
     Usable,
+    /// Servers that are well, backup servers among them.
+    Backups,
     /// Servers that are down, because no other is left.
     LastResort,
     /// Nobody.
@@ -338,12 +351,13 @@ impl Service {
         match view.usable() {
             0 if view.is_last_resort() => Self::LastResort,
             0 => Self::None,
+            _ if view.backups() > 0 => Self::Backups,
             _ => Self::Usable,
         }
     }
 
     fn is_usable(self) -> bool {
-        self == Self::Usable
+        matches!(self, Self::Usable | Self::Backups)
     }
 }
 
@@ -360,9 +374,9 @@ struct Standing {
 }
 
 impl Ages {
-    /// Compares a backend with how it stood. Tells when it gained its first or lost its last usable server, or its last resort
-    /// was taken up or given up for.
-    pub fn update(&mut self, backend: &Backend, now: Instant) -> Option<Service> {
+    /// Compares a backend with how it stood. Tells how it was served and is now, when it gained its first or lost its last usable server, or its last resort
+    /// was taken up or given up for; also when backup servers join or leave.
+    pub fn update(&mut self, backend: &Backend, now: Instant) -> Option<(Service, Service)> {
         let service = Service::of(&backend.view);
         let new = || Standing { service, since: now, downtime: Duration::ZERO, downs: 0 };
         let standing = self.0.entry(backend.name.clone()).or_insert_with(new);
@@ -374,7 +388,8 @@ impl Ages {
             }
             standing.since = now;
         }
-        (std::mem::replace(&mut standing.service, service) != service).then_some(service)
+        let before = std::mem::replace(&mut standing.service, service);
+        (before != service).then_some((before, service))
     }
 
     /// Forgets the backends that are gone.

@@ -161,6 +161,8 @@ mod tests {
                     throttle: Throttle::NONE,
                     admin,
                     health,
+                    backup: None,
+                    stands_by: false,
                 })
                 .collect();
             let takes = std::iter::repeat(Some(Duration::from_secs(20)));

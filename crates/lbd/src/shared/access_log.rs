@@ -138,6 +138,8 @@ impl Termination {
     pub const SERVER_IN_DATA: Self = Self(*b"SD");
     /// The session was closed because its server went down.
     pub const SERVER_DOWN: Self = Self(*b"DD");
+    /// The session was closed because its backup server was not needed any more.
+    pub const BACKUP_RELIEVED: Self = Self(*b"UD");
     /// The server stalled during the transfer.
     pub const SERVER_TIMEOUT_IN_DATA: Self = Self(*b"sD");
 

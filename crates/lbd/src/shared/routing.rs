@@ -85,6 +85,8 @@ pub struct BackendRules {
     pub queue: config::Queue,
     /// What becomes of the sessions with a server that goes down.
     pub on_down: config::OnDown,
+    /// What becomes of the sessions with a backup server that is not needed any more.
+    pub on_up: config::OnUp,
     /// Whether a client that ends its side has given up.
     pub abort_on_close: bool,
 }

@@ -85,8 +85,8 @@ pub(crate) const COLUMNS: [Column; 77] = [
     column("wredis", |n| service(n, n.row.redispatches)),
     column("status", |n| Value::Text(&n.row.status)),
     column("weight", |n| service(n, n.row.weight)),
-    column("act", |n| service(n, n.row.active)),
-    column("bck", |n| service(n, 0)),
+    column("act", |n| service(n, n.row.active.saturating_sub(used_backups(n.row)))),
+    column("bck", |n| service(n, n.row.backups.map_or(u64::from(n.row.backup.is_some()), |all| all.fit))),
     column("chkfail", |n| checked(n, n.row.failed_checks)),
     column("chkdown", |n| {
         if is(n, RowKind::Backend) { Value::Number(n.row.downs) } else { checked(n, n.row.downs) }
@@ -193,6 +193,14 @@ fn service<'a>(n: &Numbered<'a>, value: u64) -> Value<'a> {
 /// A field of frontends and backends.
 fn proxy<'a>(n: &Numbered<'a>, value: u64) -> Value<'a> {
     if is(n, RowKind::Server) { Value::Empty } else { Value::Number(value) }
+}
+
+/// Those of the servers that take requests which are backup servers: HAProxy counts these apart.
+fn used_backups(row: &StatRow) -> u64 {
+    match row.kind {
+        RowKind::Server if row.backup.is_some() => row.active,
+        _ => row.backups.map_or(0, |all| all.used),
+    }
 }
 
 /// A field of servers that are checked.

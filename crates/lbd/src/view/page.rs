@@ -75,6 +75,8 @@ fn backend_section(backend: &StatRow, rows: &[StatRow]) -> Markup {
             header {
                 h2 #{ "backend-" (name) } { "Backend " (name) }
                 (badge(tone, &format!("{} of {} usable", tally.usable, tally.servers)))
+                @if tally.backups_used > 0 { (badge(Tone::Warning, "backup servers serve")) }
+                @if tally.standing_by > 0 { span .note { (tally.standing_by) " standing by" } }
                 @if backend.last_resort { (badge(Tone::Bad, "every server is DOWN, and used all the same")) }
                 @if let Some(queue) = backend.queue {
                     span .note {
@@ -115,7 +117,10 @@ fn server_row(server: &StatRow, total: u64) -> Markup {
     let address = if server.address.is_empty() { "no address" } else { &server.address };
     html! {
         tr role="row" {
-            th role="rowheader" scope="row" { (server.name) small { (address) } }
+            th role="rowheader" scope="row" {
+                (server.name) small { (address) }
+                @if let Some(level) = server.backup { small { (wire::backup(level, server.stands_by)) } }
+            }
             td .text role="cell" data-label="Status" {
                 (badge(Condition::of(&server.status).tone(), &server.status))
                 small { "for " (human::duration(server.since_ms)) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::view::routes::RouteRow;
 use health::CheckCode;
-use wire::{Info, LastCheck, LifeState, Queue, RowKind, StatRow};
+use wire::{Backups, Info, LastCheck, LifeState, Queue, RowKind, StatRow};
 
 /// A frontend; three servers, of which one is down and one wavers; their backend. Then a backend without a check.
 pub(crate) fn rows() -> Vec<StatRow> {
@@ -157,6 +157,7 @@ pub(crate) fn rows() -> Vec<StatRow> {
             name: "mirror".into(),
             status: "DRAIN".into(),
             address: "[2001:db8::7]:8080".into(),
+            backup: Some(2),
             sessions: 2,
             sessions_total: 12,
             since_ms: 75_000,
@@ -175,6 +176,7 @@ pub(crate) fn rows() -> Vec<StatRow> {
             since_ms: 75_000,
             downtime_ms: 75_000,
             downs: 1,
+            backups: Some(Backups { fit: 0, used: 0 }),
             algorithm: "leastconn".into(),
             ..StatRow::default()
         },

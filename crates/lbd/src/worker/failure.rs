@@ -53,6 +53,8 @@ pub(crate) enum Failure {
     ServerStalled,
     /// The server was found down, and its sessions are not to outlive that.
     ServerDown,
+    /// The backup server is not needed any more, and its sessions are not to outlive that.
+    BackupRelieved,
 }
 
 /// What a request waits for.
@@ -110,6 +112,7 @@ impl Failure {
             Self::Response(_) => (Some(502), End::REFUSED_RESPONSE, Server),
             Self::ServerBroke => (Some(502), End::SERVER_IN_DATA, Server),
             Self::ServerDown => (None, End::SERVER_DOWN, Nobody),
+            Self::BackupRelieved => (None, End::BACKUP_RELIEVED, Nobody),
             Self::ServerStalled => (Some(504), End::SERVER_TIMEOUT_IN_DATA, Server),
         }
     }

@@ -211,6 +211,10 @@ fn servers(rows: &[StatRow]) -> Table {
             } else {
                 format!("{name}/{}", server.name)
             };
+            let label = match server.backup {
+                Some(level) => format!("{label} ({})", wire::backup(level, server.stands_by)),
+                None => label,
+            };
             table.row(service(server, label, check(server)));
             if let Some((tone, why)) = why(server) {
                 table.note(&why, tone);

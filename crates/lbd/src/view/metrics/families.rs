@@ -77,6 +77,18 @@ pub const FAMILIES: &[Family<Sample>] = &[
     gauge("tandem_backend_active_servers", "Servers that take new requests.", PROXY, |s| {
         rows(s, Backend, |r| number(r.active))
     }),
+    gauge(
+        "tandem_backend_backup_servers",
+        "Backup servers that could take new requests, whether they do or stand by.",
+        PROXY,
+        |s| rows(s, Backend, |r| r.backups.map(|all| number(all.fit))),
+    ),
+    gauge(
+        "tandem_backend_backup_servers_used",
+        "Backup servers that take new requests, because too few others can.",
+        PROXY,
+        |s| rows(s, Backend, |r| r.backups.map(|all| number(all.used))),
+    ),
     gauge("tandem_backend_weight", "The sum of the usable servers' weights.", PROXY, |s| {
         rows(s, Backend, |r| number(r.weight))
     }),

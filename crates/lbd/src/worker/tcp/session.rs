@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use config::OnDown;
+use config::{OnDown, OnUp};
 use tokio::time::Instant;
 
 use super::hello::Hello;
@@ -23,7 +23,7 @@ use crate::worker::routes::Target;
 use crate::worker::upstream::connect::{self, Attempts};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
-use crate::worker::upstream::service::{Backend, InFlight, Seat};
+use crate::worker::upstream::service::{Backend, InFlight, Out, Seat};
 
 /// How long, and for how many bytes, a side that was told of the end is listened to when the other one breaks off: closing at
 /// once could destroy what is on its way to it.
@@ -154,10 +154,15 @@ impl Session {
         let pending = (hello.bytes, &self.worker.requests);
         let nothing = (Buffer::default(), &self.worker.responses);
         let cut = async {
+            let mut seen = None;
             loop {
-                seat.server.goes_down().await;
-                if backend.rules().on_down == OnDown::CloseSessions {
-                    return Err(Failure::ServerDown);
+                let (out, rules) = (seat.out(&mut seen).await, backend.rules());
+                match out {
+                    Out::Down if rules.on_down == OnDown::CloseSessions => return Err(Failure::ServerDown),
+                    Out::StandsBy if rules.on_up == OnUp::CloseBackupSessions => {
+                        return Err(Failure::BackupRelieved);
+                    }
+                    Out::Down | Out::StandsBy => {}
                 }
             }
         };

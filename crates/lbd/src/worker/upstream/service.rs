@@ -56,9 +56,10 @@ pub(crate) struct Server {
     address: Cell<Option<SocketAddr>>,
     /// Whether it takes new requests, and so connections to keep for them.
     usable: Cell<bool>,
-    /// Whether checks say that it is down, and who is told when they begin to.
-    down: Cell<bool>,
-    went_down: Notify,
+    /// Whether it may keep its sessions, and who is told when it may not any more.
+    out: Cell<Option<Out>>,
+    outs: Cell<u64>,
+    went_out: Notify,
     /// The requests there, of all workers, if they are limited.
     places: RefCell<Option<Arc<Places>>>,
     /// How long connections are kept between requests, if they are.
@@ -152,8 +153,9 @@ impl Backend {
                     name: (*view.name).into(),
                     address: Cell::new(view.address),
                     usable: Cell::new(view.is_usable()),
-                    down: Cell::new(is_down(view)),
-                    went_down: Notify::new(),
+                    out: Cell::new(Out::of(view)),
+                    outs: Cell::new(0),
+                    went_out: Notify::new(),
                     places: RefCell::default(),
                     keep_alive: Cell::default(),
                     idle: Pool::new(attention.clone(), self.reaper.clone()),
@@ -293,10 +295,11 @@ impl Backend {
 
     fn seat(self: &Rc<Self>, id: ServerId, place: Option<Place>) -> Option<Seat> {
         let server = self.server(id)?;
+        let outs = server.outs.get();
         self.balancer.borrow_mut().begin(id);
         server.counters.chosen.inc();
         server.counters.in_flight.up();
-        Some(Seat { backend: self.clone(), server, id, place: RefCell::new(place) })
+        Some(Seat { backend: self.clone(), server, id, outs, place: RefCell::new(place) })
     }
 
     /// The server whose idle connection is the oldest, and since when it is idle.
@@ -317,9 +320,10 @@ impl Server {
     fn follow(&self, view: &ServerView) {
         let moved = self.address.replace(view.address) != view.address;
         self.usable.set(view.is_usable());
-        let was_down = self.down.replace(is_down(view));
-        if self.down.get() && !was_down {
-            self.went_down.notify_waiters();
+        let out = Out::of(view);
+        if self.out.replace(out) != out && out.is_some() {
+            self.outs.set(self.outs.get() + 1);
+            self.went_out.notify_waiters();
         }
         self.open_places();
         if moved {
@@ -330,9 +334,16 @@ impl Server {
         }
     }
 
-    /// Waits until checks find it down.
-    pub(crate) async fn goes_down(&self) {
-        self.went_down.notified().await;
+    /// Waits until it has gone out once more than `seen`, which follows, and says why.
+    async fn goes_out(&self, seen: &mut u64) -> Out {
+        loop {
+            if std::mem::replace(seen, self.outs.get()) != self.outs.get()
+                && let Some(out) = self.out.get()
+            {
+                return out;
+            }
+            self.went_out.notified().await;
+        }
     }
 
     /// Those who wait get a place here only while it takes requests.
@@ -426,9 +437,22 @@ impl Drop for InFlight {
     }
 }
 
-/// Also where it is tried all the same.
-fn is_down(view: &ServerView) -> bool {
-    matches!(view.health, Health::Down | Health::LastResort)
+/// Why a server's sessions may have to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Out {
+    /// Checks say that it is down; also where it is tried all the same.
+    Down,
+    /// It is a backup server, and enough others are usable.
+    StandsBy,
+}
+
+impl Out {
+    fn of(view: &ServerView) -> Option<Self> {
+        match view.health {
+            Health::Down | Health::LastResort => Some(Self::Down),
+            _ => view.stands_by.then_some(Self::StandsBy),
+        }
+    }
 }
 
 /// A request's place at a server: in flight until it is dropped.
@@ -437,6 +461,8 @@ pub(crate) struct Seat {
     backend: Rc<Backend>,
     pub(crate) server: Rc<Server>,
     pub(crate) id: ServerId,
+    /// How often the server had gone out before.
+    outs: u64,
     /// Where the server's requests are limited.
     place: RefCell<Option<Place>>,
 }
@@ -460,6 +486,11 @@ impl Seat {
     pub(crate) fn unreachable(&self) {
         self.backend.balancer.borrow_mut().failed(self.id, self.backend.clock.tick());
         self.leave();
+    }
+
+    /// Why the server's sessions may have to end: each time that it goes out, from when this seat was taken.
+    pub(crate) async fn out(&self, seen: &mut Option<u64>) -> Out {
+        self.server.goes_out(seen.get_or_insert(self.outs)).await
     }
 
     /// The server has no more to do for this request: another one may have its place.
