@@ -1,6 +1,7 @@
 //! A configuration written out with every default.
 
-use std::ops::RangeInclusive;
+mod probe;
+
 use std::time::Duration;
 
 use route::{Conditions, FieldPattern};
@@ -9,8 +10,8 @@ use serde_yaml::{Mapping, Value};
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, HttpProbe, LbConfig, Mode, OnDown, OnUp, Page,
-    Probe, Redirect, Respond, Route, Server, WhenAllDown,
+    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, LbConfig, Mode, OnDown, OnUp, Page, Redirect,
+    Respond, Route, Server, ServerCheck, WhenAllDown,
 };
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -228,15 +229,19 @@ fn server(server: &Server) -> Value {
         ("state", text(server.state)),
         ("maxconn", or_off(server.maxconn, Value::from)),
         ("slow_start", or_off(server.slow_start, duration)),
+        ("check", or_off(server.check.as_ref(), server_check)),
         ("backup", server.backup.map_or(false.into(), |level| level.get().into())),
     ])
 }
 
+fn server_check(check: &ServerCheck) -> Value {
+    let port = check.port.map(|port| ("port", port.into()));
+    let host = check.host.as_ref().map(|host| ("host", text(host)));
+    map(port.into_iter().chain(host))
+}
+
 fn check(check: &Check) -> Value {
-    let probe = match &check.probe {
-        Probe::Tcp => ("tcp", map([])),
-        Probe::Http(probe) => ("http", http_probe(probe)),
-    };
+    let probe = probe::written(&check.probe);
     let timing = &check.timing;
     let mut keys = vec![
         probe,
@@ -249,22 +254,6 @@ fn check(check: &Check) -> Value {
     ];
     keys.extend(check.port.map(|port| ("port", port.into())));
     map(keys)
-}
-
-fn http_probe(probe: &HttpProbe) -> Value {
-    let mut keys = vec![("method", text(&probe.method)), ("path", text(&probe.path))];
-    keys.extend(probe.host.as_ref().map(|host| ("host", text(host))));
-    keys.push(("headers", named(&probe.headers, |(name, value)| (name, text(value)))));
-    keys.push(("expect", list(&probe.expect.0, status)));
-    map(keys)
-}
-
-fn status(range: &RangeInclusive<u16>) -> Value {
-    if range.start() == range.end() {
-        (*range.start()).into()
-    } else {
-        text(format_args!("{}-{}", range.start(), range.end()))
-    }
 }
 
 fn resolvers(config: &LbConfig) -> Value {

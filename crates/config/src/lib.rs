@@ -4,6 +4,7 @@
 //! into the model, section by section (`lb`), and report everything that is wrong instead of stopping at the first. A key
 //! is known because a reader asks for it, so that the list of keys, the unknown-key errors and the documentation agree.
 
+mod check;
 mod checked;
 mod diagnostic;
 mod digest;
@@ -19,6 +20,7 @@ mod routes;
 mod scalar;
 mod yaml;
 
+pub use check::*;
 pub use checked::{Checked, Content};
 pub use diagnostic::{Diagnostic, Invalid, Severity};
 pub use effective::effective_yaml;

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, Weight};
-use health::Timing;
+
+use crate::{Check, ServerCheck};
 
 use crate::{Action, Page, Routes};
 
@@ -178,6 +179,13 @@ pub struct Backend {
     pub abort_on_close: bool,
 }
 
+impl Backend {
+    /// How one of its servers is checked; none if it is not.
+    pub fn check_of<'a>(&'a self, server: &'a Server) -> Option<(&'a Check, &'a ServerCheck)> {
+        self.check.as_ref().zip(server.check.as_ref())
+    }
+}
+
 /// What becomes of the sessions, in TCP mode, with a server that goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDown {
@@ -242,6 +250,8 @@ pub struct Server {
     pub maxconn: Option<u32>,
     /// How long it takes to get its full share after it has come up. Default: the backend's.
     pub slow_start: Option<Duration>,
+    /// What is its own in its checks; none means unchecked, whatever the backend says. Default: nothing is.
+    pub check: Option<ServerCheck>,
     /// Whether it is a backup server, and of which level. Default no.
     pub backup: Option<BackupLevel>,
 }
@@ -280,52 +290,6 @@ impl fmt::Display for ServerAddress {
             Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
             Host::Name(name) => write!(f, "{name}:{}", self.port),
         }
-    }
-}
-
-/// How the servers of a backend are checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Check {
-    /// What a check does.
-    pub probe: Probe,
-    /// When, and how many decide.
-    pub timing: Timing,
-    /// Check this port instead of the server's own.
-    pub port: Option<u16>,
-}
-
-/// What a check does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Probe {
-    /// Connects, and closes.
-    Tcp,
-    /// Sends a request and compares the answer's status.
-    Http(HttpProbe),
-}
-
-/// The request of an HTTP check.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpProbe {
-    /// Default GET.
-    pub method: String,
-    /// Path and query. Default `/`.
-    pub path: String,
-    /// The Host field. Default: the server's address as configured.
-    pub host: Option<String>,
-    /// Further fields, in order.
-    pub headers: Vec<(String, String)>,
-    /// Statuses taken as good. Default 200.
-    pub expect: ExpectedStatus,
-}
-
-/// A set of HTTP statuses: `200`, `[200, 204]`, `"200-299"`, or a list of both.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpectedStatus(pub Vec<std::ops::RangeInclusive<u16>>);
-
-impl ExpectedStatus {
-    /// Whether a status is in the set.
-    pub fn contains(&self, status: u16) -> bool {
-        self.0.iter().any(|range| range.contains(&status))
     }
 }
 

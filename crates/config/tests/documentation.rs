@@ -77,30 +77,38 @@ frontends:
       - { path: /d, deny: 403 }
     backend: NAME
 backends:
-  NAME: { check: { http: { host: a, headers: { A: b } }, port: 1 }, servers: { NAME: a:80 } }
+  NAME: { check: { http: { host: a, headers: { A: b }, body: a }, port: 1 }, servers: { NAME: { address: a:80, check: { port: 1, host: a } } } }
 lbd: { maxconn: 1 }
 ";
-    let config = config::parse("lb.yaml", full).expect("it is right").config;
-    let effective: serde_yaml::Value =
-        serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
-    let mut written = BTreeSet::new();
-    collect(&effective, "", &mut written);
     let routes = full.find("    routes:").zip(full.find("    backend: NAME\n")).expect("both are there");
     let tcp = full
         .replace(&full[routes.0..routes.1], "    routes: [ { sni: s, backend: NAME } ]\n")
         .replace("bind:", "mode: tcp\n    bind:")
-        .replace("check:", "mode: tcp, check:");
-    let config = config::parse("lb.yaml", &tcp).expect("it is right").config;
-    let effective: serde_yaml::Value =
-        serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
-    collect(&effective, "", &mut written);
+        .replace("NAME: { check:", "NAME: { mode: tcp, check:");
+    let http = "http: { host: a, headers: { A: b }, body: a }";
+    let others = [
+        "http: { body_matches: a }",
+        "tcp: {}",
+        "tcp: { steps: [send: a, expect: a, send_hex: '00', expect_hex: '00'] }",
+        "tls: { name: a, ca_file: /a }",
+        "mysql: { user: a }",
+        "postgres: { user: a, database: a }",
+        "redis: { role: any }",
+        "smtp: { domain: a }",
+    ];
+    let mut written = BTreeSet::new();
+    for text in [full.to_owned(), tcp].into_iter().chain(others.map(|other| full.replace(http, other))) {
+        let config = config::parse("lb.yaml", &text).expect("it is right").config;
+        let effective: serde_yaml::Value =
+            serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
+        collect(&effective, "", &mut written);
+    }
     written.remove("backends.NAME.check.http.headers.A");
     written.remove("frontends.NAME.errors.503");
     for example in ["header.A", "query.a", "not.path"] {
         written.remove(&format!("frontends.NAME.routes.{example}"));
     }
     written.retain(|path| !path.ends_with(".NAME"));
-    written.insert("backends.NAME.check.tcp".to_owned());
     assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight};
 use config::{
-    AccessLog, Action, Backend, Check, ClientTimeouts, ExpectedStatus, ForwardedFor, Frontend, Healthd,
-    HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp, Page, Probe, Queue, Redirect, RequestLimits, Resolvers,
-    Respond, Route, Routes, Scheme, Server, ServerAddress, ServerTimeouts, WhenAllDown,
+    AccessLog, Action, Backend, Check, ClientTimeouts, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend,
+    Healthd, HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp, Page, Pattern, Probe, Queue, Redirect,
+    RequestLimits, Resolvers, Respond, Route, Routes, Scheme, Server, ServerAddress, ServerCheck,
+    ServerTimeouts, TlsProbe, WhenAllDown,
 };
 use health::Timing;
+use health::dialogue::{RedisRole, Step};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::{Index, select};
@@ -408,15 +410,18 @@ fn server() -> impl Strategy<Value = Server> {
     let weight = (0..=256_u16).prop_map(|weight| Weight::new(weight).expect("in range"));
     let state = select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maint]);
     let backup = any::<u8>().prop_map(BackupLevel::new);
+    let own = (option::of(1..=u16::MAX), option::of("[a-z0-9.:\\[\\]-]{1,20}"));
+    let check = option::of(own.prop_map(|(port, host)| ServerCheck { port, host }));
     let bounds = (option::of(maxconn()), option::of(slow_start()));
-    (name(), prop_oneof![ip, named], weight, state, bounds, backup).prop_map(
-        |(name, address, weight, state, (maxconn, slow_start), backup)| Server {
+    (name(), prop_oneof![ip, named], weight, state, bounds, check, backup).prop_map(
+        |(name, address, weight, state, (maxconn, slow_start), check, backup)| Server {
             name,
             address,
             weight,
             state,
             maxconn,
             slow_start,
+            check,
             backup,
         },
     )
@@ -434,7 +439,7 @@ fn check() -> impl Strategy<Value = Check> {
                 rise,
                 fall,
             });
-    let probe = prop_oneof![Just(Probe::Tcp), http_probe().prop_map(Probe::Http)];
+    let probe = prop_oneof![http_probe().prop_map(Probe::Http), other_probe()];
     (probe, timing, option::of(1..=u16::MAX)).prop_map(|(probe, timing, port)| Check { probe, timing, port })
 }
 
@@ -448,15 +453,50 @@ fn http_probe() -> impl Strategy<Value = HttpProbe> {
             numbered.collect()
         });
     let status = (100..=599_u16, 100..=599_u16).prop_map(|(a, b)| a.min(b)..=a.max(b));
-    ("[A-Z]{1,10}", "/[!-\"$-~]{0,20}", option::of("[a-z0-9.:\\[\\]-]{1,20}"), headers, vec(status, 1..4))
+    (
+        "[A-Z]{1,10}",
+        "/[!-\"$-~]{0,20}",
+        option::of("[a-z0-9.:\\[\\]-]{1,20}"),
+        headers,
+        vec(status, 1..4),
+        option::of(expected_body()),
+    )
         .prop_filter("CONNECT is refused", |(method, ..)| method != "CONNECT")
-        .prop_map(|(method, path, host, headers, expect)| HttpProbe {
+        .prop_map(|(method, path, host, headers, expect, body)| HttpProbe {
             method,
             path,
             host,
             headers,
             expect: ExpectedStatus(expect),
+            body,
         })
+}
+
+fn expected_body() -> impl Strategy<Value = ExpectedBody> {
+    let pattern = "[a-z.*+?^$]{1,10}".prop_filter_map("it is a pattern", |text| Pattern::new(&text).ok());
+    prop_oneof![".{1,40}".prop_map(ExpectedBody::Contains), pattern.prop_map(ExpectedBody::Matches)]
+}
+
+fn other_probe() -> impl Strategy<Value = Probe> {
+    let word = || "[ -~]{1,20}";
+    let bytes = || vec(any::<u8>(), 1..20);
+    let step = prop_oneof![bytes().prop_map(Step::Send), bytes().prop_map(Step::Expect)];
+    let steps = (vec(step, 0..5), bytes()).prop_map(|(mut steps, last)| {
+        steps.push(Step::Expect(last));
+        Probe::Steps(steps)
+    });
+    let role = select(vec![None, Some(RedisRole::Master), Some(RedisRole::Replica)]);
+    let host = || "[a-z][a-z0-9]{0,10}(\\.[a-z]{1,10}){0,2}";
+    let tls = (option::of(host()), option::of("/[!-~]{1,20}"));
+    prop_oneof![
+        Just(Probe::Tcp),
+        steps,
+        option::of(word()).prop_map(|user| Probe::Mysql { user }),
+        (word(), option::of(word())).prop_map(|(user, database)| Probe::Postgres { user, database }),
+        role.prop_map(|role| Probe::Redis { role }),
+        host().prop_map(|domain| Probe::Smtp { domain }),
+        tls.prop_map(|(name, ca_file)| Probe::Tls(TlsProbe { name, ca_file: ca_file.map(Into::into) })),
+    ]
 }
 
 fn resolvers() -> impl Strategy<Value = Resolvers> {

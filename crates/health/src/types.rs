@@ -56,28 +56,40 @@ pub enum CheckCode {
     /// Connection refused or unreachable.
     #[serde(rename = "L4CON")]
     L4Con,
-    /// HTTP check: an expected status.
+    /// TLS check: the handshake has ended.
+    #[serde(rename = "L6OK")]
+    L6Ok,
+    /// Connected, but no whole handshake in time.
+    #[serde(rename = "L6TOUT")]
+    L6Tout,
+    /// The answer was not TLS, or the handshake failed.
+    #[serde(rename = "L6RSP")]
+    L6Rsp,
+    /// The server answered as expected.
     #[serde(rename = "L7OK")]
     L7Ok,
     /// Connected, but no whole answer in time.
     #[serde(rename = "L7TOUT")]
     L7Tout,
-    /// The answer was not HTTP, or was cut off.
+    /// The answer was not of the protocol, was cut off, or had not the expected content.
     #[serde(rename = "L7RSP")]
     L7Rsp,
-    /// HTTP, but with another status than expected.
+    /// An answer of the protocol, but another than expected: an HTTP status, a refusal.
     #[serde(rename = "L7STS")]
     L7Sts,
 }
 
 impl CheckCode {
     /// All codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Ini,
         Self::SockErr,
         Self::L4Ok,
         Self::L4Tout,
         Self::L4Con,
+        Self::L6Ok,
+        Self::L6Tout,
+        Self::L6Rsp,
         Self::L7Ok,
         Self::L7Tout,
         Self::L7Rsp,
@@ -92,6 +104,9 @@ impl CheckCode {
             Self::L4Ok => "L4OK",
             Self::L4Tout => "L4TOUT",
             Self::L4Con => "L4CON",
+            Self::L6Ok => "L6OK",
+            Self::L6Tout => "L6TOUT",
+            Self::L6Rsp => "L6RSP",
             Self::L7Ok => "L7OK",
             Self::L7Tout => "L7TOUT",
             Self::L7Rsp => "L7RSP",
@@ -101,7 +116,7 @@ impl CheckCode {
 
     /// Whether the check found the server well.
     pub const fn is_good(self) -> bool {
-        matches!(self, Self::L4Ok | Self::L7Ok)
+        matches!(self, Self::L4Ok | Self::L6Ok | Self::L7Ok)
     }
 }
 

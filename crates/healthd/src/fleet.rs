@@ -199,8 +199,10 @@ fn plans(config: &LbConfig, checks: &HashMap<String, CheckPlan>) -> Vec<(ServerK
         let name: Arc<str> = backend.name.as_str().into();
         let mut plans = Vec::with_capacity(backend.servers.len());
         for (place, server) in backend.servers.iter().enumerate() {
-            let check = checks.get(&backend.name).filter(|_| server.state != AdminState::Maint);
-            let plan = Plan { server: server.address.clone(), check: check.cloned() };
+            let wanted = backend.check_of(server).filter(|_| server.state != AdminState::Maint);
+            let check = checks.get(&backend.name).filter(|_| wanted.is_some()).cloned();
+            let own = wanted.map(|(_, own)| own.clone()).unwrap_or_default();
+            let plan = Plan { server: server.address.clone(), check, own };
             let turn = (place, backend.servers.len());
             plans.push(((Arc::clone(&name), Arc::from(server.name.as_str())), plan, turn));
         }

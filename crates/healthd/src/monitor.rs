@@ -14,7 +14,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use config::{Check, Host, ServerAddress};
+use config::{Check, Host, ServerAddress, ServerCheck};
 use health::{CheckResult, Checker, Moment, Status, Timing, Transition};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use crate::board::Board;
 use crate::candidates::{self, first_good};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::probe::{self, Probed, Prober};
+use crate::probe::{self, Probed, Prober, Target};
 use crate::record::{Clock, Record, ServerKey};
 use crate::resolve::{Group, NameWatch, Names, Resolved};
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
 pub(crate) struct Plan {
     pub(crate) server: ServerAddress,
     pub(crate) check: Option<CheckPlan>,
+    /// What is its own in its checks.
+    pub(crate) own: ServerCheck,
 }
 
 /// How the servers of a backend are checked.
@@ -257,21 +259,21 @@ impl Monitor {
             // Whoever comes back often does so elsewhere: the name is asked for while the check waits for the old address.
             self.doubt_name();
         }
-        let port = check.check.port.unwrap_or(address.port());
+        let target = Target::new(&self.plan.server, check.check.port, &self.plan.own);
+        let port = target.port();
         let others = self.others(address.ip(), port);
         let whole = check.check.timing.timeout;
         // An address that worked has all the time that a check may take; others share it.
         let tried = u32::try_from(1 + others.len()).unwrap_or(u32::MAX);
         let share = if self.worked { whole } else { whole / tried };
         let shared = Arc::clone(&self.shared);
-        let configured = Arc::clone(&self.record.configured);
         // A check under way is large, and most of the time there is none.
         let mut probing = Box::pin(async {
             // The semaphore is never closed; without a seat there would just be no bound.
             let _seat = shared.seats.acquire().await.ok();
             let _running = shared.metrics.running();
             let first = SocketAddr::new(address.ip(), port);
-            first_good(first, others, whole, share, |address| check.prober.run(&configured, address)).await
+            first_good(first, others, whole, share, |address| check.prober.run(&target, address)).await
         });
         loop {
             tokio::select! {

@@ -6,9 +6,9 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use config::{Check, ExpectedStatus, HttpProbe, Probe};
+use config::{Check, ExpectedStatus, Host, HttpProbe, Probe, ServerAddress, ServerCheck};
 use health::{CheckCode, CheckResult, Timing};
-use healthd::probe::{Probed, Prober};
+use healthd::probe::{Probed, Prober, Target};
 use testkit::{Addresses, Nginx, RawServer};
 
 /// Short enough to be waited for, long enough for a busy machine to answer in time.
@@ -21,6 +21,7 @@ fn http() -> HttpProbe {
         host: None,
         headers: Vec::new(),
         expect: ExpectedStatus(vec![200..=200]),
+        body: None,
     }
 }
 
@@ -28,8 +29,9 @@ fn check(probe: Probe) -> Check {
     Check { probe, timing: Timing { timeout: TIMEOUT, ..Timing::default() }, port: None }
 }
 
-fn named(address: SocketAddr) -> String {
-    format!("nginx1:{}", address.port())
+fn named(address: SocketAddr) -> Target {
+    let server = ServerAddress { host: Host::Name("nginx1".to_owned()), port: address.port() };
+    Target::new(&server, None, &ServerCheck::default())
 }
 
 async fn run(check: &Check, address: SocketAddr) -> CheckResult {
@@ -101,6 +103,7 @@ async fn the_request_is_as_configured_and_each_has_its_own_connection() {
         host: Some("www.example.org".to_owned()),
         headers: vec![("X-Probe".to_owned(), "a".to_owned()), ("X-Probe".to_owned(), "b".to_owned())],
         expect: ExpectedStatus(vec![204..=204]),
+        body: None,
     };
     let prober = Prober::new(&check(Probe::Http(custom))).unwrap();
     for _ in 0..2 {

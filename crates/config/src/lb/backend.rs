@@ -9,7 +9,10 @@ use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight
 use super::{MAXCONN, MODES, TIMEOUT, check, check_name, lints};
 use crate::read::{Section, Value};
 use crate::scalar::Problem;
-use crate::{Backend, Mode, OnDown, OnUp, Queue, Server, ServerAddress, ServerTimeouts, WhenAllDown, scalar};
+use crate::{
+    Backend, Mode, OnDown, OnUp, Queue, Server, ServerAddress, ServerCheck, ServerTimeouts, WhenAllDown,
+    scalar,
+};
 
 /// How long idle connections to servers are kept by default.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -116,15 +119,16 @@ fn server(name: &str, value: &Value<'_>, slow_start: Option<Duration>) -> Option
     if value.is_scalar() {
         let address = value.scalar(scalar::server_address)?;
         let (weight, state) = (Weight::ONE, AdminState::Ready);
-        return Some(Server { name, address, weight, state, maxconn: None, slow_start, backup: None });
+        let check = Some(ServerCheck::default());
+        return Some(Server { name, address, weight, state, maxconn: None, slow_start, check, backup: None });
     }
     value.section(|s| {
         let address = address(s);
         let (weight, state) = (weight(s), state(s));
         let maxconn = s.number_or_off("maxconn", "off", 1..=MAXCONN);
         let slow_start = s.duration_or_off("slow_start", slow_start, "the backend's", SLOW_START);
-        let backup = backup(s);
-        Some(Server { name, address: address?, weight, state, maxconn, slow_start, backup })
+        let (check, backup) = (check::of_server(s), backup(s));
+        Some(Server { name, address: address?, weight, state, maxconn, slow_start, check, backup })
     })
 }
 

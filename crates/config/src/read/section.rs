@@ -79,6 +79,17 @@ impl<'a> Section<'a> {
         self.excused
     }
 
+    /// The value of a key that may be absent with all that it would have to have.
+    pub(crate) fn optional(
+        &mut self,
+        key: &'static str,
+        expected: impl Display,
+        default: impl Display,
+    ) -> Value<'a> {
+        let value = self.value(key, expected, default);
+        Value { excused: value.excused || !value.is_given(), ..value }
+    }
+
     /// A mapping with known keys, all of them optional.
     pub(crate) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         self.value(key, "a mapping", "as below").section(read)

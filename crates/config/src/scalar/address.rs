@@ -50,6 +50,14 @@ pub(crate) fn server_address(text: &str) -> Result<ServerAddress, Problem> {
     }
 }
 
+/// The name of a host, without a port.
+pub(crate) fn host_name(text: &str) -> Result<String, Problem> {
+    match host_of(text)? {
+        Host::Name(name) => Ok(name),
+        Host::Ip(_) => Problem::because("an address is no name"),
+    }
+}
+
 /// `192.0.2.53`, `2001:db8::53`, or either with a port, as in `192.0.2.53:5353`.
 pub(crate) fn name_server(text: &str) -> Result<SocketAddr, Problem> {
     const DNS: u16 = 53;

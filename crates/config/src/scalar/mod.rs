@@ -1,11 +1,13 @@
 //! Pure readers of single values: text in, value or problem out.
 
 mod address;
+mod bytes;
 mod http;
 mod name;
 mod quantity;
 
-pub(crate) use address::{listen_address, name_server, server_address};
+pub(crate) use address::{host_name, listen_address, name_server, server_address};
+pub(crate) use bytes::{hex, wanted};
 pub(crate) use http::{expected_status, field_name, field_value, host, method, path, token};
 pub(crate) use name::name;
 pub(crate) use quantity::{duration, number, percentage, show_duration, show_size, size};

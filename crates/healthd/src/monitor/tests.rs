@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use config::Probe;
+use config::{Probe, ServerCheck};
 
 use super::*;
 use crate::resolve::SystemFiles;
@@ -65,7 +65,7 @@ impl Bench {
         let prober = Arc::new(Prober::new(&check).unwrap());
         let server = ServerAddress { host: Host::Name("app.test".to_owned()), port: 1 };
         let check = Some(CheckPlan { check: Arc::new(check), prober });
-        let (plan, plans) = watch::channel(Plan { server, check });
+        let (plan, plans) = watch::channel(Plan { server, check, own: ServerCheck::default() });
         let hurried = Arc::new(Notify::new());
         let key: ServerKey = ("app".into(), "s1".into());
         let (first_round, _) = mpsc::channel(1);

@@ -1,35 +1,69 @@
 //! One check of one server: a fresh connection, and what came of it, in HAProxy's codes.
 
 mod dial;
+mod exchange;
 mod failure;
 mod http;
 mod tcp;
+mod tls;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use config::{Check, Probe};
+use config::{Check, Host, Probe, ServerAddress, ServerCheck};
+use health::dialogue::{Dialogue, Mysql, Postgres, Redis, Smtp, Steps, Verdict};
 use health::{CheckCode, CheckResult};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use dial::{Connected, Dial};
 pub use failure::io_text;
-use http::HttpProber;
+use http::HttpCheck;
+use tls::TlsCheck;
 
 /// Runs the checks of a backend's servers. Cheap to share, and does nothing by itself.
 #[derive(Debug)]
 pub struct Prober {
-    probe: Kind,
+    kind: Kind,
     limits: Limits,
 }
 
+/// What is prepared once for all checks of a backend.
 #[derive(Debug)]
 enum Kind {
-    Tcp,
-    Http(Box<HttpProber>),
+    Http(Box<HttpCheck>),
+    Tls(Box<TlsCheck>),
+    /// Nothing is.
+    Other(Probe),
+}
+
+/// Whom a check is of, beside the address at which it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The host that the configuration has for it.
+    server: Host,
+    /// The port that is checked.
+    port: u16,
+    /// The host and that port, as in a Host field.
+    authority: String,
+    /// The Host field of its own.
+    host: Option<String>,
+}
+
+impl Target {
+    /// A server of the configuration: `port` is the check's in its backend, unless the server has its own.
+    pub fn new(server: &ServerAddress, port: Option<u16>, own: &ServerCheck) -> Self {
+        let port = own.port.or(port).unwrap_or(server.port);
+        let checked = ServerAddress { host: server.host.clone(), port };
+        Self { authority: checked.to_string(), server: checked.host, port, host: own.host.clone() }
+    }
+
+    /// The port that is checked.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 /// How long a check may take.
@@ -50,7 +84,7 @@ pub enum Probed {
     Starved(CheckResult),
 }
 
-/// A check that cannot be made: its request would not be HTTP.
+/// A check that cannot be made: its request would not be HTTP, or a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadCheck(String);
 
@@ -58,26 +92,27 @@ impl Prober {
     /// Prepares the checks of a backend.
     ///
     /// # Errors
-    /// When the method, path or a header of an HTTP check cannot be sent.
+    /// When the method, path or a header of an HTTP check cannot be sent, or the authorities of a TLS check cannot be read.
     pub fn new(check: &Check) -> Result<Self, BadCheck> {
         let whole = check.timing.timeout;
         // As in HAProxy: a server that does not even accept is found out within an interval.
         let limits = Limits { connect: check.timing.interval.min(whole), whole };
-        let probe = match &check.probe {
-            Probe::Tcp => Kind::Tcp,
-            Probe::Http(http) => Kind::Http(Box::new(HttpProber::new(http, limits)?)),
+        let kind = match &check.probe {
+            Probe::Http(probe) => Kind::Http(Box::new(HttpCheck::new(probe)?)),
+            Probe::Tls(probe) => Kind::Tls(Box::new(TlsCheck::new(probe)?)),
+            other => Kind::Other(other.clone()),
         };
-        Ok(Self { probe, limits })
+        Ok(Self { kind, limits })
     }
 
-    /// Checks the server at `address` (the port is the check's), which the configuration calls `configured`.
+    /// Checks the server at `address` (the port is the check's).
     ///
     /// Ends within the check's timeout. Dropping the future closes the connection.
-    pub async fn run(&self, configured: &str, address: SocketAddr) -> Probed {
+    pub async fn run(&self, target: &Target, address: SocketAddr) -> Probed {
         let started = Instant::now();
-        let finding = match &self.probe {
-            Kind::Tcp => tcp::probe(address, self.limits, started).await,
-            Kind::Http(http) => http.probe(configured, address, started).await,
+        let finding = match self.dialogue(target) {
+            None => tcp::probe(address, self.limits, started).await,
+            Some(mut dialogue) => exchange::run(&mut *dialogue, address, self.limits, started).await,
         };
         let duration = started.elapsed();
         let result = CheckResult {
@@ -87,6 +122,22 @@ impl Prober {
             text: finding.text,
         };
         if finding.starved { Probed::Starved(result) } else { Probed::Server(result) }
+    }
+
+    /// What is said and heard in one check; nothing where a connection is enough.
+    fn dialogue<'a>(&'a self, target: &'a Target) -> Option<Box<dyn Dialogue + 'a>> {
+        Some(match &self.kind {
+            Kind::Http(http) => Box::new(http.dialogue(target)),
+            Kind::Tls(tls) => Box::new(tls.dialogue(target)),
+            Kind::Other(probe) => match probe {
+                Probe::Steps(steps) => Box::new(Steps::new(steps)),
+                Probe::Mysql { user } => Box::new(Mysql::new(user.as_deref())),
+                Probe::Postgres { user, database } => Box::new(Postgres::new(user, database.as_deref())),
+                Probe::Redis { role } => Box::new(Redis::new(*role)),
+                Probe::Smtp { domain } => Box::new(Smtp::new(domain)),
+                Probe::Tcp | Probe::Http(_) | Probe::Tls(_) => return None,
+            },
+        })
     }
 }
 
@@ -135,9 +186,11 @@ impl Finding {
     fn connect_timeout(limits: Limits) -> Self {
         Self::new(CheckCode::L4Tout, format!("no connection within {}", seconds(limits.connect)))
     }
+}
 
-    fn answer_timeout(limits: Limits) -> Self {
-        Self::new(CheckCode::L7Tout, format!("connected, but no answer within {}", seconds(limits.whole)))
+impl From<Verdict> for Finding {
+    fn from(Verdict { code, http_status, text }: Verdict) -> Self {
+        Self { code, http_status, text, starved: false }
     }
 }
 

@@ -140,7 +140,7 @@ impl Sources<'_> {
             admin: wanted.state,
             health: match held.map(|held| held.status()) {
                 // A server that is not checked is trusted; passive detection is all there is.
-                _ if backend.check.is_none() => Health::Up,
+                _ if backend.check_of(server).is_none() => Health::Up,
                 Some(Status::Up | Status::Unchecked) => Health::Up,
                 Some(Status::Down) => Health::Down,
                 Some(Status::Unknown) | None => Health::Unknown,
@@ -190,12 +190,12 @@ fn is_well(server: &&ServerView) -> bool {
 
 /// How many servers lack what a start waits for: a verdict, or where nothing is checked an address.
 fn unheard(backend: &config::Backend, servers: &[ServerView]) -> usize {
-    let is_unheard = |server: &&ServerView| match backend.check {
-        _ if server.admin == AdminState::Maint => false,
-        Some(_) => matches!(server.health, Health::Unknown | Health::Awaited),
-        None => server.address.is_none(),
+    let is_unheard = |(server, view): &(&config::Server, &ServerView)| match backend.check_of(server) {
+        _ if view.admin == AdminState::Maint => false,
+        Some(_) => matches!(view.health, Health::Unknown | Health::Awaited),
+        None => view.address.is_none(),
     };
-    servers.iter().filter(is_unheard).count()
+    backend.servers.iter().zip(servers).filter(is_unheard).count()
 }
 
 /// Where no server is usable, those that are down are, unless their operator wants otherwise.

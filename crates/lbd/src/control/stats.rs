@@ -41,7 +41,6 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
     }
     for (backend, config) in routing.backends.iter().zip(&state.config().backends) {
         let first = rows.len();
-        let unchecked = config.check.is_none();
         for (place, (view, counters)) in backend.view.servers.iter().zip(&*backend.servers).enumerate() {
             let maxconn = backend.limits.as_ref().and_then(|limits| *limits.maxconn.get(place)?);
             let held = state.verdicts().get(&backend.name, &view.name).map(|held| held.at(now));
@@ -59,6 +58,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
                 stands_by: view.stands_by,
                 ..count_service(counters, state.start(), now)
             };
+            let unchecked = config.servers.get(place).is_none_or(|server| config.check_of(server).is_none());
             let row = with_verdict(row, view, held, unchecked);
             rows.push(state.rates().fill(row));
         }

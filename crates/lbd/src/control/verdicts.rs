@@ -52,7 +52,7 @@ struct Own {
 
 impl Own {
     fn new(backend: &config::Backend, server: &config::Server) -> Self {
-        let checked = backend.check.is_some() && server.state != AdminState::Maint;
+        let checked = backend.check_of(server).is_some() && server.state != AdminState::Maint;
         Self { literal: server.address.literal(), port: server.address.port, checked }
     }
 

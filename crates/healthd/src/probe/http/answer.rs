@@ -2,16 +2,17 @@
 //!
 //! The head decides about the status. The body is read for its framing: one that is malformed, ends early or does not end
 //! is no success. A length that is told and is longer than [`LENGTH_READ`] is believed, since a large page would only
-//! take time; what tells no length is read to its end, of which there has to be one.
+//! take time; what tells no length is read to its end, of which there has to be one. Where the body's content matters, its start is
+//! kept, and of a longer one that alone is read.
 
-use config::ExpectedStatus;
+use config::{ExpectedBody, HttpProbe};
 use http1::{
     Body, BodyFault, BodyReader, INTERIM_MAX, Method, ResponseFault, ResponseLimits, ResponseParser,
 };
 use thiserror::Error;
 
 /// The longest body with a Content-Length that is read.
-const LENGTH_READ: u64 = 64 * 1024;
+const LENGTH_READ: u64 = ExpectedBody::LOOKED_AT;
 /// What is longer without telling its length is taken for endless.
 const ENDLESS: u64 = 8 * 1024 * 1024;
 
@@ -32,28 +33,41 @@ pub(super) enum Fault {
     Endless,
 }
 
+/// What an answer comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    /// The body has what it has to have, as far as that was looked at.
+    pub(super) body: bool,
+}
+
 /// Reads one answer from bytes that arrive in any pieces.
 pub(super) struct Answer<'a> {
-    expect: &'a ExpectedStatus,
+    probe: &'a HttpProbe,
     method: Method,
     parser: ResponseParser,
     interim: u32,
-    content: Option<Content>,
+    content: Option<Content<'a>>,
 }
 
 /// The body of an expected answer.
-struct Content {
+struct Content<'a> {
     status: u16,
+    expect: Option<&'a ExpectedBody>,
     body: BodyReader,
+    /// Its start, where that matters.
+    start: Vec<u8>,
+    /// It is known to be long: its start is enough.
+    believed: bool,
     /// More than that is endless.
     left: u64,
 }
 
 impl<'a> Answer<'a> {
     /// The answer to a request of that method.
-    pub(super) fn new(method: Method, expect: &'a ExpectedStatus) -> Self {
+    pub(super) fn new(method: Method, probe: &'a HttpProbe) -> Self {
         Self {
-            expect,
+            probe,
             method,
             parser: ResponseParser::new(ResponseLimits::SERVERS),
             interim: 0,
@@ -66,8 +80,8 @@ impl<'a> Answer<'a> {
         self.content.is_some()
     }
 
-    /// Takes what it can of the bytes after those taken before. The status, as soon as the answer is decided.
-    pub(super) fn read(&mut self, bytes: &mut Vec<u8>) -> Result<Option<u16>, Fault> {
+    /// Takes what it can of the bytes after those taken before. The outcome, as soon as the answer is decided.
+    pub(super) fn read(&mut self, bytes: &mut Vec<u8>) -> Result<Option<Outcome>, Fault> {
         while self.content.is_none() {
             let Some(head) = self.parser.parse(bytes, self.method)? else { return Ok(None) };
             bytes.drain(..head.len);
@@ -82,59 +96,86 @@ impl<'a> Answer<'a> {
                 continue;
             }
             let believed = matches!(head.body, Body::Length(length) if length > LENGTH_READ);
-            if believed || !self.expect.contains(head.status) {
-                return Ok(Some(head.status));
+            let expect = self.probe.body.as_ref();
+            let status = head.status;
+            if believed && expect.is_none() || !self.probe.expect.contains(status) {
+                return Ok(Some(Outcome { status, body: true }));
             }
-            self.content =
-                Some(Content { status: head.status, body: BodyReader::new(head.body), left: ENDLESS });
+            let (body, start) = (BodyReader::decoded(head.body), Vec::new());
+            self.content = Some(Content { status, expect, body, start, believed, left: ENDLESS });
         }
         self.content.as_mut().map_or(Ok(None), |content| content.read(bytes))
     }
 
-    /// The server has closed: the end of some answers. The status, if this is one of them.
-    pub(super) fn ended(&mut self) -> Result<u16, Fault> {
+    /// The server has closed: the end of some answers. The outcome, if this is one of them.
+    pub(super) fn ended(&mut self) -> Result<Outcome, Fault> {
         let content = self.content.as_mut().ok_or(Fault::Closed)?;
         content.body.end_of_stream()?;
-        Ok(content.status)
+        Ok(content.outcome())
     }
 }
 
-impl Content {
-    fn read(&mut self, bytes: &mut Vec<u8>) -> Result<Option<u16>, Fault> {
+impl Content<'_> {
+    fn read(&mut self, bytes: &mut Vec<u8>) -> Result<Option<Outcome>, Fault> {
         loop {
             let step = self.body.step(bytes)?;
+            self.keep(bytes.get(..step.data).unwrap_or_default());
             bytes.drain(..step.consumed);
             self.left = self.left.checked_sub(step.consumed as u64).ok_or(Fault::Endless)?;
-            if step.done {
-                return Ok(Some(self.status));
+            if step.done || self.believed && self.wanted() == 0 {
+                return Ok(Some(self.outcome()));
             }
             if step.consumed == 0 {
                 return Ok(None);
             }
         }
     }
+
+    /// How much more of the body is to be kept.
+    fn wanted(&self) -> usize {
+        let most = usize::try_from(ExpectedBody::LOOKED_AT).unwrap_or(usize::MAX);
+        if self.expect.is_some() { most.saturating_sub(self.start.len()) } else { 0 }
+    }
+
+    fn keep(&mut self, data: &[u8]) {
+        let taken = data.len().min(self.wanted());
+        self.start.extend_from_slice(data.get(..taken).unwrap_or_default());
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome { status: self.status, body: self.expect.is_none_or(|expect| expect.is_in(&self.start)) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use config::{ExpectedStatus, Pattern};
+
     use super::*;
 
-    /// What is made of these bytes, which arrive one by one, and of the end of the connection, if it comes to that.
-    fn read(method: Method, bytes: &[u8]) -> Result<u16, Fault> {
+    /// A check that takes any 2xx, with that body.
+    fn probe(body: Option<ExpectedBody>) -> HttpProbe {
+        let (method, path) = ("GET".to_owned(), "/".to_owned());
         let expect = ExpectedStatus(vec![200..=299]);
-        let mut answer = Answer::new(method, &expect);
+        HttpProbe { method, path, host: None, headers: Vec::new(), expect, body }
+    }
+
+    /// What is made of these bytes, which arrive one by one, and of the end of the connection, if it comes to that.
+    fn outcome(method: Method, body: Option<ExpectedBody>, bytes: &[u8]) -> Result<Outcome, Fault> {
+        let probe = probe(body);
+        let mut answer = Answer::new(method, &probe);
         let mut buffer = Vec::new();
         for byte in bytes {
             buffer.push(*byte);
-            if let Some(status) = answer.read(&mut buffer)? {
-                return Ok(status);
+            if let Some(outcome) = answer.read(&mut buffer)? {
+                return Ok(outcome);
             }
         }
         answer.ended()
     }
 
-    fn get(bytes: &str) -> Result<u16, Fault> {
-        read(Method::Get, bytes.as_bytes())
+    fn read(method: Method, bytes: &[u8]) -> Result<u16, Fault> {
+        outcome(method, None, bytes).map(|outcome| outcome.status)
     }
 
     #[test]
@@ -177,5 +218,43 @@ mod tests {
     fn a_status_that_is_not_expected_and_a_long_length_need_no_body() {
         assert_eq!(get("HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n"), Ok(503));
         assert_eq!(get("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"), Ok(200));
+    }
+
+    #[test]
+    fn the_content_of_a_body_is_looked_at_without_its_framing() {
+        let length = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall right";
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nall r\r\n4\r\night\r\n0\r\nX: wrong\r\n\r\n";
+        let contains = |text: &str| Some(ExpectedBody::Contains(text.to_owned()));
+        let matches = |text| Some(ExpectedBody::Matches(Pattern::new(text).unwrap()));
+        for answer in [length, chunked, "HTTP/1.1 200 OK\r\n\r\nall right"] {
+            for (body, good) in [
+                (contains("l r"), true),
+                (contains("all right"), true),
+                (contains("all right!"), false),
+                (contains("wrong"), false),
+                (matches("^all\\s+right$"), true),
+                (matches("(?i)RIGHT"), true),
+                (matches("^right"), false),
+            ] {
+                let found = outcome(Method::Get, body.clone(), answer.as_bytes());
+                assert_eq!(found, Ok(Outcome { status: 200, body: good }), "{answer} {body:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_start_of_a_long_body_is_looked_at() {
+        let wanted = Some(ExpectedBody::Contains("here".to_owned()));
+        let pad = |bytes: usize| "x".repeat(bytes);
+        for (before, good) in [(0, true), (65_532, true), (65_533, false)] {
+            let body = format!("{}here{}", pad(before), pad(100_000));
+            for head in ["Content-Length: 200000\r\n", ""] {
+                let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}");
+                let found = outcome(Method::Get, wanted.clone(), answer.as_bytes());
+                assert_eq!(found, Ok(Outcome { status: 200, body: good }), "{before} {head}");
+            }
+        }
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\nhere{}", pad(50_000));
+        assert_eq!(outcome(Method::Get, wanted, answer.as_bytes()), Err(Fault::Body(BodyFault::Truncated)));
     }
 }

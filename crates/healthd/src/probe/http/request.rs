@@ -3,7 +3,7 @@
 use config::HttpProbe;
 use http::{HeaderName, HeaderValue};
 
-use super::super::BadCheck;
+use super::super::{BadCheck, Target};
 
 /// What checks say of themselves and what they take, unless the configuration says something else.
 const DEFAULTS: [(&str, &str); 2] =
@@ -61,10 +61,10 @@ impl Request {
         self.method
     }
 
-    /// The request to the server that is configured as `server`.
-    pub(super) fn to(&self, server: &str) -> Vec<u8> {
-        let host = self.host.as_deref().unwrap_or(server);
-        [&self.start, host, &self.rest].concat().into_bytes()
+    /// The request to that server.
+    pub(super) fn to(&self, target: &Target) -> Vec<u8> {
+        let host = target.host.as_ref().or(self.host.as_ref()).unwrap_or(&target.authority);
+        [self.start.as_str(), host, &self.rest].concat().into_bytes()
     }
 }
 
@@ -90,7 +90,7 @@ fn encoded(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use config::ExpectedStatus;
+    use config::{ExpectedStatus, Host, ServerAddress, ServerCheck};
 
     use super::*;
 
@@ -101,11 +101,18 @@ mod tests {
             host: None,
             headers: Vec::new(),
             expect: ExpectedStatus(vec![200..=200]),
+            body: None,
         }
     }
 
+    fn text_of(probe: &HttpProbe, own: &ServerCheck) -> String {
+        let server = ServerAddress { host: Host::Ip("2001:db8::1".parse().unwrap()), port: 80 };
+        let target = Target::new(&server, Some(8080), own);
+        String::from_utf8(Request::new(probe).unwrap().to(&target)).unwrap()
+    }
+
     fn text(probe: &HttpProbe) -> String {
-        String::from_utf8(Request::new(probe).unwrap().to("[2001:db8::1]:8080")).unwrap()
+        text_of(probe, &ServerCheck::default())
     }
 
     #[test]
@@ -119,6 +126,10 @@ mod tests {
         );
         let named = HttpProbe { host: Some("www.example.org".into()), ..probe() };
         assert!(text(&named).contains("\r\nHost: www.example.org\r\n"));
+        let own = ServerCheck { port: Some(8081), host: Some("one.example.org".into()) };
+        assert!(text_of(&named, &own).contains("\r\nHost: one.example.org\r\n"));
+        let own = ServerCheck { host: None, ..own };
+        assert!(text_of(&probe(), &own).contains("\r\nHost: [2001:db8::1]:8081\r\n"));
     }
 
     #[test]

@@ -1,60 +1,15 @@
-//! `backends.NAME.check`
+//! `backends.NAME.check.http`
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
-use health::Timing;
 
 use crate::read::Section;
-use crate::{Check, ExpectedStatus, HttpProbe, Mode, Probe, scalar};
+use crate::scalar::{self, Problem};
+use crate::{ExpectedBody, ExpectedStatus, HttpProbe, Pattern};
 
 /// The most fields and statuses: a check's request is small.
 const MAX_ELEMENTS: usize = 32;
 
-/// The check of a backend; none if it is off.
-pub(super) fn read(backend: &mut Section<'_>, mode: Mode) -> Option<Check> {
-    let value = backend.value(
-        "check",
-        "off, or a mapping with http or tcp",
-        "GET / answers 200, in mode tcp a connection",
-    );
-    if value.is_off() {
-        return None;
-    }
-    Some(value.section(|s| Check {
-        probe: probe(s, mode),
-        timing: timing(s),
-        port: s.number_or_none("port", "the server's port", 1..=u16::MAX),
-    }))
-}
-
-fn probe(s: &mut Section<'_>, mode: Mode) -> Probe {
-    let http = s.value("http", "a mapping", "as below");
-    let tcp = s.value("tcp", "an empty mapping", "not set: an HTTP check, in mode tcp this one");
-    if http.is_given() && tcp.is_given() {
-        s.error([], "has both http and tcp; a check does one of them");
-    }
-    let is_tcp = tcp.is_given() || mode == Mode::Tcp && !http.is_given();
-    if is_tcp { tcp.section(|_| Probe::Tcp) } else { Probe::Http(http.section(http_probe)) }
-}
-
-fn timing(s: &mut Section<'_>) -> Timing {
-    const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60 * 60);
-    const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10 * 60);
-    let default = Timing::default();
-    let interval = s.duration("interval", default.interval, INTERVAL);
-    Timing {
-        interval,
-        fast_interval: s.duration_or("fast_interval", interval, "interval", INTERVAL),
-        down_interval: s.duration_or("down_interval", interval, "interval", INTERVAL),
-        timeout: s.duration("timeout", default.timeout, TIMEOUT),
-        rise: s.number("rise", default.rise, 1..=100),
-        fall: s.number("fall", default.fall, 1..=100),
-    }
-}
-
-fn http_probe(s: &mut Section<'_>) -> HttpProbe {
+pub(super) fn read(s: &mut Section<'_>) -> HttpProbe {
     HttpProbe {
         method: s
             .value("method", "a method in capitals such as GET", "GET")
@@ -69,6 +24,7 @@ fn http_probe(s: &mut Section<'_>) -> HttpProbe {
             .scalar(scalar::host),
         headers: headers(s),
         expect: expect(s),
+        body: body(s),
     }
 }
 
@@ -105,4 +61,18 @@ fn expect(s: &mut Section<'_>) -> ExpectedStatus {
         value.error(format_args!("has {} elements; at most {MAX_ELEMENTS} are allowed", found.len()));
     }
     ExpectedStatus(found.into_iter().map(|(_, range)| range).collect())
+}
+
+fn body(s: &mut Section<'_>) -> Option<ExpectedBody> {
+    let text = s.value("body", "a text of 1 to 1024 bytes", "anything");
+    let pattern = s.value("body_matches", "a regular expression of 1 to 1024 bytes", "anything");
+    if text.is_given() && pattern.is_given() {
+        s.error([], "has both body and body_matches; a check looks for one of them");
+    }
+    let text = text.scalar(scalar::wanted).map(ExpectedBody::Contains);
+    let pattern = pattern.scalar(|text| {
+        let text = scalar::wanted(text)?;
+        Pattern::new(&text).map(ExpectedBody::Matches).map_err(Problem::Because)
+    });
+    text.or(pattern)
 }
