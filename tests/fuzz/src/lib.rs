@@ -3,6 +3,7 @@
 //! `scripts/fuzz` searches for such bytes; the workspace's tests run those that are kept in `corpus`.
 
 mod config_files;
+mod dialogues;
 mod http1_body;
 mod http1_exchange;
 mod http1_request;
@@ -18,6 +19,11 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("check_mysql", dialogues::mysql),
+    ("check_postgres", dialogues::postgres),
+    ("check_redis", dialogues::redis),
+    ("check_smtp", dialogues::smtp),
+    ("check_steps", dialogues::steps),
     ("client_hello", routes::client_hello),
     ("config_lb", config_files::lb),
     ("config_vrrp", config_files::vrrp),

@@ -129,15 +129,29 @@ impl Verdict {
 
 /// Bytes of a server for people: in quotes, what is not printable escaped, and not too long.
 pub fn shown(bytes: &[u8]) -> String {
-    format!("\"{}\"", plain(bytes))
+    let (start, more) = start(bytes);
+    format!("\"{}{more}\"", start.escape_ascii())
 }
 
-/// The same without quotes, for what is a text by its protocol.
+/// The same without quotes, for what is a text by its protocol: quotes stay as they are.
 fn plain(bytes: &[u8]) -> String {
+    let (start, more) = start(bytes);
+    let mut text = String::new();
+    for byte in start {
+        match byte {
+            b'"' | b'\'' => text.push(char::from(*byte)),
+            _ => text.extend(byte.escape_ascii().map(char::from)),
+        }
+    }
+    text + more
+}
+
+/// What is shown of bytes, and what stands for the rest.
+fn start(bytes: &[u8]) -> (&[u8], &'static str) {
     const LONGEST: usize = 100;
     match bytes.get(..LONGEST) {
-        Some(start) if bytes.len() > LONGEST => format!("{}...", start.escape_ascii()),
-        _ => bytes.escape_ascii().to_string(),
+        Some(start) if bytes.len() > LONGEST => (start, "..."),
+        _ => (bytes, ""),
     }
 }
 
@@ -162,6 +176,7 @@ mod tests {
     #[test]
     fn what_servers_send_is_shown_on_one_line_and_bounded() {
         assert_eq!(shown(b"a\r\n\x1b[1m\"\xff"), r#""a\r\n\x1b[1m\"\xff""#);
+        assert_eq!(plain(b"user 'a'@\"b\"\n"), r#"user 'a'@"b"\n"#);
         assert_eq!(shown(&[b'x'; 100]).len(), 102);
         assert_eq!(shown(&[b'x'; 1000]).len(), 105);
     }

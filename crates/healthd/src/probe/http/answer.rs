@@ -178,6 +178,10 @@ mod tests {
         outcome(method, None, bytes).map(|outcome| outcome.status)
     }
 
+    fn get(bytes: &str) -> Result<u16, Fault> {
+        read(Method::Get, bytes.as_bytes())
+    }
+
     #[test]
     fn the_end_of_an_answer_is_its_framings() {
         for bytes in [
