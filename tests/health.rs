@@ -63,6 +63,38 @@ fn a_tcp_check_asks_for_a_connection_only() {
 }
 
 #[test]
+fn a_check_looks_at_the_body_and_a_server_has_a_check_of_its_own() {
+    let mut stack = Stack::start();
+    let address = |stack: &Stack, number| stack.server_address(number);
+    // What is asked of the first is asked at a port where nobody is, and nothing is asked of the second.
+    stack.config.check = "{ http: { path: /health, body: OK }, interval: 200ms, fall: 2 }".into();
+    let first = format!("{{ address: \"{}\", check: {{ port: 7999 }} }}", address(&stack, 1));
+    let second = format!("{{ address: \"{}\", check: off }}", address(&stack, 2));
+    stack.config.server("s1", first);
+    stack.config.server("s2", second);
+    stack.reload();
+    stack.wait_for_status("s1", "DOWN");
+    assert_eq!(stack.stat("app", "s1").text("check_status"), "L4CON");
+    stack.wait_for_status("s2", "no check");
+    stack.nginx[1].stop();
+    stack.wait_for_status("s3", "UP");
+
+    stack.config.check =
+        "{ http: { path: /headers, body_matches: \"host=one\\\\.example\" }, interval: 200ms, fall: 2 }"
+            .into();
+    let own = format!("{{ address: \"{}\", check: {{ host: one.example }} }}", address(&stack, 1));
+    stack.config.server("s1", own);
+    stack.reload();
+    stack.wait_for_status("s1", "UP");
+    stack.wait_for_status("s3", "DOWN");
+    let row = stack.stat("app", "s3");
+    assert_eq!((row.text("check_status"), row.number("check_code")), ("L7RSP", 200), "{row:?}");
+    assert!(row.text("last_chk").contains("200 OK, but its body has not a match of"), "{row:?}");
+    assert_eq!(stack.status("s2"), "no check", "what is not checked is not found down");
+    assert!(stack.tandemctl_ok(&["status"]).contains("L7RSP"));
+}
+
+#[test]
 fn with_every_server_down_the_answer_is_503_until_one_returns() {
     let mut stack = Stack::start();
     for nginx in &mut stack.nginx {

@@ -10,7 +10,7 @@ use crate::read::{Report, Value, quoted};
 use crate::yaml::{Mark, Node};
 use crate::{
     Diagnostic, Instance, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml,
-    instance, lb, yaml,
+    instance, lb,
 };
 
 /// A configuration file that can be used, of either kind, with its places for further remarks.
@@ -42,7 +42,7 @@ impl Checked {
         let (text, exposed) = file::text(path)?;
         let file = path.display().to_string();
         let mut report = Report::new(&file, None);
-        let tree = yaml::tree(&text, &report);
+        let tree = file::tree(&text, &report);
         let subject = tree.as_ref().and_then(Subject::of);
         if let Some(subject) = subject {
             report.is_about(subject);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use route::{Conditions, FieldPattern};
 use serde_yaml::{Mapping, Value};
 
+use crate::environment::literal;
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
@@ -283,7 +284,7 @@ pub(crate) fn list<T>(things: &[T], element: impl Fn(&T) -> Value) -> Value {
 }
 
 pub(crate) fn text(value: impl std::fmt::Display) -> Value {
-    Value::String(value.to_string())
+    Value::String(literal(&value.to_string()))
 }
 
 pub(crate) fn duration(duration: Duration) -> Value {

@@ -11,8 +11,8 @@ use crate::lb::Files;
 use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
 use crate::{
-    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, instance, lb,
-    yaml,
+    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, environment,
+    instance, lb, yaml,
 };
 
 /// The largest file, in bytes.
@@ -140,10 +140,15 @@ fn parse_with<C>(
     effective: impl FnOnce(&C) -> String,
 ) -> Result<Loaded<C>, Invalid> {
     let report = Report::new(file_name, Some(subject));
-    let tree = yaml::tree(text, &report);
+    let tree = tree(text, &report);
     let (_, config, warnings) = usable(report, tree, |node, report| read(&Value::root(node, report)))?;
     let digest = digest(&effective(&config));
     Ok(Loaded { config, warnings, digest })
+}
+
+/// A file's tree, with what the variables in it stand for.
+pub(crate) fn tree(text: &str, report: &Report) -> Option<Node> {
+    yaml::tree(text, report).map(|tree| environment::expand(tree, &environment::of_process, report))
 }
 
 /// A tree, what is read of it, and warnings; unless there is an error.

@@ -9,6 +9,7 @@ mod checked;
 mod diagnostic;
 mod digest;
 mod effective;
+mod environment;
 mod file;
 mod instance;
 mod keys;

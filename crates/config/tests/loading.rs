@@ -95,3 +95,15 @@ fn hostile_files_are_refused_and_do_not_blow_up() {
         assert!(longest < Some(400), "{longest:?}");
     }
 }
+
+#[test]
+fn variables_come_from_the_environment_of_the_process() {
+    // Set by whoever runs the tests.
+    let name = std::env::var("CARGO_PKG_NAME").expect("cargo runs the tests");
+    let text = "frontends: { web: { bind: 127.0.0.1:80, backend: b } }
+backends: { b: { check: { http: { host: '${CARGO_PKG_NAME}', path: '/$${x}' } }, servers: { a: 'a:80' } } }";
+    let loaded = config::parse("lb.yaml", text).expect("it is right");
+    let check = loaded.config.backends[0].check.clone().expect("it is on");
+    let config::Probe::Http(http) = check.probe else { panic!("an HTTP check") };
+    assert_eq!((http.host, http.path), (Some(name), "/${x}".to_owned()));
+}

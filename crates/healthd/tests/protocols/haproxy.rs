@@ -10,14 +10,14 @@ use tempfile::TempDir;
 use testkit::{Process, read_csv, wait_for};
 
 /// A running HAProxy that checks one server in several ways.
-pub struct Haproxy {
+pub(crate) struct Haproxy {
     dir: TempDir,
     _process: Process,
 }
 
 impl Haproxy {
     /// Starts it with a backend for each of these: a name, and the lines of its check, `SERVER` being the server's.
-    pub fn start(address: SocketAddr, checks: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(address: SocketAddr, checks: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = format!(
             "global\n stats socket {}\ndefaults\n mode tcp\n timeout connect 2s\n timeout client 2s\n \
@@ -43,7 +43,7 @@ impl Haproxy {
     }
 
     /// Waits until one of its checks finds what it is to find: its code, `L7OK`.
-    pub fn finds(&self, name: &str, code: &str) {
+    pub(crate) fn finds(&self, name: &str, code: &str) {
         let mut last = String::new();
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait_for(code, || {

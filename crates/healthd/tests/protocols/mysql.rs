@@ -109,7 +109,7 @@ fn a_server_in_its_states() {
 
     // Somebody else answers there.
     let _nginx = Nginx::start(1, address);
-    assert_eq!(check(&as_user("free"), address).code.is_good(), false);
+    assert!(!check(&as_user("free"), address).code.is_good());
     let redis_like = testkit::RawServer::start(addresses.socket(12, 3306), |peer| peer.send("-ERR\r\n"));
     finds(&ANYBODY, redis_like.address(), L7Rsp, "not a MySQL packet: \"-ERR\\r\\n\"");
 }
