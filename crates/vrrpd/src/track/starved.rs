@@ -97,7 +97,13 @@ mod tests {
         let ends = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let spinner = std::thread::Builder::new().name("spinner-1".to_owned());
-            spinner.spawn_scoped(scope, || while !ends.load(Ordering::Relaxed) {}).unwrap();
+            spinner
+                .spawn_scoped(scope, || {
+                    while !ends.load(Ordering::Relaxed) {
+                        std::hint::spin_loop()
+                    }
+                })
+                .unwrap();
             let pid = i32::try_from(std::process::id()).unwrap();
             let found = (0..1000).any(|_| {
                 std::thread::sleep(Duration::from_millis(1));
