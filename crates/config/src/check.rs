@@ -125,7 +125,7 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it, in one line.
     pub fn new(text: &str) -> Result<Self, String> {
-        let compiled = regex::bytes::RegexBuilder::new(text).size_limit(Self::SIZE).build();
+        let compiled = regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(Self::SIZE).build();
         compiled.map(Self).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
             error => {

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, Weight};
 
-use crate::{Check, ServerCheck};
-
-use crate::{Action, Page, Routes};
+use crate::{Action, Check, Page, Routes, ServerCheck};
 
 /// A whole `lb.yaml`.
 #[derive(Clone, Debug, PartialEq)]
