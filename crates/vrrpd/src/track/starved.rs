@@ -100,7 +100,7 @@ mod tests {
             spinner
                 .spawn_scoped(scope, || {
                     while !ends.load(Ordering::Relaxed) {
-                        std::hint::spin_loop()
+                        std::hint::spin_loop();
                     }
                 })
                 .unwrap();
