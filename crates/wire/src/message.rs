@@ -92,6 +92,10 @@ pub enum Request {
         /// The requests at once wanted, if they are to change; 0 for no limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         maxconn: Option<u32>,
+        /// In how many ms the sessions and requests that are still with it are ended, if at all. A state alone has a server keep
+        /// them, whatever was said before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        close_after_ms: Option<u64>,
     },
     /// Read the configuration again. Needs permission.
     Reload,

@@ -25,9 +25,10 @@ use wire::client::{Client, ClientError, Follower, News, Update};
 use wire::topic::{Key, Topic};
 use wire::{Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
 
-use crate::control::control_socket::{Control, Socket};
+use crate::control::control_socket::{Control, Reach, Socket};
 use crate::control::heritage;
 use crate::control::operator::Operator;
+use crate::control::sessions::Sessions;
 use crate::control::state::State;
 use crate::control::verdicts::ServerKey;
 use crate::shared::access_log::{self, Sink};
@@ -170,6 +171,7 @@ impl App {
         let (handover, handovers) = mpsc::channel(8);
         let (stop, stops) = watch::channel(0);
         let (watch, watchers) = mpsc::channel(1);
+        let reach = Reach { adopt, handover, stop, watchers: watch };
         let pulse = lock(&state).pulse().clone();
         let liveness = Topic::new(
             TopicName::Liveness,
@@ -187,8 +189,8 @@ impl App {
             "lbd starts"
         );
         let life = Arc::new(Life::new(context, file));
-        let control =
-            Control::new(life.clone(), state.clone(), liveness.clone(), adopt, handover, stop, watch);
+        let sessions = Sessions::of(workers.iter().map(|worker| worker.commands.clone()).collect());
+        let control = Control::new(life.clone(), state.clone(), liveness.clone(), sessions, reach);
         let app = Self {
             life,
             state,

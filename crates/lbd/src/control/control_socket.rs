@@ -14,25 +14,31 @@ use wire::server::Handler;
 use wire::text::{self, Command, DENIED};
 use wire::topic::{Feed, Topic};
 use wire::{
-    Answer, DaemonHello, Info, LifeState, Liveness, Ping, Refusal, RefusalCode, Request, StatRow, TopicName,
+    Answer, DaemonHello, Info, LifeState, Liveness, Ping, Refusal, RefusalCode, Request, RowKind, StatRow,
+    TopicName,
 };
 
 use crate::control::app::handover::{HandoverRequest, Step};
 use crate::control::app::reload::Adoption;
 use crate::control::app::{Shared, lock};
 use crate::control::operator::Wish;
+use crate::control::sessions::Sessions;
 use crate::control::stats;
 use crate::shared::counters::Latency;
 use crate::shared::millis;
 use crate::shared::pulse::Pulse;
+use crate::shared::sessions::Whose;
 use crate::view::metrics::{BackendLatency, Sample};
 use crate::view::routes::{RouteRow, show_routes};
+use crate::view::sessions::show_sessions;
 use crate::view::{HealthdLink, command, csv, json, text as show};
 
 /// A worker that has not ticked for this long makes lbd not ready.
 const TICK_AGE_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked whether a worker that hangs moves again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// In how long sessions may be ended at most.
+const CLOSE_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long an operator waits for the disk: shorter than tandemctl waits for an answer.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -43,12 +49,21 @@ pub struct Control {
     state: Shared,
     pulse: Arc<Pulse>,
     liveness: Arc<Topic<Liveness>>,
-    adopt: mpsc::Sender<Adoption>,
-    handover: mpsc::Sender<HandoverRequest>,
+    sessions: Sessions,
+    reach: Reach,
+}
+
+/// How operators' end reaches the control thread.
+#[derive(Debug)]
+pub struct Reach {
+    /// To take a configuration into force.
+    pub adopt: mpsc::Sender<Adoption>,
+    /// To hand over.
+    pub handover: mpsc::Sender<HandoverRequest>,
     /// Counts how often lbd was told to stop.
-    stop: watch::Sender<u32>,
+    pub stop: watch::Sender<u32>,
     /// Whom the control thread is to show that it goes on.
-    watchers: mpsc::Sender<oneshot::Sender<()>>,
+    pub watchers: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 const COMMANDS: &[Command] = &[
@@ -62,6 +77,10 @@ const COMMANDS: &[Command] = &[
     Command {
         usage: "show routes [FRONTEND]",
         help: "the routes of frontends, and how often each was taken",
+    },
+    Command {
+        usage: "show sess [BACKEND[/SERVER]]",
+        help: "client connections: who they are with, since when, and what they carried",
     },
     Command { usage: "show backend", help: "the names of the backends" },
     Command {
@@ -85,6 +104,11 @@ const COMMANDS: &[Command] = &[
         usage: "disable server BACKEND/SERVER",
         help: "the same as `set server BACKEND/SERVER state maint`",
     },
+    Command {
+        usage: "shutdown sessions server BACKEND/SERVER",
+        help: "end all sessions and requests that are with a server",
+    },
+    Command { usage: "shutdown session ID", help: "end one client connection" },
     Command { usage: "reload", help: "read the configuration file again" },
 ];
 
@@ -94,13 +118,11 @@ impl Control {
         life: Arc<Life>,
         state: Shared,
         liveness: Arc<Topic<Liveness>>,
-        adopt: mpsc::Sender<Adoption>,
-        handover: mpsc::Sender<HandoverRequest>,
-        stop: watch::Sender<u32>,
-        watchers: mpsc::Sender<oneshot::Sender<()>>,
+        sessions: Sessions,
+        reach: Reach,
     ) -> Self {
         let pulse = lock(&state).pulse().clone();
-        Self { life, state, pulse, liveness, adopt, handover, stop, watchers }
+        Self { life, state, pulse, liveness, sessions, reach }
     }
 
     /// lbd in general.
@@ -127,14 +149,24 @@ impl Control {
 
     /// The statistics as they are now.
     pub fn rows(&self) -> Vec<StatRow> {
-        stats::rows(&lock(&self.state), self.life.state(), Instant::now())
+        self.with_ends(stats::rows(&lock(&self.state), self.life.state(), Instant::now()))
     }
 
     /// The same, put together on another thread: thousands of servers take a while, and pings on this one do not wait.
     async fn rows_apart(&self) -> Vec<StatRow> {
         let (state, life) = (self.state.clone(), self.life.state());
         let rows = tokio::task::spawn_blocking(move || stats::rows(&lock(&state), life, Instant::now()));
-        rows.await.unwrap_or_default()
+        self.with_ends(rows.await.unwrap_or_default())
+    }
+
+    /// Tells of servers whose sessions will be ended.
+    fn with_ends(&self, mut rows: Vec<StatRow>) -> Vec<StatRow> {
+        for row in rows.iter_mut().filter(|row| row.kind == RowKind::Server) {
+            if let Some(time) = self.sessions.ends_in(&row.proxy, &row.name) {
+                row.reason = format!("sessions end in {}", wire::human::duration(millis(time)));
+            }
+        }
+        rows
     }
 
     /// The routes of frontends as they are now.
@@ -198,7 +230,13 @@ impl Control {
         }
     }
 
-    async fn set_server(&self, backend: &str, server: &str, wish: Wish) -> Result<Answer, Refusal> {
+    async fn set_server(
+        &self,
+        backend: &str,
+        server: &str,
+        wish: Wish,
+        close_after: Option<Duration>,
+    ) -> Result<Answer, Refusal> {
         let saving = lock(&self.state).wish(backend, server, wish, Instant::now());
         let Some(saving) = saving else {
             return Err(self.no_such_server(backend, server));
@@ -213,18 +251,40 @@ impl Control {
         ];
         let what = what.into_iter().flatten().collect::<Vec<_>>().join(", ");
         tracing::info!(backend, server, "operator sets {what}");
+        match close_after {
+            Some(time) => self.sessions.cut_later(backend, server, time),
+            None if wish.state.is_some() => self.sessions.spare(backend, server),
+            None => {}
+        }
         let saved = tokio::time::timeout(SAVE_TIMEOUT, saving.done()).await;
         let in_flight = {
             let state = lock(&self.state);
             state.registry().server(backend, server).sum(|worker| worker.in_flight.get())
         };
         let mut done = format!("{backend}/{server}: {what}; {in_flight} requests in flight");
+        if let Some(time) = close_after {
+            done.push_str(&format!(", sessions end in {}", wire::human::duration(millis(time))));
+        }
         match saved {
             Ok(Ok(())) => {}
             Ok(Err(error)) => done.push_str(&format!(" (not saved, so lost when lbd stops: {error})")),
             Err(_) => done.push_str(" (not saved yet, as the disk is slow: lost if lbd stops before)"),
         }
         Ok(Answer::Done(done))
+    }
+
+    /// Ends client connections. HAProxy answers that with an empty line.
+    async fn shut_down(&self, whose: &Whose) -> Result<String, String> {
+        let ended = self.sessions.cut(whose).await?;
+        match whose {
+            Whose::One(id) if ended == 0 => return Err(format!("no session {id}; `show sess` lists them")),
+            Whose::One(id) => tracing::info!(session = %id, "operator ends a session"),
+            Whose::With { backend, server } => {
+                tracing::info!(backend, server, sessions = ended, "operator ends sessions");
+            }
+            Whose::All => tracing::info!(sessions = ended, "operator ends all sessions"),
+        }
+        Ok(String::new())
     }
 
     fn no_such_server(&self, backend: &str, server: &str) -> Refusal {
@@ -245,7 +305,7 @@ impl Control {
 
     async fn hand_over(&self, step: Step) -> Result<Answer, Refusal> {
         let (done, outcome) = oneshot::channel();
-        match self.handover.try_send(HandoverRequest { step, done }) {
+        match self.reach.handover.try_send(HandoverRequest { step, done }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 let message = "other requests of a handover are waiting already".to_owned();
@@ -273,7 +333,7 @@ impl Own for Control {
     async fn adopt(&self, config: LbConfig) -> Result<String, String> {
         let gone = || "lbd is stopping".to_owned();
         let (done, adopted) = oneshot::channel();
-        self.adopt.send(Adoption { config: Box::new(config), done }).await.map_err(|_| gone())?;
+        self.reach.adopt.send(Adoption { config: Box::new(config), done }).await.map_err(|_| gone())?;
         adopted.await.map_err(|_| gone())??.closed().await;
         Ok("configuration reloaded".to_owned())
     }
@@ -281,7 +341,7 @@ impl Own for Control {
     /// The control thread's loop, and all workers.
     async fn goes_on(&self) {
         let (turn, taken) = oneshot::channel();
-        if self.watchers.send(turn).await.is_ok() {
+        if self.reach.watchers.send(turn).await.is_ok() {
             // An lbd that ends has other watchers.
             let _ = taken.await;
         }
@@ -294,7 +354,7 @@ impl Own for Control {
     /// lbd's work ends when everything has ended well, and lbd with it.
     async fn leave(&self, signals: &mut Signals) {
         loop {
-            self.stop.send_modify(|times| *times += 1);
+            self.reach.stop.send_modify(|times| *times += 1);
             while signals.next().await != Signal::Stop {}
         }
     }
@@ -320,8 +380,13 @@ impl Handler for Socket {
         match request {
             Request::Info => Ok(Answer::Info(self.0.info())),
             Request::Stat => Ok(Answer::Stat(self.0.rows_apart().await)),
-            Request::SetServer { backend, server, state, weight, maxconn } => {
-                self.0.set_server(&backend, &server, Wish { state, weight, maxconn }).await
+            Request::SetServer { backend, server, state, weight, maxconn, close_after_ms } => {
+                let close_after = close_after_ms.map(Duration::from_millis);
+                if close_after.is_some_and(|time| time > CLOSE_AFTER_MAX) {
+                    let message = format!("close_after_ms is at most {}", CLOSE_AFTER_MAX.as_millis());
+                    return Err(Refusal { code: RefusalCode::BadRequest, message });
+                }
+                self.0.set_server(&backend, &server, Wish { state, weight, maxconn }, close_after).await
             }
             Request::Reload => match self.reload().await {
                 Ok(done) => Ok(Answer::Done(done)),
@@ -372,6 +437,19 @@ impl Handler for Socket {
             ["show", "routes", frontend @ ..] if frontend.len() < 2 => {
                 show_routes(&self.0.routes_apart().await, frontend.first().copied())
             }
+            ["show", "sess", whose @ ..] if whose.len() < 2 => {
+                match command::listed(whose.first().copied(), &self.0.rows_apart().await) {
+                    Ok(whose) => {
+                        self.0.sessions.list(&whose).await.map_or_else(line, |all| show_sessions(&all))
+                    }
+                    Err(error) => line(error.to_string()),
+                }
+            }
+            ["shutdown", ..] if !privileged => DENIED.to_owned(),
+            ["shutdown", rest @ ..] => match command::shut_down(rest, &self.0.rows_apart().await) {
+                Ok(whose) => self.0.shut_down(&whose).await.unwrap_or_else(line),
+                Err(error) => line(error.to_string()),
+            },
             ["show", "backend"] => show::show_backend(&self.0.rows_apart().await),
             ["reload"] if !privileged => DENIED.to_owned(),
             ["reload"] => match self.reload().await {
@@ -400,6 +478,10 @@ fn healthd_link(state: &crate::control::state::State, now: Instant) -> HealthdLi
         Some(age) => HealthdLink::Lost(age),
         None => HealthdLink::Never(now - state.start()),
     }
+}
+
+fn line(text: String) -> String {
+    text + "\n"
 }
 
 fn no_such(kind: &str, name: &str, known: &[&str]) -> String {

@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod operator;
 pub mod picture;
 pub mod registry;
+pub mod sessions;
 pub mod sockets;
 pub mod state;
 pub mod stats;

@@ -140,6 +140,10 @@ impl Termination {
     pub const SERVER_DOWN: Self = Self(*b"DD");
     /// The session was closed because its backup server was not needed any more.
     pub const BACKUP_RELIEVED: Self = Self(*b"UD");
+    /// An operator ended it before the server had begun to answer.
+    pub const KILLED_IN_HEAD: Self = Self(*b"KH");
+    /// An operator ended it.
+    pub const KILLED_IN_DATA: Self = Self(*b"KD");
     /// The server stalled during the transfer.
     pub const SERVER_TIMEOUT_IN_DATA: Self = Self(*b"sD");
 

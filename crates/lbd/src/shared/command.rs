@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::shared::sessions::{SessionRow, Whose};
+
 /// What the control thread tells a worker.
 #[derive(Debug)]
 pub enum Command {
@@ -51,6 +53,22 @@ pub enum Command {
         due: Instant,
         /// Answered when the last of the connections that there were has ended.
         done: oneshot::Sender<()>,
+    },
+    /// Tell of client connections.
+    Sessions {
+        /// Of which.
+        whose: Whose,
+        /// Of so many at most.
+        limit: usize,
+        /// Given those, and how many there are.
+        done: oneshot::Sender<(Vec<SessionRow>, usize)>,
+    },
+    /// End client connections at once, whatever they are at.
+    Cut {
+        /// Which.
+        whose: Whose,
+        /// Given how many they were.
+        done: oneshot::Sender<usize>,
     },
     /// Accept no more, finish what is in flight, and answer when nothing is left but tunnels.
     Stop {

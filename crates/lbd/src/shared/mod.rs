@@ -10,6 +10,7 @@ pub mod listen;
 pub mod pulse;
 pub mod queue;
 pub mod routing;
+pub mod sessions;
 pub mod spare;
 
 use std::time::Duration;

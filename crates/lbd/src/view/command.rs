@@ -1,4 +1,4 @@
-//! The commands of the socket that change a server, in HAProxy's words, read into requests.
+//! The commands of the socket that change something, in HAProxy's words, read into what is wanted.
 //!
 //! ```text
 //! set server BACKEND/SERVER state ready|drain|maint
@@ -7,6 +7,8 @@
 //! set maxconn server BACKEND/SERVER N
 //! enable server BACKEND/SERVER
 //! disable server BACKEND/SERVER
+//! shutdown sessions server BACKEND/SERVER
+//! shutdown session ID
 //! ```
 
 use balance::{AdminState, Weight};
@@ -14,6 +16,7 @@ use thiserror::Error;
 use wire::{Request, RowKind, StatRow};
 
 use crate::control::operator::Wish;
+use crate::shared::sessions::{SessionId, Whose};
 
 /// Why a command was not understood: one line for people, with what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -52,6 +55,9 @@ pub enum CommandError {
     /// Not a number of requests.
     #[error("a maxconn is a number of requests, or 0 for no limit, not `{0}`")]
     NoMaxconn(String),
+    /// Not what tells a connection from others.
+    #[error("a session's id is two numbers such as 0-17, which `show sess` tells, not `{0}`")]
+    NoSession(String),
     /// Something else of a server that HAProxy can change and lbd cannot.
     #[error("cannot set `{0}` of a server{hint}; expected `state` or `weight`", hint = meant(.1))]
     NoProperty(String, Option<String>),
@@ -81,6 +87,37 @@ pub fn parse(command: &str, rows: &[StatRow]) -> Option<Result<Request, CommandE
         }
         _ => None,
     }
+}
+
+/// Whose connections are to be listed, by the word behind `show sess`: a backend's, or a server's.
+///
+/// # Errors
+/// When there is no such backend or server.
+pub fn listed(word: Option<&str>, rows: &[StatRow]) -> Result<Whose, CommandError> {
+    let Some(word) = word else { return Ok(Whose::All) };
+    if word.contains('/') {
+        return with(word, rows);
+    }
+    find_backend(word, rows).map(|backend| Whose::With { backend: backend.to_owned(), server: None })
+}
+
+/// Whose connections are to be ended, by the words behind `shutdown`.
+///
+/// # Errors
+/// When there is no such server, or the words mean nothing.
+pub fn shut_down(words: &[&str], rows: &[StatRow]) -> Result<Whose, CommandError> {
+    match words {
+        ["sessions", "server", path] => with(path, rows),
+        ["session", id] => {
+            id.parse::<SessionId>().map(Whose::One).map_err(|_| CommandError::NoSession((*id).to_owned()))
+        }
+        _ => Err(CommandError::Usage("shutdown sessions server BACKEND/SERVER, or shutdown session ID")),
+    }
+}
+
+fn with(path: &str, rows: &[StatRow]) -> Result<Whose, CommandError> {
+    let (backend, server) = find(path, rows)?;
+    Ok(Whose::With { backend: backend.to_owned(), server: Some(server.to_owned()) })
 }
 
 fn set_server(words: &[&str], rows: &[StatRow]) -> Result<Request, CommandError> {
@@ -145,7 +182,14 @@ fn parse_weight(word: &str) -> Result<Weight, CommandError> {
 fn request(path: &str, rows: &[StatRow], wish: Wish) -> Result<Request, CommandError> {
     let (backend, server) = find(path, rows)?;
     let Wish { state, weight, maxconn } = wish;
-    Ok(Request::SetServer { backend: backend.into(), server: server.into(), state, weight, maxconn })
+    Ok(Request::SetServer {
+        backend: backend.into(),
+        server: server.into(),
+        state,
+        weight,
+        maxconn,
+        close_after_ms: None,
+    })
 }
 
 /// The backend and the server of a path, if they exist.
@@ -154,15 +198,7 @@ fn find<'a>(path: &'a str, rows: &[StatRow]) -> Result<(&'a str, &'a str), Comma
         let probably = rows.iter().find(|row| row.kind == RowKind::Server && row.name == path);
         return Err(CommandError::NotAPath(path.into(), probably.map(|row| format!("{}/{path}", row.proxy))));
     };
-    let backends: Vec<&str> =
-        rows.iter().filter(|row| row.kind == RowKind::Backend).map(|row| row.proxy.as_str()).collect();
-    if !backends.contains(&backend) {
-        return Err(CommandError::NoBackend {
-            name: backend.into(),
-            nearest: config::nearest(backend, backends.iter().copied()).map(Into::into),
-            known: backends.join(", "),
-        });
-    }
+    find_backend(backend, rows)?;
     let servers: Vec<&str> = rows
         .iter()
         .filter(|row| row.kind == RowKind::Server && row.proxy == backend)
@@ -177,6 +213,19 @@ fn find<'a>(path: &'a str, rows: &[StatRow]) -> Result<(&'a str, &'a str), Comma
         });
     }
     Ok((backend, server))
+}
+
+fn find_backend<'a>(backend: &'a str, rows: &[StatRow]) -> Result<&'a str, CommandError> {
+    let backends: Vec<&str> =
+        rows.iter().filter(|row| row.kind == RowKind::Backend).map(|row| row.proxy.as_str()).collect();
+    if backends.contains(&backend) {
+        return Ok(backend);
+    }
+    Err(CommandError::NoBackend {
+        name: backend.into(),
+        nearest: config::nearest(backend, backends.iter().copied()).map(Into::into),
+        known: backends.join(", "),
+    })
 }
 
 #[cfg(test)]
@@ -199,9 +248,31 @@ mod tests {
             ("set maxconn server nginx/nginx1 8", maxconn(8)),
         ] {
             let (backend, server) = ("nginx".into(), "nginx1".into());
-            let wanted = Request::SetServer { backend, server, state, weight, maxconn };
+            let wanted = Request::SetServer { backend, server, state, weight, maxconn, close_after_ms: None };
             assert_eq!(parse(command, &sample::rows()), Some(Ok(wanted)), "{command}");
         }
+    }
+
+    #[test]
+    fn sessions_are_named_by_their_server_or_one_by_its_id() {
+        let rows = sample::rows();
+        let with =
+            |server: Option<&str>| Whose::With { backend: "nginx".into(), server: server.map(Into::into) };
+        assert_eq!(listed(None, &rows), Ok(Whose::All));
+        assert_eq!(listed(Some("nginx"), &rows), Ok(with(None)));
+        assert_eq!(listed(Some("nginx/nginx1"), &rows), Ok(with(Some("nginx1"))));
+        assert_eq!(shut_down(&["sessions", "server", "nginx/nginx1"], &rows), Ok(with(Some("nginx1"))));
+        let one = Whose::One(SessionId { worker: 0, number: 17 });
+        assert_eq!(shut_down(&["session", "0-17"], &rows), Ok(one));
+        let told = |result: Result<Whose, CommandError>| result.unwrap_err().to_string();
+        let messages = [
+            told(listed(Some("nginy"), &rows)),
+            told(listed(Some("nginx/zzz"), &rows)),
+            told(shut_down(&["sessions", "server", "nginx1"], &rows)),
+            told(shut_down(&["session", "17"], &rows)),
+            told(shut_down(&["sessions"], &rows)),
+        ];
+        insta::assert_snapshot!(messages.join("\n"));
     }
 
     #[test]

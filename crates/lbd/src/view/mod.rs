@@ -5,6 +5,7 @@
 //! | [`page`] | people with a browser |
 //! | [`csv`], [`json`], [`text`] | scripts that know HAProxy's statistics and its socket |
 //! | [`routes`] | the routes of frontends |
+//! | [`sessions`] | client connections |
 //! | [`metrics`] | Prometheus |
 //! | [`command`] | reading the socket's commands that change a server |
 
@@ -18,6 +19,7 @@ pub mod page;
 pub mod routes;
 #[cfg(test)]
 mod sample;
+pub mod sessions;
 pub mod text;
 
 use std::time::Duration;

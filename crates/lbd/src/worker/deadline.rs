@@ -19,13 +19,15 @@ pub(crate) struct Elapsed;
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at: Cell<Instant>,
+    /// Whether it has been brought forward to stay.
+    cut: Cell<bool>,
     timer: RefCell<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
     pub(crate) fn after(time: Duration) -> Self {
         let at = Instant::now() + time;
-        Self { at: Cell::new(at), timer: RefCell::new(Box::pin(sleep_until(at))) }
+        Self { at: Cell::new(at), cut: Cell::new(false), timer: RefCell::new(Box::pin(sleep_until(at))) }
     }
 
     /// Moves the deadline to `time` from now.
@@ -33,9 +35,30 @@ impl Deadline {
         self.set_at(Instant::now() + time);
     }
 
-    /// Moves the deadline.
+    /// Moves the deadline, unless the wait was cut short.
     pub(crate) fn set_at(&self, at: Instant) {
-        self.at.set(at);
+        if !self.cut.get() {
+            self.at.set(at);
+        }
+    }
+
+    /// Ends the wait at once, and each one after it, from outside the connection's task.
+    pub(crate) fn cut(&self) {
+        let now = Instant::now();
+        self.at.set(now);
+        self.cut.set(true);
+        // Whoever waits is woken by its timer, which fires at once.
+        self.timer.borrow_mut().as_mut().reset(now);
+    }
+
+    /// Whether the wait was cut short.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// Whether the wait was cut short. From now on it can be moved again.
+    pub(crate) fn take_cut(&self) -> bool {
+        self.cut.take()
     }
 
     /// Waits for `work`, at most until the deadline, which `work` itself may move meanwhile.
@@ -82,6 +105,26 @@ mod tests {
         deadline.set(Duration::from_secs(5));
         assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
         assert_eq!(start.elapsed().as_secs(), 55);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_wait_that_is_cut_ends_at_once_and_so_does_the_next() {
+        let start = Instant::now();
+        let deadline = Deadline::after(Duration::from_secs(100));
+        // It is waited for before it is cut, and its owner knows nothing of that.
+        let wait = deadline.guard(std::future::pending::<()>());
+        let cut = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            deadline.cut();
+        };
+        assert_eq!(tokio::join!(wait, cut).0, Err(Elapsed));
+        deadline.set(Duration::from_secs(100));
+        assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        assert!(deadline.take_cut() && !deadline.take_cut());
+        deadline.set(Duration::from_secs(5));
+        assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
+        assert_eq!(start.elapsed(), Duration::from_secs(6));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     ServerDown,
     /// The backup server is not needed any more, and its sessions are not to outlive that.
     BackupRelieved,
+    /// An operator ended it; whether the server had begun to answer by then.
+    Cut(bool),
 }
 
 /// What a request waits for.
@@ -113,6 +115,8 @@ impl Failure {
             Self::ServerBroke => (Some(502), End::SERVER_IN_DATA, Server),
             Self::ServerDown => (None, End::SERVER_DOWN, Nobody),
             Self::BackupRelieved => (None, End::BACKUP_RELIEVED, Nobody),
+            Self::Cut(false) => (Some(503), End::KILLED_IN_HEAD, Nobody),
+            Self::Cut(true) => (None, End::KILLED_IN_DATA, Nobody),
             Self::ServerStalled => (Some(504), End::SERVER_TIMEOUT_IN_DATA, Server),
         }
     }

@@ -52,6 +52,7 @@ use crate::shared::descriptors::Descriptors;
 use crate::shared::limits::Places;
 use crate::shared::pulse::Pulse;
 use crate::shared::routing::Routing;
+use crate::shared::sessions::{SessionId, SessionRow, Whose};
 use crate::shared::spare::Spare;
 
 /// How often buffers that nobody has needed meanwhile are given back to the system.
@@ -288,6 +289,36 @@ impl Worker {
         }
     }
 
+    /// What operators see of connections, so many at most, and how many there are.
+    fn sessions(&self, whose: &Whose, limit: usize) -> (Vec<SessionRow>, usize) {
+        let now = Instant::now();
+        let mut meant = self.meant(whose);
+        meant.sort_unstable_by_key(|(id, _)| *id);
+        let rows = meant.iter().take(limit).map(|(id, presence)| presence.row(*id, now)).collect();
+        (rows, meant.len())
+    }
+
+    /// Ends connections, whatever they are at. How many they were.
+    fn cut(&self, whose: &Whose) -> usize {
+        let meant = self.meant(whose);
+        meant.iter().for_each(|(_, presence)| presence.deadline().cut());
+        meant.len()
+    }
+
+    fn meant(&self, whose: &Whose) -> Vec<(SessionId, Rc<Presence>)> {
+        let connections = self.connections.borrow();
+        let known = |number: &u64| SessionId { worker: self.id, number: *number };
+        match whose {
+            Whose::One(SessionId { worker, .. }) if *worker != self.id => Vec::new(),
+            Whose::One(id) => connections.get(&id.number).map(|one| (*id, one.clone())).into_iter().collect(),
+            Whose::All => connections.iter().map(|(number, one)| (known(number), one.clone())).collect(),
+            Whose::With { backend, server } => {
+                let with = connections.iter().filter(|(_, one)| one.is_with(backend, server.as_deref()));
+                with.map(|(number, one)| (known(number), one.clone())).collect()
+            }
+        }
+    }
+
     /// Has every connection that there is leave after its next request, and tells when all of them have.
     fn leave(&self, due: Instant, done: oneshot::Sender<()>) {
         self.leaving.set(Leaving::Stop);
@@ -472,6 +503,9 @@ async fn work(setup: Setup) {
                     listeners.values().for_each(Listener::resume);
                     worker.leave(due, done);
                 }
+                // Who has asked may have lost its patience, here as below.
+                Some(Command::Sessions { whose, limit, done }) => drop(done.send(worker.sessions(&whose, limit))),
+                Some(Command::Cut { whose, done }) => drop(done.send(worker.cut(&whose))),
                 Some(Command::Stop { due, listeners, done }) => {
                     worker.due.set(Some(due));
                     break Some((listeners, done));

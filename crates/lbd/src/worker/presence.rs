@@ -1,34 +1,75 @@
 //! What a worker knows of each of its client connections.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::Worker;
-use super::frontend::Frontend;
-use crate::shared::counters::WorkerCounters;
+use tokio::time::Instant;
 
-/// Whether a connection is idle between requests, or waits for a server; a leaving worker wakes those that do.
+use super::Worker;
+use super::deadline::Deadline;
+use super::frontend::Frontend;
+use super::tcp::relay::Flow;
+use super::upstream::service::Server;
+use crate::shared::counters::WorkerCounters;
+use crate::shared::sessions::{Carried, SessionId, SessionRow};
+
+/// What a connection does, and how it is reached from outside its task: a leaving worker wakes those that wait, and an operator
+/// can list all, and end them.
 #[derive(Debug)]
 pub(crate) struct Presence {
     frontend: Rc<Frontend>,
+    client: SocketAddr,
+    accepted: Instant,
+    deadline: Deadline,
+    doing: RefCell<Doing>,
     /// Whether a handover waits for it.
     awaited: Cell<bool>,
     /// Whether it is from before lbd began to stop.
     elder: Cell<bool>,
-    tunnel: Cell<bool>,
     waits: RefCell<Option<Waker>>,
 }
 
+/// What a connection does.
+#[derive(Debug)]
+enum Doing {
+    /// It waits: for a request, or a server.
+    Waits,
+    /// A server answers its request.
+    Asks(Rc<Server>),
+    /// It is a session in TCP mode, or a request that switched protocols: a tunnel, and nobody knows when it ends.
+    Carries(Rc<Server>, Rc<Flow>),
+}
+
 impl Presence {
-    pub(crate) fn new(frontend: Rc<Frontend>) -> Self {
+    fn new(frontend: Rc<Frontend>, client: SocketAddr) -> Self {
+        let deadline = Deadline::after(frontend.rules().timeouts.request_head);
         Self {
             frontend,
+            client,
+            accepted: Instant::now(),
+            deadline,
+            doing: RefCell::new(Doing::Waits),
             awaited: Cell::new(true),
             elder: Cell::default(),
-            tunnel: Cell::default(),
             waits: RefCell::default(),
         }
+    }
+
+    /// Whose connection it is: where it comes from.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// Since when it is there.
+    pub(crate) fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
+    /// When its current wait ends.
+    pub(crate) fn deadline(&self) -> &Deadline {
+        &self.deadline
     }
 
     pub(crate) fn set_elder(&self) {
@@ -39,13 +80,58 @@ impl Presence {
         self.elder.get()
     }
 
-    /// It has become a tunnel: nobody knows when it ends.
-    pub(crate) fn set_tunnel(&self) {
-        self.tunnel.set(true);
+    /// A server is to answer its request.
+    pub(crate) fn asks(&self, server: &Rc<Server>) {
+        self.doing.replace(Doing::Asks(server.clone()));
+    }
+
+    /// It has become a tunnel to a server.
+    pub(crate) fn carries(&self, server: &Rc<Server>, flow: &Rc<Flow>) {
+        self.doing.replace(Doing::Carries(server.clone(), flow.clone()));
+    }
+
+    /// It is with no server any more.
+    pub(crate) fn waits(&self) {
+        self.doing.replace(Doing::Waits);
     }
 
     pub(crate) fn is_tunnel(&self) -> bool {
-        self.tunnel.get()
+        matches!(*self.doing.borrow(), Doing::Carries(..))
+    }
+
+    /// Whether it is with that server of a backend; with none, whether with any of the backend's.
+    pub(crate) fn is_with(&self, backend: &str, server: Option<&str>) -> bool {
+        match &*self.doing.borrow() {
+            Doing::Waits => false,
+            Doing::Asks(with) | Doing::Carries(with, _) => {
+                *with.backend == *backend && server.is_none_or(|server| *with.name == *server)
+            }
+        }
+    }
+
+    /// What operators see of it.
+    pub(crate) fn row(&self, id: SessionId, now: Instant) -> SessionRow {
+        let path = |server: &Server| format!("{}/{}", server.backend, server.name);
+        let (server, carried) = match &*self.doing.borrow() {
+            Doing::Waits => (None, None),
+            Doing::Asks(server) => (Some(path(server)), None),
+            Doing::Carries(server, flow) => {
+                let carried = Carried {
+                    bytes_in: flow.bytes_in(),
+                    bytes_out: flow.bytes_out(),
+                    idle: now - flow.moved(),
+                };
+                (Some(path(server)), Some(carried))
+            }
+        };
+        SessionRow {
+            id,
+            frontend: self.frontend.name().to_owned(),
+            client: self.client,
+            server,
+            age: now - self.accepted,
+            carried,
+        }
     }
 
     /// Whether its frontend takes no requests any more.
@@ -84,8 +170,8 @@ pub(crate) struct Registered {
 }
 
 impl Registered {
-    pub(super) fn new(worker: &Rc<Worker>, frontend: &Rc<Frontend>) -> Self {
-        let presence = Rc::new(Presence::new(frontend.clone()));
+    pub(super) fn new(worker: &Rc<Worker>, frontend: &Rc<Frontend>, client: SocketAddr) -> Self {
+        let presence = Rc::new(Presence::new(frontend.clone(), client));
         worker.counters().awaited.up();
         let id = worker.next_connection.get();
         worker.next_connection.set(id.wrapping_add(1));

@@ -8,7 +8,6 @@ mod upgraded;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -21,7 +20,6 @@ use super::answer;
 use crate::shared::access_log::{REQUEST_LINE_MAX, Record, Times};
 use crate::worker::Worker;
 use crate::worker::client_text::ClientText;
-use crate::worker::deadline::Deadline;
 use crate::worker::failure::Failure;
 use crate::worker::frontend::Frontend;
 use crate::worker::leaving::Leaving;
@@ -44,12 +42,9 @@ pub(crate) struct Connection {
     frontend: Rc<Frontend>,
     presence: Rc<Presence>,
     client: Io,
-    peer: SocketAddr,
     client_text: ClientText,
-    accepted: Instant,
     /// Whether its first request is on its way for certain.
     owes_request: bool,
-    deadline: Deadline,
     /// What was received and not yet used. Idle connections have none.
     input: Option<Buffer>,
     request_line: Vec<u8>,
@@ -103,17 +98,13 @@ impl Connection {
         arrival: Arrival,
     ) -> Box<Self> {
         let Arrival { client, peer, owes_request } = arrival;
-        let deadline = Deadline::after(frontend.rules().timeouts.request_head);
         Box::new(Self {
             worker,
             frontend,
             presence,
             client,
-            peer,
             client_text: ClientText::new(peer),
-            accepted: Instant::now(),
             owes_request,
-            deadline,
             input: None,
             request_line: Vec::new(),
             upgraded: None,
@@ -167,7 +158,7 @@ impl Connection {
     /// Waits for the next request's first bytes, or until the connection is over.
     async fn arrives(&mut self, first: bool) -> Result<(), After> {
         let timeouts = self.frontend.rules().timeouts;
-        self.deadline.set(if first { timeouts.request_head } else { timeouts.keep_alive });
+        self.presence.deadline().set(if first { timeouts.request_head } else { timeouts.keep_alive });
         self.input = Some(self.first_bytes(first).await?);
         Ok(())
     }
@@ -177,7 +168,7 @@ impl Connection {
         let rules = self.frontend.rules();
         let begun = Instant::now();
         // The whole head has this long, however slowly its bytes drip (RFC 9110 leaves it to us).
-        self.deadline.set_at(begun + rules.timeouts.request_head);
+        self.presence.deadline().set_at(begun + rules.timeouts.request_head);
         let mut at_once = true;
         let mut parser = RequestParser::new(rules.limits);
         let input = self.input.get_or_insert_with(|| self.worker.requests.lend().keep());
@@ -195,7 +186,7 @@ impl Connection {
                 }
             }
             at_once = false;
-            match self.deadline.guard(input.fill(&mut self.client.reader())).await {
+            match self.presence.deadline().guard(input.fill(&mut self.client.reader())).await {
                 Ok(Ok(n)) if n > 0 => {}
                 Ok(_) if !has_begun(input.filled()) => return Err(NoRequest::Over(After::Close)),
                 Err(_) if !has_begun(input.filled()) => return Err(NoRequest::Over(After::Farewell)),
@@ -208,7 +199,8 @@ impl Connection {
     /// Waits while the connection is idle, and holds no buffer meanwhile. It is over when the client has ended it, or has been
     /// idle for too long: a request that crosses the end then is not answered by a reset.
     async fn first_bytes(&mut self, first: bool) -> Result<Buffer, After> {
-        let Self { worker, frontend, presence, client, deadline, accepted, .. } = self;
+        let Self { worker, frontend, presence, client, .. } = self;
+        let deadline = presence.deadline();
         let owes_request = first && self.owes_request;
         let mut leaving = Leaving::No;
         let received = poll_fn(|cx| {
@@ -229,7 +221,7 @@ impl Connection {
             };
             if now != leaving && now != Leaving::No && !owes_request {
                 leaving = now;
-                deadline.set(leaving.grace(first.then(|| accepted.elapsed())));
+                deadline.set(leaving.grace(first.then(|| presence.accepted().elapsed())));
             }
             presence.wake_with(cx.waker());
             Poll::Pending
@@ -289,7 +281,7 @@ impl Connection {
         }
         let total = begun.elapsed();
         self.log(&Record {
-            client: self.peer,
+            client: self.presence.client(),
             client_text: self.client_text.with_port(),
             received: wall,
             frontend: self.frontend.name(),
@@ -315,8 +307,8 @@ impl Connection {
 
     /// Sends a last answer.
     async fn send_last(&mut self, response: &[u8]) -> After {
-        self.deadline.set(LINGER);
-        match self.deadline.guard(send::all(&mut self.client.writer(), response, || {})).await {
+        self.presence.deadline().set(LINGER);
+        match self.presence.deadline().guard(send::all(&mut self.client.writer(), response, || {})).await {
             Ok(Ok(())) => After::Linger,
             Ok(Err(_)) | Err(_) => After::Close,
         }
@@ -325,7 +317,7 @@ impl Connection {
     // RFC 9112 section 9.6: "The server MUST NOT process any further requests received on that connection"
     /// Ends our side and listens for a moment, so that what was sent arrives (RFC 9112 9.6).
     async fn linger(&mut self, after: After) {
-        self.deadline.set(LINGER);
+        self.presence.deadline().set(LINGER);
         let worker = self.worker.clone();
         let work = async {
             self.client.end().await?;
@@ -348,7 +340,7 @@ impl Connection {
             io::Result::Ok(())
         };
         // Whether the client stayed to the end or not, this connection is over.
-        let _ = self.deadline.guard(work).await;
+        let _ = self.presence.deadline().guard(work).await;
     }
 }
 

@@ -231,7 +231,7 @@ async fn pause(worker: &Worker, error: &std::io::Error) {
 }
 
 fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
-    let registered = Registered::new(worker, frontend);
+    let registered = Registered::new(worker, frontend, arrival.peer);
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
     let (worker, frontend, presence) = (worker.clone(), frontend.clone(), registered.presence());
@@ -245,7 +245,7 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
             })
         }
         Mode::Tcp => {
-            let session = Session::new(worker, frontend, presence, arrival.peer);
+            let session = Session::new(worker, frontend, presence);
             tokio::task::spawn_local(async move {
                 admission.complete().await;
                 session.serve(arrival.client).await;

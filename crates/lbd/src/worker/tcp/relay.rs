@@ -110,6 +110,11 @@ impl Flow {
         self.down.bytes.get()
     }
 
+    /// When something was carried last, or at least tried.
+    pub(crate) fn moved(&self) -> Instant {
+        self.moved.get()
+    }
+
     /// Whether the server was told that the client has ended its side.
     pub(crate) fn has_server_everything(&self) -> bool {
         self.up.stage.get() == Stage::Ended

@@ -13,7 +13,6 @@ use crate::shared::access_log::{Record, Termination, Times};
 use crate::shared::millis;
 use crate::worker::Worker;
 use crate::worker::client_text::ClientText;
-use crate::worker::deadline::Deadline;
 use crate::worker::failure::Failure;
 use crate::worker::frontend::Frontend;
 use crate::worker::net::buffer::Buffer;
@@ -35,10 +34,7 @@ pub(crate) struct Session {
     worker: Rc<Worker>,
     frontend: Rc<Frontend>,
     presence: Rc<Presence>,
-    peer: SocketAddr,
-    accepted: Instant,
     wall: SystemTime,
-    deadline: Deadline,
 }
 
 /// The two connections while bytes are carried between them. Who has not been told of an end is reset when this is dropped, also
@@ -46,7 +42,7 @@ pub(crate) struct Session {
 struct Pair {
     client: Io,
     server: ServerConnection,
-    flow: Flow,
+    flow: Rc<Flow>,
 }
 
 impl Drop for Pair {
@@ -61,15 +57,8 @@ impl Drop for Pair {
 }
 
 impl Session {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        frontend: Rc<Frontend>,
-        presence: Rc<Presence>,
-        peer: SocketAddr,
-    ) -> Self {
-        let deadline = Deadline::after(frontend.rules().timeouts.tunnel);
-        let (accepted, wall) = (Instant::now(), SystemTime::now());
-        Self { worker, frontend, presence, peer, accepted, wall, deadline }
+    pub(crate) fn new(worker: Rc<Worker>, frontend: Rc<Frontend>, presence: Rc<Presence>) -> Self {
+        Self { worker, frontend, presence, wall: SystemTime::now() }
     }
 
     /// Connects the client to a server, and carries bytes between them until the session ends.
@@ -78,7 +67,7 @@ impl Session {
         let hello = match routes.table() {
             Some(table) if table.needs_host() => {
                 let patience = self.frontend.rules().timeouts.client_hello;
-                Hello::read(&mut client, &self.worker.requests, &self.deadline, patience).await
+                Hello::read(&mut client, &self.worker.requests, self.presence.deadline(), patience).await
             }
             _ => Ok(Hello::default()),
         };
@@ -86,7 +75,7 @@ impl Session {
             Ok(hello) => hello,
             Err(failure) => return self.settle(None, &Attempts::default(), None, (0, 0), Some(failure)),
         };
-        let Target::Backend(backend) = hello.target(&routes, self.peer.ip()) else {
+        let Target::Backend(backend) = hello.target(&routes, self.client().ip()) else {
             return self.settle(None, &Attempts::default(), None, (0, 0), Some(Failure::NoRoute));
         };
         let in_flight = InFlight::new(&backend);
@@ -101,9 +90,10 @@ impl Session {
             }
         };
         seat.server.counters().requests.inc();
-        self.presence.set_tunnel();
+        let flow = Rc::new(Flow::new());
+        self.presence.carries(&seat.server, &flow);
         self.presence.let_go(self.worker.counters());
-        let mut pair = Pair { client, server, flow: Flow::new() };
+        let mut pair = Pair { client, server, flow };
         let result = self.carry(&backend, &seat, &mut pair, hello).await;
         seat.leave();
         let bytes = (pair.flow.bytes_in(), pair.flow.bytes_out());
@@ -112,16 +102,20 @@ impl Session {
         self.linger(&pair).await;
     }
 
+    fn client(&self) -> SocketAddr {
+        self.presence.client()
+    }
+
     async fn connect(
         &self,
         client: &Io,
         backend: &Rc<Backend>,
         attempts: &mut Attempts,
     ) -> Result<(ServerConnection, Seat), (Failure, Option<Seat>)> {
-        let patience = Patience { worker: &self.worker, presence: &self.presence, deadline: &self.deadline };
+        let patience = Patience { worker: &self.worker, presence: &self.presence };
         let connected = tokio::select! {
             biased;
-            connected = connect::acquire(&patience, backend, self.peer.ip(), Reuse::Never, attempts) => Some(connected),
+            connected = connect::acquire(&patience, backend, self.client().ip(), Reuse::Never, attempts) => Some(connected),
             () = client.gone(false) => None,
         };
         match connected {
@@ -141,7 +135,7 @@ impl Session {
         let relay = Relay {
             buffers: &self.worker.responses,
             pipes: &self.worker.pipes,
-            deadline: &self.deadline,
+            deadline: self.presence.deadline(),
             bounds: Bounds {
                 idle: client.tunnel,
                 client_fin: client.client_fin.unwrap_or(client.tunnel),
@@ -182,13 +176,15 @@ impl Session {
         (bytes_in, bytes_out): (u64, u64),
         failure: Option<Failure>,
     ) {
+        let was_cut = self.presence.deadline().take_cut();
+        let failure = if was_cut && failure.is_some() { Some(Failure::Cut(seat.is_some())) } else { failure };
         let now = Instant::now();
         let times = Times {
             request: None,
             queue: attempts.queue_time(),
             connect: attempts.connect_time,
             response: None,
-            total: now - self.accepted,
+            total: now - self.presence.accepted(),
         };
         let front = self.frontend.counters();
         front.bytes_in.add(bytes_in);
@@ -223,8 +219,8 @@ impl Session {
         self.worker.log(
             self.frontend.rules().access_log,
             &Record {
-                client: self.peer,
-                client_text: ClientText::new(self.peer).with_port(),
+                client: self.client(),
+                client_text: ClientText::new(self.client()).with_port(),
                 received: self.wall,
                 frontend: self.frontend.name(),
                 backend: backend.map_or(self.frontend.name(), |backend| &backend.name),
@@ -254,7 +250,8 @@ impl Session {
             (false, true) => &pair.server.stream,
             _ => return,
         };
-        self.deadline.set(LINGER);
+        let deadline = self.presence.deadline();
+        deadline.set(LINGER);
         let listen = async {
             let mut heard = 0;
             while heard < LINGER_BYTES && told.readable().await.is_ok() {
@@ -266,6 +263,6 @@ impl Session {
             }
         };
         // Whether it stayed to the end or not, this session is over.
-        let _ = self.deadline.guard(listen).await;
+        let _ = deadline.guard(listen).await;
     }
 }

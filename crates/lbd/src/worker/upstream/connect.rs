@@ -150,6 +150,8 @@ pub(crate) async fn acquire(
                 Failure::Shortage
             }
             Ok(Err(_)) => Failure::Connect,
+            // Nor here.
+            Err(_) if patience.is_cut() => return Err((Failure::Cut(false), Some(seat))),
             Err(_) => Failure::ConnectTimeout,
         };
         match failure {
@@ -216,6 +218,9 @@ async fn wait(
     attempts.queued_since = None;
     attempts.queued += since.elapsed();
     found.unwrap_or_else(|_| {
+        if patience.is_cut() {
+            return Err(Failure::Cut(false));
+        }
         queue.refuse();
         Err(Failure::Queue)
     })

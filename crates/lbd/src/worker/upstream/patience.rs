@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::worker::Worker;
-use crate::worker::deadline::{Deadline, Elapsed};
+use crate::worker::deadline::Elapsed;
 use crate::worker::presence::Presence;
 
 /// What a wait has at least: who answers a SYN at all, has answered by then.
@@ -19,14 +19,19 @@ const LEAST: Duration = Duration::from_millis(100);
 pub(crate) struct Patience<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) presence: &'a Presence,
-    pub(crate) deadline: &'a Deadline,
 }
 
 impl Patience<'_> {
+    /// Whether an operator has ended the connection that the request came by.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.presence.deadline().is_cut()
+    }
+
     /// Waits for `work`, for that time at most, and for less if requests have to be over soon, which may turn out meanwhile.
     pub(crate) async fn wait<F: Future>(&self, time: Duration, work: F) -> Result<F::Output, Elapsed> {
         let end = Instant::now() + time;
-        self.deadline.set_at(end);
+        let deadline = self.presence.deadline();
+        deadline.set_at(end);
         let mut due = None;
         let mut work = pin!(work);
         let work = poll_fn(|cx| {
@@ -38,13 +43,12 @@ impl Patience<'_> {
             if now_due != due {
                 due = now_due;
                 let now = Instant::now();
-                self.deadline
-                    .set_at(due.and_then(|due| share(due, now)).map_or(end, |time| end.min(now + time)));
+                deadline.set_at(due.and_then(|due| share(due, now)).map_or(end, |time| end.min(now + time)));
             }
             self.presence.wake_with(cx.waker());
             Poll::Pending
         });
-        self.deadline.guard(work).await
+        deadline.guard(work).await
     }
 }
 

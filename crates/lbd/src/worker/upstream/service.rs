@@ -52,6 +52,7 @@ pub(crate) enum Unchosen {
 /// A server, as one worker uses it.
 #[derive(Debug)]
 pub(crate) struct Server {
+    pub(crate) backend: Rc<str>,
     pub(crate) name: Rc<str>,
     address: Cell<Option<SocketAddr>>,
     /// Whether it takes new requests, and so connections to keep for them.
@@ -150,6 +151,7 @@ impl Backend {
         for (view, (all, attention)) in routing.view.servers.iter().zip(shared) {
             let server = before.remove(&Arc::as_ptr(all)).unwrap_or_else(|| {
                 Rc::new(Server {
+                    backend: self.name.clone(),
                     name: (*view.name).into(),
                     address: Cell::new(view.address),
                     usable: Cell::new(view.is_usable()),

@@ -29,6 +29,14 @@ impl Account {
 }
 
 impl Connection {
+    /// What has failed, if it has not failed because an operator ended the connection.
+    pub(super) fn unless_cut(&self, failure: Failure, account: &Account) -> Failure {
+        match self.presence.deadline().take_cut() {
+            true => Failure::Cut(account.meter.progress.get().has_started()),
+            false => failure,
+        }
+    }
+
     /// Counts and logs a request that has ended, perhaps without a backend.
     pub(super) fn settle(
         &self,
@@ -108,7 +116,7 @@ impl Connection {
 
         let all = self.worker.counters().connections.get();
         self.log(&Record {
-            client: self.peer,
+            client: self.presence.client(),
             client_text: self.client_text.with_port(),
             received: arrived.wall,
             frontend: self.frontend.name(),

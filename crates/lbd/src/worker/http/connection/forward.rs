@@ -53,7 +53,8 @@ impl Connection {
         if let Some(seat) = &account.seat {
             seat.leave();
         }
-        let (after, failure) = match result {
+        self.presence.waits();
+        let (after, failure) = match result.map_err(|failure| self.unless_cut(failure, &account)) {
             Ok(after) => (after, None),
             Err(failure) => (self.answer_failure(failure, &request, &account).await, Some(failure)),
         };
@@ -131,11 +132,10 @@ impl Connection {
             };
             let attempts = &mut account.attempts;
             let abort_on_close = backend.rules().abort_on_close;
-            let patience =
-                Patience { worker: &self.worker, presence: &self.presence, deadline: &self.deadline };
+            let patience = Patience { worker: &self.worker, presence: &self.presence };
             let upstream = tokio::select! {
                 biased;
-                upstream = connect::acquire(&patience, backend, self.peer.ip(), reuse, attempts) => upstream,
+                upstream = connect::acquire(&patience, backend, self.presence.client().ip(), reuse, attempts) => upstream,
                 () = self.client.gone(abort_on_close) => {
                     return Err(Failure::ClientLeft(account.attempts.waits_for()));
                 }
@@ -147,6 +147,7 @@ impl Connection {
                     return Err(failure);
                 }
             };
+            self.presence.asks(&seat.server);
             let ServerConnection { stream, first_answer, .. } = &mut server;
             let persistent = || {
                 // Asked when the answer's head is there; its body may take long.
@@ -154,7 +155,7 @@ impl Connection {
                 head.persistent && !self.worker.is_leaving() && self.frontend.takes_requests()
             };
             let exchange = Exchange {
-                deadline: &self.deadline,
+                deadline: self.presence.deadline(),
                 turns: Turns::new(rules.timeouts.client, backend.rules().timeouts.server),
                 responses: &self.worker.responses,
                 heads: &self.worker.heads,

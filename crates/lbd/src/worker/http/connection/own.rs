@@ -43,9 +43,10 @@ impl Connection {
         account.meter.add_out(out.len() + body.len());
         account.meter.status.set(Some(own.status()));
 
-        self.deadline.set(self.frontend.rules().timeouts.client);
+        self.presence.deadline().set(self.frontend.rules().timeouts.client);
         let client = &mut self.client.writer();
-        let sent = self.deadline.guard(send::head_and_body(client, &mut out, body, b"", || {})).await;
+        let sent =
+            self.presence.deadline().guard(send::head_and_body(client, &mut out, body, b"", || {})).await;
         match sent {
             Ok(Ok(())) if keep => Ok(After::Reuse),
             Ok(Ok(())) if !has_come => Ok(After::Linger),

@@ -35,7 +35,7 @@ impl Connection {
             false => Path::default(),
         };
         Ok(table.choose(&route::Request {
-            source: self.peer.ip(),
+            source: self.presence.client().ip(),
             host: head.host.map(|host| host.of(head_bytes)),
             method: head.method_span.of(head_bytes),
             path,

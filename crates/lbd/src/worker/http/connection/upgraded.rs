@@ -25,16 +25,18 @@ impl Connection {
     pub(super) async fn carry_upgraded(&mut self) {
         let Some(mut upgraded) = self.upgraded.take() else { return };
         let Upgraded { server, early, arrived, backend, account, .. } = &mut *upgraded;
-        self.presence.set_tunnel();
+        let flow = Rc::new(Flow::new());
+        if let Some(seat) = &account.seat {
+            self.presence.carries(&seat.server, &flow);
+        }
         self.presence.let_go(self.worker.counters());
         let (requests, responses) = (&self.worker.requests, &self.worker.responses);
         let pending = (self.input.take().unwrap_or_default(), requests);
         let early = (std::mem::take(early), responses);
-        let flow = Flow::new();
         let relay = Relay {
             buffers: responses,
             pipes: &self.worker.pipes,
-            deadline: &self.deadline,
+            deadline: self.presence.deadline(),
             bounds: Bounds::alike(self.frontend.rules().timeouts.tunnel),
             flow: &flow,
         };
@@ -43,6 +45,7 @@ impl Connection {
         if let Some(seat) = &account.seat {
             seat.leave();
         }
-        self.settle(arrived, Some(backend), account, ended.err());
+        let failure = ended.err().map(|failure| self.unless_cut(failure, account));
+        self.settle(arrived, Some(backend), account, failure);
     }
 }
