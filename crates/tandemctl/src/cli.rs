@@ -1,12 +1,17 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use balance::Weight;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::load::LoadArgs;
+use crate::time::duration;
+
+/// The longest that lbd waits before it ends what is with a server.
+const CLOSE_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Looks into the daemons of this node, and tells them what to do
 ///
@@ -30,6 +35,9 @@ pub(crate) enum Command {
         /// The server, as BACKEND/SERVER, or as SERVER where only one backend has a server of that name
         #[arg(value_name = "BACKEND/SERVER")]
         server: String,
+        /// End what is still with it after that time, such as 30s or 5m; `ready` takes that back
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        close_after: Option<Duration>,
     },
     /// Let a server take requests again, for as long as it is healthy
     Ready {
@@ -42,6 +50,9 @@ pub(crate) enum Command {
         /// The server, as BACKEND/SERVER, or as SERVER where only one backend has a server of that name
         #[arg(value_name = "BACKEND/SERVER")]
         server: String,
+        /// End what is still with it after that time, such as 30s or 5m; `ready` takes that back
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        close_after: Option<Duration>,
     },
     /// Change a server's share of the requests
     Weight {
@@ -66,6 +77,15 @@ pub(crate) enum Command {
         #[arg(value_parser = parse_name)]
         frontend: Option<String>,
     },
+    /// Show client connections: who they are with, since when, and what they carried
+    Sessions {
+        /// Those with a backend, or a server of it, only
+        #[arg(value_name = "BACKEND[/SERVER]", value_parser = parse_path)]
+        whose: Option<String>,
+    },
+    /// End client connections at once, whatever they are at
+    #[command(subcommand)]
+    Shutdown(Shutdown),
     /// Give the virtual addresses to another node without losing a request
     ///
     /// Exit code 1 if this node has none to give, or nobody takes them.
@@ -94,6 +114,31 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+}
+
+/// What is to be ended.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Shutdown {
+    /// Many sessions
+    #[command(subcommand)]
+    Sessions(Sessions),
+    /// One client connection
+    Session {
+        /// What `tandemctl sessions` calls it, such as 0-17
+        #[arg(value_parser = parse_name)]
+        id: String,
+    },
+}
+
+/// Whose sessions are to be ended.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sessions {
+    /// The sessions and requests that are with a server
+    Server {
+        /// The server, as BACKEND/SERVER, or as SERVER where only one backend has a server of that name
+        #[arg(value_name = "BACKEND/SERVER")]
+        server: String,
     },
 }
 
@@ -135,6 +180,16 @@ fn parse_name(word: &str) -> Result<String, String> {
         true => Ok(word.to_owned()),
         false => Err("a name has letters, digits, \"-\", \"_\" and \".\"".to_owned()),
     }
+}
+
+/// A backend's name, or a server's behind it.
+fn parse_path(word: &str) -> Result<String, String> {
+    word.split('/').try_for_each(|name| parse_name(name).map(drop))?;
+    Ok(word.to_owned())
+}
+
+fn parse_time(word: &str) -> Result<Duration, String> {
+    duration(word, Duration::ZERO..=CLOSE_AFTER_MAX)
 }
 
 fn parse_weight(word: &str) -> Result<Weight, String> {

@@ -7,9 +7,11 @@
 //! | `status` | `tandemctl status`: a table, or JSON |
 //! | `peer`, `http` | the daemons of another node, through their admin addresses |
 //! | `handover` | gives the virtual addresses to another node |
-//! | `server` | `drain`, `ready`, `maint`, `weight` |
-//! | `routes`, `reload`, `check` | the commands of the same names |
+//! | `server` | `drain`, `ready`, `maint`, `weight`, `maxconn`, `shutdown` |
+//! | `routes`, `sessions`, `reload`, `check` | the commands of the same names |
 //! | `load` | a steady load, to measure what a fault costs clients |
+//! | `table` | an answer in text, put into columns |
+//! | `time` | times on the command line |
 //! | `failure` | exit codes |
 
 mod check;
@@ -23,14 +25,18 @@ mod peer;
 mod reload;
 mod routes;
 mod server;
+mod sessions;
 mod status;
+mod table;
+mod time;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command};
+use balance::AdminState;
+use cli::{Cli, Command, Sessions, Shutdown};
 use failure::Failure;
 use node::Node;
 
@@ -52,12 +58,21 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Status(args) => status::run(&node, &args).await,
         Command::Handover { instance } => handover::run(&node, instance).await,
-        Command::Drain { server } => server::set_state(&node, &server, balance::AdminState::Drain).await,
-        Command::Ready { server } => server::set_state(&node, &server, balance::AdminState::Ready).await,
-        Command::Maint { server } => server::set_state(&node, &server, balance::AdminState::Maint).await,
+        Command::Drain { server, close_after } => {
+            server::set_state(&node, &server, AdminState::Drain, close_after).await
+        }
+        Command::Ready { server } => server::set_state(&node, &server, AdminState::Ready, None).await,
+        Command::Maint { server, close_after } => {
+            server::set_state(&node, &server, AdminState::Maint, close_after).await
+        }
         Command::Weight { server, weight } => server::set_weight(&node, &server, weight).await,
         Command::Maxconn { server, maxconn } => server::set_maxconn(&node, &server, maxconn).await,
         Command::Routes { frontend } => routes::run(&node, frontend.as_deref()).await,
+        Command::Sessions { whose } => sessions::run(&node, whose.as_deref()).await,
+        Command::Shutdown(Shutdown::Sessions(Sessions::Server { server })) => {
+            server::shut_down(&node, &server).await
+        }
+        Command::Shutdown(Shutdown::Session { id }) => server::shut_down_session(&node, &id).await,
         Command::Reload => reload::run(&node).await,
         Command::Check { files, effective } => {
             check::run(&files, effective, &mut io::stdout(), &mut io::stderr())

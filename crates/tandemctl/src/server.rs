@@ -1,16 +1,40 @@
 //! `drain`, `ready`, `maint`, `weight` and `maxconn`: an operator's wish for one server.
 
 use std::io::Write;
+use std::time::Duration;
 
 use balance::{AdminState, Weight};
 use wire::{Answer, Request, RowKind, StatRow};
 
 use crate::failure::Failure;
-use crate::node::Node;
+use crate::node::{Connection, Node};
 
-/// Puts a server into a state, and prints what lbd says it did.
-pub(crate) async fn set_state(node: &Node, server: &str, state: AdminState) -> Result<(), Failure> {
-    set(node, server, Wish { state: Some(state), ..Wish::default() }).await
+/// Puts a server into a state, and prints what lbd says it did. What is still with it after that time is ended, if one is given.
+pub(crate) async fn set_state(
+    node: &Node,
+    server: &str,
+    state: AdminState,
+    close_after: Option<Duration>,
+) -> Result<(), Failure> {
+    set(node, server, Wish { state: Some(state), close_after, ..Wish::default() }).await
+}
+
+/// Ends what is with a server at once.
+pub(crate) async fn shut_down(node: &Node, path: &str) -> Result<(), Failure> {
+    let (backend, server) = resolve(&mut node.connect("lbd").await?, path).await?;
+    tell(node, &format!("shutdown sessions server {backend}/{server}")).await
+}
+
+/// Ends one client connection.
+pub(crate) async fn shut_down_session(node: &Node, id: &str) -> Result<(), Failure> {
+    tell(node, &format!("shutdown session {id}")).await
+}
+
+async fn tell(node: &Node, command: &str) -> Result<(), Failure> {
+    match node.text("lbd", command).await?.trim() {
+        "" => Ok(()),
+        refusal => Err(Failure::Refused(refusal.to_owned())),
+    }
 }
 
 /// Gives a server a weight, and prints what lbd says it did.
@@ -29,18 +53,25 @@ struct Wish {
     state: Option<AdminState>,
     weight: Option<Weight>,
     maxconn: Option<u32>,
+    close_after: Option<Duration>,
 }
 
 async fn set(node: &Node, path: &str, wish: Wish) -> Result<(), Failure> {
     let mut lbd = node.connect("lbd").await?;
-    let (backend, server) = match path.split_once('/') {
-        Some((backend, server)) => (backend.to_owned(), server.to_owned()),
-        None => find(path, &lbd.rows().await?).map_err(Failure::Refused)?,
-    };
-    let Wish { state, weight, maxconn } = wish;
-    match lbd.ask(Request::SetServer { backend, server, state, weight, maxconn }).await? {
+    let (backend, server) = resolve(&mut lbd, path).await?;
+    let Wish { state, weight, maxconn, close_after } = wish;
+    let close_after_ms = close_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    match lbd.ask(Request::SetServer { backend, server, state, weight, maxconn, close_after_ms }).await? {
         Answer::Done(done) => Ok(writeln!(std::io::stdout(), "{done}")?),
         other => Err(lbd.unexpected(&other)),
+    }
+}
+
+/// The backend and the server that a path names, or a name alone.
+async fn resolve(lbd: &mut Connection, path: &str) -> Result<(String, String), Failure> {
+    match path.split_once('/') {
+        Some((backend, server)) => Ok((backend.to_owned(), server.to_owned())),
+        None => find(path, &lbd.rows().await?).map_err(Failure::Refused),
     }
 }
 

@@ -13,7 +13,8 @@ use support::{Daemon, Node, Outcome, serves};
 use wire::{RefusalCode, Request};
 
 fn set(state: Option<AdminState>, weight: Option<Weight>) -> Request {
-    Request::SetServer { backend: "nginx".into(), server: "nginx1".into(), state, weight, maxconn: None }
+    let (backend, server) = ("nginx".into(), "nginx1".into());
+    Request::SetServer { backend, server, state, weight, maxconn: None, close_after_ms: None }
 }
 
 #[test]

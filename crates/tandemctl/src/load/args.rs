@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::TypedValueParser;
 
+use crate::time::{LEAST, duration};
+
 /// The most requests of a run: each leaves its latency in memory.
 const REQUESTS_MAX: u64 = 10_000_000;
 /// The longest run, and the longest that a request may take.
@@ -107,30 +109,11 @@ impl FromStr for Url {
 }
 
 fn length(text: &str) -> Result<Duration, String> {
-    duration(text, LENGTH_MAX)
+    duration(text, LEAST..=LENGTH_MAX)
 }
 
 fn patience(text: &str) -> Result<Duration, String> {
-    duration(text, TIMEOUT_MAX)
-}
-
-/// A whole number and a unit, as in configuration files.
-fn duration(text: &str, most: Duration) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(format!("a time is a number and a unit, such as {most:?}, 500ms, 10s or 1m")),
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit_ms))
-        .map(Duration::from_millis)
-        .filter(|time| !time.is_zero() && *time <= most)
-        .ok_or_else(|| format!("from 1ms to {}s", most.as_secs()))
+    duration(text, LEAST..=TIMEOUT_MAX)
 }
 
 #[cfg(test)]
