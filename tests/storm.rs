@@ -111,9 +111,10 @@ fn no_storm_of_verdicts_moves_the_address() {
     for (name, last, priority) in [("lb1", 1, 200), ("lb2", 2, 100)] {
         let host = network.host(name, Ipv4Addr::new(10, 9, 0, last));
         ports.push([STEADY, FICKLE].map(|port| Port::open(&host, port)));
+        // More patience with lbd than `fast` has by itself: two nodes on one small machine keep each other waiting, too.
         let lines = format!(
             "virtual_router_id: 51\npriority: {priority}\nvirtual_addresses: [10.9.0.100/24]\n\
-             timing: fast\npreempt: false"
+             timing: fast\npreempt: false\ntrack: [{{lbd: {{hung_after: 500ms}}}}]"
         );
         let mut node = VrrpNode::new(host, &lines);
         fs::write(node.dir().join("lb.yaml"), lb()).unwrap();

@@ -1,4 +1,4 @@
-//! Names of threads that one daemon looks for in another, to see whether it waits for a processor.
+//! Names of threads that one daemon looks for in another, to see whether it lacks a processor.
 
 /// The thread of a daemon that answers on its socket, and pings.
 pub const SOCKET_THREAD: &str = "socket";

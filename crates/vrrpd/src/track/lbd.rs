@@ -5,7 +5,7 @@
 //! and each one decides for itself how long a silence means that lbd hangs.
 //!
 //! A busy machine keeps lbd waiting as it keeps vrrpd waiting. So time in which vrrpd itself overslept is no silence of lbd's, and an
-//! lbd that only waits for a processor gets a little longer.
+//! lbd that only lacks a processor gets a little longer.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ const LATE: Duration = Duration::from_millis(5);
 /// How often in a silence vrrpd may have overslept. Whoever oversleeps more often than that has to judge all the same.
 const OVERSLEPT: u8 = 3;
 
-/// How often an lbd that waits for a processor gets the time of one more ping. One that waits for longer serves nobody.
+/// How often an lbd that lacks a processor gets the time of one more ping. One that lacks it for longer serves nobody.
 const STARVED: u8 = 4;
 
 /// A tracker of lbd or of one of its backends.
@@ -176,10 +176,10 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
     }
 }
 
-/// Whether threads of lbd wait for a processor.
+/// Whether threads of lbd lack a processor.
 async fn is_starved(pid: Option<i32>, threads: &str) -> bool {
     match pid {
-        Some(pid) => starved::waits_for_processor(pid, threads).await,
+        Some(pid) => starved::lacks_processor(pid, threads).await,
         None => false,
     }
 }
@@ -220,7 +220,7 @@ fn alive(liveness: Liveness) -> Seen {
 enum Judgement {
     Good(String),
     Bad(String),
-    /// Bad, unless threads with this name only wait for a processor.
+    /// Bad, unless threads with this name only lack a processor.
     Hangs(&'static str, String),
 }
 
