@@ -1,12 +1,10 @@
 //! Backup servers: who takes requests when others cannot, beside HAProxy with the same servers.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::process::Command;
 
-use testkit::{Client, Nginx, Process, Stack, StackBuilder, get, needs, wait_until};
+use testkit::{Haproxy, Nginx, Stack, StackBuilder, get, needs, wait_until};
 
 /// Two servers, and two backup servers of them.
 fn with_backups(lines: &str) -> StackBuilder {
@@ -24,24 +22,16 @@ fn answers(address: SocketAddr) -> BTreeSet<usize> {
 }
 
 /// HAProxy in front of the same servers.
-fn haproxy(stack: &Stack, option: &str) -> (Process, SocketAddr) {
-    let address = stack.addresses.socket(1, 7090);
-    let config = stack.dir().join("haproxy.cfg");
-    let mut text = format!(
-        "defaults\n mode http\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n\
-         listen app\n bind {address}\n {option}\n option httpchk GET /health\n"
-    );
-    for number in 1..=4 {
+fn haproxy(stack: &Stack, option: &str) -> Haproxy {
+    let servers = (1..=4).map(|number| {
         let backup = if number > 2 { "backup" } else { "" };
         let server = stack.server_address(number);
-        text.push_str(&format!(" server s{number} {server} check inter 200ms fall 3 rise 2 {backup}\n"));
-    }
-    fs::write(&config, text).unwrap();
-    let mut command = Command::new("/usr/sbin/haproxy");
-    command.arg("-db").arg("-f").arg(&config);
-    let process = Process::spawn("haproxy", command, stack.dir());
-    wait_until("haproxy listens", || Client::try_connect(address, None).is_ok());
-    (process, address)
+        format!(" server s{number} {server} check inter 200ms fall 3 rise 2 {backup}\n")
+    });
+    let servers: String = servers.collect();
+    Haproxy::beside(stack, "http", |bind| {
+        format!("listen app\n bind {bind}\n {option}\n option httpchk GET /health\n{servers}")
+    })
 }
 
 #[test]
@@ -51,14 +41,14 @@ fn backup_servers_serve_when_nobody_else_can_as_with_haproxy() {
         [("", "", [3].as_slice()), ("backups: { use: all }", "option allbackups", &[3, 4])]
     {
         let mut stack = with_backups(lines).start();
-        let (_haproxy, peer) = haproxy(&stack, option);
+        let peer = haproxy(&stack, option);
         let both_are = |stack: &Stack, who: &[usize], when: &str| {
             let expected: BTreeSet<usize> = who.iter().copied().collect();
             wait_until(&format!("{who:?} answer behind lbd, {when}, {lines:?}"), || {
                 answers(stack.web()) == expected
             });
             wait_until(&format!("{who:?} answer behind haproxy, {when}, {lines:?}"), || {
-                answers(peer) == expected
+                answers(peer.address()) == expected
             });
         };
         both_are(&stack, &[1, 2], "while all are well");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use testkit::{PATIENCE, Process, Stack, get, needs, wait_for, wait_until};
+use testkit::{Haproxy, PATIENCE, Stack, get, needs, wait_for, wait_until};
 
 /// What people type: `echo COMMAND | socat stdio SOCKET`.
 fn socat(socket: &Path, command: &str) -> String {
@@ -176,20 +176,15 @@ fn verdicts_can_be_subscribed_to() {
 fn the_csv_has_the_columns_of_a_real_haproxy() {
     needs!("socat", "haproxy");
     let stack = Stack::start();
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("haproxy.sock");
-    let (bind, server) = (stack.addresses.socket(60, 7080), stack.server_address(1));
-    let config = dir.path().join("haproxy.cfg");
-    let text = format!(
-        "global\n  stats socket {}\ndefaults\n  mode http\n  timeout client 5s\n  timeout server 5s\n  timeout connect 5s\n\
-         frontend web\n  bind {bind}\n  default_backend app\nbackend app\n  server s1 {server} check inter 200ms\n",
-        socket.display()
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut command = Command::new("/usr/sbin/haproxy");
-    command.arg("-db").arg("-f").arg(&config);
-    let _haproxy = Process::spawn("haproxy", command, dir.path());
-    wait_until("haproxy listens", || UnixStream::connect(&socket).is_ok());
+    let socket = stack.dir().join("haproxy.sock");
+    let server = stack.server_address(1);
+    let _haproxy = Haproxy::beside(&stack, "http", |bind| {
+        format!(
+            "frontend web\n bind {bind}\n default_backend app\nbackend app\n server s1 {server} check inter 200ms\n\
+             global\n stats socket {}\n",
+            socket.display()
+        )
+    });
     let header = |csv: String| csv.lines().next().unwrap_or_default().to_owned();
     let theirs = header(socat(&socket, "show stat"));
     let ours = header(get(stack.config.admin, "/;csv").text());

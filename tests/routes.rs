@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 
-use testkit::{Client, Nginx, Process, Response, Stack, needs, wait_until};
+use testkit::{Client, Haproxy, Nginx, Response, Stack, needs, wait_until};
 
 /// What the frontend says, and HAProxy in its own words. In HAProxy `path_beg` and `path_end` see a path as it was written.
 const ROUTES: &str = r#"
@@ -35,8 +34,7 @@ const RULES: &str = "
 struct Both {
     stack: Stack,
     servers: Vec<Nginx>,
-    other: SocketAddr,
-    _haproxy: Process,
+    other: Haproxy,
 }
 
 impl Both {
@@ -55,8 +53,6 @@ impl Both {
                 }
             })
             .start();
-        let other = stack.addresses.socket(1, 7090);
-        let config = stack.dir().join("haproxy.cfg");
         let backends = [
             ("app", stack.nginx[0].address()),
             ("two", servers[0].address()),
@@ -64,21 +60,17 @@ impl Both {
         ]
         .map(|(name, address)| format!("backend {name}\n server s {address}\n"))
         .concat();
-        let text = format!(
-            "defaults\n mode http\n option forwardfor\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n\
-             frontend web\n bind {other}\n{rules}\n default_backend app\n{backends}"
-        );
-        fs::write(&config, text).unwrap();
-        let mut command = Command::new("/usr/sbin/haproxy");
-        command.arg("-db").arg("-f").arg(&config);
-        let process = Process::spawn("haproxy", command, stack.dir());
-        wait_until("haproxy listens", || Client::try_connect(other, None).is_ok());
-        Self { stack, servers, other, _haproxy: process }
+        let other = Haproxy::beside(&stack, "http", |bind| {
+            format!(
+                "frontend web\n bind {bind}\n option forwardfor\n{rules}\n default_backend app\n{backends}"
+            )
+        });
+        Self { stack, servers, other }
     }
 
     /// The answers of both to one request.
     fn ask(&self, request: &str) -> [Response; 2] {
-        [self.stack.web(), self.other].map(|address| answer(address, request))
+        [self.stack.web(), self.other.address()].map(|address| answer(address, request))
     }
 }
 
@@ -275,7 +267,7 @@ fn lbd_answers_as_haproxy_does() {
     let closed = closed.display().to_string();
     let both =
         Both::start(&ANSWERS.replace("closed.html", &closed), &SAME_ANSWERS.replace("CLOSED", &closed));
-    let mut clients = [both.stack.web(), both.other].map(Client::connect);
+    let mut clients = [both.stack.web(), both.other.address()].map(Client::connect);
     for method in ["GET", "HEAD", "POST"] {
         for path in [
             "/health",
@@ -299,7 +291,7 @@ fn lbd_answers_as_haproxy_does() {
             // It closes the connection behind a redirect of a request that has a body.
             let closes = method == "POST" && theirs.closes();
             if closes {
-                clients[1] = Client::connect(both.other);
+                clients[1] = Client::connect(both.other.address());
             }
             assert_eq!(ours.status, theirs.status, "{method} {path}");
             let page = matches!(path, "/denied" | "/many");

@@ -1,6 +1,5 @@
 //! TLS that is carried as it is, by the server name that its client asks for: real clients and servers (openssl), and HAProxy beside.
 
-use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -8,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use testkit::{Client, Peer, Process, RawServer, Stack, needs, wait_until};
+use testkit::{Client, Haproxy, Peer, Process, RawServer, Stack, needs, wait_until};
 
 /// A TLS server whose certificate says who it is.
 struct TlsServer {
@@ -95,19 +94,13 @@ fn clients_get_the_server_whose_name_they_ask_for() {
             }
         })
         .start();
-    let other = stack.addresses.socket(1, 7090);
-    let config = stack.dir().join("haproxy.cfg");
-    let text = format!(
-        "defaults\n mode tcp\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n\
-         frontend web\n bind {other}\n tcp-request inspect-delay 5s\n tcp-request content accept if {{ req_ssl_hello_type 1 }}\n \
+    let other = Haproxy::beside(&stack, "tcp", |bind| {
+        format!(
+            "frontend web\n bind {bind}\n tcp-request inspect-delay 5s\n tcp-request content accept if {{ req_ssl_hello_type 1 }}\n \
          use_backend two if {{ req_ssl_sni -i two.example }} or {{ req_ssl_sni -i -m end .two.example }}\n \
          use_backend three if {{ req_ssl_sni -i three.example }}\n default_backend app\n{backends}"
-    );
-    fs::write(&config, text).unwrap();
-    let mut command = Command::new("/usr/sbin/haproxy");
-    command.arg("-db").arg("-f").arg(&config);
-    let _haproxy = Process::spawn("haproxy", command, stack.dir());
-    wait_until("haproxy listens", || Client::try_connect(other, None).is_ok());
+        )
+    });
 
     for (name, server) in [
         (Some("two.example"), "two"),
@@ -118,7 +111,7 @@ fn clients_get_the_server_whose_name_they_ask_for() {
         (Some("twotwo.example"), "app"),
         (None, "app"),
     ] {
-        let both = [stack.web(), other].map(|address| answers(address, name));
+        let both = [stack.web(), other.address()].map(|address| answers(address, name));
         assert_eq!(both, [server, server], "{name:?}");
     }
     stack.lbd.stop();

@@ -1,14 +1,12 @@
 //! TCP mode: bytes go both ways as if nothing were between, and what a session does is chosen, bounded, counted and logged.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use testkit::{
-    Client, Process, RawServer, SERVER_PORT, Stack, StackBuilder, needs, pattern, wait_for, wait_until,
+    Client, Haproxy, RawServer, SERVER_PORT, Stack, StackBuilder, needs, pattern, wait_for, wait_until,
 };
 
 /// A stack in TCP mode.
@@ -35,18 +33,8 @@ fn logged(stack: &Stack, count: usize) -> Vec<(String, String)> {
 }
 
 /// HAProxy in front of the same server, as the one to compare with.
-fn haproxy(stack: &Stack, server: SocketAddr) -> (Process, SocketAddr) {
-    let address = stack.addresses.socket(1, 7090);
-    let config = stack.dir().join("haproxy.cfg");
-    let text = format!(
-        "defaults\n mode tcp\n timeout client 40s\n timeout server 40s\n timeout connect 5s\nlisten tcp\n bind {address}\n server s {server}\n"
-    );
-    fs::write(&config, text).unwrap();
-    let mut command = Command::new("/usr/sbin/haproxy");
-    command.arg("-db").arg("-f").arg(&config);
-    let process = Process::spawn("haproxy", command, stack.dir());
-    wait_until("haproxy listens", || Client::try_connect(address, None).is_ok());
-    (process, address)
+fn haproxy(stack: &Stack, server: SocketAddr) -> Haproxy {
+    Haproxy::beside(stack, "tcp", |bind| format!("listen tcp\n bind {bind}\n server s {server}\n"))
 }
 
 #[test]
@@ -70,8 +58,8 @@ fn bytes_and_both_ends_arrive_as_they_do_with_haproxy() {
         }
         _ => Ok(()),
     });
-    let (_haproxy, other) = haproxy(&stack, server.address());
-    for address in [stack.web(), other] {
+    let other = haproxy(&stack, server.address());
+    for address in [stack.web(), other.address()] {
         let mut client = Client::connect(address);
         client.send("client\n");
         client.send(pattern(LONG, 9));

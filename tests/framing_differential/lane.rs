@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 
-use testkit::{PATIENCE, Process, Stack, wait_until};
+use testkit::{Haproxy, PATIENCE, Process, Stack, wait_until};
 
 use crate::origin::{Answer, Origin};
 
@@ -48,9 +48,7 @@ impl Lane {
             fs::write(&path, text).expect("a file in the test's own directory");
             path
         };
-        let mut command = Command::new("haproxy");
-        command.arg("-db").arg("-f").arg(file("haproxy.cfg", haproxy_config(haproxy, origins[1], reuse)));
-        let first = Process::spawn("haproxy", command, stack.dir());
+        let first = Haproxy::run(&haproxy_config(haproxy, origins[1], reuse), stack.dir());
         let mut command = Command::new("/usr/sbin/nginx");
         let dir = stack.dir().display().to_string();
         command

@@ -1,10 +1,8 @@
 //! HAProxy with the same check of the same server.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 
 use tempfile::TempDir;
 use testkit::{Process, read_csv, wait_for};
@@ -34,11 +32,7 @@ impl Haproxy {
             };
             config += &format!("backend {name}\n {lines}\n");
         }
-        let file = dir.path().join("haproxy.cfg");
-        fs::write(&file, config).unwrap();
-        let mut command = Command::new("haproxy");
-        command.arg("-db").arg("-f").arg(&file);
-        let process = Process::spawn("haproxy", command, dir.path());
+        let process = testkit::Haproxy::run(&config, dir.path());
         Self { dir, _process: process }
     }
 

@@ -1,0 +1,60 @@
+//! HAProxy, for tests that compare.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::client::Client;
+use crate::process::Process;
+use crate::stack::Stack;
+use crate::wait::wait_until;
+
+/// A running HAProxy.
+#[derive(Debug)]
+pub struct Haproxy {
+    address: SocketAddr,
+    process: Process,
+}
+
+impl Haproxy {
+    /// Starts it beside a stack, in a mode and with usual timeouts. `sections` has its other sections in its own words, with an
+    /// address to bind to. Returns when it listens there.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn beside(stack: &Stack, mode: &str, sections: impl FnOnce(SocketAddr) -> String) -> Self {
+        let address = stack.addresses.socket(1, 7090);
+        let defaults = format!(
+            "defaults\n mode {mode}\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n"
+        );
+        let mut process = Self::run(&(defaults + &sections(address)), stack.dir());
+        wait_until("haproxy listens", || {
+            assert!(process.exited().is_none(), "haproxy ended at once: {}", process.stderr());
+            Client::try_connect(address, None).is_ok()
+        });
+        Self { address, process }
+    }
+
+    /// Runs it with a whole configuration, which is kept in `dir`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn run(config: &str, dir: &Path) -> Process {
+        let file = dir.join("haproxy.cfg");
+        fs::write(&file, config).expect("an own file");
+        let mut command = Command::new("/usr/sbin/haproxy");
+        command.arg("-db").arg("-f").arg(&file);
+        Process::spawn("haproxy", command, dir)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
