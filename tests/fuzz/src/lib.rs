@@ -9,6 +9,7 @@ mod http1_exchange;
 mod http1_request;
 mod http1_response;
 mod pieces;
+mod proxy_headers;
 mod routes;
 pub mod strict;
 mod vrrp_packet;
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("http1_exchange", http1_exchange::run),
     ("http1_request", http1_request::run),
     ("http1_response", http1_response::run),
+    ("proxy_protocol", proxy_headers::run),
     ("route", routes::choose),
     ("vrrp_packet", vrrp_packet::run),
     ("wire", wire_lines::run),
