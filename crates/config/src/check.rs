@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use health::Timing;
 use health::dialogue::{RedisRole, Step};
+use proxy_protocol::Version;
 
 /// How the servers of a backend are checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,31 @@ pub struct Check {
     pub timing: Timing,
     /// Check this port instead of the server's own.
     pub port: Option<u16>,
+    /// Whether a check begins with a PROXY header. Default auto.
+    pub send_proxy: CheckProxy,
+}
+
+/// Whether checks begin with a PROXY header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckProxy {
+    /// As requests to the server do, unless the check has a port of its own (`auto`, the default).
+    #[default]
+    Auto,
+    /// Never (`off`).
+    Off,
+    /// Always, of this version (`v1`, `v2`).
+    Always(Version),
+}
+
+impl CheckProxy {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::Always(version) => version.word(),
+        }
+    }
 }
 
 /// What is one server's own in its checks.

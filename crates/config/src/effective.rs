@@ -4,6 +4,7 @@ mod probe;
 
 use std::time::Duration;
 
+use proxy_protocol::Version;
 use route::{Conditions, FieldPattern};
 use serde_yaml::{Mapping, Value};
 
@@ -54,6 +55,7 @@ fn frontend(frontend: &Frontend) -> Value {
     let all = [
         ("mode", text(frontend.mode.word())),
         ("bind", list(&frontend.bind, |address| text(address))),
+        ("accept_proxy", list(&frontend.accept_proxy, |network| text(network))),
         ("errors", map(errors.iter().map(|(status, file)| (status.as_str(), text(file))))),
         (
             "timeouts",
@@ -161,6 +163,7 @@ fn backend(backend: &Backend) -> Value {
         ("balance", text(backend.balance)),
         ("check", backend.check.as_ref().map_or_else(|| text("off"), check)),
         ("servers", named(&backend.servers, |server| (&server.name, self::server(server)))),
+        ("send_proxy", send_proxy(backend.send_proxy)),
         ("retries", backend.retries.into()),
         ("retry_budget", text(format_args!("{}%", backend.retry_budget))),
         (
@@ -232,7 +235,12 @@ fn server(server: &Server) -> Value {
         ("slow_start", or_off(server.slow_start, duration)),
         ("check", or_off(server.check.as_ref(), server_check)),
         ("backup", server.backup.map_or(false.into(), |level| level.get().into())),
+        ("send_proxy", send_proxy(server.send_proxy)),
     ])
+}
+
+fn send_proxy(version: Option<Version>) -> Value {
+    text(version.map_or("off", Version::word))
 }
 
 fn server_check(check: &ServerCheck) -> Value {
@@ -252,6 +260,7 @@ fn check(check: &Check) -> Value {
         ("timeout", duration(timing.timeout)),
         ("rise", timing.rise.into()),
         ("fall", timing.fall.into()),
+        ("send_proxy", text(check.send_proxy.word())),
     ];
     keys.extend(check.port.map(|port| ("port", port.into())));
     map(keys)

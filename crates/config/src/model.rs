@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, Weight};
+use proxy_protocol::Version;
+use route::Network;
 
-use crate::{Action, Check, Page, Routes, ServerCheck};
+use crate::{Action, Check, CheckProxy, Page, Routes, ServerCheck};
 
 /// A whole `lb.yaml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +61,8 @@ pub struct Frontend {
     pub mode: Mode,
     /// Listening addresses. At least one.
     pub bind: Vec<SocketAddr>,
+    /// Whose connections begin with a PROXY header, which says who the client is. Default: nobody's.
+    pub accept_proxy: Vec<Network>,
     /// Where requests go, or are answered, that one of these fits.
     pub routes: Routes,
     /// The name of an existing backend, for all others; none answers them with 404. There is one where there are no routes.
@@ -155,6 +159,8 @@ pub struct Backend {
     pub check: Option<Check>,
     /// In the order of the file. At least one.
     pub servers: Vec<Server>,
+    /// The PROXY header that connections to servers begin with, unless a server has its own. Default: none.
+    pub send_proxy: Option<Version>,
     /// How many other attempts a request gets when connecting fails. Default 3.
     pub retries: u32,
     /// Retries in per cent of requests, beyond which a failure is final. Default 20; a few are always allowed.
@@ -181,6 +187,16 @@ impl Backend {
     /// How one of its servers is checked; none if it is not.
     pub fn check_of<'a>(&'a self, server: &'a Server) -> Option<(&'a Check, &'a ServerCheck)> {
         self.check.as_ref().zip(server.check.as_ref())
+    }
+
+    /// The PROXY header that checks of one of its servers begin with.
+    pub fn check_proxy_of(&self, server: &Server) -> Option<Version> {
+        let (check, own) = self.check_of(server)?;
+        match check.send_proxy {
+            CheckProxy::Auto => server.send_proxy.filter(|_| own.port.or(check.port).is_none()),
+            CheckProxy::Off => None,
+            CheckProxy::Always(version) => Some(version),
+        }
     }
 }
 
@@ -252,6 +268,8 @@ pub struct Server {
     pub check: Option<ServerCheck>,
     /// Whether it is a backup server, and of which level. Default no.
     pub backup: Option<BackupLevel>,
+    /// The PROXY header that connections begin with. Default: the backend's.
+    pub send_proxy: Option<Version>,
 }
 
 /// Where a server listens.

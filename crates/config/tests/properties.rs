@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight};
 use config::{
-    AccessLog, Action, Backend, Check, ClientTimeouts, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend,
-    Healthd, HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp, Page, Pattern, Probe, Queue, Redirect,
-    RequestLimits, Resolvers, Respond, Route, Routes, Scheme, Server, ServerAddress, ServerCheck,
-    ServerTimeouts, TlsProbe, WhenAllDown,
+    AccessLog, Action, Backend, Check, CheckProxy, ClientTimeouts, ExpectedBody, ExpectedStatus,
+    ForwardedFor, Frontend, Healthd, HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp, Page, Pattern, Probe,
+    Queue, Redirect, RequestLimits, Resolvers, Respond, Route, Routes, Scheme, Server, ServerAddress,
+    ServerCheck, ServerTimeouts, TlsProbe, WhenAllDown,
 };
 use health::Timing;
 use health::dialogue::{RedisRole, Step};
@@ -19,6 +19,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::{Index, select};
 use proptest::{option, prop_oneof};
+use proxy_protocol::Version;
 use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern};
 
 proptest! {
@@ -251,13 +252,15 @@ fn frontend() -> impl Strategy<Value = Frontend> {
     let forwarded_for = select(vec![ForwardedFor::Append, ForwardedFor::Replace, ForwardedFor::Off]);
     let access_log = select(vec![AccessLog::Httplog, AccessLog::Json, AccessLog::Off]);
     let bind = vec(any::<SocketAddr>().prop_map(plain), 1..4);
-    (name(), bind, timeouts, limits, forwarded_for, access_log, option::of(maxconn())).prop_map(
-        |(name, bind, timeouts, limits, forwarded_for, access_log, maxconn)| {
+    let clients = (option::of(maxconn()), networks());
+    (name(), bind, timeouts, limits, forwarded_for, access_log, clients).prop_map(
+        |(name, bind, timeouts, limits, forwarded_for, access_log, (maxconn, accept_proxy))| {
             let fields = limits.fields;
             Frontend {
                 name,
                 mode: Mode::Http,
                 bind,
+                accept_proxy,
                 routes: Routes::default(),
                 backend: None,
                 errors: [404, 503]
@@ -312,7 +315,6 @@ fn conditions() -> impl Strategy<Value = Conditions> {
     let paths = ["/", "/a/*", "*.php", "/a*b", "~^/[0-9]+$", "/a%20b", "/\u{e4}"];
     let values = ["*", "x", "a, b", "~^x", "null", "1e3", ""];
     let parameters = ["*", "x", "a b", "null"];
-    let networks = ["192.0.2.0/24", "2001:db8::/32", "10.0.0.1", "::/0"];
     let named = |name: &'static str, values: Vec<&'static str>| {
         vec(vec(select(values), 1..3), 0..3).prop_map(move |fields| {
             let pattern = |value: &str| FieldPattern::parse(value).expect("it is one");
@@ -328,7 +330,7 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         vec("[A-Z]{1,8}", 0..3),
         named("X-", values.to_vec()),
         named("p", parameters.to_vec()),
-        vec(select(networks.to_vec()), 0..3),
+        networks(),
     )
         .prop_map(|(host, path, method, header, query, source)| Conditions {
             host: host.into_iter().map(|text| HostPattern::parse(text).expect("it is one")).collect(),
@@ -336,8 +338,17 @@ fn conditions() -> impl Strategy<Value = Conditions> {
             method,
             header,
             query,
-            source: source.into_iter().map(|text| Network::parse(text).expect("it is one")).collect(),
+            source,
         })
+}
+
+fn networks() -> impl Strategy<Value = Vec<Network>> {
+    let networks = ["192.0.2.0/24", "2001:db8::/32", "10.0.0.1", "::/0"];
+    vec(select(networks.to_vec()).prop_map(|text| Network::parse(text).expect("it is one")), 0..3)
+}
+
+fn proxy() -> impl Strategy<Value = Option<Version>> {
+    select(vec![None, Some(Version::V1), Some(Version::V2)])
 }
 
 /// Without a flow label and a scope, which no file can give.
@@ -359,7 +370,7 @@ fn backend() -> impl Strategy<Value = Backend> {
     });
     let queue = (timeout(), 0..=1_000_000_u32).prop_map(|(timeout, max)| Queue { timeout, max });
     let when_all_down = select(vec![WhenAllDown::Reject, WhenAllDown::Try]);
-    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), backups());
+    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), backups(), proxy());
     (name(), balance, option::of(check()), servers, 0..=10_u32, 0..=100_u32, timeouts, overload).prop_map(
         |(
             name,
@@ -369,13 +380,14 @@ fn backend() -> impl Strategy<Value = Backend> {
             retries,
             retry_budget,
             timeouts,
-            (queue, slow_start, when_all_down, abort_on_close, backups),
+            (queue, slow_start, when_all_down, abort_on_close, backups, send_proxy),
         )| Backend {
             name,
             mode: Mode::Http,
             balance,
             check,
             servers,
+            send_proxy,
             retries,
             retry_budget,
             timeouts,
@@ -413,8 +425,8 @@ fn server() -> impl Strategy<Value = Server> {
     let own = (option::of(1..=u16::MAX), option::of("[a-z0-9.:\\[\\]-]{1,20}"));
     let check = option::of(own.prop_map(|(port, host)| ServerCheck { port, host }));
     let bounds = (option::of(maxconn()), option::of(slow_start()));
-    (name(), prop_oneof![ip, named], weight, state, bounds, check, backup).prop_map(
-        |(name, address, weight, state, (maxconn, slow_start), check, backup)| Server {
+    (name(), prop_oneof![ip, named], weight, state, bounds, check, backup, proxy()).prop_map(
+        |(name, address, weight, state, (maxconn, slow_start), check, backup, send_proxy)| Server {
             name,
             address,
             weight,
@@ -423,6 +435,7 @@ fn server() -> impl Strategy<Value = Server> {
             slow_start,
             check,
             backup,
+            send_proxy,
         },
     )
 }
@@ -440,7 +453,12 @@ fn check() -> impl Strategy<Value = Check> {
                 fall,
             });
     let probe = prop_oneof![http_probe().prop_map(Probe::Http), other_probe()];
-    (probe, timing, option::of(1..=u16::MAX)).prop_map(|(probe, timing, port)| Check { probe, timing, port })
+    let send_proxy = prop_oneof![
+        Just(CheckProxy::Auto),
+        proxy().prop_map(|version| version.map_or(CheckProxy::Off, CheckProxy::Always))
+    ];
+    (probe, timing, option::of(1..=u16::MAX), send_proxy)
+        .prop_map(|(probe, timing, port, send_proxy)| Check { probe, timing, port, send_proxy })
 }
 
 fn http_probe() -> impl Strategy<Value = HttpProbe> {

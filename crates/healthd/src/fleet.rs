@@ -202,7 +202,8 @@ fn plans(config: &LbConfig, checks: &HashMap<String, CheckPlan>) -> Vec<(ServerK
             let wanted = backend.check_of(server).filter(|_| server.state != AdminState::Maint);
             let check = checks.get(&backend.name).filter(|_| wanted.is_some()).cloned();
             let own = wanted.map(|(_, own)| own.clone()).unwrap_or_default();
-            let plan = Plan { server: server.address.clone(), check, own };
+            let proxy = backend.check_proxy_of(server);
+            let plan = Plan { server: server.address.clone(), check, own, proxy };
             let turn = (place, backend.servers.len());
             plans.push(((Arc::clone(&name), Arc::from(server.name.as_str())), plan, turn));
         }

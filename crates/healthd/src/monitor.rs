@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use config::{Check, Host, ServerAddress, ServerCheck};
 use health::{CheckResult, Checker, Moment, Status, Timing, Transition};
+use proxy_protocol::Version;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -46,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) check: Option<CheckPlan>,
     /// What is its own in its checks.
     pub(crate) own: ServerCheck,
+    /// The PROXY header that checks begin with.
+    pub(crate) proxy: Option<Version>,
 }
 
 /// How the servers of a backend are checked.
@@ -259,7 +262,8 @@ impl Monitor {
             // Whoever comes back often does so elsewhere: the name is asked for while the check waits for the old address.
             self.doubt_name();
         }
-        let target = Target::new(&self.plan.server, check.check.port, &self.plan.own);
+        let target =
+            Target::new(&self.plan.server, check.check.port, &self.plan.own).introduced(self.plan.proxy);
         let port = target.port();
         let others = self.others(address.ip(), port);
         let whole = check.check.timing.timeout;

@@ -6,9 +6,13 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use config::{Check, ExpectedStatus, Host, HttpProbe, Probe, ServerAddress, ServerCheck};
+use config::{
+    Check, CheckProxy, ExpectedStatus, Host, HttpProbe, Probe, ServerAddress, ServerCheck, TlsProbe,
+};
+use health::dialogue::Step;
 use health::{CheckCode, CheckResult, Timing};
 use healthd::probe::{Probed, Prober, Target};
+use proxy_protocol::Version;
 use testkit::{Addresses, Nginx, RawServer};
 
 /// Short enough to be waited for, long enough for a busy machine to answer in time.
@@ -26,7 +30,12 @@ fn http() -> HttpProbe {
 }
 
 fn check(probe: Probe) -> Check {
-    Check { probe, timing: Timing { timeout: TIMEOUT, ..Timing::default() }, port: None }
+    Check {
+        probe,
+        timing: Timing { timeout: TIMEOUT, ..Timing::default() },
+        port: None,
+        send_proxy: CheckProxy::Auto,
+    }
 }
 
 fn named(address: SocketAddr) -> Target {
@@ -253,6 +262,7 @@ async fn a_host_that_does_not_answer_at_all() {
         probe,
         timing: Timing { interval: Duration::from_secs(1), timeout: TIMEOUT, ..Timing::default() },
         port: None,
+        send_proxy: CheckProxy::Auto,
     };
     for probe in [Probe::Tcp, Probe::Http(http())] {
         let result = run(&bounded(probe), address).await;
@@ -287,5 +297,48 @@ fn checks_that_cannot_be_sent() {
         ),
     ] {
         assert_eq!(Prober::new(&check(Probe::Http(probe))).unwrap_err().to_string(), text);
+    }
+}
+
+/// Whatever a check says, and to whomever, a header comes first: HAProxy's addresses in version 1, and nobody's in version 2.
+#[tokio::test]
+async fn every_kind_of_check_begins_with_a_header_where_it_is_to() {
+    let user = || "check".to_owned();
+    let steps = vec![Step::Send(b"hello".to_vec()), Step::Expect(b"hello".to_vec())];
+    let probes = [
+        Probe::Tcp,
+        Probe::Steps(steps),
+        Probe::Http(http()),
+        Probe::Tls(TlsProbe { name: None, ca_file: None }),
+        Probe::Mysql { user: Some(user()) },
+        Probe::Postgres { user: user(), database: None },
+        Probe::Redis { role: None },
+        Probe::Smtp { domain: "localhost".to_owned() },
+    ];
+    for probe in probes {
+        for version in [Version::V1, Version::V2] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = std::thread::spawn(move || {
+                let (mut stream, peer) = listener.accept().unwrap();
+                let expected = match version {
+                    Version::V1 => {
+                        format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", peer.port(), address.port())
+                            .into_bytes()
+                    }
+                    Version::V2 => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec(),
+                };
+                let mut header = vec![0; expected.len()];
+                stream.read_exact(&mut header).unwrap();
+                assert_eq!(header, expected);
+                // What a server says that knows none of the protocols.
+                let _ = stream.write_all(b"?\r\n");
+            });
+            let prober = Prober::new(&check(probe.clone())).unwrap();
+            let found = prober.run(&named(address).introduced(Some(version)), address).await;
+            let Probed::Server(result) = found else { panic!("out of resources: {found:?}") };
+            assert_eq!(result.code == CheckCode::L4Ok, probe == Probe::Tcp, "{probe:?}: {result:?}");
+            server.join().unwrap();
+        }
     }
 }

@@ -41,7 +41,7 @@ pub use client_hello::{CLIENT_HELLO_MAX, ClientHello, ServerName};
 pub use conditions::{Conditions, Route};
 pub use field::FieldPattern;
 pub use host::HostPattern;
-pub use network::Network;
+pub use network::{Network, Networks};
 pub use path::{Ambiguous, Path, PathPattern};
 pub use regular::Regular;
 pub use request::Request;

@@ -38,6 +38,11 @@ impl Network {
         if base == network { Ok(network) } else { Err(PatternError::Meant(base.to_string())) }
     }
 
+    /// Whether all addresses of its family are in it.
+    pub fn is_everywhere(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Its first and last address as [`number`]s.
     pub(crate) fn range(self) -> (u128, u128) {
         let at = number(self.address);
@@ -76,10 +81,11 @@ fn from_number(number: u128, v4: bool) -> IpAddr {
 
 /// Many networks, in which an address is found by bisection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Networks(Box<[(u128, u128)]>);
+pub struct Networks(Box<[(u128, u128)]>);
 
 impl Networks {
-    pub(crate) fn new(networks: &[Network]) -> Self {
+    /// Networks, which may overlap.
+    pub fn new(networks: &[Network]) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|network| network.range()).collect();
         ranges.sort_unstable();
         // Networks lie within each other or apart.
@@ -90,6 +96,11 @@ impl Networks {
             }
         }
         Self(apart.into_boxed_slice())
+    }
+
+    /// Whether an address is in one of them. An IPv4 address is what it is for an IPv6 socket.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.contain(number(address))
     }
 
     pub(crate) fn contain(&self, number: u128) -> bool {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight};
+use proxy_protocol::Version;
 
 use super::{MAXCONN, MODES, TIMEOUT, check, check_name, lints};
 use crate::read::{Section, Value};
@@ -28,10 +29,12 @@ const SERVER_ADDRESS: &str = "an address with a port such as nginx1:80";
 pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
     let errors = s.report.errors();
     let slow_start = s.duration_or_off("slow_start", None, "off", SLOW_START);
+    let send_proxy = s.word("send_proxy", None, &PROXY);
+    let usual = Usual { slow_start, send_proxy };
     let servers = s.required("servers", "a mapping of names to servers").at_least_one(
         "server",
         "an address with a port such as nginx1:80, or a mapping with address",
-        |name, value| Some((value.key_at(), server(name, &value, slow_start)?)),
+        |name, value| Some((value.key_at(), server(name, &value, usual)?)),
     );
     let (marks, servers) = servers.into_iter().unzip();
     let mode = s.word("mode", Mode::Http, &MODES);
@@ -41,6 +44,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
         balance: s.word("balance", Algorithm::Roundrobin, &ALGORITHMS),
         check: check::read(s, mode),
         servers,
+        send_proxy,
         retries: s.number("retries", 3, 0..=10),
         retry_budget: s
             .value("retry_budget", "a percentage from 0% to 100%", "20%")
@@ -80,6 +84,9 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
     word(Algorithm::Random),
 ];
 
+const PROXY: [(&str, Option<Version>); 3] =
+    [("off", None), (Version::V1.word(), Some(Version::V1)), (Version::V2.word(), Some(Version::V2))];
+
 const fn word(algorithm: Algorithm) -> (&'static str, Algorithm) {
     (algorithm.word(), algorithm)
 }
@@ -109,8 +116,16 @@ fn backups(s: &mut Section<'_>) -> BackupRules {
     }
 }
 
+/// What a backend's servers have unless they have their own.
+#[derive(Clone, Copy)]
+struct Usual {
+    slow_start: Option<Duration>,
+    send_proxy: Option<Version>,
+}
+
 /// `host:port` alone, or a mapping.
-fn server(name: &str, value: &Value<'_>, slow_start: Option<Duration>) -> Option<Server> {
+fn server(name: &str, value: &Value<'_>, usual: Usual) -> Option<Server> {
+    let Usual { slow_start, send_proxy } = usual;
     check_name(name, value);
     if matches!(name, "FRONTEND" | "BACKEND") {
         value.key_error("cannot have this name: in the statistics it stands for the sum of all servers");
@@ -120,7 +135,8 @@ fn server(name: &str, value: &Value<'_>, slow_start: Option<Duration>) -> Option
         let address = value.scalar(scalar::server_address)?;
         let (weight, state) = (Weight::ONE, AdminState::Ready);
         let check = Some(ServerCheck::default());
-        return Some(Server { name, address, weight, state, maxconn: None, slow_start, check, backup: None });
+        let (maxconn, backup) = (None, None);
+        return Some(Server { name, address, weight, state, maxconn, slow_start, check, backup, send_proxy });
     }
     value.section(|s| {
         let address = address(s);
@@ -128,7 +144,9 @@ fn server(name: &str, value: &Value<'_>, slow_start: Option<Duration>) -> Option
         let maxconn = s.number_or_off("maxconn", "off", 1..=MAXCONN);
         let slow_start = s.duration_or_off("slow_start", slow_start, "the backend's", SLOW_START);
         let (check, backup) = (check::of_server(s), backup(s));
-        Some(Server { name, address: address?, weight, state, maxconn, slow_start, check, backup })
+        let send_proxy = s.word_or("send_proxy", send_proxy, "the backend's", &PROXY);
+        let address = address?;
+        Some(Server { name, address, weight, state, maxconn, slow_start, check, backup, send_proxy })
     })
 }
 

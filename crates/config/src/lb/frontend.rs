@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use route::Network;
+
 use super::actions::page_file;
 use super::listeners::Listeners;
 use super::mode::useless_to_frontend;
@@ -26,6 +28,7 @@ pub(super) fn read(
         name: name.to_owned(),
         mode,
         bind: bind(name, s, listeners),
+        accept_proxy: accept_proxy(s),
         routes: routes::read(s, mode, backends, files),
         backend: backend(s, mode, backends),
         errors: errors(s, files),
@@ -45,6 +48,21 @@ pub(super) fn read(
     };
     lints::useless(s, mode, useless_to_frontend(mode));
     frontend
+}
+
+/// Whose connections begin with a PROXY header.
+fn accept_proxy(s: &mut Section<'_>) -> Vec<Network> {
+    let value =
+        s.value("accept_proxy", "an address, a network such as 192.0.2.0/24, or a list of them", "nobody's");
+    let networks = value.one_or_more(|text| Network::parse(text).map_err(routes::problem));
+    for (at, network) in &networks {
+        if network.is_everywhere() {
+            let doubt = format!("{} is \"{network}\", from where everybody comes", value.place());
+            let help = "whoever connects may claim to be anybody; list the proxies in front, and nobody else";
+            s.report.warning(*at, doubt, help);
+        }
+    }
+    networks.into_iter().map(|(_, network)| network).collect()
 }
 
 /// The pages of some statuses.

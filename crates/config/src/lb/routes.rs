@@ -230,6 +230,6 @@ fn named(value: &Value<'_>, kind: &str, fields: bool) -> Vec<(String, Vec<FieldP
     })
 }
 
-fn problem(error: PatternError) -> Problem {
+pub(super) fn problem(error: PatternError) -> Problem {
     Problem::Because(error.to_string())
 }

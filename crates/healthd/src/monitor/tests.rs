@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use config::{Probe, ServerCheck};
+use config::{CheckProxy, Probe, ServerCheck};
 
 use super::*;
 use crate::resolve::SystemFiles;
@@ -61,11 +61,11 @@ impl Bench {
             rise: 2,
             fall: 3,
         };
-        let check = Check { probe: Probe::Tcp, timing, port: Some(port) };
+        let check = Check { probe: Probe::Tcp, timing, port: Some(port), send_proxy: CheckProxy::Auto };
         let prober = Arc::new(Prober::new(&check).unwrap());
         let server = ServerAddress { host: Host::Name("app.test".to_owned()), port: 1 };
         let check = Some(CheckPlan { check: Arc::new(check), prober });
-        let (plan, plans) = watch::channel(Plan { server, check, own: ServerCheck::default() });
+        let (plan, plans) = watch::channel(Plan { server, check, own: ServerCheck::default(), proxy: None });
         let hurried = Arc::new(Notify::new());
         let key: ServerKey = ("app".into(), "s1".into());
         let (first_round, _) = mpsc::channel(1);

@@ -1,7 +1,6 @@
 //! Carries a dialogue over a connection: what is said goes out, what arrives is handed over, and both are bounded.
 
 use std::io::{self, ErrorKind, Read as _};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -9,27 +8,22 @@ use health::dialogue::{Dialogue, Verdict};
 use socket2::{SockRef, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use wire::readiness::register;
 
 use super::dial::Connected;
 use super::failure::io_text;
-use super::{Finding, Limits, seconds};
+use super::{Finding, Line, seconds};
 
-/// One check of the server at an address, from connecting to the verdict.
-pub(super) async fn run(
-    dialogue: &mut (dyn Dialogue + '_),
-    address: SocketAddr,
-    limits: Limits,
-    started: Instant,
-) -> Finding {
-    let opening = dialogue.opening();
-    let connected = match super::connect(address, &opening, limits, started).await {
+/// One check of a server, from connecting to the verdict.
+pub(super) async fn run(dialogue: &mut (dyn Dialogue + '_), line: Line) -> Finding {
+    let connected = match line.connect(dialogue.opening()).await {
         Ok(connected) => connected,
         Err(finding) => return finding,
     };
+    let Line { limits, started, .. } = line;
     let mut heard = Vec::new();
-    let talking = Talk { dialogue, heard: &mut heard, say: Vec::new() }.run(connected, &opening);
+    let talking = Talk { dialogue, heard: &mut heard, say: Vec::new() }.run(connected);
     match timeout_at(started + limits.whole, talking).await {
         Ok(Ok(verdict)) => verdict.into(),
         Ok(Err(error)) => Finding::new(dialogue.layer().invalid(), io_text(&error)),
@@ -58,8 +52,8 @@ enum Heard {
 
 impl Talk<'_, '_> {
     /// The verdict, or why there is none. Some of the opening has been sent.
-    async fn run(mut self, connected: Connected, opening: &[u8]) -> io::Result<Verdict> {
-        let Connected { socket, sent } = connected;
+    async fn run(mut self, connected: Connected) -> io::Result<Verdict> {
+        let Connected { socket, opening, sent } = connected;
         let (mut socket, mut sent) = match sent {
             Ok(first) => send(socket, opening.get(first..).unwrap_or_default()).await?,
             Err(error) => (socket, Err(error)),

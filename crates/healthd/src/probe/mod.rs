@@ -15,6 +15,7 @@ use std::time::Duration;
 use config::{Check, Host, Probe, ServerAddress, ServerCheck};
 use health::dialogue::{Dialogue, Mysql, Postgres, Redis, Smtp, Steps, Verdict};
 use health::{CheckCode, CheckResult};
+use proxy_protocol::Version;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
@@ -50,6 +51,8 @@ pub struct Target {
     authority: String,
     /// The Host field of its own.
     host: Option<String>,
+    /// The PROXY header that a connection begins with.
+    proxy: Option<Version>,
 }
 
 impl Target {
@@ -57,7 +60,14 @@ impl Target {
     pub fn new(server: &ServerAddress, port: Option<u16>, own: &ServerCheck) -> Self {
         let port = own.port.or(port).unwrap_or(server.port);
         let checked = ServerAddress { host: server.host.clone(), port };
-        Self { authority: checked.to_string(), server: checked.host, port, host: own.host.clone() }
+        let (authority, host) = (checked.to_string(), own.host.clone());
+        Self { authority, server: checked.host, port, host, proxy: None }
+    }
+
+    /// The same, but connections begin with a PROXY header of that version, if any.
+    #[must_use]
+    pub fn introduced(self, proxy: Option<Version>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// The port that is checked.
@@ -110,9 +120,10 @@ impl Prober {
     /// Ends within the check's timeout. Dropping the future closes the connection.
     pub async fn run(&self, target: &Target, address: SocketAddr) -> Probed {
         let started = Instant::now();
+        let line = Line { address, proxy: target.proxy, limits: self.limits, started };
         let finding = match self.dialogue(target) {
-            None => tcp::probe(address, self.limits, started).await,
-            Some(mut dialogue) => exchange::run(&mut *dialogue, address, self.limits, started).await,
+            None => tcp::probe(line).await,
+            Some(mut dialogue) => exchange::run(&mut *dialogue, line).await,
         };
         let duration = started.elapsed();
         let result = CheckResult {
@@ -141,21 +152,28 @@ impl Prober {
     }
 }
 
-/// A connection to the server, which begins with `bytes`, or why there is none.
-async fn connect(
+/// Where a check goes, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+struct Line {
     address: SocketAddr,
-    bytes: &[u8],
+    /// The PROXY header that the connection begins with.
+    proxy: Option<Version>,
     limits: Limits,
     started: Instant,
-) -> Result<Connected, Finding> {
-    let failed = |error: io::Error| Finding::not_connected(&error, limits);
-    let dial = Dial::begin(address, bytes).map_err(failed)?;
-    // Checks that begin together all connect, and then all send: the same code of the kernel in a row, and the answers to the
-    // first handshakes have time to come.
-    yield_now().await;
-    match timeout_at(started + limits.connect, dial.connected()).await {
-        Ok(connected) => connected.map_err(failed),
-        Err(_) => Err(Finding::connect_timeout(limits)),
+}
+
+impl Line {
+    /// A connection to the server, on which the dialogue begins with `opening`, or why there is none.
+    async fn connect(self, opening: Vec<u8>) -> Result<Connected, Finding> {
+        let failed = |error: io::Error| Finding::not_connected(&error, self.limits);
+        let dial = Dial::begin(self.address, self.proxy, opening).map_err(failed)?;
+        // Checks that begin together all connect, and then all send: the same code of the kernel in a row, and the answers to
+        // the first handshakes have time to come.
+        yield_now().await;
+        match timeout_at(self.started + self.limits.connect, dial.connected()).await {
+            Ok(connected) => connected.map_err(failed),
+            Err(_) => Err(Finding::connect_timeout(self.limits)),
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use health::Timing;
+use proxy_protocol::Version;
 
 use crate::read::Section;
-use crate::{Check, Mode, Probe, ServerCheck, scalar};
+use crate::{Check, CheckProxy, Mode, Probe, ServerCheck, scalar};
 
 /// The check of a backend; none if it is off.
 pub(super) fn read(backend: &mut Section<'_>, mode: Mode) -> Option<Check> {
@@ -26,7 +27,19 @@ pub(super) fn read(backend: &mut Section<'_>, mode: Mode) -> Option<Check> {
         probe: probe(s, mode),
         timing: timing(s),
         port: s.number_or_none("port", "the server's port", 1..=u16::MAX),
+        send_proxy: s.word("send_proxy", CheckProxy::Auto, &PROXY),
     }))
+}
+
+const PROXY: [(&str, CheckProxy); 4] = [
+    word(CheckProxy::Auto),
+    word(CheckProxy::Off),
+    word(CheckProxy::Always(Version::V1)),
+    word(CheckProxy::Always(Version::V2)),
+];
+
+const fn word(choice: CheckProxy) -> (&'static str, CheckProxy) {
+    (choice.word(), choice)
 }
 
 /// What is a server's own in its checks; none if it has none.
