@@ -152,11 +152,11 @@ fn echo(name: &'static str) -> impl Fn(&mut Peer) -> std::io::Result<()> {
 }
 
 /// lbd with a route for `two.example`, in front of scripts that are called `app` and `two`.
-fn scripts(client_hello: &str) -> (Stack, RawServer, RawServer) {
+fn scripts(lines: &str) -> (Stack, RawServer, RawServer) {
     let mut two = None;
     let (stack, app) = Stack::builder()
         .frontend(&format!(
-            "mode: tcp\nroutes: [ {{ sni: two.example, backend: two }} ]\ntimeouts: {{ client_hello: {client_hello} }}"
+            "mode: tcp\nroutes: [ {{ sni: two.example, backend: two }} ]\ntimeouts: {{ client_hello: 1m }}\n{lines}"
         ))
         .backend("mode: tcp")
         .config(|config, addresses| {
@@ -172,7 +172,7 @@ fn scripts(client_hello: &str) -> (Stack, RawServer, RawServer) {
 #[test]
 fn every_byte_arrives_however_the_hello_is_cut() {
     needs!("openssl");
-    let (stack, _app, _two) = scripts("1m");
+    let (stack, _app, _two) = scripts("");
     let hello = client_hello("two.example");
     let mut cut = Vec::new();
     for part in hello[5..].chunks(50) {
@@ -203,6 +203,32 @@ fn every_byte_arrives_however_the_hello_is_cut() {
             assert!(answer[4..] == bytes[..], "{} bytes of {}", answer.len() - 4, bytes.len());
         }
     }
+}
+
+#[test]
+fn a_proxy_in_front_speaks_before_the_hello() {
+    needs!("openssl");
+    let (stack, _app, _two) = scripts("accept_proxy: 127.0.0.0/8");
+    let header = "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n";
+    let hello = client_hello("two.example");
+    let whole = [header.as_bytes(), &hello].concat();
+    for parts in
+        [vec![&whole[..]], vec![header.as_bytes(), &hello], vec![&whole[..20], &whole[20..50], &whole[50..]]]
+    {
+        let mut client = Client::connect(stack.web());
+        for part in parts {
+            client.send(part);
+            thread::sleep(Duration::from_millis(2));
+        }
+        client.finish_sending();
+        assert!(client.try_rest().unwrap() == [b"two:", &hello[..]].concat());
+    }
+    // Whoever says no more is carried on as without a header.
+    let mut client = Client::connect(stack.web());
+    client.send(header);
+    client.finish_sending();
+    client.expect_closed();
+    wait_until("the sessions are logged", || stack.lbd.stdout().matches("192.0.2.1:50000 [").count() == 4);
 }
 
 #[test]

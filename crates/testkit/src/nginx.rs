@@ -22,6 +22,7 @@ use crate::{Netns, pattern};
 ///   `/slow/NAME`: the same at 16 KiB a second;
 /// - `/upload/NAME`: takes a `PUT` of up to 64 MiB; [`Nginx::uploaded`] has what arrived;
 /// - `/headers`: the fields of the request that a proxy adds or removes, one a line;
+/// - `/proxy`: what a PROXY header has said, and the number of the request on its connection;
 /// - `/status/CODE` for 204, 304 and 500: that status.
 #[derive(Debug)]
 pub struct Nginx {
@@ -29,6 +30,8 @@ pub struct Nginx {
     address: SocketAddr,
     prefix: TempDir,
     namespace: Option<String>,
+    /// Whether each connection has to begin with a PROXY header.
+    introduced: bool,
     process: Option<Process>,
 }
 
@@ -39,6 +42,16 @@ impl Nginx {
     /// When nginx is not installed or does not start.
     pub fn start(instance: usize, address: SocketAddr) -> Self {
         let mut nginx = Self::prepare(instance, address, None);
+        nginx.restart();
+        nginx
+    }
+
+    /// Starts it where each connection has to begin with a PROXY header.
+    ///
+    /// # Panics
+    /// When nginx is not installed or does not start.
+    pub fn start_introduced(instance: usize, address: SocketAddr) -> Self {
+        let mut nginx = Self { introduced: true, ..Self::prepare(instance, address, None) };
         nginx.restart();
         nginx
     }
@@ -59,7 +72,7 @@ impl Nginx {
         for dir in ["files", "upload", "tmp"] {
             fs::create_dir(prefix.path().join(dir)).expect("an own directory");
         }
-        Self { instance, address, prefix, namespace, process: None }
+        Self { instance, address, prefix, namespace, introduced: false, process: None }
     }
 
     /// Where it listens.
@@ -154,6 +167,7 @@ impl Nginx {
     fn config(&self) -> String {
         let PathTexts { prefix, files, upload, tmp } = PathTexts::of(&self.prefix);
         let (address, page) = (self.address, self.page());
+        let proxy = if self.introduced { " proxy_protocol" } else { "" };
         // Root's workers would change to another user, who may not read the test's directory.
         let user = if crate::is_root() { "user root;" } else { "" };
         format!(
@@ -170,7 +184,7 @@ http {{
     client_max_body_size 64m;
     default_type text/plain;
     server {{
-        listen {address};
+        listen {address}{proxy};
         location / {{ return 200 "{page}\n"; }}
         location = /health {{ return 200 "OK\n"; }}
         location /files/ {{ alias {files}/; }}
@@ -180,6 +194,9 @@ http {{
         location /upload/ {{ alias {upload}/; dav_methods PUT; }}
         location = /headers {{
             return 200 "method=$request_method\nhost=$http_host\nx-forwarded-for=$http_x_forwarded_for\nx-forwarded-proto=$http_x_forwarded_proto\nconnection=$http_connection\nkeep-alive=$http_keep_alive\nte=$http_te\nproxy-connection=$http_proxy_connection\nx-hop=$http_x_hop\nx-end=$http_x_end\n";
+        }}
+        location = /proxy {{
+            return 200 "from=$proxy_protocol_addr $proxy_protocol_port\nto=$proxy_protocol_server_addr $proxy_protocol_server_port\nrequest=$connection_requests\n";
         }}
         location = /status/204 {{ return 204; }}
         location = /status/304 {{ return 304; }}

@@ -86,6 +86,7 @@ impl Sources<'_> {
             counters: self.registry.backend(&config.name),
             servers: counters.collect(),
             attention: attention.collect(),
+            introductions: config.servers.iter().map(|server| server.send_proxy).collect(),
             limits: limits(config, self.operator, self.registry).map(Arc::new),
         })
     }

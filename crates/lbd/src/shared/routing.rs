@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use balance::BackendView;
+use proxy_protocol::Version;
 
 use crate::shared::attention::Attention;
 use crate::shared::counters::{FrontendCounters, PerWorker, RouteCounters, ServiceCounters};
@@ -53,6 +54,8 @@ pub struct Backend {
     pub servers: Arc<[Arc<PerWorker<ServiceCounters>>]>,
     /// What is seen of their attention to connections, in the same order.
     pub attention: Arc<[Arc<Attention>]>,
+    /// The PROXY headers that connections to them begin with, in the same order.
+    pub introductions: Arc<[Option<Version>]>,
     /// Its limits, if any of its servers has one.
     pub limits: Option<Arc<Limits>>,
     /// Servers of which nobody has said yet how they are, or where.

@@ -13,6 +13,10 @@ pub(crate) enum Failure {
     AmbiguousPath,
     /// No route fits a session, and there is no backend for all others.
     NoRoute,
+    /// The connection does not begin with a PROXY header, as it has to.
+    Proxy(proxy_protocol::Fault),
+    /// It does not in time.
+    ProxyTimeout,
     /// The request's body is refused.
     RequestBody(BodyFault),
     /// The request's body is longer than allowed.
@@ -94,6 +98,8 @@ impl Failure {
             Self::Request(fault) => (Some(fault.status()), End::REFUSED_REQUEST, Refused(fault.label())),
             Self::AmbiguousPath => (Some(400), End::REFUSED_REQUEST, Refused("ambiguous_path")),
             Self::NoRoute => (None, End::REFUSED_REQUEST, Refused("no_route")),
+            Self::Proxy(fault) => (None, End::REFUSED_REQUEST, Refused(fault.label())),
+            Self::ProxyTimeout => (None, End::CLIENT_TIMEOUT_IN_REQUEST, Refused("proxy_timeout")),
             Self::RequestBody(fault) => (Some(400), End::REFUSED_REQUEST, Refused(fault.label())),
             Self::RequestTooLong => (Some(413), End::REFUSED_REQUEST, Refused("body_too_long")),
             Self::RequestTimeout => (Some(408), End::CLIENT_TIMEOUT_IN_REQUEST, Refused("head_timeout")),

@@ -1,11 +1,13 @@
 //! A worker's own side of a frontend.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use config::{AccessLog, ClientTimeouts, Mode};
 use http1::{ForwardedFor, Limits};
+use route::Networks;
 
 use super::routes::{Backends, Routes};
 use crate::shared::counters::{FrontendCounters, PerWorker};
@@ -18,6 +20,8 @@ pub(crate) struct Frontend {
     name: Box<str>,
     rules: Cell<Rules>,
     routes: RefCell<Rc<Routes>>,
+    /// Whose connections begin with a PROXY header.
+    proxies: RefCell<Networks>,
     retired: Cell<bool>,
     counters: Arc<PerWorker<FrontendCounters>>,
     /// Its client connections, where they are limited.
@@ -64,6 +68,7 @@ impl Frontend {
             name: routing.config.name.as_str().into(),
             rules: Cell::new(Rules::of(&routing.config)),
             routes: RefCell::new(Rc::new(Routes::new(routing, backends, worker))),
+            proxies: RefCell::new(Networks::new(&routing.config.accept_proxy)),
             retired: Cell::new(false),
             counters: routing.counters.clone(),
             places: RefCell::new(routing.places.clone()),
@@ -75,6 +80,7 @@ impl Frontend {
     pub(crate) fn adopt(&self, routing: &routing::Frontend, backends: &Backends) -> bool {
         let before = self.rules.replace(Rules::of(&routing.config));
         self.places.replace(routing.places.clone());
+        self.proxies.replace(Networks::new(&routing.config.accept_proxy));
         self.routes.replace(Rc::new(Routes::new(routing, backends, self.worker)));
         before.mode != routing.config.mode
     }
@@ -91,6 +97,11 @@ impl Frontend {
     /// Whether it is still there, and speaks HTTP: otherwise no request is taken any more.
     pub(crate) fn takes_requests(&self) -> bool {
         !self.retired.get() && self.rules.get().mode == Mode::Http
+    }
+
+    /// Whether a connection from there begins with a PROXY header.
+    pub(crate) fn expects_introduction(&self, from: IpAddr) -> bool {
+        self.proxies.borrow().contains(from)
     }
 
     pub(crate) fn name(&self) -> &str {

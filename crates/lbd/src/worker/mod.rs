@@ -15,6 +15,7 @@ mod deadline;
 mod failure;
 mod frontend;
 mod http;
+mod introduction;
 mod leaving;
 mod net;
 mod presence;

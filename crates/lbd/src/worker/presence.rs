@@ -20,7 +20,9 @@ use crate::shared::sessions::{Carried, SessionId, SessionRow};
 #[derive(Debug)]
 pub(crate) struct Presence {
     frontend: Rc<Frontend>,
-    client: SocketAddr,
+    client: Cell<SocketAddr>,
+    /// Where its client has connected to, if that is not this end of the connection.
+    destination: Cell<Option<SocketAddr>>,
     accepted: Instant,
     deadline: Deadline,
     doing: RefCell<Doing>,
@@ -47,7 +49,8 @@ impl Presence {
         let deadline = Deadline::after(frontend.rules().timeouts.request_head);
         Self {
             frontend,
-            client,
+            client: Cell::new(client),
+            destination: Cell::default(),
             accepted: Instant::now(),
             deadline,
             doing: RefCell::new(Doing::Waits),
@@ -57,9 +60,20 @@ impl Presence {
         }
     }
 
-    /// Whose connection it is: where it comes from.
+    /// Whose connection it is: where it comes from, unless a proxy in front names another client.
     pub(crate) fn client(&self) -> SocketAddr {
-        self.client
+        self.client.get()
+    }
+
+    /// Where its client has connected to, if that is not this end of the connection.
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.destination.get()
+    }
+
+    /// A proxy in front carries it for another client.
+    pub(crate) fn introduce(&self, client: SocketAddr, destination: SocketAddr) {
+        self.client.set(client);
+        self.destination.set(Some(destination));
     }
 
     /// Since when it is there.
@@ -127,7 +141,7 @@ impl Presence {
         SessionRow {
             id,
             frontend: self.frontend.name().to_owned(),
-            client: self.client,
+            client: self.client.get(),
             server,
             age: now - self.accepted,
             carried,

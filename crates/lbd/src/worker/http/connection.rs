@@ -28,6 +28,7 @@ use crate::worker::net::io::Io;
 use crate::worker::net::listener::Arrival;
 use crate::worker::net::send;
 use crate::worker::presence::Presence;
+use crate::worker::upstream::service::Reserved;
 
 /// How long, and for how many bytes, a client that may still be sending is listened to after its last response: closing at
 /// once would reset the connection, and could destroy the response on its way.
@@ -48,6 +49,8 @@ pub(crate) struct Connection {
     /// What was received and not yet used. Idle connections have none.
     input: Option<Buffer>,
     request_line: Vec<u8>,
+    /// The connection to a server that waits for the next request of this client alone.
+    reserved: Option<Reserved>,
     /// What is left to do for a request that switched protocols.
     upgraded: Option<Box<Upgraded>>,
 }
@@ -97,18 +100,22 @@ impl Connection {
         presence: Rc<Presence>,
         arrival: Arrival,
     ) -> Box<Self> {
-        let Arrival { client, peer, owes_request } = arrival;
-        Box::new(Self {
+        let Arrival { client, input, owes_request, .. } = arrival;
+        let client_text = ClientText::new(presence.client());
+        let mut connection = Box::new(Self {
             worker,
             frontend,
             presence,
             client,
-            client_text: ClientText::new(peer),
+            client_text,
             owes_request,
-            input: None,
+            input,
             request_line: Vec::new(),
+            reserved: None,
             upgraded: None,
-        })
+        });
+        connection.give_empty_input();
+        connection
     }
 
     // RFC 9112 section 9.3.2: "it MUST send the corresponding responses in the same order that the requests were received"
@@ -119,7 +126,9 @@ impl Connection {
         let worker = self.worker.clone();
         let mut first = true;
         let after = loop {
-            if let Err(after) = self.arrives(first).await {
+            if self.input.is_none()
+                && let Err(after) = self.arrives(first).await
+            {
                 break after;
             }
             let after;

@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -52,6 +53,13 @@ impl Io {
 
     pub(crate) fn writer(&mut self) -> Writer<'_> {
         self.split().1
+    }
+
+    /// The address of this end.
+    pub(crate) fn local(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr(),
+        }
     }
 
     /// Waits until there is something to read, or the other side has ended.

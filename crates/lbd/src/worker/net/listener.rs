@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::buffer::Buffer;
 use super::dial::is_shortage;
 use super::io::Io;
 use crate::shared::limits::Admission;
@@ -20,7 +21,8 @@ use crate::shared::listen;
 use crate::worker::Worker;
 use crate::worker::frontend::Frontend;
 use crate::worker::http::connection::Connection;
-use crate::worker::presence::Registered;
+use crate::worker::introduction;
+use crate::worker::presence::{Presence, Registered};
 use crate::worker::tcp::session::Session;
 
 /// How long accepting pauses when the system has no descriptor or memory left: the backlog waits meanwhile.
@@ -155,6 +157,8 @@ async fn admit(worker: &Worker, frontend: &RefCell<Rc<Frontend>>, door: &Door) -
 pub(crate) struct Arrival {
     pub(crate) client: Io,
     pub(crate) peer: SocketAddr,
+    /// What was received and not yet used.
+    pub(crate) input: Option<Buffer>,
     /// Whether the client has sent something that was dropped, and will send it again.
     pub(crate) owes_request: bool,
 }
@@ -209,7 +213,7 @@ impl Door {
                 listen::take_packets(&self.socket, self.address)?;
             }
         }
-        Ok(Arrival { client: Io::Tcp(client), peer, owes_request })
+        Ok(Arrival { client: Io::Tcp(client), peer, input: None, owes_request })
     }
 }
 
@@ -235,6 +239,18 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
     let (worker, frontend, presence) = (worker.clone(), frontend.clone(), registered.presence());
+    if frontend.expects_introduction(arrival.peer.ip()) {
+        tokio::task::spawn_local(async move {
+            admission.complete().await;
+            // Boxed: short beside what follows.
+            let heard = Box::pin(introduction::hear(&worker, &frontend, &presence, arrival)).await;
+            if let Some(arrival) = heard {
+                converse(worker, frontend, presence, arrival).await;
+            }
+            drop((admission, registered));
+        });
+        return;
+    }
     match frontend.rules().mode {
         Mode::Http => {
             let connection = Connection::new(worker, frontend, presence, arrival);
@@ -248,9 +264,20 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
             let session = Session::new(worker, frontend, presence);
             tokio::task::spawn_local(async move {
                 admission.complete().await;
-                session.serve(arrival.client).await;
+                session.serve(arrival.client, None).await;
                 drop((admission, registered));
             })
         }
     };
+}
+
+/// Serves a client whose connection has been introduced.
+async fn converse(worker: Rc<Worker>, frontend: Rc<Frontend>, presence: Rc<Presence>, arrival: Arrival) {
+    match frontend.rules().mode {
+        Mode::Http => Connection::new(worker, frontend, presence, arrival).serve().await,
+        Mode::Tcp => {
+            let session = Session::new(worker, frontend, presence);
+            session.serve(arrival.client, arrival.input).await;
+        }
+    }
 }

@@ -8,7 +8,7 @@ use route::{CLIENT_HELLO_MAX, ClientHello, Request, ServerName};
 
 use crate::worker::deadline::Deadline;
 use crate::worker::failure::Failure;
-use crate::worker::net::buffer::{Buffer, Pool};
+use crate::worker::net::buffer::{Buffer, Lent, Pool};
 use crate::worker::net::io::Io;
 use crate::worker::routes::{Routes, Target};
 
@@ -21,21 +21,32 @@ pub(super) struct Hello {
 }
 
 impl Hello {
+    /// One that nobody has looked at.
+    pub(super) fn unread(bytes: Option<Buffer>) -> Self {
+        Self { bytes: bytes.unwrap_or_default(), name: None }
+    }
+
     /// Reads what the client says first, for a bounded time, until it is known which server it names, or that it names none.
     ///
-    /// No buffer is held before it says something.
+    /// No buffer is held before it says something. `early` has what it has said already.
     pub(super) async fn read(
         client: &mut Io,
+        early: Option<Buffer>,
         pool: &Pool<Buffer>,
         deadline: &Deadline,
         patience: Duration,
     ) -> Result<Self, Failure> {
         deadline.set(patience);
-        let first = deadline.guard(poll_fn(|cx| pool.poll_read(cx, &mut client.reader()))).await;
-        let mut bytes = match first {
+        let first = async {
+            match early {
+                Some(early) => Ok(early),
+                None => poll_fn(|cx| pool.poll_read(cx, &mut client.reader())).await.map(Lent::keep),
+            }
+        };
+        let mut bytes = match deadline.guard(first).await {
             // Perhaps the server is to speak first.
             Err(_) => return Ok(Self::default()),
-            Ok(Ok(first)) if !first.is_empty() => first.keep(),
+            Ok(Ok(first)) if !first.is_empty() => first,
             Ok(Ok(_) | Err(_)) => return Err(Failure::ClientClosed),
         };
         loop {

@@ -19,7 +19,7 @@ use crate::worker::net::buffer::Buffer;
 use crate::worker::net::io::Io;
 use crate::worker::presence::Presence;
 use crate::worker::routes::Target;
-use crate::worker::upstream::connect::{self, Attempts};
+use crate::worker::upstream::connect::{self, Attempts, Caller};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
 use crate::worker::upstream::service::{Backend, InFlight, Out, Seat};
@@ -61,15 +61,16 @@ impl Session {
         Self { worker, frontend, presence, wall: SystemTime::now() }
     }
 
-    /// Connects the client to a server, and carries bytes between them until the session ends.
-    pub(crate) async fn serve(self, mut client: Io) {
+    /// Connects the client to a server, and carries bytes between them until the session ends. `early` has what came first.
+    pub(crate) async fn serve(self, mut client: Io, early: Option<Buffer>) {
         let routes = self.frontend.routes();
         let hello = match routes.table() {
             Some(table) if table.needs_host() => {
                 let patience = self.frontend.rules().timeouts.client_hello;
-                Hello::read(&mut client, &self.worker.requests, self.presence.deadline(), patience).await
+                let deadline = self.presence.deadline();
+                Hello::read(&mut client, early, &self.worker.requests, deadline, patience).await
             }
-            _ => Ok(Hello::default()),
+            _ => Ok(Hello::unread(early)),
         };
         let hello = match hello {
             Ok(hello) => hello,
@@ -113,9 +114,11 @@ impl Session {
         attempts: &mut Attempts,
     ) -> Result<(ServerConnection, Seat), (Failure, Option<Seat>)> {
         let patience = Patience { worker: &self.worker, presence: &self.presence };
+        // Each session has a connection of its own.
+        let caller = Caller { presence: &self.presence, connection: client, reserved: &mut None };
         let connected = tokio::select! {
             biased;
-            connected = connect::acquire(&patience, backend, self.client().ip(), Reuse::Never, attempts) => Some(connected),
+            connected = connect::acquire(&patience, backend, caller, Reuse::Never, attempts) => Some(connected),
             () = client.gone(false) => None,
         };
         match connected {

@@ -7,15 +7,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use balance::Tried;
+use proxy_protocol::Header;
 use tokio::time::Instant;
 
 use super::idle::{Reuse, ServerConnection};
 use super::patience::Patience;
-use super::service::{Backend, Seat, Server, Unchosen};
+use super::service::{Backend, Reserved, Seat, Server, Unchosen};
 use crate::shared::queue::Queue;
 use crate::worker::Worker;
 use crate::worker::failure::{Failure, Wait};
 use crate::worker::net::dial::{is_shortage, lacks_port, open};
+use crate::worker::net::io::Io;
+use crate::worker::net::send;
+use crate::worker::presence::Presence;
 
 /// How often a request that waits for a descriptor tries again, where there is none to spare.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -83,6 +87,24 @@ impl Attempts {
     }
 }
 
+/// Whom a server is wanted for.
+pub(crate) struct Caller<'a> {
+    pub(crate) presence: &'a Presence,
+    pub(crate) connection: &'a Io,
+    /// What is kept for this client alone.
+    pub(crate) reserved: &'a mut Option<Reserved>,
+}
+
+impl Caller<'_> {
+    /// What a server is told of it.
+    fn introduction(&self) -> Header {
+        let source = self.presence.client();
+        let destination = self.presence.destination().or_else(|| self.connection.local().ok());
+        // A connection that has no address any more is over.
+        destination.map_or(Header::Local, |destination| Header::Proxied { source, destination })
+    }
+}
+
 /// A connection to a server for one request, and whether it was used before. Where all servers have as many requests as they
 /// may, the request waits for its turn first.
 ///
@@ -92,7 +114,7 @@ impl Attempts {
 pub(crate) async fn acquire(
     patience: &Patience<'_>,
     backend: &Rc<Backend>,
-    client: IpAddr,
+    caller: Caller<'_>,
     reuse: Reuse,
     attempts: &mut Attempts,
 ) -> Result<(ServerConnection, Seat, bool), (Failure, Option<Seat>)> {
@@ -114,7 +136,7 @@ pub(crate) async fn acquire(
             Some(seat) => seat,
             None => {
                 let before = attempts.queued;
-                let seat = match choose(patience, backend, client, attempts).await {
+                let seat = match choose(patience, backend, caller.presence.client().ip(), attempts).await {
                     Ok(seat) => seat,
                     Err(Failure::NoServer) if failed.is_some() => break,
                     Err(failure) => return Err((failure, failed.map(|(_, seat)| seat))),
@@ -124,7 +146,7 @@ pub(crate) async fn acquire(
                 attempts.begin(backend, &seat);
                 // Looking at the clock once more costs as much as finding the connection does.
                 let now = if failed.is_none() { started } else { Instant::now() };
-                if let Some(connection) = seat.server.reuse(reuse, now) {
+                if let Some(connection) = seat.server.reuse(reuse, now, caller.reserved) {
                     attempts.connect_time = Some(now - started);
                     return Ok((connection, seat, true));
                 }
@@ -137,7 +159,7 @@ pub(crate) async fn acquire(
         };
         let share = rules.timeouts.connect.saturating_sub(started.elapsed()) / left;
         let short = Cell::new(false);
-        let failure = match patience.wait(share, connect(worker, &seat, &short)).await {
+        let failure = match patience.wait(share, connect(worker, &seat, &caller, &short)).await {
             Ok(Ok(connection)) => {
                 seat.reached();
                 attempts.connect_time = Some(started.elapsed());
@@ -228,7 +250,12 @@ async fn wait(
 
 /// Connects to the server of a seat. Where this host is `short` of something it waits until it is not: idle connections are a
 /// luxury, and make room for one that is needed.
-async fn connect(worker: &Worker, seat: &Seat, short: &Cell<bool>) -> io::Result<ServerConnection> {
+async fn connect(
+    worker: &Worker,
+    seat: &Seat,
+    caller: &Caller<'_>,
+    short: &Cell<bool>,
+) -> io::Result<ServerConnection> {
     let address = seat.server.address().ok_or(io::ErrorKind::NotFound)?;
     let mut waits = None;
     let result = loop {
@@ -242,7 +269,14 @@ async fn connect(worker: &Worker, seat: &Seat, short: &Cell<bool>) -> io::Result
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
-    Ok(ServerConnection::new(result?, address, seat.server.attention()))
+    let mut connection = ServerConnection::new(result?, address, seat.server.attention());
+    if let Some(version) = seat.server.introduction() {
+        let mut header = worker.heads.lend();
+        caller.introduction().encode(version, &mut header);
+        send::all(&mut connection.stream.writer(), &header, || {}).await?;
+        connection.was_introduced(header.len() as u64);
+    }
+    Ok(connection)
 }
 
 /// Tells that a server cannot be connected to and is not to blame, at a bounded rate.

@@ -33,6 +33,8 @@ pub(crate) struct ServerConnection {
     pub(crate) stream: Io,
     pub(crate) address: SocketAddr,
     opened: Instant,
+    /// Whether it has begun with a client's address, and so is for that client alone.
+    pub(crate) is_introduced: bool,
     /// While it waits for its first answer.
     pub(crate) first_answer: FirstAnswer,
     /// What the other host had acknowledged before the request that is under way: all of those before it.
@@ -49,6 +51,7 @@ impl ServerConnection {
             stream,
             address,
             opened: Instant::now(),
+            is_introduced: false,
             first_answer: FirstAnswer {
                 awaited: RefCell::new(Some(attention.approach())),
                 seen: Cell::new(None),
@@ -61,6 +64,12 @@ impl ServerConnection {
     /// Whether no byte of the request reached the server before it closed, as far as the kernel can know.
     pub(crate) fn ignored_all(&self) -> bool {
         self.stream.acknowledged().is_ok_and(|now| now == self.acknowledged)
+    }
+
+    /// It has begun with a header of so many bytes, which belong to no request.
+    pub(crate) fn was_introduced(&mut self, sent: u64) {
+        self.is_introduced = true;
+        self.acknowledged += sent;
     }
 
     /// A request of so many bytes was answered, and so had been received.
@@ -121,6 +130,7 @@ impl Reuse {
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: RefCell<VecDeque<Idle>>,
+    next_ticket: Cell<u64>,
     attention: Arc<Attention>,
     reaper: Rc<Reaper>,
 }
@@ -128,6 +138,8 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Idle {
     connection: ServerConnection,
+    /// Its number, by which it can be found: later ones have larger ones.
+    ticket: u64,
     since: Instant,
     /// What was seen of the server when it was last looked at.
     seen: Seen,
@@ -135,7 +147,7 @@ struct Idle {
 
 impl Pool {
     pub(crate) fn new(attention: Arc<Attention>, reaper: Rc<Reaper>) -> Self {
-        Self { idle: RefCell::default(), attention, reaper }
+        Self { idle: RefCell::default(), next_ticket: Cell::new(0), attention, reaper }
     }
 
     pub(crate) fn attention(&self) -> &Arc<Attention> {
@@ -168,24 +180,56 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection that has been answered, unless it keeps others waiting.
-    pub(crate) fn put(&self, connection: ServerConnection, now: Instant, keep: Duration) {
+    /// The one of a ticket, if it is still there and will do.
+    pub(crate) fn redeem(
+        &self,
+        ticket: u64,
+        reuse: Reuse,
+        now: Instant,
+        keep: Duration,
+    ) -> Option<ServerConnection> {
+        let Idle { mut connection, since, .. } = self.remove(ticket)?;
+        let will_do =
+            now.duration_since(since) < reuse.longest(keep) && reuse.finds_alive(&connection.stream);
+        if will_do && !self.attention.is_divided() {
+            connection.begun = self.attention.look();
+        }
+        will_do.then_some(connection)
+    }
+
+    /// Closes the one of a ticket, if it is still there.
+    pub(crate) fn cancel(&self, ticket: u64) {
+        self.remove(ticket);
+    }
+
+    fn remove(&self, ticket: u64) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        let at = idle.binary_search_by_key(&ticket, |idle| idle.ticket).ok()?;
+        idle.remove(at)
+    }
+
+    /// Keeps a connection that has been answered, unless it keeps others waiting. Its ticket, if it is kept.
+    pub(crate) fn put(&self, connection: ServerConnection, now: Instant, keep: Duration) -> Option<u64> {
         let mut life = keep;
         let seen = self.attention.look();
         if !self.attention.is_divided() {
             self.observe(&connection, seen);
             let is_old = now.duration_since(connection.opened) >= ALONE;
             if is_old || self.attention.is_withheld(connection.begun) {
-                return;
+                return None;
             }
             life = life.min(LOOK);
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX {
-            idle.push_back(Idle { connection, since: now, seen });
+        let ticket = (idle.len() < IDLE_MAX).then(|| {
+            let ticket = self.next_ticket.get();
+            self.next_ticket.set(ticket + 1);
+            idle.push_back(Idle { connection, ticket, since: now, seen });
             self.reaper.expect(now, now + life);
-        }
+            ticket
+        });
         check_invariants(&idle);
+        ticket
     }
 
     /// Looks whether others were answered while this connection was open, or this one while another was.
@@ -232,6 +276,7 @@ impl Pool {
 /// The oldest are in front, and there are no more than there may be.
 fn check_invariants(idle: &VecDeque<Idle>) {
     debug_assert!(idle.iter().is_sorted_by_key(|idle| idle.since));
+    debug_assert!(idle.iter().is_sorted_by_key(|idle| idle.ticket));
     debug_assert!(idle.len() <= IDLE_MAX);
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{Balancer, Health, RetryBudget, ServerId, ServerView, Tried, Unpicked};
+use proxy_protocol::Version;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -65,6 +66,8 @@ pub(crate) struct Server {
     places: RefCell<Option<Arc<Places>>>,
     /// How long connections are kept between requests, if they are.
     keep_alive: Cell<Option<Duration>>,
+    /// The PROXY header that connections begin with.
+    introduction: Cell<Option<Version>>,
     idle: Pool,
     counters: Counted,
 }
@@ -147,8 +150,8 @@ impl Backend {
         // A name that left and came back counts anew, and so is another server.
         let mut before: HashMap<_, Rc<Server>> =
             servers.drain(..).map(|server| (Arc::as_ptr(&server.counters.all), server)).collect();
-        let shared = routing.servers.iter().zip(&*routing.attention);
-        for (view, (all, attention)) in routing.view.servers.iter().zip(shared) {
+        let shared = routing.servers.iter().zip(&*routing.attention).zip(&*routing.introductions);
+        for (view, ((all, attention), introduction)) in routing.view.servers.iter().zip(shared) {
             let server = before.remove(&Arc::as_ptr(all)).unwrap_or_else(|| {
                 Rc::new(Server {
                     backend: self.name.clone(),
@@ -160,11 +163,13 @@ impl Backend {
                     went_out: Notify::new(),
                     places: RefCell::default(),
                     keep_alive: Cell::default(),
+                    introduction: Cell::new(*introduction),
                     idle: Pool::new(attention.clone(), self.reaper.clone()),
                     counters: Counted { all: all.clone(), worker: self.counters.worker },
                 })
             });
             server.follow(view);
+            server.introduce_by(*introduction);
             servers.push(server);
         }
         // Servers that are gone take their idle connections with them.
@@ -355,6 +360,17 @@ impl Server {
         }
     }
 
+    fn introduce_by(&self, introduction: Option<Version>) {
+        if self.introduction.replace(introduction) != introduction {
+            self.forget_idle();
+        }
+    }
+
+    /// The PROXY header that connections begin with.
+    pub(crate) fn introduction(&self) -> Option<Version> {
+        self.introduction.get()
+    }
+
     fn keep_for(&self, keep_alive: Option<Duration>) {
         self.keep_alive.set(keep_alive);
         if keep_alive.is_none() {
@@ -379,8 +395,17 @@ impl Server {
         self.counters.idle.set(self.idle.len() as u64);
     }
 
-    /// An idle connection that still lives, the most recently used first.
-    pub(crate) fn reuse(&self, reuse: Reuse, now: Instant) -> Option<ServerConnection> {
+    /// An idle connection that still lives, the most recently used first. Where they are for one client alone, that is the one
+    /// `reserved` for it, if any.
+    pub(crate) fn reuse(
+        &self,
+        reuse: Reuse,
+        now: Instant,
+        reserved: &mut Option<Reserved>,
+    ) -> Option<ServerConnection> {
+        if self.introduction.get().is_some() {
+            return reserved.take_if(|reserved| std::ptr::eq(&*reserved.server, self))?.redeem(reuse, now);
+        }
         if reuse == Reuse::Never || self.idle.len() == 0 {
             return None;
         }
@@ -389,15 +414,23 @@ impl Server {
         found
     }
 
-    /// Keeps a connection for the next request, if the server takes any, and is where the connection leads.
-    pub(crate) fn keep(&self, connection: ServerConnection, now: Instant) {
-        if let Some(keep) = self.keep_alive.get()
-            && self.usable.get()
-            && Some(connection.address) == self.address.get()
-        {
-            self.idle.put(connection, now, keep);
-            self.count_idle();
+    /// Keeps a connection for the next request, if the server takes any, and is where the connection leads. Its ticket, if it is
+    /// kept.
+    pub(crate) fn keep(&self, connection: ServerConnection, now: Instant) -> Option<u64> {
+        let keep = self.keep_alive.get()?;
+        let is_alike = connection.is_introduced == self.introduction.get().is_some();
+        if !(is_alike && self.usable.get() && Some(connection.address) == self.address.get()) {
+            return None;
         }
+        let ticket = self.idle.put(connection, now, keep);
+        self.count_idle();
+        ticket
+    }
+
+    /// The same, for the next request of one client alone.
+    pub(crate) fn reserve(self: &Rc<Self>, connection: ServerConnection, now: Instant) -> Option<Reserved> {
+        let ticket = self.keep(connection, now)?;
+        Some(Reserved { server: self.clone(), ticket })
     }
 
     /// Closes the idle connection that was used least recently: a new one, which will be kept, takes its place.
@@ -418,6 +451,28 @@ impl Server {
     fn forget_idle(&self) {
         self.idle.clear();
         self.count_idle();
+    }
+}
+
+/// An idle connection that is for one client alone. It is closed with this.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    server: Rc<Server>,
+    ticket: u64,
+}
+
+impl Reserved {
+    /// The connection, if it will do.
+    fn redeem(self, reuse: Reuse, now: Instant) -> Option<ServerConnection> {
+        let keep = self.server.keep_alive.get()?;
+        self.server.idle.redeem(self.ticket, reuse, now, keep)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.server.idle.cancel(self.ticket);
+        self.server.count_idle();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::worker::http::exchange::{Ended, Exchange, Upload};
 use crate::worker::http::turns::{Progress, Turns};
 use crate::worker::net::buffer::{Buffer, Lent, Pool};
 use crate::worker::net::send;
-use crate::worker::upstream::connect;
+use crate::worker::upstream::connect::{self, Caller};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
 use crate::worker::upstream::service::{Backend, InFlight};
@@ -133,9 +133,11 @@ impl Connection {
             let attempts = &mut account.attempts;
             let abort_on_close = backend.rules().abort_on_close;
             let patience = Patience { worker: &self.worker, presence: &self.presence };
+            let caller =
+                Caller { presence: &self.presence, connection: &self.client, reserved: &mut self.reserved };
             let upstream = tokio::select! {
                 biased;
-                upstream = connect::acquire(&patience, backend, self.presence.client().ip(), reuse, attempts) => upstream,
+                upstream = connect::acquire(&patience, backend, caller, reuse, attempts) => upstream,
                 () = self.client.gone(abort_on_close) => {
                     return Err(Failure::ClientLeft(account.attempts.waits_for()));
                 }
@@ -206,8 +208,15 @@ impl Connection {
                     if server_reusable && let Some(seat) = &account.seat {
                         server.was_answered(account.meter.bytes_sent.get());
                         match head.method {
+                            // It would have to be watched first, and is for one client alone.
+                            Method::Head if server.is_introduced => {}
                             Method::Head => self.worker.settling.keep(&seat.server, server),
-                            _ => seat.server.keep(server, Instant::now()),
+                            _ if server.is_introduced => {
+                                self.reserved = seat.server.reserve(server, Instant::now());
+                            }
+                            _ => {
+                                seat.server.keep(server, Instant::now());
+                            }
                         }
                     }
                     return Ok(Forwarded::Answered(match client_reusable {

@@ -24,6 +24,8 @@ impl Connection {
     /// Carries bytes until the tunnel ends, and settles the request that it began with.
     pub(super) async fn carry_upgraded(&mut self) {
         let Some(mut upgraded) = self.upgraded.take() else { return };
+        // There is no next request.
+        self.reserved = None;
         let Upgraded { server, early, arrived, backend, account, .. } = &mut *upgraded;
         let flow = Rc::new(Flow::new());
         if let Some(seat) = &account.seat {
