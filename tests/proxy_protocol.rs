@@ -138,6 +138,37 @@ fn a_header_that_does_not_come_ends_the_connection() {
 }
 
 #[test]
+fn whoever_has_not_said_its_header_is_not_waited_for_by_a_stop() {
+    let (mut stack, server) = empty("tcp", "accept_proxy: 127.0.0.1").start_before(|peer| peer.stall());
+    let mut client = stack.client();
+    wait_until("it is accepted", || stack.stat("web", "FRONTEND").number("scur") == 1);
+    stack.lbd.stop();
+    client.expect_closed();
+    assert_eq!((stack.lbd.stdout().as_str(), server.connections()), ("", 0), "nobody was refused");
+}
+
+#[test]
+fn operators_see_who_was_named_and_may_end_who_was_not() {
+    let (stack, _server) = empty("tcp", "accept_proxy: 127.0.0.1").start_before(|peer| peer.stall());
+    let mut named = stack.client();
+    named.send(LINE);
+    wait_until("the client is listed", || {
+        stack.command("show sess").contains(" web 192.0.2.1:50000 app/raw ")
+    });
+    let mut silent = stack.client();
+    let address = format!(" web {} ", silent.local_address());
+    let id = wait_for("the other is listed", || {
+        let list = stack.command("show sess");
+        let line = list.lines().find(|line| line.contains(&address))?;
+        line.split(' ').next().map(str::to_owned)
+    });
+    stack.tandemctl_ok(&["shutdown", "session", &id]);
+    silent.expect_closed();
+    wait_until("it is logged", || stack.lbd.stdout().contains(" K"));
+    assert!(!stack.lbd.stdout().contains(" cR "), "{}", stack.lbd.stdout());
+}
+
+#[test]
 fn headers_are_taken_from_those_who_are_listed_alone() {
     let mut stack = Stack::builder()
         .servers(1)

@@ -10,6 +10,8 @@ mod lies;
 mod mysql;
 #[path = "protocols/postgres.rs"]
 mod postgres;
+#[path = "protocols/proxy.rs"]
+mod proxy;
 #[path = "protocols/redis.rs"]
 mod redis;
 #[path = "protocols/smtp.rs"]
