@@ -78,7 +78,7 @@ impl Sessions {
             let (backend, server) = (in_backend, name);
             match cut(&workers, &whose).await {
                 Ok(sessions) => {
-                    tracing::info!(backend, server, sessions, "its time is over: sessions are ended")
+                    tracing::info!(backend, server, sessions, "its time is over: sessions are ended");
                 }
                 Err(error) => tracing::error!(backend, server, %error, "cannot end all sessions"),
             }
