@@ -1,4 +1,4 @@
-//! The stats page as people see it: in a browser.
+//! What people see in a browser: the stats page, and a site that keeps them with one server.
 
 use std::process::Command;
 use std::time::Duration;
@@ -143,4 +143,36 @@ async fn the_page_needs_nobody_else() {
         .filter(url => url.protocol !== 'data:' && url.host !== location.host).length";
     assert_eq!(browser.number(script).await, 0, "references to elsewhere");
     browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_browser_stays_with_its_server() {
+    needs!("chromedriver", "chromium");
+    let mut stack = Stack::builder().backend("sticky: { cookie: SRV, key: 0123456789abcdef }").start();
+    let browser = Browser::start(&stack).await;
+    let site = format!("http://{}/", stack.web());
+    let instance = async || {
+        browser.client.goto(&site).await.unwrap();
+        let text = browser.text().await;
+        text.split("Instance ")
+            .nth(1)
+            .and_then(|rest| rest.chars().next())
+            .unwrap_or_else(|| panic!("{text}"))
+    };
+    let home = instance().await;
+    let cookie = browser.client.get_named_cookie("SRV").await.unwrap();
+    assert!(cookie.http_only().unwrap_or_default() && cookie.value().len() == 16, "{cookie}");
+    for _ in 0..6 {
+        assert_eq!(instance().await, home);
+    }
+    stack.config.backend += "\nbalance: leastconn";
+    stack.reload();
+    for _ in 0..6 {
+        browser.client.refresh().await.unwrap();
+        assert_eq!(instance().await, home);
+    }
+    stack.tandemctl_ok(&["maint", &format!("app/s{home}")]);
+    let next = instance().await;
+    assert_ne!(next, home);
+    assert_eq!(instance().await, next);
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use balance::{AdminState, Algorithm, BackendView, Balancer, Health, ServerView, Tick, Tried, Weight};
+use balance::{AdminState, Algorithm, BackendView, Balancer, Health, Key, ServerView, Tick, Tried, Weight};
 
 const PICKS: u32 = 1_000_000;
 
@@ -56,11 +56,11 @@ fn change(balancer: &mut Balancer, mut view: Arc<BackendView>) -> (Duration, Dur
 fn request(balancer: &mut Balancer, client: IpAddr, failures: usize) {
     let mut tried = Tried::default();
     for _ in 0..failures {
-        if let Some(id) = balancer.pick(client, &tried, Tick::default()) {
+        if let Some(id) = balancer.pick(Key::Client(client), &tried, Tick::default()) {
             tried.insert(id);
         }
     }
-    if let Some(id) = balancer.pick(client, &tried, Tick::default()) {
+    if let Some(id) = balancer.pick(Key::Client(client), &tried, Tick::default()) {
         balancer.begin(id);
         balancer.succeeded(id);
         balancer.end(black_box(id));

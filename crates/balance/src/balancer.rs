@@ -1,7 +1,6 @@
 //! One worker's choices among the servers of one backend.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::pool::{Pool, Question};
@@ -10,7 +9,7 @@ use crate::slot::{ServerId, Slots};
 use crate::suspicion::Suspicion;
 use crate::tournament::Tournament;
 use crate::turn::Turn;
-use crate::{BackendView, ServerView, Tick, Tried, Unpicked};
+use crate::{BackendView, Key, ServerView, Tick, Tried, Unpicked};
 
 /// If more than one in so many servers have changed, all are sorted anew at once.
 const FEW: usize = 16;
@@ -20,7 +19,7 @@ const FEW: usize = 16;
 /// It belongs to one worker thread and is told of everything by calls: [`Balancer::pick`], then [`Balancer::begin`] and
 /// [`Balancer::end`] around the request, [`Balancer::succeeded`] or [`Balancer::failed`] when connecting has ended, and
 /// [`Balancer::adopt`] when the backend has changed. None of them but `adopt` allocates or looks at every server (but see
-/// [`Balancer::pick`] for [`Algorithm::Source`](crate::Algorithm::Source)).
+/// [`Balancer::pick`] for algorithms that choose by key).
 ///
 /// Usable servers are in one of two pools, the trusted and the suspected. A choice is made among the trusted first.
 #[derive(Clone, Debug)]
@@ -55,8 +54,8 @@ impl Balancer {
             view: Arc::new(BackendView::new(algorithm, Vec::new())),
             slots: Slots::default(),
             placed: Vec::new(),
-            trusted: Pool::new(algorithm, &[]),
-            suspected: Pool::new(algorithm, &[]),
+            trusted: Pool::new(algorithm, None, &[]),
+            suspected: Pool::new(algorithm, None, &[]),
             due: Tournament::new(Vec::new()),
             turn: Turn::start(seed),
             random: Random::new(seed),
@@ -113,13 +112,13 @@ impl Balancer {
         }
     }
 
-    /// The server for the next request of a client. None if no server is usable.
+    /// The server for the next request with that key. None if no server is usable.
     ///
     /// A server that was tried is picked only if every usable one was; one that is suspected only if all others are suspected
-    /// or tried. The cost is logarithmic in the number of servers, but for `source`: there it is constant unless many
-    /// servers are unusable or suspected, since the ring is walked to the first that is not.
-    pub fn pick(&mut self, client: IpAddr, tried: &Tried, now: Tick) -> Option<ServerId> {
-        self.pick_below_limits(client, tried, &Tried::default(), now).ok()
+    /// or tried. The cost is logarithmic in the number of servers, but for `source` and `hash`: there it is constant
+    /// unless many servers are unusable, suspected or at their bound, since the ring is walked to the first that is not.
+    pub fn pick(&mut self, key: Key, tried: &Tried, now: Tick) -> Option<ServerId> {
+        self.pick_below_limits(key, tried, &Tried::default(), now).ok()
     }
 
     /// The same, where some servers have as many requests as they may.
@@ -131,14 +130,18 @@ impl Balancer {
     /// When no server is usable, or all that would be picked from are full.
     pub fn pick_below_limits(
         &mut self,
-        client: IpAddr,
+        key: Key,
         tried: &Tried,
         full: &Tried,
         now: Tick,
     ) -> Result<ServerId, Unpicked> {
         self.end_periods(now);
-        let slot = self.choose(client, tried, full)?;
+        let slot = self.choose(key, tried, full)?;
         debug_assert!(self.standing(slot).0, "only servers that are usable are picked");
+        // What went where its key leads is nobody's turn.
+        if !self.view.algorithm.asks_for_key() || key == Key::Missing {
+            self.take_turn(slot);
+        }
         self.send_to(slot, now);
         Ok(self.slots.id(slot))
     }
@@ -159,18 +162,47 @@ impl Balancer {
         let tier = self.tier(tried);
         let slot = self.slots.find(id).filter(|slot| tier.is_some_and(|tier| self.is_in(tier, *slot, tried)));
         if let Some(slot) = slot {
+            if !self.view.algorithm.asks_for_key() {
+                self.take_turn(slot);
+            }
             self.send_to(slot, now);
         }
         slot.is_some()
     }
 
-    /// A request is sent to a server: its turn is over.
-    fn send_to(&mut self, slot: usize, now: Tick) {
+    /// Whether a request of a client that belongs to a server may go there now. It is as with all others where the server is
+    /// usable: not where it was tried, or is suspected while others are not.
+    pub fn is_open_to_its_own(&mut self, id: ServerId, tried: &Tried, now: Tick) -> bool {
+        self.end_periods(now);
+        let Some(slot) = self.slots.find(id) else { return false };
+        let held = &self.slots[slot];
+        let Some(server) = held.place.and_then(|place| self.view.servers.get(place)) else { return false };
+        if server.is_usable() {
+            return self.tier(tried).is_some_and(|tier| self.is_in(tier, slot, tried));
+        }
+        // Whoever takes nobody new is in no pool, and in none that it could return to.
+        let is_trusted = held.suspicion.is_none_or(|suspicion| suspicion.is_over(now));
+        server.takes_its_own() && is_trusted && !tried.contains(id)
+    }
+
+    /// The same, and if so, the server is picked. It is nobody's turn: sessions take turns, not their requests.
+    pub fn claim_for_its_own(&mut self, id: ServerId, tried: &Tried, now: Tick) -> bool {
+        let is_open = self.is_open_to_its_own(id, tried, now);
+        if is_open && let Some(slot) = self.slots.find(id) {
+            self.send_to(slot, now);
+        }
+        is_open
+    }
+
+    /// A server's turn is over.
+    fn take_turn(&mut self, slot: usize) {
         self.turn = self.turn.max(self.slots[slot].next_turn());
-        let turn = self.turn;
-        let held = &mut self.slots[slot];
-        held.take_turn(turn);
-        match &mut held.suspicion {
+        self.slots[slot].take_turn(self.turn);
+    }
+
+    /// A request is sent to a server.
+    fn send_to(&mut self, slot: usize, now: Tick) {
+        match &mut self.slots[slot].suspicion {
             // Nobody knows yet how it is: this request finds out, and others keep away until it has.
             Some(suspicion) if suspicion.is_over(now) => {
                 suspicion.probe(now);
@@ -259,11 +291,11 @@ impl Balancer {
     }
 
     /// Chooses among the servers that the request may be sent to and that are not full.
-    fn choose(&mut self, client: IpAddr, tried: &Tried, full: &Tried) -> Result<usize, Unpicked> {
+    fn choose(&mut self, key: Key, tried: &Tried, full: &Tried) -> Result<usize, Unpicked> {
         let tier = self.tier(tried).ok_or(Unpicked::NoneUsable)?;
         let Self { view, slots, placed, trusted, suspected, random, .. } = self;
         let load = |slot: usize| slots[slot].rank().load;
-        let question = Question { client, ring: &view.ring, placed, load: &load };
+        let question = Question { key, ring: &view.ring, placed, load: &load };
         let pool = if tier.trusted { trusted } else { suspected };
         let hidden = || {
             let tried = tried.iter().filter(|_| tier.untried);
@@ -309,8 +341,9 @@ impl Balancer {
             let pool = if until.is_none() { &mut trusted } else { &mut suspected };
             pool[slot] = Some(self.slots[slot].rank());
         }
-        self.trusted = Pool::new(self.view.algorithm, &trusted);
-        self.suspected = Pool::new(self.view.algorithm, &suspected);
+        let (algorithm, factor) = (self.view.algorithm, self.view.factor);
+        self.trusted = Pool::new(algorithm, factor, &trusted);
+        self.suspected = Pool::new(algorithm, factor, &suspected);
         self.due = Tournament::new(standings.into_iter().map(|(_, until)| until).collect());
     }
 

@@ -1,14 +1,14 @@
 //! Servers to choose from, in the order of the backend's algorithm.
 
 use std::cmp::Ordering;
-use std::net::IpAddr;
 
-use crate::Algorithm;
+use crate::bound::Bound;
 use crate::random::Random;
 use crate::ring::Ring;
 use crate::shares::Shares;
 use crate::tournament::Tournament;
 use crate::turn::Turn;
+use crate::{Algorithm, Key, LoadFactor};
 
 /// Servers, by slot.
 #[derive(Clone, Debug)]
@@ -35,8 +35,12 @@ enum Order {
         tournament: Tournament<(Load, Turn)>,
         by_load: bool,
     },
-    /// Nothing: the ring of the view holds all servers.
-    Ring,
+    /// The ring of the view holds all servers. What has no key takes turns.
+    Ring {
+        turns: Tournament<(Load, Turn)>,
+        /// What each server may have in flight.
+        bound: Option<Bound>,
+    },
     Shares(Shares),
 }
 
@@ -82,7 +86,7 @@ impl Eq for Load {}
 
 /// What a choice depends on, of everything else.
 pub(crate) struct Question<'a> {
-    pub(crate) client: IpAddr,
+    pub(crate) key: Key,
     pub(crate) ring: &'a Ring,
     /// The slot of each server of the ring.
     pub(crate) placed: &'a [usize],
@@ -91,16 +95,21 @@ pub(crate) struct Question<'a> {
 }
 
 impl Pool {
-    /// A pool of the slots that have a rank.
-    pub(crate) fn new(algorithm: Algorithm, ranks: &[Option<Rank>]) -> Self {
-        let turns = |by_load: bool| {
+    /// A pool of the slots that have a rank. With a factor, loads on the ring are bounded.
+    pub(crate) fn new(algorithm: Algorithm, factor: Option<LoadFactor>, ranks: &[Option<Rank>]) -> Self {
+        let tournament = |by_load: bool| {
             let keys = ranks.iter().map(|rank| rank.map(|rank| turn_key(by_load, rank)));
-            Order::Turns { tournament: Tournament::new(keys.collect()), by_load }
+            Tournament::new(keys.collect())
         };
+        let turns = |by_load: bool| Order::Turns { tournament: tournament(by_load), by_load };
+        let loads = || ranks.iter().map(|rank| rank.map(|rank| rank.load)).collect();
         let order = match algorithm {
             Algorithm::Roundrobin => turns(false),
             Algorithm::Leastconn => turns(true),
-            Algorithm::Source => Order::Ring,
+            Algorithm::Source | Algorithm::Hash => Order::Ring {
+                turns: tournament(false),
+                bound: factor.map(|factor| Bound::new(factor, loads())),
+            },
             Algorithm::Random => Order::Shares(Shares::new(ranks.iter().copied().map(share).collect())),
         };
         let member = |rank: &Option<Rank>| rank.map_or(Membership::None, |_| Membership::Visible);
@@ -156,11 +165,15 @@ impl Pool {
         }
         match &mut self.order {
             Order::Turns { tournament, .. } => tournament.winner().map(|(slot, _)| slot),
-            Order::Ring => question
-                .ring
-                .walk(question.client)
-                .filter_map(|place| question.placed.get(place).copied())
-                .find(|slot| self.has(*slot)),
+            Order::Ring { turns, bound } => {
+                let Some(hash) = question.key.hash() else { return turns.winner().map(|(slot, _)| slot) };
+                let members = &self.members;
+                let takes = |slot: &usize| {
+                    members.get(*slot) == Some(&Membership::Visible)
+                        && bound.as_ref().is_none_or(|bound| bound.has_room(*slot))
+                };
+                question.ring.walk(hash).filter_map(|place| question.placed.get(place).copied()).find(takes)
+            }
             Order::Shares(shares) => {
                 let first = shares.draw(random)?;
                 let weight = (question.load)(first).weight;
@@ -184,7 +197,9 @@ impl Pool {
                 let load = |rank: Rank| if *by_load { rank.load } else { Load::NONE };
                 assert_eq!(tournament.key(slot), rank.map(|rank| (load(rank), rank.turn)));
             }
-            Order::Ring => {}
+            Order::Ring { turns, .. } => {
+                assert_eq!(turns.key(slot), rank.map(|rank| turn_key(false, rank)));
+            }
             Order::Shares(shares) => {
                 assert_eq!(shares.weight(slot), rank.map_or(0, |rank| rank.load.weight));
             }
@@ -209,7 +224,12 @@ impl Pool {
                 let by_load = *by_load;
                 tournament.set(slot, rank.map(|rank| turn_key(by_load, rank)));
             }
-            Order::Ring => {}
+            Order::Ring { turns, bound } => {
+                turns.set(slot, rank.map(|rank| turn_key(false, rank)));
+                if let Some(bound) = bound {
+                    bound.set(slot, rank.map(|rank| rank.load));
+                }
+            }
             Order::Shares(shares) => shares.set(slot, share(rank)),
         }
     }

@@ -1,15 +1,14 @@
-//! Consistent hashing: each server owns points on a ring, and a client belongs to the first point after its own.
+//! Consistent hashing: each server owns points on a ring, and a key, be it a client's address or a part of a request, belongs to
+//! the first point after its own.
 //!
 //! Where a server's points lie depends on its name alone, and how many it has on its weight. So a server that goes takes only
-//! its own clients with it, one that comes back gets exactly those back, and a restarted container keeps its clients
+//! its own keys with it, one that comes back gets exactly those back, and a restarted container keeps its keys
 //! at whatever address it has now. The hash is our own and never changes: two load balancers, and two versions of one,
-//! agree on where a client belongs.
-
-use std::net::IpAddr;
+//! agree on where a key belongs.
 
 use crate::ServerView;
 
-/// Points for each unit of weight: with so many, equal servers differ by a few per cent in the clients they get.
+/// Points for each unit of weight: with so many, equal servers differ by a few per cent in the keys they get.
 const POINTS: usize = 512;
 /// Points on the whole ring, beyond which each unit of weight gets fewer, but always one. When servers are added, those there
 /// then lose the last of their points and keep the others.
@@ -28,8 +27,8 @@ impl Ring {
         let per_weight = (POINTS_MAX / total.max(1)).clamp(1, POINTS);
         let mut points = Vec::with_capacity(total * per_weight);
         for (place, server) in (0_u32..).zip(servers) {
-            let name = hash(server.name.as_bytes());
-            // A throttled server has the first of its points: it takes its own clients back little by little, and nobody
+            let name = hash(server.name.bytes());
+            // A throttled server has the first of its points: it takes its own keys back little by little, and nobody
             // else's.
             let whole = usize::from(server.weight.get()) * per_weight;
             let count = (whole * usize::from(server.throttle.get())).div_ceil(100);
@@ -39,13 +38,8 @@ impl Ring {
         Self { points }
     }
 
-    /// The servers in the order in which the client would go to them; each may come up many times.
-    pub(crate) fn walk(&self, client: IpAddr) -> impl Iterator<Item = usize> {
-        // A listener for both families sees IPv4 clients in IPv6 notation.
-        let hash = match client.to_canonical() {
-            IpAddr::V4(ip) => hash(&ip.octets()),
-            IpAddr::V6(ip) => hash(&ip.octets()),
-        };
+    /// The servers in the order in which what has this hash would go to them; each may come up many times.
+    pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = usize> {
         let start = self.points.partition_point(|(point, _)| *point < hash);
         let (before, after) = self.points.split_at(start);
         after.iter().chain(before).map(|(_, place)| *place as usize)
@@ -53,9 +47,9 @@ impl Ring {
 }
 
 /// FNV-1a, and a finalizer that spreads neighbouring addresses over the whole ring.
-fn hash(bytes: &[u8]) -> u64 {
-    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let fnv = bytes.into_iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     mix(fnv)
 }

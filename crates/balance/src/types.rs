@@ -153,6 +153,15 @@ words! {
         Source = "source",
         /// The less busy of two servers drawn by weight.
         Random = "random",
+        /// Always the same server for a part of the request; one server's death moves only what was its.
+        Hash = "hash",
+    }
+}
+
+impl Algorithm {
+    /// Whether it chooses by the request's key.
+    pub(crate) const fn asks_for_key(self) -> bool {
+        matches!(self, Self::Source | Self::Hash)
     }
 }
 

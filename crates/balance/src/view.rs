@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ring::Ring;
 use crate::turn::phases;
-use crate::{AdminState, Algorithm, BackupLevel, Throttle, Weight};
+use crate::{AdminState, Algorithm, BackupLevel, LoadFactor, Throttle, Weight};
 
 /// A backend as it is now: its servers and what was computed from them once.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +14,9 @@ pub struct BackendView {
     pub algorithm: Algorithm,
     /// The servers, in the order of the configuration. Names are unique.
     pub servers: Vec<ServerView>,
-    /// Empty unless the algorithm is [`Algorithm::Source`].
+    /// Bounds the loads of servers of a ring.
+    pub(crate) factor: Option<LoadFactor>,
+    /// Empty unless the algorithm chooses by key.
     pub(crate) ring: Arc<Ring>,
     /// How often each server's turns come.
     pub(crate) paces: Arc<[Pace]>,
@@ -71,7 +73,7 @@ pub enum Health {
 impl BackendView {
     /// A picture of these servers. What their names, weights and order imply is computed here, once for all workers.
     pub fn new(algorithm: Algorithm, servers: Vec<ServerView>) -> Self {
-        let ring = if algorithm == Algorithm::Source { Ring::new(&servers) } else { Ring::default() };
+        let ring = if algorithm.asks_for_key() { Ring::new(&servers) } else { Ring::default() };
         // The unit is the weight itself as long as nothing is throttled: then rounds are short.
         let is_fine = servers.iter().any(|server| server.throttle < Throttle::NONE);
         let share = |server: &ServerView| {
@@ -84,15 +86,21 @@ impl BackendView {
         Self::of(algorithm, servers, Arc::new(ring), paces.collect())
     }
 
+    /// The same with bounded loads, which only an algorithm that chooses by key heeds.
+    #[must_use]
+    pub fn bounded(self, factor: Option<LoadFactor>) -> Self {
+        Self { factor, ..self }
+    }
+
     /// The picture after this one. What the changes do not concern is taken over from this one.
     pub fn next(&self, servers: Vec<ServerView>) -> Self {
         let weighs_as = |(old, new): (&ServerView, &ServerView)| {
             old.weight == new.weight && old.throttle == new.throttle && old.is_same(new)
         };
         if self.servers.len() != servers.len() || !self.servers.iter().zip(&servers).all(weighs_as) {
-            return Self::new(self.algorithm, servers);
+            return Self::new(self.algorithm, servers).bounded(self.factor);
         }
-        Self::of(self.algorithm, servers, self.ring.clone(), self.paces.clone())
+        Self::of(self.algorithm, servers, self.ring.clone(), self.paces.clone()).bounded(self.factor)
     }
 
     fn of(algorithm: Algorithm, servers: Vec<ServerView>, ring: Arc<Ring>, paces: Arc<[Pace]>) -> Self {
@@ -102,7 +110,7 @@ impl BackendView {
         let backups = servers.iter().filter(is_used).count();
         let last_resort = servers.iter().any(|server| server.is_usable() && server.is_last_resort());
         debug_assert!(servers.iter().all(|server| server.backup.is_some() || !server.stands_by));
-        Self { algorithm, servers, ring, paces, usable, backups, last_resort }
+        Self { algorithm, servers, factor: None, ring, paces, usable, backups, last_resort }
     }
 
     /// How many servers take new requests, but for those that are only a last resort.
@@ -122,7 +130,8 @@ impl BackendView {
 
     /// The places of the servers that are not as in another picture; none if it shows others, or in another order.
     pub(crate) fn changes_since(&self, before: &Self) -> Option<Vec<usize>> {
-        if self.algorithm != before.algorithm || self.servers.len() != before.servers.len() {
+        let is_chosen_alike = self.algorithm == before.algorithm && self.factor == before.factor;
+        if !is_chosen_alike || self.servers.len() != before.servers.len() {
             return None;
         }
         let is_paced_alike = |place: usize| self.paces.get(place) == before.paces.get(place);
@@ -153,6 +162,13 @@ impl ServerView {
             && self.admin == AdminState::Ready
             && self.weight > Weight::ZERO
             && !matches!(self.health, Health::Down | Health::Awaited)
+    }
+
+    /// Whether it takes the requests of clients that belong to it, whether it takes others or not: also in drain, with a weight of
+    /// zero, and while it stands by; not when it is down or out.
+    pub fn takes_its_own(&self) -> bool {
+        let is_well = matches!(self.health, Health::Up | Health::Unknown) && self.admin != AdminState::Maint;
+        self.is_usable() || self.address.is_some() && is_well
     }
 
     /// Whether two pictures show one server.

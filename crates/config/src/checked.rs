@@ -9,8 +9,8 @@ use crate::keys::Subject;
 use crate::read::{Report, Value, quoted};
 use crate::yaml::{Mark, Node};
 use crate::{
-    Diagnostic, Instance, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml,
-    instance, lb,
+    Access, Backend, Diagnostic, Instance, Invalid, LbConfig, Secret, Severity, VrrpConfig, access,
+    effective_vrrp_yaml, effective_yaml, instance, lb,
 };
 
 /// A configuration file that can be used, of either kind, with its places for further remarks.
@@ -26,12 +26,16 @@ pub struct Checked {
 
 /// What a configuration file says.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each file of a node")]
 pub enum Content {
     /// An `lb.yaml`.
     Lb(LbConfig),
     /// A `vrrp.yaml`.
     Vrrp(VrrpConfig),
 }
+
+/// What to do about a secret that everybody may read.
+const EXPOSED_HELP: &str = "chmod 640, and the group of the daemon's user";
 
 impl Checked {
     /// Reads a file of at most 1 MiB, and the key files that it names. Its top-level keys tell which kind it is.
@@ -81,14 +85,22 @@ impl Checked {
     /// The configuration as a file with every default filled in. It is shown to people, so passwords are not in it.
     pub fn effective_yaml(&self) -> String {
         match &self.content {
-            Content::Lb(config) => effective_yaml(config),
-            Content::Vrrp(config) => effective_vrrp_yaml(&without_secrets(config.clone())),
+            Content::Lb(config) => effective_yaml(&without_secrets(config.clone())),
+            Content::Vrrp(config) => effective_vrrp_yaml(&without_passwords(config.clone())),
         }
     }
 
-    /// The passwords of a file that everybody may read or replace.
+    /// The secrets of a file that everybody may read or replace.
     fn exposed_passwords(&self) -> Vec<Diagnostic> {
-        let Content::Vrrp(config) = &self.content else { return Vec::new() };
+        let config = match &self.content {
+            Content::Lb(config) => {
+                let mut found = self.exposed_keys(config);
+                found.extend(self.exposed_users(&config.lbd.access, &["admin", "users"]));
+                found.extend(self.exposed_users(&config.healthd.access, &["healthd", "admin", "users"]));
+                return found;
+            }
+            Content::Vrrp(config) => config,
+        };
         let has_password =
             |instance: &&Instance| matches!(instance.authentication, Authentication::Password(_));
         let remark = |instance: &Instance| {
@@ -97,9 +109,33 @@ impl Checked {
                 "instance {} has its password in a file that every user of this machine can read, or its group replace",
                 quoted(&instance.name)
             );
-            self.remark(Severity::Warning, &path, doubt, "chmod 640, and the group of the daemon's user")
+            self.remark(Severity::Warning, &path, doubt, EXPOSED_HELP)
         };
-        config.instances.iter().filter(has_password).map(remark).collect()
+        let passwords = config.instances.iter().filter(has_password).map(remark);
+        passwords.chain(self.exposed_users(&config.access, &["admin", "users"])).collect()
+    }
+
+    fn exposed_users(&self, access: &Access, path: &[&str]) -> Option<Diagnostic> {
+        (!access.users.is_empty()).then(|| {
+            let doubt = format!(
+                "{} are in a file that every user of this machine can read, or its group replace",
+                quoted(&path.join("."))
+            );
+            self.remark(Severity::Warning, path, doubt, EXPOSED_HELP)
+        })
+    }
+
+    fn exposed_keys(&self, config: &LbConfig) -> Vec<Diagnostic> {
+        let has_key = |backend: &&Backend| backend.sticky.as_ref().is_some_and(|sticky| sticky.key.is_some());
+        let remark = |backend: &Backend| {
+            let path = ["backends", backend.name.as_str(), "sticky", "key"];
+            let doubt = format!(
+                "backend {} has its key in a file that every user of this machine can read, or its group replace",
+                quoted(&backend.name)
+            );
+            self.remark(Severity::Warning, &path, doubt, EXPOSED_HELP)
+        };
+        config.backends.iter().filter(has_key).map(remark).collect()
     }
 
     /// Whether something stands at the end of a path of keys.
@@ -120,12 +156,27 @@ impl Checked {
     }
 }
 
+/// With other secrets, of their form.
+pub(crate) fn without_secrets(mut config: LbConfig) -> LbConfig {
+    for sticky in config.backends.iter_mut().filter_map(|backend| backend.sticky.as_mut()) {
+        sticky.key = sticky.key.as_ref().map(|_| Secret::new("*".repeat(16)));
+    }
+    mask(&mut config.lbd.access);
+    mask(&mut config.healthd.access);
+    config
+}
+
+fn mask(access: &mut Access) {
+    access.users.iter_mut().for_each(|(_, hash)| *hash = access::masked());
+}
+
 /// With another password of its form. Keys stay in their files anyway.
-fn without_secrets(mut config: VrrpConfig) -> VrrpConfig {
+pub(crate) fn without_passwords(mut config: VrrpConfig) -> VrrpConfig {
     for instance in &mut config.instances {
         if let Authentication::Password(password) = &mut instance.authentication {
             password.fill(b'*');
         }
     }
+    mask(&mut config.access);
     config
 }

@@ -2,6 +2,7 @@
 
 mod probe;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proxy_protocol::Version;
@@ -12,8 +13,8 @@ use crate::environment::literal;
 use crate::lb::mode::{useless_to_backend, useless_to_frontend};
 use crate::scalar::{show_duration, show_size};
 use crate::{
-    AccessLog, Action, Backend, Check, ForwardedFor, Frontend, LbConfig, Mode, OnDown, OnUp, Page, Redirect,
-    Respond, Route, Server, ServerCheck, WhenAllDown,
+    Access, AccessLog, Action, Backend, Balance, Check, ForwardedFor, Frontend, HashKey, LbConfig, Mode,
+    OnDown, OnUp, Page, Redirect, Respond, Route, Secret, Server, ServerCheck, Sticky, WhenAllDown,
 };
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -24,7 +25,7 @@ pub fn effective_yaml(config: &LbConfig) -> String {
         ("frontends", named(&config.frontends, |frontend| (&frontend.name, self::frontend(frontend)))),
         ("backends", named(&config.backends, |backend| (&backend.name, self::backend(backend)))),
         ("resolvers", resolvers(config)),
-        ("admin", map([("bind", text(config.lbd.admin))])),
+        ("admin", admin(config.lbd.admin, &config.lbd.access)),
         (
             "lbd",
             map([
@@ -36,8 +37,20 @@ pub fn effective_yaml(config: &LbConfig) -> String {
             .into_iter()
             .chain(config.lbd.maxconn.map(|maxconn| ("maxconn", maxconn.into())))),
         ),
-        ("healthd", map([("admin", map([("bind", text(config.healthd.admin))]))])),
+        ("healthd", map([("admin", admin(config.healthd.admin, &config.healthd.access))])),
     ]))
+}
+
+/// Where admin pages are, and who may see them.
+pub(crate) fn admin(bind: SocketAddr, access: &Access) -> Value {
+    let mut keys = vec![("bind", text(bind))];
+    if !access.users.is_empty() {
+        let user = |(name, hash): &(String, Secret)| (name.clone(), text(hash.expose()));
+        let users: Vec<_> = access.users.iter().map(user).collect();
+        keys.push(("users", map(users.iter().map(|(name, hash)| (name.as_str(), hash.clone())))));
+    }
+    keys.push(("open", list(&access.open, |path| text(path.word()))));
+    map(keys)
 }
 
 /// A tree of plain values as text.
@@ -160,7 +173,8 @@ fn conditions(conditions: &Conditions, mode: Mode) -> Vec<(&'static str, Value)>
 fn backend(backend: &Backend) -> Value {
     let all = map([
         ("mode", text(backend.mode.word())),
-        ("balance", text(backend.balance)),
+        ("balance", balance(&backend.balance)),
+        ("sticky", backend.sticky.as_ref().map_or(Value::Null, sticky)),
         ("check", backend.check.as_ref().map_or_else(|| text("off"), check)),
         ("servers", named(&backend.servers, |server| (&server.name, self::server(server)))),
         ("send_proxy", send_proxy(backend.send_proxy)),
@@ -207,7 +221,38 @@ fn backend(backend: &Backend) -> Value {
         ),
         ("abort_on_close", text(if backend.abort_on_close { "on" } else { "off" })),
     ]);
-    without(all, useless_to_backend(backend.mode))
+    let absent: &[&[&str]] = if backend.sticky.is_none() { &[&["sticky"]] } else { &[] };
+    without(without(all, useless_to_backend(backend.mode)), absent)
+}
+
+fn sticky(sticky: &Sticky) -> Value {
+    let on = |on: bool| text(if on { "on" } else { "off" });
+    let mut keys = vec![("cookie", text(&sticky.cookie))];
+    keys.extend(sticky.key.as_ref().map(|key| ("key", text(key.expose()))));
+    keys.extend([
+        ("max_idle", or_off(sticky.max_idle, duration)),
+        ("max_life", or_off(sticky.max_life, duration)),
+        ("secure", on(sticky.secure)),
+        ("http_only", on(sticky.http_only)),
+    ]);
+    keys.extend(sticky.same_site.map(|same_site| ("same_site", text(same_site.word()))));
+    keys.extend(sticky.domain.as_ref().map(|domain| ("domain", text(domain))));
+    keys.push(("path", text(&sticky.path)));
+    map(keys)
+}
+
+fn balance(balance: &Balance) -> Value {
+    let Some(key) = balance.key() else { return text(balance.algorithm()) };
+    let hash = match key {
+        HashKey::Host => text("host"),
+        HashKey::Path => text("path"),
+        HashKey::Query => text("query"),
+        HashKey::Header(name) => map([("header", text(name))]),
+        HashKey::Cookie(name) => map([("cookie", text(name))]),
+        HashKey::UrlParam(name) => map([("url_param", text(name))]),
+    };
+    let factor = balance.factor().map(|factor| ("factor", text(format_args!("{}%", factor.get()))));
+    map([("hash", hash)].into_iter().chain(factor))
 }
 
 /// The same without keys that have no effect.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::checked::{without_passwords, without_secrets};
 use crate::digest::digest;
 use crate::keys::Subject;
 use crate::lb::Files;
@@ -117,7 +118,13 @@ pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Invalid> {
 }
 
 fn parse_lb(file_name: &str, text: &str, files: Files<'_>) -> Result<Loaded, Invalid> {
-    parse_with(file_name, text, Subject::Lb, |root| lb::read(root, files), effective_yaml)
+    parse_with(
+        file_name,
+        text,
+        Subject::Lb,
+        |root| lb::read(root, files),
+        |config| effective_yaml(&without_secrets(config.clone())),
+    )
 }
 
 /// Parses the text of a `vrrp.yaml`; `file_name` is only for its messages, and `key_file` reads the key files that it names.
@@ -129,7 +136,13 @@ pub fn parse_vrrp(
     text: &str,
     key_file: &dyn Fn(&str) -> Result<KeyFile, String>,
 ) -> Result<Loaded<VrrpConfig>, Invalid> {
-    parse_with(file_name, text, Subject::Vrrp, |root| instance::read(root, key_file), effective_vrrp_yaml)
+    parse_with(
+        file_name,
+        text,
+        Subject::Vrrp,
+        |root| instance::read(root, key_file),
+        |config| effective_vrrp_yaml(&without_passwords(config.clone())),
+    )
 }
 
 fn parse_with<C>(

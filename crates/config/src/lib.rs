@@ -4,6 +4,8 @@
 //! into the model, section by section (`lb`), and report everything that is wrong instead of stopping at the first. A key
 //! is known because a reader asks for it, so that the list of keys, the unknown-key errors and the documentation agree.
 
+mod access;
+mod balancing;
 mod check;
 mod checked;
 mod diagnostic;
@@ -19,8 +21,12 @@ mod nearest;
 mod read;
 mod routes;
 mod scalar;
+mod secret;
+mod sticky;
 mod yaml;
 
+pub use access::{Access, OpenPath};
+pub use balancing::{Balance, HashKey};
 pub use check::*;
 pub use checked::{Checked, Content};
 pub use diagnostic::{Diagnostic, Invalid, Severity};
@@ -31,3 +37,5 @@ pub use keys::{Key, keys, vrrp_keys};
 pub use model::*;
 pub use nearest::nearest;
 pub use routes::{Action, Page, Redirect, Respond, Route, Routes, Scheme};
+pub use secret::Secret;
+pub use sticky::{SameSite, Sticky};

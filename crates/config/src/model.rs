@@ -4,11 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use balance::{AdminState, Algorithm, BackupLevel, BackupRules, Weight};
+use balance::{AdminState, BackupLevel, BackupRules, Weight};
 use proxy_protocol::Version;
 use route::Network;
 
-use crate::{Action, Check, CheckProxy, Page, Routes, ServerCheck};
+use crate::{Access, Action, Balance, Check, CheckProxy, Page, Routes, ServerCheck, Sticky};
 
 /// A whole `lb.yaml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,7 +154,9 @@ pub struct Backend {
     /// What it understands.
     pub mode: Mode,
     /// How the next server is chosen. Default roundrobin.
-    pub balance: Algorithm,
+    pub balance: Balance,
+    /// The cookie by which clients stay with their server. Default: none.
+    pub sticky: Option<Sticky>,
     /// How servers are checked; none means unchecked. Default: `GET /`, 200; in TCP mode a connection.
     pub check: Option<Check>,
     /// In the order of the file. At least one.
@@ -329,6 +331,8 @@ pub struct Resolvers {
 pub struct Lbd {
     /// Its admin HTTP, the file's top-level `admin.bind`. Default 127.0.0.1:8404.
     pub admin: SocketAddr,
+    /// Who may see its admin pages.
+    pub access: Access,
     /// Worker threads. Default: one a processor.
     pub workers: usize,
     /// Client connections at once; more wait in the backlog. Default: as many as the descriptors are enough for.
@@ -346,4 +350,6 @@ pub struct Lbd {
 pub struct Healthd {
     /// Its admin HTTP. Default 127.0.0.1:8406.
     pub admin: SocketAddr,
+    /// Who may see its admin pages.
+    pub access: Access,
 }

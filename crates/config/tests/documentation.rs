@@ -79,7 +79,10 @@ frontends:
 backends:
   NAME: { check: { http: { host: a, headers: { A: b }, body: a }, port: 1 }, servers: { NAME: { address: a:80, check: { port: 1, host: a } } } }
 lbd: { maxconn: 1 }
+admin: { users: { NAME: HASH } }
+healthd: { admin: { users: { NAME: HASH } } }
 ";
+    let full = &with_hash(full);
     let routes = full.find("    routes:").zip(full.find("    backend: NAME\n")).expect("both are there");
     let tcp = full
         .replace(&full[routes.0..routes.1], "    routes: [ { sni: s, backend: NAME } ]\n")
@@ -96,8 +99,19 @@ lbd: { maxconn: 1 }
         "redis: { role: any }",
         "smtp: { domain: a }",
     ];
+    let parts = ["header: a", "cookie: a", "url_param: a"].map(|part| {
+        full.replace(
+            "NAME: { check:",
+            &format!("NAME: {{ balance: {{ hash: {{ {part} }}, factor: 150% }}, check:"),
+        )
+    });
+    let sticky = full.replace(
+        "NAME: { check:",
+        "NAME: { sticky: { cookie: a, key: aaaaaaaaaaaaaaaa, secure: on, same_site: none, domain: a }, check:",
+    );
     let mut written = BTreeSet::new();
-    for text in [full.to_owned(), tcp].into_iter().chain(others.map(|other| full.replace(http, other))) {
+    let others = others.map(|other| full.replace(http, other));
+    for text in [full.clone(), tcp].into_iter().chain(others).chain(parts).chain([sticky]) {
         let config = config::parse("lb.yaml", &text).expect("it is right").config;
         let effective: serde_yaml::Value =
             serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
@@ -131,18 +145,25 @@ instances:
       - { gateway: default }
     notify: { command: /bin/true }
 vrrpd: { realtime: 1 }
+admin: { users: { NAME: HASH } }
 ";
-    let config = config::parse_vrrp("vrrp.yaml", full, &key_file).expect("it is right").config;
+    let config = config::parse_vrrp("vrrp.yaml", &with_hash(full), &key_file).expect("it is right").config;
     let effective: serde_yaml::Value =
         serde_yaml::from_str(&config::effective_vrrp_yaml(&config)).expect("what we write is YAML");
     let mut written = BTreeSet::new();
     collect(&effective, "", &mut written);
     written.remove("instances.NAME");
+    written.remove("admin.users.NAME");
     written.remove("instances.NAME.authentication.hmac.accept.2");
     // Of the two the file gets the interval; of pass and hmac there is one.
     written.extend(["instances.NAME.timing", "instances.NAME.authentication.pass"].map(str::to_owned));
     let known: BTreeSet<&str> = config::vrrp_keys().iter().map(|key| key.path.as_str()).collect();
     assert_eq!(written.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
+}
+
+/// A hash of some password.
+fn with_hash(text: &str) -> String {
+    text.replace("HASH", &format!("\"$6$salt${}\"", "x".repeat(86)))
 }
 
 fn key_file(_: &str) -> Result<config::KeyFile, String> {

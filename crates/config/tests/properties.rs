@@ -6,12 +6,13 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight};
+use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, LoadFactor, Weight};
 use config::{
-    AccessLog, Action, Backend, Check, CheckProxy, ClientTimeouts, ExpectedBody, ExpectedStatus,
-    ForwardedFor, Frontend, Healthd, HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp, Page, Pattern, Probe,
-    Queue, Redirect, RequestLimits, Resolvers, Respond, Route, Routes, Scheme, Server, ServerAddress,
-    ServerCheck, ServerTimeouts, TlsProbe, WhenAllDown,
+    Access, AccessLog, Action, Backend, Balance, Check, CheckProxy, ClientTimeouts, ExpectedBody,
+    ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp,
+    OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestLimits, Resolvers, Respond, Route, Routes,
+    SameSite, Scheme, Secret, Server, ServerAddress, ServerCheck, ServerTimeouts, Sticky, TlsProbe,
+    WhenAllDown,
 };
 use health::Timing;
 use health::dialogue::{RedisRole, Step};
@@ -147,6 +148,7 @@ fn configs() -> impl Strategy<Value = LbConfig> {
         resolvers(),
         (1..=256_usize, option::of(maxconn()), wait(), handover_wait(), wait()),
         1..=10_000_u16,
+        (access(), access()),
     )
         .prop_map(
             |(
@@ -155,6 +157,7 @@ fn configs() -> impl Strategy<Value = LbConfig> {
                 resolvers,
                 (workers, maxconn, stop_timeout, handover_timeout, verdict_wait),
                 port,
+                (access, healthd_access),
             )| {
                 let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
                     frontend.name = unique(&frontend.name, index);
@@ -182,17 +185,34 @@ fn configs() -> impl Strategy<Value = LbConfig> {
                     resolvers,
                     lbd: Lbd {
                         admin: SocketAddr::new([127, 0, 0, 1].into(), port),
+                        access,
                         workers,
                         maxconn,
                         stop_timeout,
                         handover_timeout,
                         verdict_wait,
                     },
-                    healthd: Healthd { admin: SocketAddr::new([127, 0, 0, 2].into(), port) },
+                    healthd: Healthd {
+                        admin: SocketAddr::new([127, 0, 0, 2].into(), port),
+                        access: healthd_access,
+                    },
                     backends,
                 }
             },
         )
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    let hash = prop_oneof![
+        "\\$6\\$(rounds=[1-9][0-9]{3}\\$)?[A-Za-z0-9./]{0,16}\\$[A-Za-z0-9./]{86}",
+        "\\$5\\$(rounds=[1-9][0-9]{4}\\$)?[A-Za-z0-9./]{0,16}\\$[A-Za-z0-9./]{43}",
+    ];
+    let users = vec(("[ -9;-~\u{e4}]{1,10}", hash), 0..4).prop_map(|users| {
+        let numbered = users.into_iter().enumerate();
+        numbered.map(|(index, (name, hash))| (unique(&name, index), Secret::new(hash))).collect()
+    });
+    let open = vec(select(OpenPath::ALL.to_vec()), 0..3);
+    (users, open).prop_map(|(users, open)| Access { users, open })
 }
 
 /// Names may look like numbers or words of YAML.
@@ -360,8 +380,6 @@ fn backend() -> impl Strategy<Value = Backend> {
     let timeouts = (timeout(), timeout(), option::of(timeout())).prop_map(|(connect, server, keep_alive)| {
         ServerTimeouts { connect, server, server_fin: None, keep_alive }
     });
-    let balance =
-        select(vec![Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random]);
     let servers = vec(server(), 1..5).prop_map(|mut servers| {
         for (index, server) in servers.iter_mut().enumerate() {
             server.name = unique(&server.name, index);
@@ -371,35 +389,98 @@ fn backend() -> impl Strategy<Value = Backend> {
     let queue = (timeout(), 0..=1_000_000_u32).prop_map(|(timeout, max)| Queue { timeout, max });
     let when_all_down = select(vec![WhenAllDown::Reject, WhenAllDown::Try]);
     let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), backups(), proxy());
-    (name(), balance, option::of(check()), servers, 0..=10_u32, 0..=100_u32, timeouts, overload).prop_map(
-        |(
-            name,
-            balance,
-            check,
-            servers,
-            retries,
-            retry_budget,
-            timeouts,
-            (queue, slow_start, when_all_down, abort_on_close, backups, send_proxy),
-        )| Backend {
-            name,
-            mode: Mode::Http,
-            balance,
-            check,
-            servers,
-            send_proxy,
-            retries,
-            retry_budget,
-            timeouts,
-            queue,
-            slow_start,
-            when_all_down,
-            on_down: OnDown::KeepSessions,
-            backups,
-            on_up: OnUp::KeepSessions,
-            abort_on_close,
-        },
+    (
+        name(),
+        (balance(), option::of(sticky())),
+        option::of(check()),
+        servers,
+        0..=10_u32,
+        0..=100_u32,
+        timeouts,
+        overload,
     )
+        .prop_map(
+            |(
+                name,
+                (balance, sticky),
+                check,
+                servers,
+                retries,
+                retry_budget,
+                timeouts,
+                (queue, slow_start, when_all_down, abort_on_close, backups, send_proxy),
+            )| Backend {
+                name,
+                mode: Mode::Http,
+                balance,
+                sticky,
+                check,
+                servers,
+                send_proxy,
+                retries,
+                retry_budget,
+                timeouts,
+                queue,
+                slow_start,
+                when_all_down,
+                on_down: OnDown::KeepSessions,
+                backups,
+                on_up: OnUp::KeepSessions,
+                abort_on_close,
+            },
+        )
+}
+
+fn balance() -> impl Strategy<Value = Balance> {
+    let by = select(vec![Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random]);
+    let name = "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,10}";
+    let of = prop_oneof![
+        Just(HashKey::Host),
+        Just(HashKey::Path),
+        Just(HashKey::Query),
+        name.prop_map(HashKey::Header),
+        name.prop_map(HashKey::Cookie),
+        "[ -~]{1,10}".prop_map(HashKey::UrlParam),
+    ];
+    let factor = option::of(
+        (LoadFactor::MIN..=LoadFactor::MAX)
+            .prop_map(|per_cent| LoadFactor::per_cent(per_cent).expect("within the range")),
+    );
+    prop_oneof![by.prop_map(Balance::By), (of, factor).prop_map(|(of, factor)| Balance::Hash { of, factor })]
+}
+
+fn sticky() -> impl Strategy<Value = Sticky> {
+    let seconds = || (1..=8_760 * 60 * 60_u64).prop_map(Duration::from_secs);
+    let times = (option::of(seconds()), option::of(seconds())).prop_map(|(idle, life)| match (idle, life) {
+        (Some(idle), Some(life)) => (Some(idle.min(life)), Some(idle.max(life))),
+        other => other,
+    });
+    let key = option::of("[ -~]{16,40}".prop_map(Secret::new));
+    let same_site = select(vec![None, Some(SameSite::Strict), Some(SameSite::Lax), Some(SameSite::None)]);
+    let domain = option::of("[a-z]{1,8}\\.[a-z]{2,5}");
+    (
+        "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,10}",
+        key,
+        times,
+        any::<bool>(),
+        any::<bool>(),
+        same_site,
+        domain,
+        "/[a-z0-9/]{0,8}",
+    )
+        .prop_map(|(cookie, key, (max_idle, max_life), secure, http_only, same_site, domain, path)| {
+            Sticky {
+                cookie,
+                key,
+                max_idle,
+                max_life,
+                secure: secure || same_site == Some(SameSite::None),
+                http_only,
+                same_site,
+                domain,
+                path,
+            }
+        })
 }
 
 fn backups() -> impl Strategy<Value = BackupRules> {

@@ -5,7 +5,7 @@
 //! those that only sit there, and these [make room](wire::server::seats).
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use wire::Document;
 use wire::server::seats::{Seat, Seats};
 
+use crate::guard::Guard;
 use crate::metrics::{self, Exposition, Pieces};
 use crate::{Failure, page};
 
@@ -111,15 +112,16 @@ fn readiness(ready: Result<(), String>) -> (StatusCode, String) {
 }
 
 /// Serves for as long as it is polled; dropping it ends all connections.
-pub async fn serve(listener: TcpListener, router: Router) {
+pub async fn serve(listener: TcpListener, router: Router, guard: Arc<Guard>) {
     let seats = Seats::new(SILENT_MAX, ANSWERED_MAX);
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
                 let service = TowerToHyperService::new(router.clone());
-                connections.spawn(serve_connection(stream, service, Arc::new(seats.take())));
+                let guard = (guard.clone(), client.ip().to_canonical());
+                connections.spawn(serve_connection(stream, service, guard, Arc::new(seats.take())));
                 // What the others have asked is heard before the next one takes a seat.
                 yield_now().await;
             }
@@ -132,13 +134,21 @@ pub async fn serve(listener: TcpListener, router: Router) {
 }
 
 /// Clients that break off, take too long or make room are no news.
-async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>, seat: Arc<Seat>) {
+async fn serve_connection(
+    stream: TcpStream,
+    router: TowerToHyperService<Router>,
+    (guard, client): (Arc<Guard>, IpAddr),
+    seat: Arc<Seat>,
+) {
     let asked = seat.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, seat) = (router.clone(), asked.clone());
+        let (router, guard, seat) = (router.clone(), guard.clone(), asked.clone());
         async move {
             let answer = if seat.ask() || ALWAYS.contains(&request.uri().path()) {
-                router.call(request).await
+                match guard.let_in(request.uri().path(), request.headers(), client).await {
+                    Ok(()) => router.call(request).await,
+                    Err(refusal) => Ok(refusal.response()),
+                }
             } else {
                 let busy = "too many others are being answered; try again shortly\n";
                 Ok((StatusCode::SERVICE_UNAVAILABLE, busy).into_response())
@@ -211,7 +221,7 @@ mod tests {
         let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Exposition::new(metrics::registry("healthd").unwrap(), &[], || ());
-        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &["/;csv"])));
+        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &["/;csv"]), Arc::default()));
         address
     }
 
@@ -268,7 +278,7 @@ mod tests {
         let long = Router::new()
             .route("/long", route(|| async { "x".repeat(16 << 20) }))
             .route("/health", route(|| async { "OK\n" }));
-        tokio::spawn(serve(listener, long));
+        tokio::spawn(serve(listener, long, Arc::default()));
         let asked_at = tokio::time::Instant::now();
         let request = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
         let stuck = clients(address, ANSWERED_MAX + 8, request).await;
@@ -293,7 +303,7 @@ mod tests {
         let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Exposition::new(metrics::registry("healthd").unwrap(), LARGE, || "x".repeat(1 << 20));
-        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &[])));
+        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &[]), Arc::default()));
         let mut reader = clients(address, 1, "GET /metrics HTTP/1.0\r\n\r\n").await.remove(0);
         // The sockets fill up, and others are answered meanwhile.
         for _ in 0..100 {

@@ -8,13 +8,14 @@
 //! | [`log`] | events on standard error |
 //! | [`signals`] | stop and reload |
 //! | [`ready`], [`systemd`] | telling the supervisor |
-//! | [`admin`], [`metrics`], [`families`], [`page`] | the admin HTTP |
+//! | [`admin`], [`guard`], [`metrics`], [`families`], [`page`] | the admin HTTP |
 //! | [`limits`] | the limits that the system sets |
 
 pub mod admin;
 mod apart;
 pub mod config_file;
 pub mod families;
+pub mod guard;
 pub mod life;
 pub mod limits;
 pub mod log;

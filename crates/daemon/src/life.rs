@@ -1,15 +1,16 @@
 //! Where a daemon stands: in its life, and with its configuration file.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use config::{LbConfig, Loaded};
+use config::{Access, LbConfig, Loaded};
 use tokio::sync::Semaphore;
 use tracing::{error, info};
 use wire::{DaemonHello, Info, LifeState};
 
 use crate::config_file::{self, ConfigFile};
+use crate::guard::Guard;
 use crate::{Context, ready};
 
 /// How long reading the configuration file may take.
@@ -26,14 +27,19 @@ pub struct Life<C = LbConfig> {
     file: Mutex<ConfigFile<C>>,
     /// A place for each reload that is wanted.
     wanted: Semaphore,
+    /// Who lets people in to the admin pages.
+    guard: Arc<Guard>,
     /// Held for a whole reload: a signal and a request that come at once are two reloads, one after the other.
     reloading: tokio::sync::Mutex<()>,
 }
 
 impl<C: Send + 'static> Life<C> {
-    /// The life of a daemon that starts now.
-    pub fn new(context: Context, file: ConfigFile<C>) -> Self {
+    /// The life of a daemon that starts now, and whose admin pages these may see.
+    pub fn new(context: Context, file: ConfigFile<C>, access: &Access) -> Self {
+        let guard = Guard::default();
+        guard.admit(access);
         Self {
+            guard: Arc::new(guard),
             context,
             started: Instant::now(),
             state: Mutex::new(LifeState::Starting),
@@ -46,6 +52,11 @@ impl<C: Send + 'static> Life<C> {
     /// What the daemon was started with.
     pub const fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Who lets people in to the admin pages.
+    pub const fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 
     /// Who answers on the socket.
@@ -184,7 +195,7 @@ mod tests {
         let (file, _) = ConfigFile::open_with(path, parse).unwrap();
         let run_dir = path.parent().unwrap().to_owned();
         let context = Context { name: "healthd", config: path.to_owned(), run_dir, ready_fd: None, epoch: 1 };
-        Life::new(context, file)
+        Life::new(context, file, &Access::default())
     }
 
     #[tokio::test]
@@ -210,8 +221,8 @@ mod tests {
     #[tokio::test]
     async fn reloads_come_one_after_the_other_and_not_without_bound() {
         let dir = tempfile::tempdir().unwrap();
-        let life = std::sync::Arc::new(start(&dir.path().join("config")));
-        let running = std::sync::Arc::new(AtomicUsize::new(0));
+        let life = Arc::new(start(&dir.path().join("config")));
+        let running = Arc::new(AtomicUsize::new(0));
         let reloads: Vec<_> = (0..RELOADS_MAX + 3)
             .map(|_| {
                 let (life, running) = (life.clone(), running.clone());

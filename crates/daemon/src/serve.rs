@@ -17,6 +17,7 @@ use wire::server::{self, Handler, Permitted};
 
 use crate::admin::{self, Shown};
 use crate::apart::{Apart, apart};
+use crate::guard::Guard;
 use crate::life::Life;
 use crate::signals::{Signal, Signals};
 use crate::{Context, Failure, ready, systemd};
@@ -90,15 +91,16 @@ pub async fn serve<D: Own>(
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
     let Doors { path, socket, permitted, admin } = doors;
+    let guard = daemon.life().guard().clone();
     let life = live(&daemon, signals, begin, work);
     let result = if D::DOORS_APART {
-        let _doors =
-            open_apart(socket, permitted, handler, admin, router).context("cannot answer at the doors")?;
+        let _doors = open_apart(socket, permitted, handler, admin, (router, guard))
+            .context("cannot answer at the doors")?;
         life.await
     } else {
         tokio::select! {
             () = server::serve(socket, permitted, handler) => Ok(()),
-            () = admin::serve(admin, router) => Ok(()),
+            () = admin::serve(admin, router, guard) => Ok(()),
             result = life => result,
         }
     };
@@ -113,14 +115,14 @@ fn open_apart(
     permitted: Permitted,
     handler: Arc<impl Handler>,
     admin: TcpListener,
-    router: Router,
+    (router, guard): (Router, Arc<Guard>),
 ) -> io::Result<[Apart; 2]> {
     let (socket, admin) = (socket.into_std()?, admin.into_std()?);
     Ok([
         apart(wire::SOCKET_THREAD, move || {
             Ok(server::serve(UnixListener::from_std(socket)?, permitted, handler))
         })?,
-        apart("admin", move || Ok(admin::serve(TcpListener::from_std(admin)?, router)))?,
+        apart("admin", move || Ok(admin::serve(TcpListener::from_std(admin)?, router, guard)))?,
     ])
 }
 

@@ -53,7 +53,8 @@ pub async fn main(context: Context) -> Result<(), Failure> {
     let registry = shared::registry("healthd").context("metrics")?;
     let fleet = Fleet::new(&config, SystemFiles::default(), seats(), Arc::clone(&metrics));
     let first_round = fleet.apply(&config).context("the configuration cannot be used")?;
-    let daemon = Arc::new(Daemon { life: Life::new(context, file), admin: address, fleet });
+    let daemon =
+        Arc::new(Daemon { life: Life::new(context, file, &config.healthd.access), admin: address, fleet });
     let looked_at = Arc::clone(&daemon);
     let exposition = metrics.exposition(registry, move || looked_at.seen()).context("metrics")?;
     let router = admin::router(&daemon, exposition, &[]);
@@ -107,6 +108,7 @@ impl Own for Daemon {
             tracing::error!("{error}");
             error.to_string()
         })?;
+        self.life.guard().admit(&config.healthd.access);
         if config.healthd.admin != self.admin {
             warn!(running = %self.admin, "healthd.admin.bind has changed: it takes effect at the next start");
         }

@@ -30,6 +30,7 @@
 mod body;
 mod bytes;
 mod chunk;
+mod cookies;
 mod edits;
 mod fault;
 mod fields;
@@ -43,6 +44,7 @@ mod span;
 
 pub use body::{BodyReader, Step};
 pub use chunk::{CHUNK_END, LAST_CHUNK, begin_chunk};
+pub use cookies::{cookies, remove_cookies, remove_set_cookies};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
 pub use message::{Body, Method, Version};
 pub use request::{Forward, ForwardedFor, Limits, RequestHead, RequestParser, empty_lines};

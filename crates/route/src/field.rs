@@ -40,7 +40,7 @@ impl fmt::Display for FieldPattern {
 }
 
 /// The values of a field's lines, in the order of the head. `lines` are as a head has them, each with its CR LF.
-pub(crate) fn values<'a>(lines: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+pub fn values<'a>(lines: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     lines.split(|&byte| byte == b'\n').filter_map(move |line| {
         let (own, rest) = line.split_at_checked(name.len())?;
         let value = rest.strip_prefix(b":")?;

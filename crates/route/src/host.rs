@@ -7,7 +7,7 @@ use crate::PatternError;
 use crate::hex::decoded;
 
 /// The longest host that can be meant: a name of DNS has at most 253 characters.
-pub(crate) const LONGEST: usize = 255;
+pub const HOST_MAX: usize = 255;
 
 /// A host, or all hosts below a domain: `www.example.org`, `*.example.org`, `192.0.2.1`, `[2001:db8::1]`. In lower case, and
 /// without a port or a final dot.
@@ -100,7 +100,7 @@ fn is_name(name: &str) -> bool {
 
 /// A host as it is compared: in lower case and decoded, without port and final dot; an IPv6 address in its one short form.
 /// `None` where it is longer than any host can be.
-pub(crate) fn canonical<'b>(host: &[u8], room: &'b mut [u8; LONGEST]) -> Option<&'b [u8]> {
+pub fn canonical<'b>(host: &[u8], room: &'b mut [u8; HOST_MAX]) -> Option<&'b [u8]> {
     let mut text = Text { room, len: 0 };
     if let Some(literal) = host.strip_prefix(b"[") {
         let address =
@@ -122,7 +122,7 @@ pub(crate) fn canonical<'b>(host: &[u8], room: &'b mut [u8; LONGEST]) -> Option<
 
 /// Text in room that is given.
 struct Text<'b> {
-    room: &'b mut [u8; LONGEST],
+    room: &'b mut [u8; HOST_MAX],
     len: usize,
 }
 
@@ -155,10 +155,10 @@ mod tests {
             ("[2001:DB8:0:0::1]:80", "[2001:db8::1]"),
             ("192.0.2.1:80", "192.0.2.1"),
         ] {
-            let mut room = [0; LONGEST];
+            let mut room = [0; HOST_MAX];
             assert_eq!(canonical(host.as_bytes(), &mut room), Some(form.as_bytes()), "{host}");
         }
-        assert_eq!(canonical(&[b'a'; 256], &mut [0; LONGEST]), None);
+        assert_eq!(canonical(&[b'a'; 256], &mut [0; HOST_MAX]), None);
     }
 
     #[test]

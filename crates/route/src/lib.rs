@@ -39,10 +39,11 @@ mod table;
 
 pub use client_hello::{CLIENT_HELLO_MAX, ClientHello, ServerName};
 pub use conditions::{Conditions, Route};
-pub use field::FieldPattern;
-pub use host::HostPattern;
+pub use field::{FieldPattern, values};
+pub use host::{HOST_MAX, HostPattern, canonical};
 pub use network::{Network, Networks};
 pub use path::{Ambiguous, Path, PathPattern};
+pub use query::parameter;
 pub use regular::Regular;
 pub use request::Request;
 pub use table::{PAIRS_MAX, Table, TooLarge, Unreached};

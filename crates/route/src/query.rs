@@ -11,6 +11,15 @@ pub(crate) fn has(query: &[u8], name: &str, value: Option<&str>) -> bool {
     })
 }
 
+/// The value, as it is written, of the query's first parameter of that name.
+pub fn parameter<'q>(query: &'q [u8], name: &str) -> Option<&'q [u8]> {
+    query.split(|&byte| byte == b'&').filter(|parameter| !parameter.is_empty()).find_map(|parameter| {
+        let equals = parameter.iter().position(|&byte| byte == b'=');
+        let (own, value) = parameter.split_at(equals.unwrap_or(parameter.len()));
+        says(own, name).then(|| value.get(1..).unwrap_or_default())
+    })
+}
+
 fn says(written: &[u8], text: &str) -> bool {
     let mut rest = written;
     let own = std::iter::from_fn(|| {
@@ -47,5 +56,8 @@ mod tests {
             assert_eq!(has(query, name, value), expected, "{name} {value:?}");
         }
         assert!(!has(b"", "a", None));
+        let values = ["a", "b", "c", "d", "e", "f"].map(|name| parameter(query, name));
+        let expected = [Some(&b"1"[..]), Some(b"%20x+y"), Some(b""), Some(b""), Some(b"+%2B"), None];
+        assert_eq!(values, expected, "as they are written");
     }
 }

@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 
 use crate::conditions::{Check, Seen};
 use crate::cover::covers;
-use crate::host::{self, LONGEST};
+use crate::host::{self, HOST_MAX};
 use crate::index::{Candidate, Index, PathOf};
 use crate::{Conditions, HostPattern, PatternError, Request, Route};
 
@@ -116,7 +116,7 @@ impl Table {
     /// The number of the first route that fits.
     pub fn choose(&self, request: &Request<'_>) -> Option<usize> {
         let Compiled { index, checks, needs_host, .. } = &*self.compiled;
-        let mut room = [0; LONGEST];
+        let mut room = [0; HOST_MAX];
         let host = request.host.filter(|_| *needs_host).and_then(|host| host::canonical(host, &mut room));
         let seen = Seen { request, host };
         let mut first = checks.len();

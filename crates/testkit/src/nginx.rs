@@ -193,7 +193,7 @@ http {{
         location /slow/ {{ alias {files}/; limit_rate 16k; }}
         location /upload/ {{ alias {upload}/; dav_methods PUT; }}
         location = /headers {{
-            return 200 "method=$request_method\nhost=$http_host\nx-forwarded-for=$http_x_forwarded_for\nx-forwarded-proto=$http_x_forwarded_proto\nconnection=$http_connection\nkeep-alive=$http_keep_alive\nte=$http_te\nproxy-connection=$http_proxy_connection\nx-hop=$http_x_hop\nx-end=$http_x_end\n";
+            return 200 "method=$request_method\nhost=$http_host\nx-forwarded-for=$http_x_forwarded_for\nx-forwarded-proto=$http_x_forwarded_proto\nconnection=$http_connection\nkeep-alive=$http_keep_alive\nte=$http_te\nproxy-connection=$http_proxy_connection\nx-hop=$http_x_hop\nx-end=$http_x_end\ncookie=$http_cookie\n";
         }}
         location = /proxy {{
             return 200 "from=$proxy_protocol_addr $proxy_protocol_port\nto=$proxy_protocol_server_addr $proxy_protocol_server_port\nrequest=$connection_requests\n";

@@ -77,7 +77,7 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let mut trackers = Trackers::new(orders.clone(), &context.socket("lbd"));
     trackers.apply(&config.instances);
     let daemon = Arc::new(Daemon {
-        life: Life::new(context, file),
+        life: Life::new(context, file, &config.access),
         process: config.vrrpd,
         board,
         orders,
@@ -169,6 +169,7 @@ impl Own for Daemon {
         if config.vrrpd != self.process {
             warn!("admin.bind or vrrpd has changed: that takes effect at the next start");
         }
+        self.life.guard().admit(&config.access);
         let instances = config.instances.len();
         // First, so that new trackers have reported when the election learns of them.
         self.trackers.lock().unwrap_or_else(PoisonError::into_inner).apply(&config.instances);

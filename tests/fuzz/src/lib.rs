@@ -3,6 +3,7 @@
 //! `scripts/fuzz` searches for such bytes; the workspace's tests run those that are kept in `corpus`.
 
 mod config_files;
+mod cookies;
 mod dialogues;
 mod http1_body;
 mod http1_exchange;
@@ -11,6 +12,7 @@ mod http1_response;
 mod pieces;
 mod proxy_headers;
 mod routes;
+mod sticky;
 pub mod strict;
 mod vrrp_packet;
 mod wire_lines;
@@ -28,12 +30,14 @@ pub const TARGETS: &[Target] = &[
     ("client_hello", routes::client_hello),
     ("config_lb", config_files::lb),
     ("config_vrrp", config_files::vrrp),
+    ("cookies", cookies::run),
     ("http1_body", http1_body::run),
     ("http1_exchange", http1_exchange::run),
     ("http1_request", http1_request::run),
     ("http1_response", http1_response::run),
     ("proxy_protocol", proxy_headers::run),
     ("route", routes::choose),
+    ("sticky", sticky::run),
     ("vrrp_packet", vrrp_packet::run),
     ("wire", wire_lines::run),
 ];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{
-    AdminState, Algorithm, BackendView, Balancer, Health, ServerView, Throttle, Tick, Tried, Weight,
+    AdminState, Algorithm, BackendView, Balancer, Health, Key, ServerView, Throttle, Tick, Tried, Weight,
 };
 use http1::{
     Body, BodyReader, ClientSide, Forward, ForwardedFor, Limits, Method, RequestParser, ResponseLimits,
@@ -138,7 +138,7 @@ fn pick(algorithm: Algorithm, servers: u16) -> Box<dyn FnMut()> {
     Box::new(move || {
         client = client.wrapping_add(0x9e37_79b9);
         let address = IpAddr::V4(Ipv4Addr::from_bits(client));
-        if let Some(id) = balancer.pick(address, &Tried::default(), Tick::default()) {
+        if let Some(id) = balancer.pick(Key::Client(address), &Tried::default(), Tick::default()) {
             balancer.begin(id);
             balancer.succeeded(id);
             balancer.end(black_box(id));

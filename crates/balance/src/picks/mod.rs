@@ -1,9 +1,11 @@
 //! What a balancer picks: each algorithm by itself, passive detection, limits, and a model of everything.
 
 mod adopt;
+mod hash;
 mod leastconn;
 mod limits;
 mod model;
+mod own;
 mod random;
 mod roundrobin;
 mod source;
@@ -15,11 +17,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::{
-    AdminState, Algorithm, BackendView, Balancer, Health, ServerId, ServerView, Throttle, Tick, Tried, Weight,
+    AdminState, Algorithm, BackendView, Balancer, Health, Key, ServerId, ServerView, Throttle, Tick, Tried,
+    Weight,
 };
 
 /// A client for algorithms that do not care.
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const CLIENT: Key = Key::Client(IpAddr::V4(Ipv4Addr::LOCALHOST));
 const START: Tick = Tick::from_millis(0);
 
 fn weight(value: u16) -> Weight {
@@ -107,8 +110,8 @@ fn count(names: &[String]) -> BTreeMap<&str, usize> {
     counts
 }
 
-fn every_algorithm() -> [Algorithm; 4] {
-    [Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random]
+fn every_algorithm() -> [Algorithm; 5] {
+    [Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random, Algorithm::Hash]
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{AdminState, Algorithm, Health, ServerId, ServerView, Tick, Tried, Unpicked};
+use crate::{AdminState, Algorithm, Health, Key, ServerId, ServerView, Tick, Tried, Unpicked};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -58,6 +58,11 @@ fn step() -> impl Strategy<Value = Step> {
         8 => any::<Index>().prop_map(Step::End),
         4 => (0..4_000_u64).prop_map(Step::Wait),
     ]
+}
+
+/// A few of the requests have none.
+fn key(client: u8) -> Key {
+    if client < 32 { Key::Missing } else { Key::Client([10, 0, 0, client].into()) }
 }
 
 fn view(rows: &[(u8, u16, Trouble)]) -> Vec<ServerView> {
@@ -126,9 +131,7 @@ impl Model {
         let mut tried = Tried::default();
         let mut tried_names = Vec::new();
         for attempt in 0..=failures {
-            let Some(id) =
-                self.bench.balancer.pick([10, 0, 0, client].into(), &tried, Tick::from_millis(self.now))
-            else {
+            let Some(id) = self.bench.balancer.pick(key(client), &tried, Tick::from_millis(self.now)) else {
                 prop_assert_eq!(self.bench.view.usable(), 0);
                 return Ok(());
             };
@@ -165,7 +168,7 @@ impl Model {
             let some: Vec<usize> = places.clone().filter(usable).filter(trusted).collect();
             if some.is_empty() { places.clone().filter(usable).collect() } else { some }
         };
-        match self.bench.balancer.pick_below_limits([10, 0, 0, client].into(), &tried, &full_ids, now) {
+        match self.bench.balancer.pick_below_limits(key(client), &tried, &full_ids, now) {
             Ok(id) => {
                 let place = self.bench.balancer.index_of(id).expect("it is in the view");
                 prop_assert!(good.contains(&place) && !is_full(&place), "{place} of {good:?}");
@@ -264,6 +267,11 @@ proptest! {
     #[test]
     fn source(steps in prop::collection::vec(step(), 0..60)) {
         follows_the_model(Algorithm::Source, steps)?;
+    }
+
+    #[test]
+    fn hash(steps in prop::collection::vec(step(), 0..60)) {
+        follows_the_model(Algorithm::Hash, steps)?;
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::{Algorithm, BackendView, Balancer, Health, ServerView, Tick, Tried};
+use crate::{Algorithm, BackendView, Balancer, Health, Key, ServerView, Tick, Tried};
 use proptest::prelude::*;
 
 use super::{START, server, servers};
@@ -21,7 +21,7 @@ fn map(servers: &[ServerView]) -> Vec<String> {
     let mut balancer = Balancer::new(view.clone(), 3);
     clients()
         .map(|client| {
-            let id = balancer.pick(client, &Tried::default(), START).unwrap();
+            let id = balancer.pick(Key::Client(client), &Tried::default(), START).unwrap();
             view.servers[balancer.index_of(id).unwrap()].name.to_string()
         })
         .collect()
@@ -45,7 +45,7 @@ fn the_map_never_changes() {
     let view = Arc::new(BackendView::new(Algorithm::Source, servers(&[1, 1, 1])));
     let mut balancer = Balancer::new(view, 0);
     let mut pick = |client: &str| {
-        let id = balancer.pick(client.parse().unwrap(), &Tried::default(), START).unwrap();
+        let id = balancer.pick(Key::Client(client.parse().unwrap()), &Tried::default(), START).unwrap();
         balancer.index_of(id).unwrap()
     };
     let recorded =
@@ -117,12 +117,12 @@ fn a_suspected_server_lends_its_clients_out() {
     let mut balancer = Balancer::new(view, 0);
     for client in clients().take(100) {
         let nobody = Tried::default();
-        let home = balancer.pick(client, &nobody, START).unwrap();
+        let home = balancer.pick(Key::Client(client), &nobody, START).unwrap();
         balancer.failed(home, START);
-        let away = balancer.pick(client, &nobody, START).unwrap();
+        let away = balancer.pick(Key::Client(client), &nobody, START).unwrap();
         assert_ne!(home, away);
-        assert_eq!(balancer.pick(client, &nobody, Tick::from_millis(500)), Some(away));
+        assert_eq!(balancer.pick(Key::Client(client), &nobody, Tick::from_millis(500)), Some(away));
         balancer.succeeded(home);
-        assert_eq!(balancer.pick(client, &nobody, START), Some(home));
+        assert_eq!(balancer.pick(Key::Client(client), &nobody, START), Some(home));
     }
 }

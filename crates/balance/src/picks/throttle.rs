@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{Bench, START, count, server, servers};
-use crate::{Algorithm, BackendView, Balancer, Health, ServerView, Throttle, Tried};
+use crate::{Algorithm, BackendView, Balancer, Health, Key, ServerView, Throttle, Tried};
 
 fn throttled(weights: &[u16], per_cent: u8) -> Vec<ServerView> {
     let mut servers = servers(weights);
@@ -76,7 +76,7 @@ fn clients_come_back_little_by_little_and_no_other_moves() {
         let mut balancer = Balancer::new(view, 0);
         clients()
             .map(|client| {
-                let id = balancer.pick(client, &Tried::default(), START).unwrap();
+                let id = balancer.pick(Key::Client(client), &Tried::default(), START).unwrap();
                 balancer.index_of(id).unwrap()
             })
             .collect()

@@ -4,7 +4,7 @@ use serde_yaml::Value;
 use vrrp::packet::ChecksumForm;
 use vrrp::{AddressMismatch, Authentication, HmacMode, Preemption};
 
-use crate::effective::{duration, list, map, named, text, written};
+use crate::effective::{admin, duration, list, map, named, text, written};
 use crate::{Instance, TrackTarget, TrackTiming, Tracker, VrrpConfig};
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
@@ -16,7 +16,7 @@ pub fn effective_vrrp_yaml(config: &VrrpConfig) -> String {
     vrrpd.extend(process.realtime.map(|priority| ("realtime", priority.into())));
     written(&map([
         ("instances", named(&config.instances, |one| (&one.name, instance(one)))),
-        ("admin", map([("bind", text(process.admin))])),
+        ("admin", admin(process.admin, &config.access)),
         ("vrrpd", map(vrrpd)),
     ]))
 }

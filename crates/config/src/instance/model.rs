@@ -9,6 +9,8 @@ use vrrp::{
     AddressMismatch, AdvertInterval, Authentication, Preemption, Priority, Version, VirtualRouterId, Weight,
 };
 
+use crate::Access;
+
 /// A whole `vrrp.yaml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VrrpConfig {
@@ -16,6 +18,8 @@ pub struct VrrpConfig {
     pub instances: Vec<Instance>,
     /// vrrpd's process.
     pub vrrpd: Vrrpd,
+    /// Who may see its admin pages.
+    pub access: Access,
 }
 
 /// vrrpd's process.

@@ -424,7 +424,7 @@ fn with_load_balancers(files: &[Checked], found: &mut Vec<Diagnostic>) {
         return;
     }
     for file in files {
-        let Content::Vrrp(VrrpConfig { instances, vrrpd }) = &file.content else { continue };
+        let Content::Vrrp(VrrpConfig { instances, vrrpd, .. }) = &file.content else { continue };
         for config in instances {
             let member = Member { file, config };
             member.unserved_addresses(&balancers, found);

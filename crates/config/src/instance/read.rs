@@ -11,7 +11,7 @@ use vrrp::{AddressMismatch, AdvertInterval, Preemption, Priority, Version, Virtu
 use super::{authentication, lints, track};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
-use crate::{Command, Gratuitous, Instance, Notify, Unicast, VirtualAddress, VrrpConfig, Vrrpd};
+use crate::{Access, Command, Gratuitous, Instance, Notify, Unicast, VirtualAddress, VrrpConfig, Vrrpd};
 
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8407);
 /// One byte counts the addresses of an advert.
@@ -69,17 +69,17 @@ pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpCo
                 Some(instance)
             },
         );
-        let admin = s.section("admin", |s| {
-            s.value("bind", "an address with a port such as 127.0.0.1:8407", ADMIN)
-                .scalar(scalar::listen_address)
-                .unwrap_or(ADMIN)
+        let (admin, access) = s.section("admin", |s| {
+            let bind = s.value("bind", "an address with a port such as 127.0.0.1:8407", ADMIN);
+            let bind = bind.scalar(scalar::listen_address).unwrap_or(ADMIN);
+            (bind, Access::read(s, bind))
         });
         let vrrpd = s.section("vrrpd", |s| Vrrpd {
             admin,
             realtime: s.number_or_none("realtime", "not real-time", 1..=99),
             lock_memory: yes_or_no(s, "lock_memory", false),
         });
-        VrrpConfig { instances, vrrpd }
+        VrrpConfig { instances, vrrpd, access }
     });
     file.lint(|report, node| lints::check(report, node, &config));
     config

@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, Weight};
+use balance::{AdminState, BackupLevel, BackupRules, BackupUse, Weight};
 use proxy_protocol::Version;
 
-use super::{MAXCONN, MODES, TIMEOUT, check, check_name, lints};
+use super::{MAXCONN, MODES, TIMEOUT, balancing, check, check_name, lints, sticky};
 use crate::read::{Section, Value};
 use crate::scalar::Problem;
 use crate::{
@@ -41,14 +41,15 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
     let backend = Backend {
         name: name.to_owned(),
         mode,
-        balance: s.word("balance", Algorithm::Roundrobin, &ALGORITHMS),
+        balance: balancing::read(s, mode),
+        sticky: sticky::read(&s.optional("sticky", "a mapping with cookie", "none"), mode),
         check: check::read(s, mode),
         servers,
         send_proxy,
         retries: s.number("retries", 3, 0..=10),
         retry_budget: s
             .value("retry_budget", "a percentage from 0% to 100%", "20%")
-            .scalar(scalar::percentage)
+            .scalar(|text| scalar::percentage(text, &(0..=100)))
             .unwrap_or(20),
         timeouts: s.section("timeouts", timeouts),
         queue: s.section("queue", queue),
@@ -77,19 +78,8 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
     backend
 }
 
-const ALGORITHMS: [(&str, Algorithm); 4] = [
-    word(Algorithm::Roundrobin),
-    word(Algorithm::Leastconn),
-    word(Algorithm::Source),
-    word(Algorithm::Random),
-];
-
 const PROXY: [(&str, Option<Version>); 3] =
     [("off", None), (Version::V1.word(), Some(Version::V1)), (Version::V2.word(), Some(Version::V2))];
-
-const fn word(algorithm: Algorithm) -> (&'static str, Algorithm) {
-    (algorithm.word(), algorithm)
-}
 
 fn timeouts(s: &mut Section<'_>) -> ServerTimeouts {
     ServerTimeouts {

@@ -57,6 +57,7 @@ pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
     }
     useless(s, backend.mode, useless_to_backend(backend.mode));
     overload(s, backend);
+    sticky(s, backend);
     backups(s, backend);
     servers(s, backend, marks);
 }
@@ -90,6 +91,59 @@ fn overload(s: &Section<'_>, backend: &Backend) {
             "has a slow_start, but a single server",
             "there is nobody else to take the rest of the requests; it has no effect",
         );
+    }
+}
+
+fn sticky(s: &Section<'_>, backend: &Backend) {
+    let Some(sticky) = &backend.sticky else { return };
+    if backend.servers.len() == 1 {
+        s.warning(["sticky"], "has a sticky, but a single server", "every client is with it anyway");
+    }
+    if sticky.key.is_none() && (sticky.max_idle.is_some() || sticky.max_life.is_some()) {
+        s.warning(
+            ["sticky"],
+            "limits the time of sessions without a key",
+            "whoever knows the names in this file can make a cookie with any date; give it a key",
+        );
+    }
+    if sticky.cookie.starts_with("__") && !sticky.secure {
+        s.warning(
+            ["sticky", "cookie"],
+            format_args!("has a cookie called {} without \"secure: on\"", sticky.cookie),
+            "browsers refuse cookies with such a prefix unless they are secure",
+        );
+    }
+}
+
+/// Backends of one frontend whose cookies overwrite each other.
+pub(super) fn overlapping_cookies(
+    report: &Report,
+    frontends: &[Frontend],
+    backends: &[Backend],
+    marks: &[Mark],
+) {
+    if report.errors() > 0 {
+        return;
+    }
+    for frontend in frontends {
+        let used: HashSet<&str> = frontend.backends().collect();
+        let mut first = HashMap::new();
+        for (backend, mark) in backends.iter().zip(marks).filter(|(backend, _)| used.contains(&*backend.name))
+        {
+            let Some(sticky) = &backend.sticky else { continue };
+            let scope = (&sticky.cookie, &sticky.domain, &sticky.path);
+            if let Some(other) = first.insert(scope, &backend.name) {
+                let doubt = format!(
+                    "backends {} and {} of frontend {} have the same sticky cookie {}",
+                    quoted(other),
+                    quoted(&backend.name),
+                    quoted(&frontend.name),
+                    quoted(&sticky.cookie)
+                );
+                let help = "where they share a host, each overwrites what the other has set; give them different names";
+                report.warning(*mark, doubt, help);
+            }
+        }
     }
 }
 

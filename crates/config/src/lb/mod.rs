@@ -2,6 +2,7 @@
 
 mod actions;
 mod backend;
+mod balancing;
 mod check;
 mod frontend;
 mod lints;
@@ -9,6 +10,7 @@ mod listeners;
 pub(crate) mod mode;
 mod process;
 mod routes;
+mod sticky;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -71,6 +73,7 @@ pub(crate) fn read(file: &Value<'_>, files: Files<'_>) -> LbConfig {
         let healthd = s.section("healthd", |s| process::healthd(s, &mut listeners));
         listeners.check(s.report);
         lints::unused_backends(s.report, &frontends, &backends, &backend_marks);
+        lints::overlapping_cookies(s.report, &frontends, &backends, &backend_marks);
         LbConfig { frontends, backends, resolvers, lbd, healthd }
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::MAXCONN;
 use super::listeners::Listeners;
 use crate::read::Section;
-use crate::{Healthd, Lbd, Resolvers, scalar};
+use crate::{Access, Healthd, Lbd, Resolvers, scalar};
 
 /// Where lbd's admin HTTP listens by default.
 pub(super) const LBD_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8404);
@@ -48,10 +48,14 @@ pub(super) fn resolvers(s: &mut Section<'_>) -> Resolvers {
 }
 
 /// `admin` of one of the daemons.
-pub(super) fn admin(s: &mut Section<'_>, default: SocketAddr, listeners: &mut Listeners) -> SocketAddr {
+pub(super) fn admin(
+    s: &mut Section<'_>,
+    default: SocketAddr,
+    listeners: &mut Listeners,
+) -> (SocketAddr, Access) {
     let value = s.value("bind", "an address with a port such as 127.0.0.1:8404", default);
     let owner = value.place().to_string();
-    match value.scalar(scalar::listen_address) {
+    let bind = match value.scalar(scalar::listen_address) {
         Some(address) => {
             listeners.add(value.at(), address, owner);
             address
@@ -61,16 +65,18 @@ pub(super) fn admin(s: &mut Section<'_>, default: SocketAddr, listeners: &mut Li
             listeners.add_default(default, owner);
             default
         }
-    }
+    };
+    (bind, Access::read(s, bind))
 }
 
-pub(super) fn lbd(s: &mut Section<'_>, admin: SocketAddr) -> Lbd {
+pub(super) fn lbd(s: &mut Section<'_>, (admin, access): (SocketAddr, Access)) -> Lbd {
     /// Not waiting at all is a choice.
     const WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60 * 60);
     /// Whoever asks for a handover is answered within the protocol's patience.
     const HANDOVER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(5);
     Lbd {
         admin,
+        access,
         workers: s.number_or_none("workers", "one a processor", 1..=MAX_WORKERS).unwrap_or_else(processors),
         maxconn: s.number_or_none("maxconn", "what the descriptors allow", 1..=MAXCONN),
         stop_timeout: s.duration("stop_timeout", Duration::from_secs(30), WAIT),
@@ -84,5 +90,6 @@ fn processors() -> usize {
 }
 
 pub(super) fn healthd(s: &mut Section<'_>, listeners: &mut Listeners) -> Healthd {
-    Healthd { admin: s.section("admin", |s| admin(s, HEALTHD_ADMIN, listeners)) }
+    let (admin, access) = s.section("admin", |s| admin(s, HEALTHD_ADMIN, listeners));
+    Healthd { admin, access }
 }

@@ -1,5 +1,6 @@
 //! Typed readers over the tree: they report what is wrong, answer a default, and go on.
 
+mod access;
 mod place;
 mod report;
 mod section;

@@ -92,6 +92,11 @@ impl<'a> Value<'a> {
         matches!(self.node, Some(Node { kind: Kind::Scalar(text), .. }) if is_off(text))
     }
 
+    /// Whether it stands in the file and is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.node, Some(Node { kind: Kind::Null, .. }))
+    }
+
     /// Whether it is a single text, number or word.
     pub(crate) fn is_scalar(&self) -> bool {
         matches!(self.node, Some(Node { kind: Kind::Scalar(_), .. }))
@@ -101,6 +106,17 @@ impl<'a> Value<'a> {
     pub(crate) fn scalar<T>(&self, parse: impl FnOnce(&str) -> Result<T, Problem>) -> Option<T> {
         match &self.node?.kind {
             Kind::Scalar(text) => parse(text).map_err(|problem| self.wrong(&quoted(text), problem)).ok(),
+            _ => {
+                self.wrong_kind();
+                None
+            }
+        }
+    }
+
+    /// A single text that is not shown, whatever is wrong with it.
+    pub(crate) fn secret<T>(&self, parse: impl FnOnce(&str) -> Result<T, Problem>) -> Option<T> {
+        match &self.node?.kind {
+            Kind::Scalar(text) => parse(text).map_err(|problem| self.wrong("unusable", problem)).ok(),
             _ => {
                 self.wrong_kind();
                 None

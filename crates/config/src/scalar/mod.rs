@@ -32,7 +32,7 @@ pub(crate) enum Problem {
 
 impl Problem {
     /// A reason, or an advice.
-    fn because<T>(reason: impl Into<String>) -> Result<T, Self> {
+    pub(crate) fn because<T>(reason: impl Into<String>) -> Result<T, Self> {
         Err(Self::Because(reason.into()))
     }
 

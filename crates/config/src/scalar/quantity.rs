@@ -79,9 +79,9 @@ where
     number.filter(|number| allowed.contains(number)).ok_or(Problem::Unexpected)
 }
 
-/// A whole number of per cent, with or without the sign: `20%`, `20`.
-pub(crate) fn percentage(text: &str) -> Result<u32, Problem> {
-    number(text.strip_suffix('%').unwrap_or(text), &(0..=100))
+/// A whole number of per cent within bounds, with or without the sign: `20%`, `20`.
+pub(crate) fn percentage(text: &str, allowed: &RangeInclusive<u32>) -> Result<u32, Problem> {
+    number(text.strip_suffix('%').unwrap_or(text), allowed)
 }
 
 /// The digits that a text starts with, and the rest.
@@ -148,8 +148,8 @@ mod tests {
         for text in ["257", "-1", "+1", "1.0", "0x10", "1_000", "", "one", "99999999999999999999"] {
             assert_eq!(number(text, &(0..=256_u16)), Err(Problem::Unexpected), "{text}");
         }
-        assert_eq!((percentage("20%"), percentage("20")), (Ok(20), Ok(20)));
-        assert_eq!(percentage("101%"), Err(Problem::Unexpected));
-        assert_eq!(percentage("20%%"), Err(Problem::Unexpected));
+        assert_eq!((percentage("20%", &(0..=100)), percentage("20", &(0..=100))), (Ok(20), Ok(20)));
+        assert_eq!(percentage("101%", &(0..=100)), Err(Problem::Unexpected));
+        assert_eq!(percentage("20%%", &(0..=100)), Err(Problem::Unexpected));
     }
 }

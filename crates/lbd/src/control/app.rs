@@ -149,7 +149,7 @@ impl App {
             return Err(Failure::Config(too_much(&context.config, problem)));
         }
         let operator = open_operator(&context).await;
-        let admin_address = config.lbd.admin;
+        let (admin_address, access) = (config.lbd.admin, config.lbd.access.clone());
         let (state, routing) = State::new(config, operator, descriptors, now);
         let state: Shared = Arc::new(Mutex::new(state));
 
@@ -188,7 +188,7 @@ impl App {
             admin = %admin_address,
             "lbd starts"
         );
-        let life = Arc::new(Life::new(context, file));
+        let life = Arc::new(Life::new(context, file, &access));
         let sessions = Sessions::of(workers.iter().map(|worker| worker.commands.clone()).collect());
         let control = Control::new(life.clone(), state.clone(), liveness.clone(), sessions, reach);
         let app = Self {

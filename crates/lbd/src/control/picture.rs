@@ -15,6 +15,7 @@ use crate::control::registry::Registry;
 use crate::control::verdicts::Verdicts;
 use crate::control::warmup::Warmups;
 use crate::shared::routing::{Backend, BackendRules, Frontend, Limits, Routing};
+use crate::shared::sticky::StickyCookie;
 
 /// One in so many servers is enough to begin with.
 const QUARTERS: usize = 4;
@@ -80,9 +81,15 @@ impl Sources<'_> {
                 on_up: config.on_up,
                 abort_on_close: config.abort_on_close,
             },
+            sticky: config.sticky.as_ref().map(|sticky| {
+                Arc::new(StickyCookie::new(sticky, &config.name, servers.iter().map(|server| &*server.name)))
+            }),
+            key: config.balance.key().cloned().map(Arc::new),
             unheard: unheard(config, &servers),
             well: well(&servers),
-            view: Arc::new(BackendView::new(config.balance, servers)),
+            view: Arc::new(
+                BackendView::new(config.balance.algorithm(), servers).bounded(config.balance.factor()),
+            ),
             counters: self.registry.backend(&config.name),
             servers: counters.collect(),
             attention: attention.collect(),

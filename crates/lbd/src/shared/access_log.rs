@@ -68,6 +68,8 @@ pub struct Record<'a> {
     pub bytes: u64,
     /// How the session ended.
     pub termination: Termination,
+    /// What became of the cookie by which the client stays with its server.
+    pub cookie: CookieStates,
     /// Connections: of this worker, of its frontend; requests in flight: of its backend, of its server.
     pub concurrency: [u64; 4],
     /// Requests that had to have their turn first when it queued up.
@@ -152,6 +154,21 @@ impl Termination {
     }
 }
 
+/// HAProxy's two letters behind [`Termination`]'s: what the request's cookie said of its server (N: there was none; V: it was
+/// right; D: its server was dead, or could not be reached; I: nobody knows it; E: it was idle for too long; O: it is too old), and
+/// what the response did (N: nothing; I: it set one; U: it renewed its date).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CookieStates(pub [u8; 2]);
+
+impl CookieStates {
+    /// Clients do not stay with their servers.
+    pub const NONE: Self = Self(*b"--");
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("--")
+    }
+}
+
 /// One worker's end of the log.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -216,7 +233,13 @@ impl AccessLog {
         line.number(ms(times.queue)).text("/").number(ms(times.connect)).text("/");
         line.number(ms(times.response)).text("/").number(total).text(" ");
         line.number(status(record)).text(" ").number(record.bytes).text(" - - ");
-        line.text(record.termination.as_str()).text("-- ").number(all).text("/").number(front).text("/");
+        line.text(record.termination.as_str())
+            .text(record.cookie.as_str())
+            .text(" ")
+            .number(all)
+            .text("/")
+            .number(front)
+            .text("/");
         line.number(back).text("/").number(server).text("/");
         line.text(if record.redispatched { "+" } else { "" }).number(record.retries).text(" 0/");
         line.number(record.queued_behind).text(" \"");
@@ -274,6 +297,7 @@ impl AccessLog {
             line["status"] = status(record).into();
             line["request_ms"] = ms(times.request).into();
             line["response_ms"] = ms(times.response).into();
+            line["cookie"] = record.cookie.as_str().into();
         }
         let _ = writeln!(self.text, "{line}");
     }
@@ -376,6 +400,7 @@ mod tests {
             status: Some(200),
             bytes: 345,
             termination: Termination::NORMAL,
+            cookie: CookieStates(*b"VN"),
             concurrency: [4, 3, 2, 1],
             queued_behind: 5,
             retries: 1,
@@ -396,7 +421,7 @@ mod tests {
     fn httplog_has_haproxys_fields() {
         assert_eq!(
             line(Format::Httplog, &record(b"GET /a\"b\x01 HTTP/1.1")),
-            "192.0.2.7:5123 [23/Nov/2026:11:25:00.042] web nginx/nginx2 1/6/0/-1/12 200 345 - - ---- 4/3/2/1/+1 0/5 \
+            "192.0.2.7:5123 [23/Nov/2026:11:25:00.042] web nginx/nginx2 1/6/0/-1/12 200 345 - - --VN 4/3/2/1/+1 0/5 \
              \"GET /a#22b#01 HTTP/1.1\"\n"
         );
     }
@@ -419,7 +444,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["time"], "2026-11-23T11:25:00.042Z");
         assert_eq!(value["response_ms"], -1);
-        assert_eq!(value["server"], "nginx2");
+        assert_eq!((value["server"].as_str(), value["cookie"].as_str()), (Some("nginx2"), Some("VN")));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod queue;
 pub mod routing;
 pub mod sessions;
 pub mod spare;
+pub mod sticky;
 
 use std::time::Duration;
 

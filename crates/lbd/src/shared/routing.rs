@@ -12,6 +12,7 @@ use crate::shared::attention::Attention;
 use crate::shared::counters::{FrontendCounters, PerWorker, RouteCounters, ServiceCounters};
 use crate::shared::limits::Places;
 use crate::shared::queue::Queue;
+use crate::shared::sticky::StickyCookie;
 
 /// Everything a worker needs to know to route.
 #[derive(Clone, Debug)]
@@ -46,6 +47,10 @@ pub struct Backend {
     pub name: Arc<str>,
     /// What routing needs of its configuration.
     pub rules: BackendRules,
+    /// The part of a request that its server is chosen by, where that is asked for.
+    pub key: Option<Arc<config::HashKey>>,
+    /// The cookie by which clients stay with their server.
+    pub sticky: Option<Arc<StickyCookie>>,
     /// Its servers.
     pub view: Arc<BackendView>,
     /// Its counters.

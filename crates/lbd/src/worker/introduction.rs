@@ -14,7 +14,7 @@ use super::leaving::Leaving;
 use super::net::buffer::Buffer;
 use super::net::listener::Arrival;
 use super::presence::Presence;
-use crate::shared::access_log::{REQUEST_LINE_MAX, Record, Times};
+use crate::shared::access_log::{CookieStates, REQUEST_LINE_MAX, Record, Times};
 
 /// How long the header may take: a proxy sends it at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -148,6 +148,7 @@ impl Introduction<'_> {
                 status: None,
                 bytes: 0,
                 termination: failure.termination(),
+                cookie: CookieStates::NONE,
                 concurrency: [self.worker.counters().connections.get(), counters.connections.get(), 0, 0],
                 retries: 0,
                 redispatched: false,

@@ -62,6 +62,7 @@ impl App {
             opened.insert(*address, listeners);
         }
         self.warn_of_restart(&config);
+        self.life.guard().admit(&config.lbd.access);
         lock(&self.state).adopt(Arc::new(config), Instant::now());
         self.reloaded = true;
         let before = std::mem::replace(&mut self.bound, wanted);

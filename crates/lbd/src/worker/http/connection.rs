@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use self::upgraded::Upgraded;
 use super::answer;
-use crate::shared::access_log::{REQUEST_LINE_MAX, Record, Times};
+use crate::shared::access_log::{CookieStates, REQUEST_LINE_MAX, Record, Times};
 use crate::worker::Worker;
 use crate::worker::client_text::ClientText;
 use crate::worker::failure::Failure;
@@ -300,6 +300,7 @@ impl Connection {
             status,
             bytes,
             termination: failure.termination(),
+            cookie: CookieStates::NONE,
             concurrency: [
                 self.worker.counters().connections.get(),
                 self.frontend.counters().connections.get(),

@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use balance::Written;
 use http1::{
     Body, BodyReader, CHUNK_END, ClientSide, INTERIM_MAX, LAST_CHUNK, Method, ResponseHead, ResponseLimits,
     ResponseParser, Version, begin_chunk,
@@ -22,6 +23,7 @@ use crate::worker::net::buffer::{Buffer, Pool};
 use crate::worker::net::io::{Io, Reader, Writer};
 use crate::worker::net::send;
 use crate::worker::net::splice::{Broken, Pipes};
+use crate::worker::upstream::service::Stick;
 
 /// What one exchange needs to know.
 pub(crate) struct Exchange<'a> {
@@ -43,6 +45,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) dismissible: bool,
     /// How much more content the request's body may have.
     pub(crate) body_allowance: u64,
+    /// The cookie that the response is to set.
+    pub(crate) stick: Option<&'a Stick>,
     pub(crate) meter: &'a Meter,
 }
 
@@ -62,6 +66,8 @@ pub(crate) struct Meter {
     /// When the response's head had arrived.
     pub(crate) answered: Cell<Option<Instant>>,
     pub(crate) progress: Cell<Progress>,
+    /// What became of the cookie by which the client stays with its server.
+    pub(crate) cookie: Cell<Option<Written>>,
     /// Whether the server ended its side in order.
     ended: Cell<bool>,
 }
@@ -278,6 +284,7 @@ impl Exchange<'_> {
         if head.is_switching() {
             let side = ClientSide { version: self.version, persistent: false, chunked: false, upgrade: true };
             head.write(buffer.filled(), &side, &mut head_out);
+            self.set_cookie(&mut head_out);
             self.meter.progress.set(Progress::Started { unframed: false });
             self.send(&mut to, &mut head_out, &[], &[]).await?;
             buffer.consume(head.len);
@@ -297,6 +304,7 @@ impl Exchange<'_> {
         let client_reusable = (self.persistent)() && !unframed && (uploaded || carried_on);
         let side = ClientSide { version: self.version, persistent: client_reusable, chunked, upgrade: false };
         head.write(buffer.filled(), &side, &mut head_out);
+        self.set_cookie(&mut head_out);
         buffer.consume(head.len);
         if buffer.is_empty() && !body.is_done() {
             // A server that collects small writes sends the body when it knows that the head has arrived, and the kernel would
@@ -357,6 +365,13 @@ impl Exchange<'_> {
             server_reusable: head.persistent && head.status != 408 && uploaded && buffer.is_empty(),
             uploaded,
         })
+    }
+
+    /// Sets the cookie by which the client stays with its server, if it has to.
+    fn set_cookie(&self, head: &mut Vec<u8>) {
+        if let Some(stick) = self.stick {
+            self.meter.cookie.set(stick.set(head));
+        }
     }
 
     /// Passes on an interim response, if the client knows such (RFC 9110 section 15.2).

@@ -4,4 +4,5 @@ pub(super) mod answer;
 pub(super) mod connection;
 pub(super) mod desk;
 pub(super) mod exchange;
+pub(super) mod key;
 pub(super) mod turns;

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use balance::Key;
 use config::{OnDown, OnUp};
 use tokio::time::Instant;
 
 use super::hello::Hello;
 use super::relay::{Bounds, Flow, Relay};
-use crate::shared::access_log::{Record, Termination, Times};
+use crate::shared::access_log::{CookieStates, Record, Termination, Times};
 use crate::shared::millis;
 use crate::worker::Worker;
 use crate::worker::client_text::ClientText;
@@ -22,7 +23,7 @@ use crate::worker::routes::Target;
 use crate::worker::upstream::connect::{self, Attempts, Caller};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
-use crate::worker::upstream::service::{Backend, InFlight, Out, Seat};
+use crate::worker::upstream::service::{Backend, InFlight, Out, Seat, Wanted};
 
 /// How long, and for how many bytes, a side that was told of the end is listened to when the other one breaks off: closing at
 /// once could destroy what is on its way to it.
@@ -114,8 +115,9 @@ impl Session {
         attempts: &mut Attempts,
     ) -> Result<(ServerConnection, Seat), (Failure, Option<Seat>)> {
         let patience = Patience { worker: &self.worker, presence: &self.presence };
+        let wanted = Wanted { key: Key::Client(self.client().ip()), own: None };
         // Each session has a connection of its own.
-        let caller = Caller { presence: &self.presence, connection: client, reserved: &mut None };
+        let caller = Caller { wanted, presence: &self.presence, connection: client, reserved: &mut None };
         let connected = tokio::select! {
             biased;
             connected = connect::acquire(&patience, backend, caller, Reuse::Never, attempts) => Some(connected),
@@ -232,6 +234,7 @@ impl Session {
                 status: None,
                 bytes: bytes_out,
                 termination: failure.map_or(Termination::NORMAL, Failure::termination),
+                cookie: CookieStates::NONE,
                 concurrency: [
                     self.worker.counters().connections.get(),
                     front.connections.get(),

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 
 use super::idle::{Reuse, ServerConnection};
 use super::patience::Patience;
-use super::service::{Backend, Reserved, Seat, Server, Unchosen};
+use super::service::{Backend, Reserved, Seat, Server, Unchosen, Wanted};
 use crate::shared::queue::Queue;
 use crate::worker::Worker;
 use crate::worker::failure::{Failure, Wait};
@@ -89,6 +88,7 @@ impl Attempts {
 
 /// Whom a server is wanted for.
 pub(crate) struct Caller<'a> {
+    pub(crate) wanted: Wanted,
     pub(crate) presence: &'a Presence,
     pub(crate) connection: &'a Io,
     /// What is kept for this client alone.
@@ -136,7 +136,7 @@ pub(crate) async fn acquire(
             Some(seat) => seat,
             None => {
                 let before = attempts.queued;
-                let seat = match choose(patience, backend, caller.presence.client().ip(), attempts).await {
+                let seat = match choose(patience, backend, caller.wanted, attempts).await {
                     Ok(seat) => seat,
                     Err(Failure::NoServer) if failed.is_some() => break,
                     Err(failure) => return Err((failure, failed.map(|(_, seat)| seat))),
@@ -192,13 +192,13 @@ pub(crate) async fn acquire(
 async fn choose(
     patience: &Patience<'_>,
     backend: &Rc<Backend>,
-    client: IpAddr,
+    wanted: Wanted,
     attempts: &mut Attempts,
 ) -> Result<Seat, Failure> {
-    match backend.choose(client, &attempts.tried) {
+    match backend.choose(wanted, &attempts.tried) {
         Ok(seat) => Ok(seat),
         Err(Unchosen::NoneUsable) => Err(Failure::NoServer),
-        Err(Unchosen::Wait(queue)) => wait(patience, &queue, backend, client, attempts).await,
+        Err(Unchosen::Wait(queue)) => wait(patience, &queue, backend, wanted, attempts).await,
     }
 }
 
@@ -207,11 +207,11 @@ async fn wait(
     patience: &Patience<'_>,
     queue: &Queue,
     backend: &Rc<Backend>,
-    client: IpAddr,
+    wanted: Wanted,
     attempts: &mut Attempts,
 ) -> Result<Seat, Failure> {
     let rules = backend.rules().queue;
-    let avoided = |attempts: &Attempts| backend.avoided(&attempts.tried).ok_or(Failure::NoServer);
+    let avoided = |attempts: &Attempts| backend.avoided(wanted, &attempts.tried).ok_or(Failure::NoServer);
     let Some(stand) = queue.enter(patience.worker.id, rules.max, avoided(attempts)?) else {
         queue.refuse();
         return Err(Failure::Queue);
@@ -223,13 +223,13 @@ async fn wait(
     let turn = async {
         loop {
             // Something may have become free before it stood there.
-            match backend.choose(client, &attempts.tried) {
+            match backend.choose(wanted, &attempts.tried) {
                 Ok(seat) => return Ok(seat),
                 Err(Unchosen::NoneUsable) => return Err(Failure::NoServer),
                 Err(Unchosen::Wait(_)) => {}
             }
             if let Some(place) = stand.place().await
-                && let Some(seat) = backend.claim(place, &attempts.tried)
+                && let Some(seat) = backend.claim(place, wanted, &attempts.tried)
             {
                 return Ok(seat);
             }
@@ -243,8 +243,13 @@ async fn wait(
         if patience.is_cut() {
             return Err(Failure::Cut(false));
         }
-        queue.refuse();
-        Err(Failure::Queue)
+        // Its own server has no room; better another one than none.
+        let elsewhere =
+            wanted.own.and_then(|_| backend.choose(Wanted { own: None, ..wanted }, &attempts.tried).ok());
+        elsewhere.ok_or_else(|| {
+            queue.refuse();
+            Failure::Queue
+        })
     })
 }
 

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use balance::{Balancer, Health, RetryBudget, ServerId, ServerView, Tried, Unpicked};
+use balance::{Balancer, Belongs, Health, Key, RetryBudget, ServerId, ServerView, Tried, Unpicked, Written};
+use config::HashKey;
 use proxy_protocol::Version;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use crate::shared::counters::{PerWorker, ServiceCounters};
 use crate::shared::limits::{Place, Places};
 use crate::shared::queue::Queue;
 use crate::shared::routing::{self, BackendRules, Limits};
+use crate::shared::sticky::StickyCookie;
 use crate::worker::clock::Clock;
 
 /// A backend, as one worker uses it.
@@ -25,6 +27,7 @@ use crate::worker::clock::Clock;
 pub(crate) struct Backend {
     pub(crate) name: Rc<str>,
     rules: Cell<BackendRules>,
+    ways: RefCell<Rc<Ways>>,
     balancer: RefCell<Balancer>,
     budget: RefCell<RetryBudget>,
     servers: RefCell<Vec<Rc<Server>>>,
@@ -50,13 +53,57 @@ pub(crate) enum Unchosen {
     Wait(Arc<Queue>),
 }
 
+/// What leads requests to a server, besides the order of servers. Each worker counts the uses of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    /// The part of a request that its server is chosen by, where that is asked for.
+    pub(crate) key: Option<Arc<HashKey>>,
+    /// The cookie by which clients stay with their server.
+    pub(crate) sticky: Option<Arc<StickyCookie>>,
+}
+
+/// Where a request is to go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// What its server is chosen by.
+    pub(crate) key: Key,
+    /// The server that its client belongs to.
+    pub(crate) own: Option<ServerId>,
+}
+
+/// What a request's cookies said of its server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stickiness {
+    pub(crate) belongs: Belongs,
+    /// The server that it belongs to, if it may go there.
+    pub(crate) own: Option<ServerId>,
+    pub(crate) now: SystemTime,
+}
+
+/// The cookie to set in a response, if it has to be.
+#[derive(Debug)]
+pub(crate) struct Stick {
+    ways: Rc<Ways>,
+    place: usize,
+    belongs: Belongs,
+    now: SystemTime,
+}
+
+impl Stick {
+    /// Sets it in a response's head, which is whole.
+    pub(crate) fn set(&self, head: &mut Vec<u8>) -> Option<Written> {
+        let cookie = self.ways.sticky.as_ref()?;
+        cookie.set(self.place, self.belongs, self.now, head)
+    }
+}
+
 /// A server, as one worker uses it.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) backend: Rc<str>,
     pub(crate) name: Rc<str>,
     address: Cell<Option<SocketAddr>>,
-    /// Whether it takes new requests, and so connections to keep for them.
+    /// Whether it takes requests, be it only those of its own clients, and so connections to keep for them.
     usable: Cell<bool>,
     /// Whether it may keep its sessions, and who is told when it may not any more.
     out: Cell<Option<Out>>,
@@ -99,6 +146,7 @@ impl Backend {
         let backend = Self {
             name: (*routing.name).into(),
             rules: Cell::new(routing.rules),
+            ways: RefCell::default(),
             // Workers start at different points of the rotation.
             balancer: RefCell::new(Balancer::new(routing.view.clone(), worker as u64)),
             budget: RefCell::new(RetryBudget::new(routing.rules.retry_budget, clock.tick())),
@@ -111,6 +159,7 @@ impl Backend {
             failures,
             keeps_any: Cell::new(true),
         };
+        backend.adopt_ways(routing);
         backend.adopt_servers(routing);
         backend.adopt_limits(routing, true);
         backend.adopt_keep_alive(routing);
@@ -123,8 +172,9 @@ impl Backend {
             *self.budget.borrow_mut() = RetryBudget::new(routing.rules.retry_budget, self.clock.tick());
         }
         let before = self.rules.replace(routing.rules);
+        let turned = self.adopt_ways(routing);
         let changed = self.balancer.borrow_mut().adopt(routing.view.clone());
-        let same = Arc::ptr_eq(&self.counted.borrow(), &routing.servers);
+        let same = !turned && Arc::ptr_eq(&self.counted.borrow(), &routing.servers);
         let changed = changed.filter(|_| same);
         let anew = changed.is_none();
         match changed {
@@ -132,7 +182,7 @@ impl Backend {
                 let servers = self.servers.borrow();
                 for place in changed {
                     if let Some((server, view)) = servers.get(place).zip(routing.view.servers.get(place)) {
-                        server.follow(view);
+                        server.follow(view, self.is_sticky());
                     }
                 }
             }
@@ -142,6 +192,28 @@ impl Backend {
         if limits_changed || before.timeouts.keep_alive != routing.rules.timeouts.keep_alive {
             self.adopt_keep_alive(routing);
         }
+    }
+
+    /// Takes what leads requests to a server. Whether clients stay with theirs now and did not before, or the other way round.
+    fn adopt_ways(&self, routing: &routing::Backend) -> bool {
+        fn is_same<T>(held: Option<&Arc<T>>, now: Option<&Arc<T>>) -> bool {
+            match (held, now) {
+                (Some(held), Some(now)) => Arc::ptr_eq(held, now),
+                (held, now) => held.is_none() && now.is_none(),
+            }
+        }
+        let held = self.ways();
+        if !is_same(held.key.as_ref(), routing.key.as_ref())
+            || !is_same(held.sticky.as_ref(), routing.sticky.as_ref())
+        {
+            let ways = Ways { key: routing.key.clone(), sticky: routing.sticky.clone() };
+            self.ways.replace(Rc::new(ways));
+        }
+        held.sticky.is_some() != routing.sticky.is_some()
+    }
+
+    fn is_sticky(&self) -> bool {
+        self.ways.borrow().sticky.is_some()
     }
 
     fn adopt_servers(&self, routing: &routing::Backend) {
@@ -168,7 +240,7 @@ impl Backend {
                     counters: Counted { all: all.clone(), worker: self.counters.worker },
                 })
             });
-            server.follow(view);
+            server.follow(view, self.is_sticky());
             server.introduce_by(*introduction);
             servers.push(server);
         }
@@ -240,16 +312,46 @@ impl Backend {
         allowed
     }
 
-    /// The server for a client's request, and its seat there.
-    pub(crate) fn choose(self: &Rc<Self>, client: IpAddr, tried: &Tried) -> Result<Seat, Unchosen> {
+    /// What leads requests to a server.
+    pub(crate) fn ways(&self) -> Rc<Ways> {
+        self.ways.borrow().clone()
+    }
+
+    /// The server that a client belongs to, if its request may go there now.
+    pub(crate) fn own(&self, belongs: Belongs) -> Option<ServerId> {
+        let Belongs::To(session) = belongs else { return None };
+        let mut balancer = self.balancer.borrow_mut();
+        let now = self.clock.tick();
+        let own = balancer.id_at(session.place)?;
+        balancer.is_open_to_its_own(own, &Tried::default(), now).then_some(own)
+    }
+
+    /// What the response from a seat tells a client, whose request's cookies said that.
+    pub(crate) fn stick(&self, seat: &Seat, session: &Stickiness) -> Option<Stick> {
+        let ways = self.ways();
+        let place = self.balancer.borrow().index_of(seat.id)?;
+        let belongs = match session.belongs {
+            // Places may have changed meanwhile.
+            Belongs::To(held) if session.own == Some(seat.id) => Belongs::To(held.at(place)),
+            Belongs::To(_) => Belongs::Unknown,
+            other => other,
+        };
+        Some(Stick { ways, place, belongs, now: session.now })
+    }
+
+    /// The server for a request, and its seat there.
+    pub(crate) fn choose(self: &Rc<Self>, wanted: Wanted, tried: &Tried) -> Result<Seat, Unchosen> {
+        let Wanted { key, own } = wanted;
+        if let Some(chosen) = own.and_then(|own| self.choose_own(own, tried)) {
+            return chosen;
+        }
         let Some(queue) = self.limits.borrow().as_ref().map(|limits| limits.queue.clone()) else {
-            let picked = self.balancer.borrow_mut().pick(client, tried, self.clock.tick());
+            let picked = self.balancer.borrow_mut().pick(key, tried, self.clock.tick());
             return picked.and_then(|id| self.seat(id, None)).ok_or(Unchosen::NoneUsable);
         };
         let mut full = self.full_servers();
         loop {
-            let picked =
-                self.balancer.borrow_mut().pick_below_limits(client, tried, &full, self.clock.tick());
+            let picked = self.balancer.borrow_mut().pick_below_limits(key, tried, &full, self.clock.tick());
             let id = picked.map_err(|unpicked| match unpicked {
                 Unpicked::NoneUsable => Unchosen::NoneUsable,
                 Unpicked::AllFull => Unchosen::Wait(queue.clone()),
@@ -264,21 +366,53 @@ impl Backend {
         }
     }
 
+    /// A seat at the server that a client belongs to, or a wait for one; none where its request may not go there.
+    fn choose_own(self: &Rc<Self>, own: ServerId, tried: &Tried) -> Option<Result<Seat, Unchosen>> {
+        let now = self.clock.tick();
+        if !self.balancer.borrow_mut().is_open_to_its_own(own, tried, now) {
+            return None;
+        }
+        let places = self.server(own)?.places.borrow().clone();
+        let place = match places.as_ref().map(Places::take) {
+            Some(None) => {
+                let queue = self.limits.borrow().as_ref()?.queue.clone();
+                return Some(Err(Unchosen::Wait(queue)));
+            }
+            place => place.flatten(),
+        };
+        self.balancer.borrow_mut().claim_for_its_own(own, tried, now);
+        self.seat(own, place).map(Ok)
+    }
+
     /// The seat that a place which was waited for stands for, if the request may go there now.
-    pub(crate) fn claim(self: &Rc<Self>, place: Place, tried: &Tried) -> Option<Seat> {
+    pub(crate) fn claim(self: &Rc<Self>, place: Place, wanted: Wanted, tried: &Tried) -> Option<Seat> {
         let is_its =
             |server: &Rc<Server>| server.places.borrow().as_ref().is_some_and(|own| place.is_of(own));
         let at = self.servers.borrow().iter().position(is_its)?;
         let mut balancer = self.balancer.borrow_mut();
-        let id = balancer.id_at(at).filter(|id| balancer.claim(*id, tried, self.clock.tick()));
+        let now = self.clock.tick();
+        let id = balancer.id_at(at);
+        let may_go = |id: &ServerId| match wanted.own {
+            Some(own) if own == *id => balancer.claim_for_its_own(own, tried, now),
+            Some(own) if balancer.is_open_to_its_own(own, tried, now) => false,
+            _ => balancer.claim(*id, tried, now),
+        };
+        let id = id.filter(may_go);
         // Seats are counted there, too.
         drop(balancer);
         self.seat(id?, Some(place))
     }
 
     /// The limited servers that a request would not be sent to now, if they had room. None if no server is usable.
-    pub(crate) fn avoided(&self, tried: &Tried) -> Option<Vec<Arc<Places>>> {
-        let avoided = self.balancer.borrow_mut().avoided(tried, self.clock.tick())?;
+    pub(crate) fn avoided(&self, wanted: Wanted, tried: &Tried) -> Option<Vec<Arc<Places>>> {
+        let now = self.clock.tick();
+        let is_open = |own: &ServerId| self.balancer.borrow_mut().is_open_to_its_own(*own, tried, now);
+        if let Some(own) = wanted.own.filter(is_open).and_then(|own| self.server(own)) {
+            let servers = self.servers.borrow();
+            let others = servers.iter().filter(|server| !Rc::ptr_eq(server, &own));
+            return Some(others.filter_map(|server| server.places.borrow().clone()).collect());
+        }
+        let avoided = self.balancer.borrow_mut().avoided(tried, now)?;
         Some(avoided.iter().filter_map(|id| self.server(id)?.places.borrow().clone()).collect())
     }
 
@@ -324,9 +458,10 @@ impl Backend {
 
 impl Server {
     /// Takes the server as it is now.
-    fn follow(&self, view: &ServerView) {
+    fn follow(&self, view: &ServerView, is_sticky: bool) {
         let moved = self.address.replace(view.address) != view.address;
-        self.usable.set(view.is_usable());
+        let is_used = view.is_usable() || is_sticky && view.takes_its_own();
+        self.usable.set(is_used);
         let out = Out::of(view);
         if self.out.replace(out) != out && out.is_some() {
             self.outs.set(self.outs.get() + 1);
@@ -336,7 +471,7 @@ impl Server {
         if moved {
             self.attention().forget();
         }
-        if moved || !view.is_usable() {
+        if moved || !is_used {
             self.forget_idle();
         }
     }

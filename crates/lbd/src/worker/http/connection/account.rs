@@ -1,13 +1,14 @@
 //! What a request did: counted and logged when it is over.
 
+use balance::{Belongs, Written};
 use tokio::time::Instant;
 
 use super::{Arrived, Connection};
-use crate::shared::access_log::{Record, Termination, Times};
+use crate::shared::access_log::{CookieStates, Record, Termination, Times};
 use crate::worker::failure::Failure;
 use crate::worker::http::exchange::Meter;
 use crate::worker::upstream::connect::Attempts;
-use crate::worker::upstream::service::{Backend, Seat};
+use crate::worker::upstream::service::{Backend, Seat, Stickiness};
 
 /// What one request did, for the log and the counters.
 #[derive(Default)]
@@ -17,9 +18,33 @@ pub(super) struct Account {
     pub(super) seat: Option<Seat>,
     /// How a request ended that lbd has answered itself, as its routes say.
     pub(super) own: Option<Termination>,
+    /// What its cookies said of its server, where clients stay with theirs.
+    pub(super) stickiness: Option<Stickiness>,
 }
 
 impl Account {
+    /// The letters of the log.
+    fn cookie(&self) -> CookieStates {
+        let Some(Stickiness { belongs, own, .. }) = self.stickiness else { return CookieStates::NONE };
+        let request = match belongs {
+            Belongs::Nowhere => b'N',
+            Belongs::Unknown => b'I',
+            Belongs::Idle => b'E',
+            Belongs::Old => b'O',
+            Belongs::To(_) if own.is_none() => b'D',
+            Belongs::To(_) => match &self.seat {
+                Some(seat) if own != Some(seat.id) => b'D',
+                _ => b'V',
+            },
+        };
+        let response = match self.meter.cookie.get() {
+            Some(Written::New) => b'I',
+            Some(Written::Renewed) => b'U',
+            None => b'N',
+        };
+        CookieStates([request, response])
+    }
+
     /// A request goes out again, to another server, because its connection was closed without an answer.
     pub(super) fn repeat(&mut self, backend: &Backend) {
         if let Some(seat) = self.seat.take() {
@@ -45,7 +70,7 @@ impl Connection {
         account: &Account,
         failure: Option<Failure>,
     ) {
-        let Account { meter, attempts, seat, own } = account;
+        let Account { meter, attempts, seat, own, .. } = account;
         let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
         let now = Instant::now();
         let times = Times {
@@ -126,6 +151,7 @@ impl Connection {
             status,
             bytes: bytes_out,
             termination: failure.map_or(own.unwrap_or(Termination::NORMAL), Failure::termination),
+            cookie: account.cookie(),
             concurrency: [
                 all,
                 front.connections.get(),

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use balance::Key;
 use config::Mode;
 use http1::{Body, BodyReader, Forward, Method};
 use tokio::time::Instant;
@@ -12,13 +13,14 @@ use super::{After, Connection, Request};
 use crate::worker::failure::Failure;
 use crate::worker::http::answer;
 use crate::worker::http::exchange::{Ended, Exchange, Upload};
+use crate::worker::http::key::key;
 use crate::worker::http::turns::{Progress, Turns};
 use crate::worker::net::buffer::{Buffer, Lent, Pool};
 use crate::worker::net::send;
 use crate::worker::upstream::connect::{self, Caller};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
-use crate::worker::upstream::service::{Backend, InFlight};
+use crate::worker::upstream::service::{Backend, InFlight, Stickiness, Wanted};
 
 /// What a server made of a request.
 enum Forwarded {
@@ -81,6 +83,17 @@ impl Connection {
             return Err(Failure::RequestTooLong);
         }
         let Some(input) = self.input.as_mut() else { return Err(Failure::ClientClosed) };
+        let ways = backend.ways();
+        let key = match &ways.key {
+            Some(part) => key(part, head, input.filled()),
+            None => Key::Client(self.presence.client().ip()),
+        };
+        if let Some(cookie) = &ways.sticky {
+            let now = request.arrived.wall;
+            let belongs = cookie.read(head.field_lines(input.filled()), now);
+            account.stickiness = Some(Stickiness { belongs, own: backend.own(belongs), now });
+        }
+        let wanted = Wanted { key, own: account.stickiness.and_then(|stickiness| stickiness.own) };
         let mut head_out = self.worker.heads.lend();
         let forward = Forward {
             client: self.client_text.ip(),
@@ -90,6 +103,9 @@ impl Connection {
             close: backend.closes(),
         };
         head.write(input.filled(), &forward, &mut head_out);
+        if let Some(cookie) = &ways.sticky {
+            cookie.remove(&mut head_out);
+        }
         // Some servers answer what they do not understand with nothing, and only close a connection that is new.
         let plain = head.has_plain_target(input.filled());
 
@@ -133,8 +149,12 @@ impl Connection {
             let attempts = &mut account.attempts;
             let abort_on_close = backend.rules().abort_on_close;
             let patience = Patience { worker: &self.worker, presence: &self.presence };
-            let caller =
-                Caller { presence: &self.presence, connection: &self.client, reserved: &mut self.reserved };
+            let caller = Caller {
+                wanted,
+                presence: &self.presence,
+                connection: &self.client,
+                reserved: &mut self.reserved,
+            };
             let upstream = tokio::select! {
                 biased;
                 upstream = connect::acquire(&patience, backend, caller, reuse, attempts) => upstream,
@@ -156,6 +176,7 @@ impl Connection {
                 first_answer.came();
                 head.persistent && !self.worker.is_leaving() && self.frontend.takes_requests()
             };
+            let stick = account.stickiness.and_then(|stickiness| backend.stick(&seat, &stickiness));
             let exchange = Exchange {
                 deadline: self.presence.deadline(),
                 turns: Turns::new(rules.timeouts.client, backend.rules().timeouts.server),
@@ -169,6 +190,7 @@ impl Connection {
                 abort_on_close,
                 dismissible: reused && complete,
                 body_allowance: allowance,
+                stick: stick.as_ref(),
                 meter: &account.meter,
             };
             let input = if complete { None } else { self.input.as_mut() };
