@@ -48,6 +48,25 @@ impl<'a> Path<'a> {
         Ok(Self(path))
     }
 
+    /// Whether a path, without its query, is one that everybody understands in the same way; for those who do not compare it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(raw: &[u8]) -> Result<(), Ambiguous> {
+        // How many dots a segment has so far, unless it has something else.
+        let mut dots = Some(0_usize);
+        for byte in decoded(raw).chain([b'/']) {
+            match byte {
+                0 => return Err(Ambiguous::Nul),
+                b'/' | b'\\' | b';' if matches!(dots, Some(1 | 2)) => return Err(Ambiguous::DotSegment),
+                b'/' | b'\\' => dots = Some(0),
+                b'.' => dots = dots.map(|dots| dots + 1),
+                _ => dots = None,
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.0
     }
@@ -231,6 +250,18 @@ mod tests {
             assert_eq!(read(raw), Err(Ambiguous::DotSegment), "{raw}");
         }
         assert_eq!(read("/a%00.png"), Err(Ambiguous::Nul));
+    }
+
+    #[test]
+    fn whoever_does_not_compare_a_path_finds_the_same_wrong_with_it() {
+        let parts = ["/", "//", ".", "..", "%2e", "%2F", "\\", ";x", "%3b", "a", "%00", "%", "..."];
+        let mut paths = vec![String::new()];
+        for _ in 0..4 {
+            paths = paths.iter().flat_map(|path| parts.map(|part| format!("{path}{part}"))).collect();
+            for path in &paths {
+                assert_eq!(Path::check(path.as_bytes()).is_ok(), read(path).is_ok(), "{path}");
+            }
+        }
     }
 
     #[test]

@@ -26,9 +26,14 @@ impl Regular {
         new.compile().map(|_| new)
     }
 
+    /// What searches for it.
+    ///
     /// Bytes and not characters are searched, every byte is one that `.` stands for, a line feed too: nothing that is encoded
     /// makes a difference to what was meant by "anything".
-    pub(crate) fn compile(&self) -> Result<Regex, PatternError> {
+    ///
+    /// # Errors
+    /// What is wrong with it: nothing, once it has been read.
+    pub fn compile(&self) -> Result<Regex, PatternError> {
         if self.0.len() > LONGEST {
             return PatternError::because(format!("a regular expression has at most {LONGEST} bytes"));
         }
