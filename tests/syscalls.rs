@@ -28,6 +28,23 @@ fn routes_take_no_more_calls() {
     assert_four_io_calls(&format!("access_log: off\nroutes:\n{routes}{last}"));
 }
 
+#[test]
+fn edits_take_no_more_calls() {
+    let edits = r#"
+access_log: off
+request_id: { accept: on }
+forwarded: [X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Forwarded]
+request:
+  remove: "X-*"
+  replace: { Host-Of: { pattern: "(.*)", with: "$1" } }
+  set: { X-Real-IP: "{client.ip}", X-Server: "{backend}/{server} {path}" }
+  replace_path: { pattern: "^/(.*)$", with: "/$1" }
+response:
+  set: { Server: lbd, X-Request-ID: "{request.id}" }
+"#;
+    assert_four_io_calls(edits);
+}
+
 fn assert_four_io_calls(frontend: &str) {
     if !is_root() {
         skip!("strace of another process needs root");

@@ -266,13 +266,8 @@ fn with_body(mut bytes: Vec<u8>) -> Vec<u8> {
 fn own_reading(limits: Limits, mut bytes: &[u8]) -> Vec<Request> {
     let mut requests = Vec::new();
     while let Some(Ok(head)) = first(limits, bytes) {
-        let forward = http1::Forward {
-            client: "192.0.2.1",
-            proto: "http",
-            default_host: "app",
-            forwarded_for: http1::ForwardedFor::Off,
-            close: false,
-        };
+        let forward =
+            http1::Forward { forwarded_for: http1::ForwardedFor::Off, ..http1::Forward::new("app") };
         let mut written = Vec::new();
         head.write(bytes, &forward, &mut written);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,5 +1,6 @@
 //! A configuration written out with every default.
 
+mod edits;
 mod probe;
 
 use std::net::SocketAddr;
@@ -98,6 +99,8 @@ fn frontend(frontend: &Frontend) -> Value {
                 ForwardedFor::Off => "off",
             }),
         ),
+        ("forwarded", list(&frontend.forwarded.iter().collect::<Vec<_>>(), |field| text(field.name()))),
+        ("request_id", or_off(frontend.request_id.as_ref(), edits::request_id)),
         (
             "access_log",
             text(match frontend.access_log {
@@ -112,7 +115,8 @@ fn frontend(frontend: &Frontend) -> Value {
     let routed = frontend.backend.as_ref().map(|backend| ("backend", text(backend)));
     let routes = frontend.routes.list();
     let routes = (!routes.is_empty()).then(|| ("routes", list(routes, |one| route(one, frontend.mode))));
-    without(map(all.into_iter().chain(routes).chain(routed)), useless_to_frontend(frontend.mode))
+    let edits = edits::written(frontend.edits.as_deref());
+    without(map(all.into_iter().chain(edits).chain(routes).chain(routed)), useless_to_frontend(frontend.mode))
 }
 
 fn route(route: &Route, mode: Mode) -> Value {
@@ -121,6 +125,7 @@ fn route(route: &Route, mode: Mode) -> Value {
     if !route.not.is_empty() {
         keys.push(("not", list(&route.not, |not| map(conditions(not, mode)))));
     }
+    keys.extend(edits::written(route.edits.as_deref()));
     keys.push(match &route.action {
         Action::Backend(name) => ("backend", text(name)),
         Action::Redirect(to) => ("redirect", redirect(to)),
@@ -171,7 +176,7 @@ fn conditions(conditions: &Conditions, mode: Mode) -> Vec<(&'static str, Value)>
 }
 
 fn backend(backend: &Backend) -> Value {
-    let all = map([
+    let all = [
         ("mode", text(backend.mode.word())),
         ("balance", balance(&backend.balance)),
         ("sticky", backend.sticky.as_ref().map_or(Value::Null, sticky)),
@@ -220,9 +225,10 @@ fn backend(backend: &Backend) -> Value {
             }),
         ),
         ("abort_on_close", text(if backend.abort_on_close { "on" } else { "off" })),
-    ]);
+    ];
+    let edits = edits::written(backend.edits.as_deref());
     let absent: &[&[&str]] = if backend.sticky.is_none() { &[&["sticky"]] } else { &[] };
-    without(without(all, useless_to_backend(backend.mode)), absent)
+    without(without(map(all.into_iter().chain(edits)), useless_to_backend(backend.mode)), absent)
 }
 
 fn sticky(sticky: &Sticky) -> Value {

@@ -2,13 +2,17 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{AdminState, BackupLevel, BackupRules, Weight};
+use http1::ForwardedFields;
 use proxy_protocol::Version;
 use route::Network;
 
-use crate::{Access, Action, Balance, Check, CheckProxy, Page, Routes, ServerCheck, Sticky};
+use crate::{
+    Access, Action, Balance, Check, CheckProxy, Edits, Page, RequestId, Routes, ServerCheck, Sticky,
+};
 
 /// A whole `lb.yaml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,8 +77,14 @@ pub struct Frontend {
     pub timeouts: ClientTimeouts,
     /// How large a request may be.
     pub limits: RequestLimits,
-    /// What is told to servers about the client's address.
+    /// What becomes of what the client sent about where a request is from.
     pub forwarded_for: ForwardedFor,
+    /// The fields that tell servers where a request is from. Default: X-Forwarded-For and X-Forwarded-Proto.
+    pub forwarded: ForwardedFields,
+    /// What requests are known by. Default: they have no name.
+    pub request_id: Option<RequestId>,
+    /// What becomes of heads, before the edits of a route or a backend. Default: nothing.
+    pub edits: Option<Arc<Edits>>,
     /// Whether, and how, requests are logged.
     pub access_log: AccessLog,
     /// Client connections at once; more wait in the backlog. Default: no limit but lbd's own.
@@ -122,7 +132,7 @@ pub struct RequestLimits {
     pub body: Option<u64>,
 }
 
-/// What is told to servers about the client's address in `X-Forwarded-For`.
+/// What becomes of what the client sent about where a request is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardedFor {
     /// The client's address is appended to what the client sent (`append`, the default).
@@ -183,6 +193,8 @@ pub struct Backend {
     pub on_up: OnUp,
     /// Whether a client that ends its side is taken as gone, and its request given up. Default no.
     pub abort_on_close: bool,
+    /// What becomes of heads, behind the edits of a frontend and a route. Default: nothing.
+    pub edits: Option<Arc<Edits>>,
 }
 
 impl Backend {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use route::{Conditions, Table, TooLarge};
 
+use crate::Edits;
+
 /// The routes of a frontend, in the order of the file: the first that fits counts.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
@@ -23,6 +25,8 @@ pub struct Route {
     pub not: Vec<Conditions>,
     /// What becomes of it.
     pub action: Action,
+    /// What becomes of heads, between the edits of the frontend and a backend. Default: nothing.
+    pub edits: Option<Arc<Edits>>,
 }
 
 /// What becomes of a request.

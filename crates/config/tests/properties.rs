@@ -4,24 +4,27 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, LoadFactor, Weight};
 use config::{
-    Access, AccessLog, Action, Backend, Balance, Check, CheckProxy, ClientTimeouts, ExpectedBody,
+    Access, AccessLog, Action, Backend, Balance, Check, CheckProxy, ClientTimeouts, Edits, ExpectedBody,
     ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp,
-    OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestLimits, Resolvers, Respond, Route, Routes,
-    SameSite, Scheme, Secret, Server, ServerAddress, ServerCheck, ServerTimeouts, Sticky, TlsProbe,
+    OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId, RequestLimits, Resolvers, Respond, Route,
+    Routes, SameSite, Scheme, Secret, Server, ServerAddress, ServerCheck, ServerTimeouts, Sticky, TlsProbe,
     WhenAllDown,
 };
+use edit::{FieldEdits, FieldName, FieldNames, PathEdits, Place, Replacement, RequestEdits, Template};
 use health::Timing;
 use health::dialogue::{RedisRole, Step};
+use http1::{ForwardedField, ForwardedFields};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::{Index, select};
 use proptest::{option, prop_oneof};
 use proxy_protocol::Version;
-use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern};
+use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern, PathPrefix};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
@@ -269,12 +272,21 @@ fn frontend() -> impl Strategy<Value = Frontend> {
             fields,
             body,
         });
-    let forwarded_for = select(vec![ForwardedFor::Append, ForwardedFor::Replace, ForwardedFor::Off]);
+    let forwarded_for = (
+        select(vec![ForwardedFor::Append, ForwardedFor::Replace]),
+        vec(select(ForwardedField::ALL.to_vec()), 1..7).prop_map(|fields| fields.into_iter().collect()),
+    );
+    let forwarded_for = prop_oneof![forwarded_for, Just((ForwardedFor::Off, ForwardedFields::USUAL))];
+    let request_id = ("[A-Za-z0-9_-]{0,8}".prop_map(|name| field(&format!("X-{name}"))), any::<bool>())
+        .prop_map(|(field, accept)| RequestId { field, accept });
+    let forwarded_for = (forwarded_for, option::of(request_id), edits());
     let access_log = select(vec![AccessLog::Httplog, AccessLog::Json, AccessLog::Off]);
     let bind = vec(any::<SocketAddr>().prop_map(plain), 1..4);
     let clients = (option::of(maxconn()), networks());
     (name(), bind, timeouts, limits, forwarded_for, access_log, clients).prop_map(
-        |(name, bind, timeouts, limits, forwarded_for, access_log, (maxconn, accept_proxy))| {
+        |(name, bind, timeouts, limits, (forwarded, request_id, edits), access_log, clients)| {
+            let (forwarded_for, forwarded) = forwarded;
+            let (maxconn, accept_proxy) = clients;
             let fields = limits.fields;
             Frontend {
                 name,
@@ -291,6 +303,9 @@ fn frontend() -> impl Strategy<Value = Frontend> {
                 timeouts,
                 limits,
                 forwarded_for,
+                forwarded,
+                request_id,
+                edits,
                 access_log,
                 maxconn,
             }
@@ -300,11 +315,63 @@ fn frontend() -> impl Strategy<Value = Frontend> {
 
 fn route() -> impl Strategy<Value = Route> {
     let not = vec(conditions().prop_filter("one is not empty", |one| !one.is_empty()), 0..3);
-    (option::of(name()), conditions(), not, action()).prop_map(|(name, when, not, action)| Route {
-        name: name.map(|name| format!("r{name}")),
-        when,
-        not,
-        action,
+    (option::of(name()), conditions(), not, action(), edits()).prop_map(|(name, when, not, action, edits)| {
+        let edits = edits.filter(|_| matches!(action, Action::Backend(_)));
+        Route { name: name.map(|name| format!("r{name}")), when, not, action, edits }
+    })
+}
+
+fn field(name: &str) -> FieldName {
+    FieldName::parse(name).expect("it may be edited")
+}
+
+fn edits() -> impl Strategy<Value = Option<Arc<Edits>>> {
+    let prefix = |text: &str| PathPrefix::parse(text).expect("it is one");
+    let prefixes = || option::of(select(vec!["/v1", "/a/b", "/%7e", "/{x}"]));
+    let replaced = option::of(select(vec![("^/a/(.*)$", "/b/$1"), ("x", "$$y{host}"), ("[${]", "{{/$0")]));
+    let path = (prefixes(), replaced, prefixes()).prop_map(move |(strip, replaced, add)| PathEdits {
+        strip_prefix: strip.map(prefix),
+        replace: replaced.map(|(pattern, with)| replacement(pattern, with, Place::Path)),
+        add_prefix: add.map(prefix),
+    });
+    let host = option::of(select(vec!["a.example", "[2001:db8::1]:80", "no"]))
+        .prop_map(|host| host.map(str::to_owned));
+    let request =
+        (field_edits(), host, path).prop_map(|(fields, host, path)| RequestEdits { fields, host, path });
+    let edits = (request, field_edits()).prop_map(|(request, response)| Edits { request, response });
+    option::of(edits.prop_filter_map("it has some", |edits| (!edits.is_empty()).then(|| Arc::new(edits))))
+}
+
+fn replacement(pattern: &str, with: &str, place: Place) -> Replacement {
+    Replacement::parse(pattern, with, place).expect("it is one")
+}
+
+/// Names begin with what tells their kinds apart.
+fn field_edits() -> impl Strategy<Value = FieldEdits> {
+    let values =
+        ["", "off", "1", "{client.ip}:{client.port}", "a {{b}} ${{c}}", "~, \"x\" # y", "{request.id}"];
+    let value = move || {
+        select(values.to_vec()).prop_map(|text| Template::parse(text, Place::Field, None).expect("it is one"))
+    };
+    let numbered = |kind: &'static str| move |index: usize| field(&format!("{kind}-{index}"));
+    let remove = vec(select(vec!["R-a", "R-*", "R_b", "R-1*"]), 0..3).prop_map(|names| {
+        names.into_iter().map(|name| FieldNames::parse(name).expect("it is one")).collect()
+    });
+    let replace = vec(select(vec![("^a(b)?$", "$1"), ("x", "$$ {path}")]), 0..3).prop_map(move |all| {
+        let one = |(pattern, with)| replacement(pattern, with, Place::Field);
+        all.into_iter().enumerate().map(|(index, all)| (numbered("P")(index), one(all))).collect()
+    });
+    let set = vec(value(), 0..3).prop_map(move |values| {
+        values.into_iter().enumerate().map(|(index, value)| (numbered("S")(index), value)).collect()
+    });
+    let add = vec(vec(value(), 1..3), 0..3).prop_map(move |values| {
+        values.into_iter().enumerate().map(|(index, values)| (numbered("A")(index), values)).collect()
+    });
+    (remove, replace, set, add).prop_map(|(remove, replace, set, add)| FieldEdits {
+        remove,
+        replace,
+        set,
+        add,
     })
 }
 
@@ -388,7 +455,8 @@ fn backend() -> impl Strategy<Value = Backend> {
     });
     let queue = (timeout(), 0..=1_000_000_u32).prop_map(|(timeout, max)| Queue { timeout, max });
     let when_all_down = select(vec![WhenAllDown::Reject, WhenAllDown::Try]);
-    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), backups(), proxy());
+    let edited = (backups(), edits());
+    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), edited, proxy());
     (
         name(),
         (balance(), option::of(sticky())),
@@ -408,7 +476,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 retries,
                 retry_budget,
                 timeouts,
-                (queue, slow_start, when_all_down, abort_on_close, backups, send_proxy),
+                (queue, slow_start, when_all_down, abort_on_close, (backups, edits), send_proxy),
             )| Backend {
                 name,
                 mode: Mode::Http,
@@ -427,6 +495,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 backups,
                 on_up: OnUp::KeepSessions,
                 abort_on_close,
+                edits,
             },
         )
 }

@@ -4,6 +4,7 @@ use crate::Span;
 use crate::bytes::trim;
 use crate::fault::HeadFault;
 use crate::fields::Field;
+use crate::name::Origin;
 
 /// Why a line may have to go; the writer decides with what it knows then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,14 +16,24 @@ pub(crate) enum Kind {
     Respace,
     /// Upgrade: stays, respaced, if the protocol may be switched.
     Upgrade,
-    /// X-Forwarded-For.
-    ForwardedFor,
-    /// X-Forwarded-Proto, and what some servers take for it.
-    ForwardedProto,
-    /// Any other field that tells where a request is from.
-    Forwarding,
+    /// A field that tells where a request is from.
+    Origin(Origin),
     /// Transfer-Encoding of a response: goes for clients that know HTTP/1.0 only, and stays respaced for others.
     Coding,
+}
+
+impl Kind {
+    /// Whether a line may stay behind those `before` it, in a place that none of ours takes: where a field is told by one of ours at
+    /// most, the first that the client sent has that one's place.
+    fn stays(self, before: &[Edit]) -> bool {
+        match self {
+            Self::Upgrade | Self::Coding | Self::Origin(Origin::Other) => true,
+            Self::Origin(Origin::For | Origin::Proto) | Self::Drop | Self::Respace => false,
+            Self::Origin(Origin::Host | Origin::Port | Origin::RealIp | Origin::Forwarded) => {
+                before.iter().any(|edit| edit.kind == self)
+            }
+        }
+    }
 }
 
 /// A whole line with its line end, or several adjacent ones of kind [`Kind::Drop`].
@@ -38,16 +49,17 @@ pub(crate) struct Edit {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Edits {
     len: usize,
-    /// How many of them may stay, and are not replaced by one of ours.
+    /// How many of them may stay beside those of ours.
     staying: usize,
     items: [Edit; Self::CAPACITY],
 }
 
 impl Edits {
-    const CAPACITY: usize = 24;
-    /// What a head that we write may have beside the lines that stayed: X-Forwarded-For, X-Forwarded-Proto, and Connection
-    /// with the TE before it. Others like us have room for them, and so a head is refused by the first of us or by none.
-    const ADDED: usize = 3;
+    const CAPACITY: usize = 29;
+    /// What a head that we write may have beside the lines that stayed: six fields that tell where a request is from, and
+    /// Connection with the TE before it. Others like us have room for them, and so a head is refused by the first of us or by
+    /// none.
+    const ADDED: usize = 8;
 
     pub(crate) fn clear(&mut self) {
         self.len = 0;
@@ -68,7 +80,7 @@ impl Edits {
             last.lines.end = lines.end;
             return Ok(());
         }
-        if matches!(kind, Kind::Upgrade | Kind::Forwarding | Kind::Coding) {
+        if kind.stays(&self.items[..self.len]) {
             if self.staying == Self::CAPACITY - Self::ADDED {
                 return Err(HeadFault::TooManyHopFields);
             }
@@ -98,8 +110,8 @@ impl Edits {
             debug_assert!(at <= lines.start && lines.start < lines.end && lines.end <= part.end, "{self:?}");
             at = lines.end;
         }
-        let stays = |edit: &&Edit| matches!(edit.kind, Kind::Upgrade | Kind::Forwarding | Kind::Coding);
-        debug_assert_eq!(self.iter().filter(stays).count(), self.staying);
+        let stays = |place: &usize| self.items[*place].kind.stays(&self.items[..*place]);
+        debug_assert_eq!((0..self.len).filter(stays).count(), self.staying);
         debug_assert!(self.staying <= Self::CAPACITY - Self::ADDED);
     }
 

@@ -10,7 +10,7 @@ use crate::bytes::host_prefix;
 /// Narrower than the RFC where no host needs it and servers disagree: no empty labels, no IPvFuture, nothing
 /// percent-encoded that would not be a part of a name if it were decoded; and it is not empty, which http URLs do not allow
 /// (RFC 9110 section 4.2.1).
-pub(crate) fn is_valid(text: &[u8]) -> bool {
+pub fn is_host(text: &[u8]) -> bool {
     let (host_is_valid, rest) = if let Some(literal) = text.strip_prefix(b"[") {
         let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
         let address = std::str::from_utf8(&literal[..end]);
@@ -83,7 +83,7 @@ mod tests {
             "b%C3%BCcher.example:80",
             "b%c3%bccher.example",
         ] {
-            assert!(is_valid(host.as_bytes()), "{host}");
+            assert!(is_host(host.as_bytes()), "{host}");
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
             "<a>",
             "http://a",
         ] {
-            assert!(!is_valid(host.as_bytes()), "{host}");
+            assert!(!is_host(host.as_bytes()), "{host}");
         }
     }
 }

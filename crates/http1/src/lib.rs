@@ -6,7 +6,7 @@
 //! untouched bytes are copied in contiguous runs.
 //!
 //! ```
-//! use http1::{Body, BodyReader, Forward, ForwardedFor, Limits, RequestParser};
+//! use http1::{Body, BodyReader, Forward, Limits, RequestParser};
 //!
 //! let mut received = *b"POST /a HTTP/1.1\r\nHost: b\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
 //! let mut parser = RequestParser::new(Limits { request_line: 8192, head: 16384, fields: 100 });
@@ -14,8 +14,7 @@
 //! assert_eq!(head.target.of(&received), b"/a");
 //! assert!(!head.persistent);
 //!
-//! let forwarded_for = ForwardedFor::Append;
-//! let forward = Forward { client: "192.0.2.1", proto: "http", default_host: "server:80", forwarded_for, close: false };
+//! let forward = Forward { client: "192.0.2.1", ..Forward::new("server:80") };
 //! let mut sent = Vec::new();
 //! head.write(&received, &forward, &mut sent);
 //!
@@ -46,7 +45,11 @@ pub use body::{BodyReader, Step};
 pub use chunk::{CHUNK_END, LAST_CHUNK, begin_chunk};
 pub use cookies::{cookies, remove_cookies, remove_set_cookies};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
+pub use host::is_host;
 pub use message::{Body, Method, Version};
-pub use request::{Forward, ForwardedFor, Limits, RequestHead, RequestParser, empty_lines};
+pub use name::{FRAMING_FIELDS, field_starts_with, is_same_field};
+pub use request::{
+    Forward, ForwardedField, ForwardedFields, ForwardedFor, Limits, RequestHead, RequestParser, empty_lines,
+};
 pub use response::{ClientSide, INTERIM_MAX, ResponseHead, ResponseLimits, ResponseParser};
 pub use span::Span;

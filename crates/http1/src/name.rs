@@ -6,12 +6,8 @@ pub(crate) enum Name {
     Connection,
     ContentLength,
     Expect,
-    /// X-Forwarded-For, spelled so.
-    ForwardedFor,
-    /// X-Forwarded-Proto, in any spelling.
-    ForwardedProto,
-    /// Forwarded, X-Real-IP, any other `X-Forwarded-*`, and these in any spelling.
-    Forwarding,
+    /// One that tells where a request is from.
+    Origin(Origin),
     /// Content-Length or Transfer-Encoding spelled with an underscore.
     FramingLookAlike,
     /// Keep-Alive, Proxy-Connection, HTTP2-Settings: for the next hop only, and of no use to us.
@@ -23,6 +19,40 @@ pub(crate) enum Name {
     /// Anything else.
     Other,
 }
+
+/// A field that tells where a request is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// X-Forwarded-For, spelled so.
+    For,
+    /// X-Forwarded-Proto, in any spelling.
+    Proto,
+    /// X-Forwarded-Host, in any spelling.
+    Host,
+    /// X-Forwarded-Port, in any spelling.
+    Port,
+    /// X-Real-IP, in any spelling.
+    RealIp,
+    /// Forwarded (RFC 7239).
+    Forwarded,
+    /// Any other `X-Forwarded-*`.
+    Other,
+}
+
+/// The fields that frame messages, or are between neighbours only: nobody but their parsers and writers may touch them. In lower
+/// case.
+pub const FRAMING_FIELDS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Fields that decide how a message is routed, authenticated or processed, besides those of [`Name`] and `content-*`.
 ///
@@ -92,6 +122,18 @@ fn starts_with(name: &[u8], known: &[u8]) -> bool {
     name.len() >= known.len() && name.iter().zip(known).all(|(a, b)| FOLD[*a as usize] == *b)
 }
 
+/// Whether two names are of one field, to some server: in any case, and with an underscore for a dash.
+#[inline]
+pub fn is_same_field(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && field_starts_with(a, b)
+}
+
+/// Whether a field's name starts so, compared in the same way.
+#[inline]
+pub fn field_starts_with(name: &[u8], start: &[u8]) -> bool {
+    name.len() >= start.len() && name.iter().zip(start).all(|(a, b)| FOLD[*a as usize] == FOLD[*b as usize])
+}
+
 impl Name {
     /// What a field name means to a proxy.
     #[inline]
@@ -102,18 +144,21 @@ impl Name {
             4 if is(name, b"host") => Self::Host,
             6 if is(name, b"expect") => Self::Expect,
             7 if is(name, b"upgrade") => Self::Upgrade,
-            9 if is(name, b"forwarded") || is(name, b"x-real-ip") => Self::Forwarding,
+            9 if is(name, b"forwarded") => Self::Origin(Origin::Forwarded),
+            9 if is(name, b"x-real-ip") => Self::Origin(Origin::RealIp),
             10 if is(name, b"connection") => Self::Connection,
             10 if is(name, b"keep-alive") => Self::HopByHop,
             14 if is(name, b"content-length") && underscored() => Self::FramingLookAlike,
             14 if is(name, b"content-length") => Self::ContentLength,
             14 if is(name, b"http2-settings") => Self::HopByHop,
-            15 if is(name, b"x-forwarded-for") && !underscored() => Self::ForwardedFor,
+            15 if is(name, b"x-forwarded-for") && !underscored() => Self::Origin(Origin::For),
             16 if is(name, b"proxy-connection") => Self::HopByHop,
+            16 if is(name, b"x-forwarded-host") => Self::Origin(Origin::Host),
+            16 if is(name, b"x-forwarded-port") => Self::Origin(Origin::Port),
             17 if is(name, b"transfer-encoding") && underscored() => Self::FramingLookAlike,
             17 if is(name, b"transfer-encoding") => Self::TransferEncoding,
-            17 if is(name, b"x-forwarded-proto") => Self::ForwardedProto,
-            11.. if starts_with(name, b"x-forwarded") => Self::Forwarding,
+            17 if is(name, b"x-forwarded-proto") => Self::Origin(Origin::Proto),
+            11.. if starts_with(name, b"x-forwarded") => Self::Origin(Origin::Other),
             _ => Self::Other,
         }
     }
@@ -132,20 +177,21 @@ mod tests {
 
     #[test]
     fn names_are_known_in_any_case() {
-        let cases: [(&str, Name); 22] = [
+        let cases: [(&str, Name); 23] = [
             ("Connection", Name::Connection),
             ("Content-Length", Name::ContentLength),
             ("Content_Length", Name::FramingLookAlike),
             ("Expect", Name::Expect),
-            ("X-Forwarded-For", Name::ForwardedFor),
-            ("X_Forwarded_For", Name::Forwarding),
-            ("X-Forwarded_For", Name::Forwarding),
-            ("X-Forwarded-Proto", Name::ForwardedProto),
-            ("X_Forwarded_Proto", Name::ForwardedProto),
-            ("X-Forwarded-Host", Name::Forwarding),
-            ("X-Forwarded", Name::Forwarding),
-            ("X-Real-IP", Name::Forwarding),
-            ("Forwarded", Name::Forwarding),
+            ("X-Forwarded-For", Name::Origin(Origin::For)),
+            ("X_Forwarded_For", Name::Origin(Origin::Other)),
+            ("X-Forwarded_For", Name::Origin(Origin::Other)),
+            ("X-Forwarded-Proto", Name::Origin(Origin::Proto)),
+            ("X_Forwarded_Proto", Name::Origin(Origin::Proto)),
+            ("X-Forwarded-Host", Name::Origin(Origin::Host)),
+            ("X_Forwarded-Port", Name::Origin(Origin::Port)),
+            ("X-Forwarded", Name::Origin(Origin::Other)),
+            ("X-Real-IP", Name::Origin(Origin::RealIp)),
+            ("Forwarded", Name::Origin(Origin::Forwarded)),
             ("Keep-Alive", Name::HopByHop),
             ("Proxy-Connection", Name::HopByHop),
             ("HTTP2-Settings", Name::HopByHop),
@@ -171,6 +217,19 @@ mod tests {
         for name in ["X-Checksum", "Server-Timing", "Grpc-Status", "contentment", "Digest"] {
             assert!(!is_essential(name.as_bytes()), "{name}");
         }
+    }
+
+    #[test]
+    fn what_frames_messages_is_known_as_such() {
+        for name in FRAMING_FIELDS {
+            let known = Name::of(name.as_bytes());
+            assert!(
+                name == "trailer" || !matches!(known, Name::Other | Name::Origin(_)),
+                "{name}: {known:?}"
+            );
+        }
+        assert!(is_same_field(b"X_Real-ip", b"x-real_IP") && !is_same_field(b"x-real-ip", b"x-real-i"));
+        assert!(field_starts_with(b"X-Debug-Level", b"x_debug-") && !field_starts_with(b"X", b"x-"));
     }
 
     #[test]

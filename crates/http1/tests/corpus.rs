@@ -12,8 +12,8 @@ use std::fs;
 
 use case::Case;
 use http1::{
-    Body, BodyReader, ClientSide, Forward, ForwardedFor, Limits, Method, RequestHead, ResponseHead,
-    ResponseLimits, Version,
+    Body, BodyReader, ClientSide, Forward, ForwardedField, ForwardedFields, ForwardedFor, Limits, Method,
+    RequestHead, ResponseHead, ResponseLimits, Version,
 };
 use support::{LIMITS, RESPONSE_LIMITS, body_word};
 
@@ -101,11 +101,16 @@ fn describe_request(case: &Case, input: &[u8], head: &RequestHead) -> String {
         other => panic!("forwarded_for={other}"),
     };
     let forward = Forward {
-        client: "192.0.2.1",
-        proto: "http",
-        default_host: "server:80",
+        client: case.setting("client").unwrap_or("192.0.2.1"),
+        port: 8080,
         forwarded_for,
+        forwarded: match case.setting("forwarded") {
+            Some("all") => ForwardedField::ALL.into_iter().collect(),
+            Some(other) => panic!("forwarded={other}"),
+            None => ForwardedFields::USUAL,
+        },
         close: case.setting("close") == Some("on"),
+        ..Forward::new("server:80")
     };
     let mut out = Vec::new();
     head.write(input, &forward, &mut out);

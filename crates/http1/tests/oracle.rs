@@ -19,7 +19,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
-use http1::{Body, BodyReader, Forward, ForwardedFor};
+use http1::{Body, BodyReader, Forward};
 use support::LIMITS;
 
 /// What nginx refuses for reasons other than framing.
@@ -100,14 +100,7 @@ fn nginx_finds_the_same_end_of_every_request() {
     for case in case::files("tests/corpus", "request").into_iter().flat_map(|(_, cases)| cases) {
         let input = case.input();
         let Ok(Some(head)) = support::request(LIMITS, &input, &[input.len()]) else { continue };
-        let forwarded_for = ForwardedFor::Append;
-        let forward = Forward {
-            client: "192.0.2.1",
-            proto: "http",
-            default_host: "server:80",
-            forwarded_for,
-            close: false,
-        };
+        let forward = Forward { client: "192.0.2.1", ..Forward::new("server:80") };
         let mut message = Vec::new();
         head.write(&input, &forward, &mut message);
         match head.body {

@@ -156,8 +156,7 @@ fn cuts(len: usize, cuts: &[prop::sample::Index]) -> Vec<usize> {
 const FORWARDS: [ForwardedFor; 3] = [ForwardedFor::Append, ForwardedFor::Replace, ForwardedFor::Off];
 
 fn written_request(head: &RequestHead, buf: &[u8], forwarded_for: ForwardedFor) -> Vec<u8> {
-    let forward =
-        Forward { client: "192.0.2.1", proto: "http", default_host: "server", forwarded_for, close: false };
+    let forward = Forward { client: "192.0.2.1", forwarded_for, ..Forward::new("server") };
     let mut out = Vec::new();
     head.write(buf, &forward, &mut out);
     out

@@ -5,8 +5,8 @@
 //! The first byte chooses how the bytes arrive. [`MARK`] stands between the client's bytes and the servers'.
 
 use http1::{
-    Body, BodyReader, CHUNK_END, ClientSide, ForwardedFor, LAST_CHUNK, RequestHead, RequestParser,
-    ResponseHead, ResponseParser, Version, begin_chunk,
+    Body, BodyReader, CHUNK_END, ClientSide, LAST_CHUNK, RequestHead, RequestParser, ResponseHead,
+    ResponseParser, Version, begin_chunk,
 };
 
 use super::pieces::Pieces;
@@ -99,7 +99,7 @@ impl Exchange {
     /// Carries a request. False when its body did not end well.
     fn request(&mut self, head: &RequestHead, client: &mut Stream<'_>) -> bool {
         let received = client.there();
-        let written = http1_request::written(head, received, ForwardedFor::Append);
+        let written = http1_request::written(head, received, &http1_request::forward());
         self.to_server.extend_from_slice(&written);
         client.at += head.len;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

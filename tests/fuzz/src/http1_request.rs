@@ -3,7 +3,10 @@
 //!
 //! The first byte chooses the limits, the second one how the bytes arrive.
 
-use http1::{Body, Forward, ForwardedFor, Limits, RequestFault, RequestHead, RequestParser, Version};
+use http1::{
+    Body, Forward, ForwardedField, ForwardedFields, ForwardedFor, Limits, RequestFault, RequestHead,
+    RequestParser, Version,
+};
 
 use super::pieces::Pieces;
 use super::strict::{self, End};
@@ -25,8 +28,10 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     let Ok(Some(head)) = whole else { return };
     agrees_with_httparse(&head, bytes);
-    for forwarded_for in [ForwardedFor::Append, ForwardedFor::Replace, ForwardedFor::Off] {
-        means_the_same(&head, bytes, forwarded_for);
+    for forwarded in [ForwardedFields::USUAL, ForwardedField::ALL.into_iter().collect()] {
+        for forwarded_for in [ForwardedFor::Append, ForwardedFor::Replace, ForwardedFor::Off] {
+            means_the_same(&head, bytes, Forward { forwarded_for, forwarded, ..forward() });
+        }
     }
 }
 
@@ -55,17 +60,19 @@ fn agrees_with_httparse(head: &RequestHead, bytes: &[u8]) {
     assert_eq!(parsed.version == Some(0), head.version == Version::Http10);
 }
 
+pub(crate) fn forward() -> Forward<'static> {
+    Forward { client: "192.0.2.1", ..Forward::new("server") }
+}
+
 /// The head that a server gets.
-pub(crate) fn written(head: &RequestHead, bytes: &[u8], forwarded_for: ForwardedFor) -> Vec<u8> {
-    let forward =
-        Forward { client: "192.0.2.1", proto: "http", default_host: "server", forwarded_for, close: false };
+pub(crate) fn written(head: &RequestHead, bytes: &[u8], forward: &Forward<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    head.write(bytes, &forward, &mut out);
+    head.write(bytes, forward, &mut out);
     out
 }
 
-fn means_the_same(head: &RequestHead, bytes: &[u8], forwarded_for: ForwardedFor) {
-    let out = written(head, bytes, forwarded_for);
+fn means_the_same(head: &RequestHead, bytes: &[u8], forward: Forward<'_>) {
+    let out = written(head, bytes, &forward);
     let again = parse(AGAIN, &out, Pieces::WHOLE).expect("what is written is accepted").expect("as a whole");
     let host = head.host.map_or(&b"server"[..], |host| host.of(bytes));
     assert_eq!(again.len, out.len());
@@ -75,7 +82,8 @@ fn means_the_same(head: &RequestHead, bytes: &[u8], forwarded_for: ForwardedFor)
     assert_eq!((again.body, again.upgrade), (head.body, head.upgrade));
     assert_eq!(again.expects_continue, head.expects_continue);
     assert_eq!((again.version, again.persistent), (Version::Http11, true));
-    assert_eq!(written(&again, &out, ForwardedFor::Off), out, "writing is not stable");
+    let as_it_is = Forward { forwarded_for: ForwardedFor::Off, ..forward };
+    assert_eq!(written(&again, &out, &as_it_is), out, "writing is not stable");
 
     let (requests, end) = strict::requests(&out);
     let [request] = &requests[..] else { panic!("read as {requests:?}, {end:?}") };
@@ -93,7 +101,7 @@ fn means_the_same(head: &RequestHead, bytes: &[u8], forwarded_for: ForwardedFor)
     });
     assert_eq!(count("keep-alive") + count("proxy-connection") + count("http2-settings"), 0);
     assert_eq!(count("upgrade") > 0, head.upgrade);
-    if forwarded_for != ForwardedFor::Off {
+    if forward.forwarded_for != ForwardedFor::Off {
         let [addresses] = strict::values(&request.fields, "x-forwarded-for")[..] else {
             panic!("not one X-Forwarded-For")
         };

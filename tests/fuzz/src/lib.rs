@@ -5,6 +5,7 @@
 mod config_files;
 mod cookies;
 mod dialogues;
+mod heads;
 mod http1_body;
 mod http1_exchange;
 mod http1_request;
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("config_lb", config_files::lb),
     ("config_vrrp", config_files::vrrp),
     ("cookies", cookies::run),
+    ("edit", heads::run),
     ("http1_body", http1_body::run),
     ("http1_exchange", http1_exchange::run),
     ("http1_request", http1_request::run),

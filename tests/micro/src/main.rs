@@ -10,7 +10,7 @@ use balance::{
     AdminState, Algorithm, BackendView, Balancer, Health, Key, ServerView, Throttle, Tick, Tried, Weight,
 };
 use http1::{
-    Body, BodyReader, ClientSide, Forward, ForwardedFor, Limits, Method, RequestParser, ResponseLimits,
+    Body, BodyReader, ClientSide, Forward, Limits, Method, RequestParser, ResponseLimits,
     ResponseParser, Version,
 };
 use route::{ClientHello, Conditions, HostPattern, Path, PathPattern, Request, Route, Table};
@@ -84,9 +84,7 @@ fn request_write(bytes: &'static [u8]) -> Box<dyn FnMut()> {
     let head = RequestParser::new(LIMITS).parse(bytes).expect("it is right").expect("it is whole");
     let mut out = Vec::with_capacity(4096);
     Box::new(move || {
-        let forwarded_for = ForwardedFor::Append;
-        let forward =
-            Forward { client: "192.0.2.17", proto: "http", default_host: "app", forwarded_for, close: false };
+        let forward = Forward { client: "192.0.2.17", ..Forward::new("app") };
         out.clear();
         head.write(black_box(bytes), &forward, &mut out);
         black_box(&out);

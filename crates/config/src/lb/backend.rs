@@ -7,7 +7,7 @@ use std::time::Duration;
 use balance::{AdminState, BackupLevel, BackupRules, BackupUse, Weight};
 use proxy_protocol::Version;
 
-use super::{MAXCONN, MODES, TIMEOUT, balancing, check, check_name, lints, sticky};
+use super::{MAXCONN, MODES, TIMEOUT, balancing, check, check_name, edits, lints, sticky};
 use crate::read::{Section, Value};
 use crate::scalar::Problem;
 use crate::{
@@ -71,6 +71,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
             &[("keep_sessions", OnUp::KeepSessions), ("close_backup_sessions", OnUp::CloseBackupSessions)],
         ),
         abort_on_close: s.word("abort_on_close", false, &[("off", false), ("on", true)]),
+        edits: edits::read_as_elsewhere(s),
     };
     if s.report.errors() == errors {
         lints::backend(s, &backend, marks);

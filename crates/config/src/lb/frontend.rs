@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use http1::{ForwardedField, ForwardedFields};
 use route::Network;
 
 use super::actions::page_file;
 use super::listeners::Listeners;
 use super::mode::useless_to_frontend;
-use super::{Files, Known, MAXCONN, MODES, TIMEOUT, lints, routes};
+use super::{Files, Known, MAXCONN, MODES, TIMEOUT, edits, lints, routes};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, Page, RequestLimits};
@@ -43,10 +44,20 @@ pub(super) fn read(
                 ("off", ForwardedFor::Off),
             ],
         ),
+        forwarded: forwarded(s),
+        request_id: edits::request_id(s),
+        edits: edits::read(s),
         access_log: access_log(s, mode),
         maxconn: s.number_or_off("maxconn", "off", 1..=MAXCONN),
     };
     lints::useless(s, mode, useless_to_frontend(mode));
+    if frontend.forwarded_for == ForwardedFor::Off && s.has(&["forwarded"]) && mode == Mode::Http {
+        s.warning(
+            ["forwarded"],
+            "has forwarded, but \"forwarded_for: off\"",
+            "servers are told nothing; leave one of them out",
+        );
+    }
     frontend
 }
 
@@ -63,6 +74,24 @@ fn accept_proxy(s: &mut Section<'_>) -> Vec<Network> {
         }
     }
     networks.into_iter().map(|(_, network)| network).collect()
+}
+
+/// The fields that tell servers where a request is from.
+fn forwarded(s: &mut Section<'_>) -> ForwardedFields {
+    let names = ForwardedField::ALL.map(ForwardedField::name);
+    let usual = ForwardedFields::USUAL.iter().map(ForwardedField::name).collect::<Vec<_>>().join(", ");
+    let value = s.value("forwarded", format_args!("a list of {}", names.join(", ")), usual);
+    if !value.is_given() {
+        return ForwardedFields::USUAL;
+    }
+    if value.is_empty_list() {
+        value.error("is an empty list; nothing is told with \"forwarded_for: off\"");
+    }
+    let fields = value.one_or_more(|text| {
+        let known = ForwardedField::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(text));
+        known.ok_or_else(|| Problem::NoneOf { word: text.to_owned(), words: names.to_vec() })
+    });
+    fields.into_iter().map(|(_, field)| field).collect()
 }
 
 /// The pages of some statuses.

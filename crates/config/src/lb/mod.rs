@@ -4,6 +4,7 @@ mod actions;
 mod backend;
 mod balancing;
 mod check;
+mod edits;
 mod frontend;
 mod lints;
 mod listeners;

@@ -10,6 +10,10 @@ pub(crate) const fn useless_to_frontend(mode: Mode) -> &'static [&'static [&'sta
             &["errors"],
             &["limits"],
             &["forwarded_for"],
+            &["forwarded"],
+            &["request_id"],
+            &["request"],
+            &["response"],
             &["timeouts", "request_head"],
             &["timeouts", "keep_alive"],
         ],
@@ -20,6 +24,6 @@ pub(crate) const fn useless_to_frontend(mode: Mode) -> &'static [&'static [&'sta
 pub(crate) const fn useless_to_backend(mode: Mode) -> &'static [&'static [&'static str]] {
     match mode {
         Mode::Http => &[&["timeouts", "server_fin"], &["on_down"], &["on_up"]],
-        Mode::Tcp => &[&["timeouts", "keep_alive"], &["abort_on_close"]],
+        Mode::Tcp => &[&["timeouts", "keep_alive"], &["abort_on_close"], &["request"], &["response"]],
     }
 }

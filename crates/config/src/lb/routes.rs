@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern, PatternError, TooLarge};
 
-use super::{Files, Known, actions};
+use super::{Files, Known, actions, edits};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::yaml::Mark;
-use crate::{Mode, Route, Routes};
+use crate::{Action, Mode, Route, Routes};
 
 /// The most routes of a frontend, and the most elements of a list of values.
 const MAX_ROUTES: usize = 20_000;
@@ -121,8 +121,12 @@ fn route(
     let when = conditions(s, mode);
     let not = s.value("not", "a mapping with such conditions, or a list of them", NONE);
     let not = if not.is_given() { exceptions(&not, mode) } else { Vec::new() };
+    let edits = edits::read_as_elsewhere(s);
     let action = actions::read(s, mode, backends, files, given)?;
-    Some(Route { name, when, not, action })
+    if !matches!(action, Action::Backend(_)) && edits.is_some() {
+        s.error([], "has edits, but no backend: answers of lbd's own are not edited");
+    }
+    Some(Route { name, when, not, action, edits })
 }
 
 /// What requests must not be: each mapping excludes those that meet all of it.

@@ -70,7 +70,7 @@ impl RequestLine {
         let authority_at = target_at + scheme(target).ok_or(RequestFault::Target)?;
         let rest = &line[authority_at..target_at + target_len];
         let authority_len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-        if !host::is_valid(&rest[..authority_len]) {
+        if !host::is_host(&rest[..authority_len]) {
             return Err(RequestFault::Host);
         }
         parts.authority = Some(span(authority_at, authority_at + authority_len));

@@ -1,11 +1,13 @@
 //! Request heads: what a client asks, and how it is passed on.
 
+mod forwarded;
 mod line;
 mod parser;
 mod write;
 
+pub use forwarded::{ForwardedField, ForwardedFields, ForwardedFor};
 pub use parser::{Limits, RequestParser, empty_lines};
-pub use write::{Forward, ForwardedFor};
+pub use write::Forward;
 
 use crate::bytes::is_uri;
 use crate::edits::Edits;

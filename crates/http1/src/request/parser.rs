@@ -133,9 +133,7 @@ impl Progress {
                 self.edit(span, Kind::Drop)
             }
             Name::HopByHop => self.edit(span, Kind::Drop),
-            Name::ForwardedFor => self.edit(span, Kind::ForwardedFor),
-            Name::ForwardedProto => self.edit(span, Kind::ForwardedProto),
-            Name::Forwarding => self.edit(span, Kind::Forwarding),
+            Name::Origin(field) => self.edit(span, Kind::Origin(field)),
             Name::FramingLookAlike => Err(RequestFault::FramingLookAlike),
         }
     }
@@ -151,7 +149,7 @@ impl Progress {
             return Err(RequestFault::HostRepeated);
         }
         let host = trim(value);
-        if !host::is_valid(host) {
+        if !host::is_host(host) {
             return Err(RequestFault::Host);
         }
         self.host = Some(span_of(buf, host));

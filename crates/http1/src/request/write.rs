@@ -1,66 +1,63 @@
 //! The head that a server gets.
 
 use super::RequestHead;
+use super::forwarded::{ForwardedFields, ForwardedFor};
 use super::line::Form;
-use crate::bytes::trim;
 use crate::edits::Kind;
 use crate::{Span, Version};
 
-/// What servers are told about the client's address in X-Forwarded-For.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForwardedFor {
-    /// The client's address is appended to what the client sent.
-    Append,
-    /// What the client sent is removed first, with everything else that claims to tell where a request is from:
-    /// `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, and the same spelled with underscores.
-    Replace,
-    /// Nothing is added or changed, neither X-Forwarded-For nor X-Forwarded-Proto.
-    Off,
-}
-
-/// What servers are told about where a request is from.
+/// What a server is told besides what the client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward<'a> {
     /// The client's IP address.
     pub client: &'a str,
-    /// `http` or `https`, for X-Forwarded-Proto.
+    /// `http` or `https`.
     pub proto: &'a str,
+    /// The port that the client connected to.
+    pub port: u16,
     /// The Host of a request without one, which only HTTP/1.0 allows: the server's address as configured. RFC 9112
     /// section 3.2 would allow an empty one, but servers refuse it (nginx with 400).
     pub default_host: &'a str,
-    /// What happens to X-Forwarded-For.
+    /// What becomes of what the client sent about where the request is from.
     pub forwarded_for: ForwardedFor,
+    /// Which fields tell it where the request is from.
+    pub forwarded: ForwardedFields,
     /// Whether the server is told that no other request will come on this connection.
     pub close: bool,
 }
 
+impl<'a> Forward<'a> {
+    /// The usual, for plain HTTP and a client that nothing is known of.
+    pub const fn new(default_host: &'a str) -> Self {
+        Self {
+            client: "unknown",
+            proto: "http",
+            port: 80,
+            default_host,
+            forwarded_for: ForwardedFor::Append,
+            forwarded: ForwardedFields::USUAL,
+            close: false,
+        }
+    }
+}
+
 impl RequestHead {
-    /// Appends the head to send to the server, with its empty line: HTTP/1.1, without hop-by-hop fields, with Host,
-    /// X-Forwarded-For and X-Forwarded-Proto. `buf` is the buffer that the head was parsed from.
+    /// Appends the head to send to the server, with its empty line: HTTP/1.1, without hop-by-hop fields, with Host and the
+    /// fields that tell where the request is from. `buf` is the buffer that the head was parsed from.
     pub fn write(&self, buf: &[u8], forward: &Forward<'_>, out: &mut Vec<u8>) {
-        let Forward { client, proto, forwarded_for: mode, .. } = *forward;
-        out.reserve(self.len + 2 * client.len() + proto.len() + forward.default_host.len() + 160);
+        out.reserve(
+            self.len + 2 * forward.client.len() + forward.proto.len() + forward.default_host.len() + 160,
+        );
 
         let fields = self.write_line(buf, forward.default_host, out);
         let dropped = |kind| match kind {
             Kind::Drop | Kind::Coding => true,
             Kind::Respace => false,
             Kind::Upgrade => !self.upgrade,
-            Kind::ForwardedFor | Kind::ForwardedProto => mode != ForwardedFor::Off,
-            Kind::Forwarding => mode == ForwardedFor::Replace,
+            Kind::Origin(field) => forward.replaces(field),
         };
         self.edits.copy(buf, fields, dropped, out);
-
-        if mode != ForwardedFor::Off {
-            out.extend_from_slice(b"X-Forwarded-For: ");
-            if mode == ForwardedFor::Append {
-                self.write_forwarded_for(buf, out);
-            }
-            out.extend_from_slice(client.as_bytes());
-            out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
-            out.extend_from_slice(proto.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        self.write_forwarded(buf, forward, out);
         // RFC 9110 section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option in the Connection header field"
         // RFC 9110 section 10.1.4: "A sender of TE MUST also send a "TE" connection option within the Connection header field"
         // What may become a tunnel is not told to close.
@@ -105,22 +102,5 @@ impl RequestHead {
             out.extend_from_slice(host);
         }
         Span { start: self.line_end, end }
-    }
-
-    /// Appends the elements that the client sent, of all fields in one, each with the comma that follows it: a server
-    /// that looks at one field alone must see our address too.
-    fn write_forwarded_for(&self, buf: &[u8], out: &mut Vec<u8>) {
-        for edit in self.edits.iter().filter(|edit| edit.kind == Kind::ForwardedFor) {
-            let value = edit
-                .lines
-                .of(buf)
-                .get("X-Forwarded-For:".len()..)
-                .and_then(|line| line.strip_suffix(b"\r\n"));
-            let value = trim(value.unwrap_or_default());
-            if !value.is_empty() {
-                out.extend_from_slice(value);
-                out.extend_from_slice(b", ");
-            }
-        }
     }
 }

@@ -45,8 +45,12 @@ impl Sources<'_> {
     /// The whole picture.
     pub fn routing(&self, warmups: &mut Warmups) -> Routing {
         let Self { config, registry, .. } = self;
+        let edited = config.backends.iter();
+        let edited = edited.filter_map(|backend| Some((backend.name.clone(), backend.edits.clone()?)));
+        let backend_edits: Arc<HashMap<_, _>> = Arc::new(edited.collect());
         let frontends = config.frontends.iter().map(|frontend| Frontend {
             config: frontend.clone(),
+            backend_edits: backend_edits.clone(),
             counters: registry.frontend(&frontend.name),
             taken: registry.routes(&frontend.name),
             places: frontend.maxconn.map(|_| registry.frontend_places(&frontend.name)),

@@ -80,6 +80,8 @@ pub struct Record<'a> {
     pub redispatched: bool,
     /// The request line as it came, or what stood in its place, cut at [`REQUEST_LINE_MAX`]; none of a session in TCP mode.
     pub request: Option<&'a [u8]>,
+    /// What the request is known by, where requests are; empty if this one came to none.
+    pub request_id: Option<&'a [u8]>,
 }
 
 /// Times of a request in HAProxy's terms; none where the request did not get so far.
@@ -242,7 +244,14 @@ impl AccessLog {
             .text("/");
         line.number(back).text("/").number(server).text("/");
         line.text(if record.redispatched { "+" } else { "" }).number(record.retries).text(" 0/");
-        line.number(record.queued_behind).text(" \"");
+        line.number(record.queued_behind);
+        if let Some(id) = record.request_id {
+            // Where HAProxy has a field of the request that is captured.
+            line.text(" {");
+            escape_into(id, &mut self.text);
+            self.text.push(b'}');
+        }
+        self.text.extend_from_slice(b" \"");
         escape_into(record.request.unwrap_or_default(), &mut self.text);
         self.text.extend_from_slice(b"\"\n");
     }
@@ -298,6 +307,9 @@ impl AccessLog {
             line["request_ms"] = ms(times.request).into();
             line["response_ms"] = ms(times.response).into();
             line["cookie"] = record.cookie.as_str().into();
+        }
+        if let Some(id) = record.request_id.filter(|id| !id.is_empty()) {
+            line["request_id"] = String::from_utf8_lossy(id).into();
         }
         let _ = writeln!(self.text, "{line}");
     }
@@ -406,6 +418,7 @@ mod tests {
             retries: 1,
             redispatched: true,
             request: Some(request),
+            request_id: None,
         }
     }
 
@@ -424,6 +437,18 @@ mod tests {
             "192.0.2.7:5123 [23/Nov/2026:11:25:00.042] web nginx/nginx2 1/6/0/-1/12 200 345 - - --VN 4/3/2/1/+1 0/5 \
              \"GET /a#22b#01 HTTP/1.1\"\n"
         );
+    }
+
+    #[test]
+    fn a_request_is_called_by_its_name() {
+        let named = Record { request_id: Some(b"a-1"), ..record(b"GET / HTTP/1.1") };
+        assert!(line(Format::Httplog, &named).ends_with(" 0/5 {a-1} \"GET / HTTP/1.1\"\n"));
+        let value: serde_json::Value = serde_json::from_str(&line(Format::Json, &named)).unwrap();
+        assert_eq!(value["request_id"], "a-1");
+        let nameless = Record { request_id: Some(b""), ..named };
+        assert!(line(Format::Httplog, &nameless).contains(" 0/5 {} \""));
+        let value: serde_json::Value = serde_json::from_str(&line(Format::Json, &nameless)).unwrap();
+        assert_eq!(value.get("request_id"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What has not changed is shared between a picture and the next, so that a change costs what it changes, here and in the
 //! workers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use balance::BackendView;
@@ -32,6 +33,8 @@ pub struct Routing {
 pub struct Frontend {
     /// Its configuration.
     pub config: config::Frontend,
+    /// The edits of all backends that have some, by their names.
+    pub backend_edits: Arc<HashMap<String, Arc<config::Edits>>>,
     /// Its counters.
     pub counters: Arc<PerWorker<FrontendCounters>>,
     /// How often each of its routes was taken.

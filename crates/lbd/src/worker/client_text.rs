@@ -41,6 +41,11 @@ impl ClientText {
         &self.text[self.ip.clone()]
     }
 
+    /// The port alone.
+    pub(crate) fn port(&self) -> &str {
+        self.text.rsplit(':').next().unwrap_or_default()
+    }
+
     /// With its port, as it stands in the log.
     pub(crate) fn with_port(&self) -> &str {
         &self.text
@@ -64,6 +69,7 @@ mod tests {
         for (address, ip, with_port) in cases {
             let text = ClientText::new(address.parse().unwrap());
             assert_eq!((text.ip(), text.with_port()), (ip, with_port));
+            assert!(with_port.ends_with(&format!(":{}", text.port())), "{with_port}");
         }
     }
 }

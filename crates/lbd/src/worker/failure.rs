@@ -9,8 +9,12 @@ use crate::shared::access_log::Termination;
 pub(crate) enum Failure {
     /// The request's head is refused.
     Request(RequestFault),
-    /// The request's path is one that servers understand in different ways, and its route depends on it.
+    /// The request's path is one that servers understand in different ways, and its route or an edit depends on it.
     AmbiguousPath,
+    /// Edits would make the request's head too long.
+    EditedRequest,
+    /// Edits would make the response's head too long.
+    EditedResponse,
     /// No route fits a session, and there is no backend for all others.
     NoRoute,
     /// The connection does not begin with a PROXY header, as it has to.
@@ -97,6 +101,8 @@ impl Failure {
         match self {
             Self::Request(fault) => (Some(fault.status()), End::REFUSED_REQUEST, Refused(fault.label())),
             Self::AmbiguousPath => (Some(400), End::REFUSED_REQUEST, Refused("ambiguous_path")),
+            Self::EditedRequest => (Some(431), End::REFUSED_REQUEST, Refused("edited_head_too_large")),
+            Self::EditedResponse => (Some(500), End::REFUSED_RESPONSE, Nobody),
             Self::NoRoute => (None, End::REFUSED_REQUEST, Refused("no_route")),
             Self::Proxy(fault) => (None, End::REFUSED_REQUEST, Refused(fault.label())),
             Self::ProxyTimeout => (None, End::CLIENT_TIMEOUT_IN_REQUEST, Refused("proxy_timeout")),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::{AccessLog, ClientTimeouts, Mode};
-use http1::{ForwardedFor, Limits};
+use http1::{ForwardedFields, ForwardedFor, Limits};
 use route::Networks;
 
 use super::routes::{Backends, Routes};
@@ -38,6 +38,9 @@ pub(crate) struct Rules {
     /// The longest body of a request.
     pub(crate) body_max: u64,
     pub(crate) forwarded_for: ForwardedFor,
+    pub(crate) forwarded: ForwardedFields,
+    /// Whether the log has what requests are known by.
+    pub(crate) logs_request_ids: bool,
     pub(crate) access_log: AccessLog,
 }
 
@@ -57,6 +60,8 @@ impl Rules {
                 config::ForwardedFor::Replace => ForwardedFor::Replace,
                 config::ForwardedFor::Off => ForwardedFor::Off,
             },
+            forwarded: config.forwarded,
+            logs_request_ids: config.request_id.is_some(),
             access_log: config.access_log,
         }
     }

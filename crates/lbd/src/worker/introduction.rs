@@ -138,6 +138,7 @@ impl Introduction<'_> {
         self.worker.log(
             rules.access_log,
             &Record {
+                request_id: None,
                 client,
                 client_text: ClientText::new(client).with_port(),
                 received: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),

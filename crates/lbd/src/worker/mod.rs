@@ -37,6 +37,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::clock::Clock;
 use self::frontend::Frontend;
 use self::http::desk::Desk;
+use self::http::ids::Ids;
 use self::leaving::Leaving;
 use self::net::buffer::{Buffer, Pool};
 use self::net::listener::Listener;
@@ -104,6 +105,7 @@ struct Worker {
     responses: Pool<Buffer>,
     heads: Pool<Vec<u8>>,
     desks: Pool<Desk>,
+    ids: Ids,
     pipes: Pipes,
     settling: Settling,
     reaper: Rc<Reaper>,
@@ -396,6 +398,7 @@ async fn work(setup: Setup) {
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
         heads: Pool::new(HEAD_BUFFER, POOLED),
         desks: Pool::new(0, POOLED),
+        ids: Ids::default(),
         pipes: Pipes::default(),
         settling: Settling::default(),
         reaper: Rc::new(Reaper::new(spare.clone(), id, clock)),

@@ -7,7 +7,7 @@ use http1::RequestHead;
 use crate::shared::access_log::Termination;
 
 /// The scheme of all requests.
-const SCHEME: config::Scheme = config::Scheme::Http;
+pub(crate) const SCHEME: config::Scheme = config::Scheme::Http;
 
 /// An answer of lbd's own that leaves the connection as it is.
 #[derive(Debug)]
@@ -205,6 +205,7 @@ fn page(status: u16) -> String {
         414 => "The request line is longer than allowed.",
         417 => "The only expectation understood is 100-continue.",
         431 => "The request's head is larger than allowed.",
+        500 => "The answer's head has become larger than allowed.",
         501 => "The request asks for something that is not supported.",
         502 => "The server gave an invalid or incomplete answer.",
         503 => "No server is available to handle this request.",

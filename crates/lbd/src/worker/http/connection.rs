@@ -2,6 +2,7 @@
 
 mod account;
 mod forward;
+mod opening;
 mod own;
 mod route;
 mod upgraded;
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     frontend: Rc<Frontend>,
     presence: Rc<Presence>,
     client: Io,
+    /// The port that the client has connected to.
+    port: u16,
     client_text: ClientText,
     /// Whether its first request is on its way for certain.
     owes_request: bool,
@@ -51,6 +54,8 @@ pub(crate) struct Connection {
     request_line: Vec<u8>,
     /// The connection to a server that waits for the next request of this client alone.
     reserved: Option<Reserved>,
+    /// What the request is known by, where somebody wants to know it.
+    request_id: Vec<u8>,
     /// What is left to do for a request that switched protocols.
     upgraded: Option<Box<Upgraded>>,
 }
@@ -100,18 +105,21 @@ impl Connection {
         presence: Rc<Presence>,
         arrival: Arrival,
     ) -> Box<Self> {
-        let Arrival { client, input, owes_request, .. } = arrival;
+        let Arrival { client, port, input, owes_request, .. } = arrival;
         let client_text = ClientText::new(presence.client());
+        let port = presence.destination().map_or(port, |destination| destination.port());
         let mut connection = Box::new(Self {
             worker,
             frontend,
             presence,
             client,
+            port,
             client_text,
             owes_request,
             input,
             request_line: Vec::new(),
             reserved: None,
+            request_id: Vec::new(),
             upgraded: None,
         });
         connection.give_empty_input();
@@ -176,6 +184,7 @@ impl Connection {
     async fn next_request(&mut self) -> Result<Request, NoRequest> {
         let rules = self.frontend.rules();
         let begun = Instant::now();
+        self.request_id.clear();
         // The whole head has this long, however slowly its bytes drip (RFC 9110 leaves it to us).
         self.presence.deadline().set_at(begun + rules.timeouts.request_head);
         let mut at_once = true;
@@ -311,8 +320,14 @@ impl Connection {
             redispatched: false,
             queued_behind: 0,
             request: Some(&self.request_line),
+            request_id: self.logged_id(),
         });
         after
+    }
+
+    /// What the log calls the request, where it has names.
+    fn logged_id(&self) -> Option<&[u8]> {
+        self.frontend.rules().logs_request_ids.then_some(&self.request_id)
     }
 
     /// Sends a last answer.

@@ -16,6 +16,7 @@ use http1::{
 };
 use tokio::time::Instant;
 
+use super::edits::ResponseEdits;
 use super::turns::{Progress, Sent, Side, Turn, Turns};
 use crate::worker::deadline::Deadline;
 use crate::worker::failure::{Failure, Wait};
@@ -32,6 +33,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) responses: &'a Pool<Buffer>,
     pub(crate) heads: &'a Pool<Vec<u8>>,
     pub(crate) pipes: &'a Pipes,
+    /// What becomes of the response's head.
+    pub(crate) edits: Option<ResponseEdits<'a>>,
     pub(crate) method: Method,
     pub(crate) version: Version,
     /// Whether the request asks to switch to another protocol.
@@ -283,8 +286,7 @@ impl Exchange<'_> {
         self.meter.progress.set(Progress::Answered);
         if head.is_switching() {
             let side = ClientSide { version: self.version, persistent: false, chunked: false, upgrade: true };
-            head.write(buffer.filled(), &side, &mut head_out);
-            self.set_cookie(&mut head_out);
+            self.write_head(&head, buffer.filled(), &side, &mut head_out)?;
             self.meter.progress.set(Progress::Started { unframed: false });
             self.send(&mut to, &mut head_out, &[], &[]).await?;
             buffer.consume(head.len);
@@ -303,8 +305,7 @@ impl Exchange<'_> {
         let carried_on = head.persistent && self.turns.sent() == Sent::Partly;
         let client_reusable = (self.persistent)() && !unframed && (uploaded || carried_on);
         let side = ClientSide { version: self.version, persistent: client_reusable, chunked, upgrade: false };
-        head.write(buffer.filled(), &side, &mut head_out);
-        self.set_cookie(&mut head_out);
+        self.write_head(&head, buffer.filled(), &side, &mut head_out)?;
         buffer.consume(head.len);
         if buffer.is_empty() && !body.is_done() {
             // A server that collects small writes sends the body when it knows that the head has arrived, and the kernel would
@@ -367,11 +368,22 @@ impl Exchange<'_> {
         })
     }
 
-    /// Sets the cookie by which the client stays with its server, if it has to.
-    fn set_cookie(&self, head: &mut Vec<u8>) {
-        if let Some(stick) = self.stick {
-            self.meter.cookie.set(stick.set(head));
+    /// Writes the head of the final response, edited, and sets the cookie by which the client stays with its server, if it has to.
+    fn write_head(
+        &self,
+        head: &ResponseHead,
+        received: &[u8],
+        side: &ClientSide,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        head.write(received, side, out);
+        if let Some(edits) = &self.edits {
+            edits.apply(out, &mut self.heads.lend())?;
         }
+        if let Some(stick) = self.stick {
+            self.meter.cookie.set(stick.set(out));
+        }
+        Ok(())
     }
 
     /// Passes on an interim response, if the client knows such (RFC 9110 section 15.2).

@@ -157,6 +157,8 @@ async fn admit(worker: &Worker, frontend: &RefCell<Rc<Frontend>>, door: &Door) -
 pub(crate) struct Arrival {
     pub(crate) client: Io,
     pub(crate) peer: SocketAddr,
+    /// The port of this end.
+    pub(crate) port: u16,
     /// What was received and not yet used.
     pub(crate) input: Option<Buffer>,
     /// Whether the client has sent something that was dropped, and will send it again.
@@ -213,7 +215,8 @@ impl Door {
                 listen::take_packets(&self.socket, self.address)?;
             }
         }
-        Ok(Arrival { client: Io::Tcp(client), peer, input: None, owes_request })
+        let port = self.address.port();
+        Ok(Arrival { client: Io::Tcp(client), peer, port, input: None, owes_request })
     }
 }
 

@@ -77,7 +77,7 @@ impl Session {
             Ok(hello) => hello,
             Err(failure) => return self.settle(None, &Attempts::default(), None, (0, 0), Some(failure)),
         };
-        let Target::Backend(backend) = hello.target(&routes, self.client().ip()) else {
+        let Target::Backend(backend, _) = hello.target(&routes, self.client().ip()) else {
             return self.settle(None, &Attempts::default(), None, (0, 0), Some(Failure::NoRoute));
         };
         let in_flight = InFlight::new(&backend);
@@ -224,6 +224,7 @@ impl Session {
         self.worker.log(
             self.frontend.rules().access_log,
             &Record {
+                request_id: None,
                 client: self.client(),
                 client_text: ClientText::new(self.client()).with_port(),
                 received: self.wall,

@@ -162,6 +162,7 @@ impl Connection {
             redispatched: attempts.redispatched,
             queued_behind: attempts.queued_behind,
             request: Some(&self.request_line),
+            request_id: self.logged_id(),
         });
     }
 

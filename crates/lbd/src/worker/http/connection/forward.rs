@@ -4,19 +4,21 @@ use std::rc::Rc;
 
 use balance::Key;
 use config::Mode;
+use edit::Context;
 use http1::{Body, BodyReader, Forward, Method};
 use tokio::time::Instant;
 
 use super::account::Account;
+use super::opening::Opening;
 use super::upgraded::Upgraded;
 use super::{After, Connection, Request};
 use crate::worker::failure::Failure;
-use crate::worker::http::answer;
+use crate::worker::http::answer::{self, SCHEME};
+use crate::worker::http::edits::{Edits, ResponseEdits};
 use crate::worker::http::exchange::{Ended, Exchange, Upload};
 use crate::worker::http::key::key;
 use crate::worker::http::turns::{Progress, Turns};
-use crate::worker::net::buffer::{Buffer, Lent, Pool};
-use crate::worker::net::send;
+use crate::worker::net::buffer::Buffer;
 use crate::worker::upstream::connect::{self, Caller};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
@@ -32,11 +34,16 @@ enum Forwarded {
 
 impl Connection {
     /// Has a server of a backend answer a request.
-    pub(super) async fn answer_from(&mut self, backend: Rc<Backend>, request: Request) -> After {
+    pub(super) async fn answer_from(
+        &mut self,
+        backend: Rc<Backend>,
+        edits: Option<&Edits>,
+        request: Request,
+    ) -> After {
         let mut account = Account::default();
         let in_flight = InFlight::new(&backend);
         backend.earn_retries();
-        let result = match self.forward(&request, &backend, &mut account).await {
+        let result = match self.forward(&request, &backend, edits, &mut account).await {
             Ok(Forwarded::Answered(after)) => Ok(after),
             Ok(Forwarded::Switched(server, early)) => {
                 let arrived = request.arrived;
@@ -71,6 +78,7 @@ impl Connection {
         &mut self,
         request: &Request,
         backend: &Rc<Backend>,
+        edits: Option<&Edits>,
         account: &mut Account,
     ) -> Result<Forwarded, Failure> {
         let rules = self.frontend.rules();
@@ -97,9 +105,11 @@ impl Connection {
         let mut head_out = self.worker.heads.lend();
         let forward = Forward {
             client: self.client_text.ip(),
-            proto: "http",
+            proto: SCHEME.word(),
+            port: self.port,
             default_host: &backend.name,
             forwarded_for: rules.forwarded_for,
+            forwarded: rules.forwarded,
             close: backend.closes(),
         };
         head.write(input.filled(), &forward, &mut head_out);
@@ -113,18 +123,26 @@ impl Connection {
         let mut body = BodyReader::new(head.body);
         let step = body.step(&mut input.filled_mut()[head.len..]).map_err(Failure::RequestBody)?;
         let early = &input.filled()[head.len..head.len + step.forward];
-        let large = mapped(&self.worker.responses, &head_out, early);
-        let start = match &large {
-            Some(large) => large.filled(),
-            None => {
-                head_out.extend_from_slice(early);
-                &head_out[..]
-            }
+        let opening = Opening::new(&self.worker, head_out, early);
+        let mut port = itoa::Buffer::new();
+        let context = Context {
+            request: opening.head(),
+            client_ip: self.client_text.ip(),
+            client_port: self.client_text.port(),
+            scheme: SCHEME.word(),
+            port: port.format(self.port),
+            request_id: &self.request_id,
+            frontend: self.frontend.name(),
+            backend: &backend.name,
+            server: "",
         };
         let allowance = rules.body_max.checked_sub(step.data as u64).ok_or(Failure::RequestTooLong)?;
         let received = (head.len + step.consumed) as u64;
         account.meter.bytes_in.set(received);
         input.consume(head.len + step.consumed);
+        let editor = edits.and_then(|edits| edits.request.as_ref());
+        // What cannot be edited is refused before a server is asked for.
+        let mut edited = editor.map(|editor| opening.edited(&self.worker, editor, &context)).transpose()?;
         let complete = step.done;
         let withheld = head.expects_continue && step.consumed == 0 && input.is_empty();
         if complete {
@@ -169,6 +187,18 @@ impl Connection {
                     return Err(failure);
                 }
             };
+            let context = Context { server: &seat.server.name, ..context };
+            if let Some(editor) = editor.filter(|editor| editor.names_server()) {
+                match opening.edited(&self.worker, editor, &context) {
+                    Ok(renamed) => edited = Some(renamed),
+                    Err(failure) => {
+                        account.seat = Some(seat);
+                        return Err(failure);
+                    }
+                }
+            }
+            let start = edited.as_ref().unwrap_or(&opening).bytes();
+            let response = edits.and_then(|edits| edits.response.as_ref());
             self.presence.asks(&seat.server);
             let ServerConnection { stream, first_answer, .. } = &mut server;
             let persistent = || {
@@ -183,6 +213,7 @@ impl Connection {
                 responses: &self.worker.responses,
                 heads: &self.worker.heads,
                 pipes: &self.worker.pipes,
+                edits: response.map(|editor| ResponseEdits { editor, context }),
                 method: head.method,
                 version: head.version,
                 upgrade: head.upgrade,
@@ -278,10 +309,4 @@ impl Connection {
         account.meter.add_out(response.len());
         self.send_last(&response).await
     }
-}
-
-/// A head and what follows it, where that is much: the heap would keep for long what it grew by.
-fn mapped<'a>(pool: &'a Pool<Buffer>, head: &[u8], body: &[u8]) -> Option<Lent<'a, Buffer>> {
-    let mut whole = (body.len() > send::COPIED).then(|| pool.lend())?;
-    (whole.append(head) && whole.append(body)).then_some(whole)
 }

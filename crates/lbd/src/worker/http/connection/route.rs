@@ -6,6 +6,7 @@ use route::{Path, Table};
 use super::account::Account;
 use super::{After, Connection, Request};
 use crate::worker::failure::Failure;
+use crate::worker::net::buffer::Buffer;
 use crate::worker::routes::Target;
 
 impl Connection {
@@ -13,14 +14,16 @@ impl Connection {
     pub(super) async fn answer(&mut self, request: Request) -> After {
         self.frontend.counters().requests.inc();
         match self.target(&request.head) {
-            Ok(Target::Backend(backend)) => self.answer_from(backend, request).await,
+            Ok(Target::Backend(backend, edits)) => self.answer_from(backend, edits.as_deref(), request).await,
             Ok(Target::Own(own)) => self.answer_itself(&request, &own).await,
             Err(failure) => self.refuse(failure, &request).await,
         }
     }
 
-    fn target(&self, head: &RequestHead) -> Result<Target, Failure> {
+    fn target(&mut self, head: &RequestHead) -> Result<Target, Failure> {
         let routes = self.frontend.routes();
+        let received = self.input.as_ref().map_or(&[][..], Buffer::filled);
+        routes.name_request(head.field_lines(received), &self.worker.ids, &mut self.request_id);
         let chosen = routes.table().map(|table| self.choose(table, head)).transpose()?;
         Ok(routes.take(chosen.flatten()))
     }
