@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
@@ -14,9 +14,8 @@ use tokio::time::Instant;
 
 use crate::worker::deadline::Deadline;
 use crate::worker::failure::Failure;
-use crate::worker::net::buffer::{Buffer, Pool};
+use crate::worker::net::buffer::{Buffer, Lent, Pool};
 use crate::worker::net::io::{Io, Reader, Writer};
-use crate::worker::net::send;
 use crate::worker::net::splice::{Broken, Pipes};
 
 /// Bytes that came before there was a way for them, and where their buffer is from.
@@ -77,6 +76,19 @@ enum Stage {
     Writes(Instant),
     /// Its source has ended, and its target has been told.
     Ended,
+}
+
+/// A buffer, and how much of it has been sent.
+type Unsent<'a> = (Lent<'a, Buffer>, usize);
+
+/// What became of a piece.
+enum Passed<'a> {
+    /// It was sent; whether it was as large as a piece can be.
+    All(bool),
+    /// The target does not take all of it yet.
+    Some(Box<Unsent<'a>>),
+    /// The source has ended.
+    End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,10 +179,22 @@ impl Relay<'_> {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         self.rearm();
-        let up = pin!(self.carry(Way::Up, from_client, to_server, pending));
-        let down = pin!(self.carry(Way::Down, from_server, to_client, early));
-        let ended = self.deadline.guard(both(up, down)).await;
-        match ended.unwrap_or_else(|_| Err(self.flow.due(&self.bounds).1)) {
+        let mut up = pin!(self.carry(Way::Up, from_client, to_server, pending));
+        let mut down = pin!(self.carry(Way::Down, from_server, to_client, early));
+        let (mut up_ended, mut down_ended) = (false, false);
+        // Until both directions have ended, or one has failed.
+        let both = poll_fn(|cx| {
+            if !up_ended && let Poll::Ready(result) = up.as_mut().poll(cx) {
+                result?;
+                up_ended = true;
+            }
+            if !down_ended && let Poll::Ready(result) = down.as_mut().poll(cx) {
+                result?;
+                down_ended = true;
+            }
+            if up_ended && down_ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+        });
+        match self.deadline.guard(both).await.unwrap_or_else(|_| Err(self.flow.due(&self.bounds).1)) {
             // The server has said everything and reads no more, as it may.
             Err(Failure::ServerBroke) if self.flow.has_client_everything() => Ok(()),
             other => other,
@@ -178,6 +202,8 @@ impl Relay<'_> {
     }
 
     /// Carries one direction to its end, and passes the end on.
+    ///
+    /// What is larger than a wait for bytes is boxed: it is short, and relays are many and long.
     async fn carry(
         &self,
         way: Way,
@@ -186,12 +212,14 @@ impl Relay<'_> {
         (early, pool): Early<'_>,
     ) -> Result<(), Failure> {
         let (from_failed, to_failed) = way.failures();
-        self.send(way, &mut to, &early).await?;
-        pool.give(early);
+        if !early.is_empty() {
+            self.writes(way);
+            Box::pin(self.send(way, &mut to, Box::new((pool.lend_again(early), 0)))).await?;
+        }
         let mut is_large = false;
         loop {
             poll_fn(|cx| from.poll_ready(cx)).await.map_err(|_| from_failed)?;
-            if is_large && let Some(burst) = self.splice(way, &from, &to).await {
+            if is_large && let Some(burst) = Box::pin(self.splice(way, &from, &to)).await {
                 let (carried, ended) = burst?;
                 if ended {
                     break;
@@ -199,29 +227,65 @@ impl Relay<'_> {
                 is_large = carried >= self.buffers.size() as u64;
                 continue;
             }
-            let buffer =
-                poll_fn(|cx| self.buffers.poll_read(cx, &mut from)).await.map_err(|_| from_failed)?;
-            if buffer.is_empty() {
-                break;
+            match poll_fn(|cx| self.poll_pass_on(cx, way, &mut from, &mut to)).await? {
+                Passed::All(large) => is_large = large,
+                Passed::Some(rest) => {
+                    is_large = rest.0.is_full();
+                    Box::pin(self.send(way, &mut to, rest)).await?;
+                }
+                Passed::End => break,
             }
-            self.send(way, &mut to, &buffer).await?;
-            is_large = buffer.is_full();
         }
         poll_fn(|cx| Pin::new(&mut to).poll_shutdown(cx)).await.map_err(|_| to_failed)?;
         self.enter(way, Stage::Ended);
         Ok(())
     }
 
-    async fn send(&self, way: Way, to: &mut Writer<'_>, buffer: &Buffer) -> Result<(), Failure> {
-        let bytes = buffer.filled();
-        if bytes.is_empty() {
-            return Ok(());
+    /// Reads once, and passes on what the target takes at once.
+    fn poll_pass_on<'b>(
+        &'b self,
+        cx: &mut Context<'_>,
+        way: Way,
+        from: &mut Reader<'_>,
+        to: &mut Writer<'_>,
+    ) -> Poll<Result<Passed<'b>, Failure>> {
+        let buffer = ready!(self.buffers.poll_read(cx, from)).map_err(|_| way.failures().0)?;
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(Passed::End));
         }
         self.writes(way);
-        send::all(to, bytes, || self.writes(way)).await.map_err(|_| way.failures().1)?;
+        let mut sent = 0;
+        Poll::Ready(match self.poll_send(cx, way, to, buffer.filled(), &mut sent) {
+            Poll::Ready(result) => result.map(|()| Passed::All(buffer.is_full())),
+            Poll::Pending => Ok(Passed::Some(Box::new((buffer, sent)))),
+        })
+    }
+
+    /// Sends what is left of a buffer.
+    async fn send(&self, way: Way, to: &mut Writer<'_>, mut rest: Box<Unsent<'_>>) -> Result<(), Failure> {
+        let (buffer, sent) = &mut *rest;
+        poll_fn(|cx| self.poll_send(cx, way, to, buffer.filled(), sent)).await
+    }
+
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        way: Way,
+        to: &mut Writer<'_>,
+        bytes: &[u8],
+        sent: &mut usize,
+    ) -> Poll<Result<(), Failure>> {
+        while *sent < bytes.len() {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, &bytes[*sent..]));
+            let written = written.ok().filter(|written| *written > 0).ok_or(way.failures().1)?;
+            *sent += written;
+            if *sent < bytes.len() {
+                self.writes(way);
+            }
+        }
         self.count(way, bytes.len());
         self.enter(way, Stage::Reads);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Has the kernel carry what comes until the source pauses. How much that was, and whether the source has ended; none if it
@@ -266,30 +330,6 @@ impl Relay<'_> {
     fn rearm(&self) {
         self.deadline.set_at(self.flow.due(&self.bounds).0);
     }
-}
-
-/// Runs both directions until both have ended, or one has failed.
-async fn both(
-    mut up: Pin<&mut impl Future<Output = Result<(), Failure>>>,
-    mut down: Pin<&mut impl Future<Output = Result<(), Failure>>>,
-) -> Result<(), Failure> {
-    let (mut up_ended, mut down_ended) = (false, false);
-    poll_fn(|cx| {
-        if !up_ended && let Poll::Ready(result) = up.as_mut().poll(cx) {
-            if result.is_err() {
-                return Poll::Ready(result);
-            }
-            up_ended = true;
-        }
-        if !down_ended && let Poll::Ready(result) = down.as_mut().poll(cx) {
-            if result.is_err() {
-                return Poll::Ready(result);
-            }
-            down_ended = true;
-        }
-        if up_ended && down_ended { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await
 }
 
 #[cfg(test)]

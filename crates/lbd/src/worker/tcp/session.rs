@@ -57,13 +57,32 @@ impl Drop for Pair {
     }
 }
 
+/// A session that has got its server.
+struct Connected {
+    pair: Pair,
+    /// What the client had said by then.
+    pending: Buffer,
+    backend: Rc<Backend>,
+    seat: Seat,
+    attempts: Attempts,
+    in_flight: InFlight,
+}
+
 impl Session {
     pub(crate) fn new(worker: Rc<Worker>, frontend: Rc<Frontend>, presence: Rc<Presence>) -> Self {
         Self { worker, frontend, presence, wall: SystemTime::now() }
     }
 
     /// Connects the client to a server, and carries bytes between them until the session ends. `early` has what came first.
-    pub(crate) async fn serve(self, mut client: Io, early: Option<Buffer>) {
+    pub(crate) async fn serve(self, client: Io, early: Option<Buffer>) {
+        // Boxed: all this is large and short, and sessions are many and long.
+        let Some(mut connected) = Box::pin(self.open(client, early)).await else { return };
+        let result = self.carry(&mut connected).await;
+        Box::pin(self.end(*connected, result)).await;
+    }
+
+    /// Connects the client to the server that it is to have, and counts and logs a session that gets none.
+    async fn open(&self, mut client: Io, early: Option<Buffer>) -> Option<Box<Connected>> {
         let routes = self.frontend.routes();
         let hello = match routes.table() {
             Some(table) if table.needs_host() => {
@@ -73,35 +92,34 @@ impl Session {
             }
             _ => Ok(Hello::unread(early)),
         };
+        let mut attempts = Attempts::default();
         let hello = match hello {
             Ok(hello) => hello,
-            Err(failure) => return self.settle(None, &Attempts::default(), None, (0, 0), Some(failure)),
+            Err(failure) => {
+                self.settle(None, &attempts, None, (0, 0), Some(failure));
+                return None;
+            }
         };
         let Target::Backend(backend, _) = hello.target(&routes, self.client().ip()) else {
-            return self.settle(None, &Attempts::default(), None, (0, 0), Some(Failure::NoRoute));
+            self.settle(None, &attempts, None, (0, 0), Some(Failure::NoRoute));
+            return None;
         };
         let in_flight = InFlight::new(&backend);
         backend.earn_retries();
-        let mut attempts = Attempts::default();
-        // Boxed: connecting is large and short, and sessions are many and long.
-        let connected = Box::pin(self.connect(&client, &backend, &mut attempts)).await;
-        let (server, seat) = match connected {
-            Ok(connected) => connected,
-            Err((failure, seat)) => {
-                return self.settle(Some(&backend), &attempts, seat.as_ref(), (0, 0), Some(failure));
+        match self.connect(&client, &backend, &mut attempts).await {
+            Ok((server, seat)) => {
+                seat.server.counters().requests.inc();
+                let flow = Rc::new(Flow::new());
+                self.presence.carries(&seat.server, &flow);
+                self.presence.let_go(self.worker.counters());
+                let (pair, pending) = (Pair { client, server, flow }, hello.bytes);
+                Some(Box::new(Connected { pair, pending, backend, seat, attempts, in_flight }))
             }
-        };
-        seat.server.counters().requests.inc();
-        let flow = Rc::new(Flow::new());
-        self.presence.carries(&seat.server, &flow);
-        self.presence.let_go(self.worker.counters());
-        let mut pair = Pair { client, server, flow };
-        let result = self.carry(&backend, &seat, &mut pair, hello).await;
-        seat.leave();
-        let bytes = (pair.flow.bytes_in(), pair.flow.bytes_out());
-        self.settle(Some(&backend), &attempts, Some(&seat), bytes, result.err());
-        drop((seat, in_flight));
-        self.linger(&pair).await;
+            Err((failure, seat)) => {
+                self.settle(Some(&backend), &attempts, seat.as_ref(), (0, 0), Some(failure));
+                None
+            }
+        }
     }
 
     fn client(&self) -> SocketAddr {
@@ -129,28 +147,23 @@ impl Session {
         }
     }
 
-    async fn carry(
-        &self,
-        backend: &Backend,
-        seat: &Seat,
-        pair: &mut Pair,
-        hello: Hello,
-    ) -> Result<(), Failure> {
-        let (client, server) = (self.frontend.rules().timeouts, backend.rules().timeouts);
+    async fn carry(&self, connected: &mut Connected) -> Result<(), Failure> {
+        let Connected { pair: Pair { client, server, flow }, pending, backend, seat, .. } = connected;
+        let (of_client, of_server) = (self.frontend.rules().timeouts, backend.rules().timeouts);
         let relay = Relay {
             buffers: &self.worker.responses,
             pipes: &self.worker.pipes,
             deadline: self.presence.deadline(),
             bounds: Bounds {
-                idle: client.tunnel,
-                client_fin: client.client_fin.unwrap_or(client.tunnel),
-                server_fin: server.server_fin.unwrap_or(client.tunnel),
-                client: client.client,
-                server: server.server,
+                idle: of_client.tunnel,
+                client_fin: of_client.client_fin.unwrap_or(of_client.tunnel),
+                server_fin: of_server.server_fin.unwrap_or(of_client.tunnel),
+                client: of_client.client,
+                server: of_server.server,
             },
-            flow: &pair.flow,
+            flow,
         };
-        let pending = (hello.bytes, &self.worker.requests);
+        let pending = (std::mem::take(pending), &self.worker.requests);
         let nothing = (Buffer::default(), &self.worker.responses);
         let cut = async {
             let mut seen = None;
@@ -167,7 +180,7 @@ impl Session {
         };
         tokio::select! {
             biased;
-            ended = relay.run(&mut pair.client, &mut pair.server.stream, (pending, nothing)) => ended,
+            ended = relay.run(client, &mut server.stream, (pending, nothing)) => ended,
             cut = cut => cut,
         }
     }
@@ -250,8 +263,13 @@ impl Session {
         );
     }
 
-    /// Where one side alone was told of the end, has it have all that came before.
-    async fn linger(&self, pair: &Pair) {
+    /// Settles a session that has ended; and where one side alone was told of that, has it have all that came before.
+    async fn end(&self, connected: Connected, result: Result<(), Failure>) {
+        let Connected { pair, backend, seat, attempts, in_flight, .. } = connected;
+        seat.leave();
+        let bytes = (pair.flow.bytes_in(), pair.flow.bytes_out());
+        self.settle(Some(&backend), &attempts, Some(&seat), bytes, result.err());
+        drop((seat, in_flight));
         let told = match (pair.flow.has_client_everything(), pair.flow.has_server_everything()) {
             (true, false) => &pair.client,
             (false, true) => &pair.server.stream,
