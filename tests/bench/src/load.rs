@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -117,11 +118,19 @@ pub(crate) fn start_holding(
     processors: Processors,
     dir: &Path,
 ) -> anyhow::Result<Process> {
-    let kind = if held == Held::Tunnel { Kind::Tunnel } else { Kind::Get("/100") };
+    let kind = if let Held::Tunnel | Held::Session = held { Kind::Tunnel } else { Kind::Get("/100") };
     let name = held.to_possible_value().context("each kind has a name")?;
     let mut command = this_program(processors.load)?;
-    command.args(["hold", &peer.address_for(kind).to_string(), &connections.to_string(), name.get_name()]);
-    let mut process = Process::spawn("hold", command, dir);
+    command.args([
+        "hold",
+        &peer.address_for(kind, held == Held::Session).to_string(),
+        &connections.to_string(),
+        name.get_name(),
+    ]);
+    // What it says is its own: another one in this directory has said the same before.
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let mut process = Process::spawn(&format!("hold-{number}"), command, dir);
     wait_until("all connections are held", || {
         process.exited().is_some() || process.stdout().ends_with("held\n")
     });
@@ -140,7 +149,7 @@ pub(crate) fn hold(to: SocketAddr, connections: usize, held: Held) -> anyhow::Re
                 stream.write_all(b"GET /100 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
                 anyhow::ensure!(stream.read(&mut buffer)? > 0, "the proxy closed a connection");
             }
-            Held::Tunnel => tunnel::open(&mut stream)?,
+            Held::Tunnel | Held::Session => tunnel::open(&mut stream)?,
             Held::Upload => {
                 stream
                     .write_all(b"POST /upload HTTP/1.1\r\nHost: bench\r\nContent-Length: 100000\r\n\r\n")?;

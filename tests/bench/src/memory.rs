@@ -26,6 +26,9 @@ pub(crate) struct Memory {
     /// Idle upgraded connections.
     #[arg(long, default_value_t = 2000)]
     tunnels: usize,
+    /// Idle sessions in TCP mode.
+    #[arg(long, default_value_t = 4000)]
+    sessions: usize,
     /// Clients that stop in the middle of an upload: the crowd.
     #[arg(long, default_value_t = 1000)]
     uploads: usize,
@@ -41,6 +44,8 @@ pub(crate) enum Held {
     Idle,
     /// In a tunnel that has carried a message each way.
     Tunnel,
+    /// In a session in TCP mode that has carried a message each way.
+    Session,
     /// In the middle of an upload.
     Upload,
 }
@@ -64,11 +69,11 @@ impl Memory {
         let addresses = Addresses::claim();
         let origin = Origin::start(&addresses, dir.path(), processors)?;
         println!(
-            "Resident memory with {} idle connections, {} idle tunnels that have carried a message, and a crowd of {} clients \
-             in the middle of an upload; what of the crowd's memory is back {} s after it left.\n\n\
-             | proxy | an idle connection, kB | a tunnel, kB | at rest, MiB | the crowd's peak, MiB | back |\n\
-             |---|---|---|---|---|---|",
-            self.idle, self.tunnels, self.uploads, self.rest
+            "Resident memory with {} idle connections, {} idle tunnels and {} sessions in TCP mode that have carried a message, \
+             and a crowd of {} clients in the middle of an upload; what of the crowd's memory is back {} s after it left.\n\n\
+             | proxy | an idle connection, kB | a tunnel, kB | a session, kB | at rest, MiB | the crowd's peak, MiB | back |\n\
+             |---|---|---|---|---|---|---|",
+            self.idle, self.tunnels, self.sessions, self.uploads, self.rest
         );
         for name in &self.peers {
             // Each begins anew: what one kind has left behind would serve the next.
@@ -80,15 +85,17 @@ impl Memory {
             };
             let idle = measure(Held::Idle, self.idle, 0)?;
             let tunnels = measure(Held::Tunnel, self.tunnels, 0)?;
+            let sessions = measure(Held::Session, self.sessions, 0)?;
             let crowd = measure(Held::Upload, self.uploads, self.rest)?;
             let each = |resident: Resident, count: usize| {
                 resident.peak.saturating_sub(resident.before) as f64 * 1.024 / count.max(1) as f64
             };
             let grown = crowd.peak.saturating_sub(crowd.before).max(1) as f64;
             println!(
-                "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0}% |",
+                "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0}% |",
                 each(idle, self.idle),
                 each(tunnels, self.tunnels),
+                each(sessions, self.sessions),
                 crowd.before as f64 / 1024.0,
                 crowd.peak as f64 / 1024.0,
                 crowd.peak.saturating_sub(crowd.after) as f64 / grown * 100.0

@@ -45,7 +45,7 @@ impl Origin {
     server {{ listen unix:{prefix}/sink; location / {{ return 200 \"taken\"; }} }}
 "
         );
-        let command = program::nginx(18_000, &http, dir, processors.load)?;
+        let command = program::nginx(18_000, &http, None, dir, processors.load)?;
         let nginx = Process::spawn("origin", command, dir);
         let echo = addresses.socket(2, PORT + 1);
         let mut command = this_program(processors.load)?;

@@ -29,6 +29,9 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     tunnels: SocketAddr,
+    /// Where bytes are carried: to the servers, and to the one that echoes.
+    tcp: SocketAddr,
+    tcp_echo: SocketAddr,
     processes: Vec<Running>,
 }
 
@@ -38,9 +41,14 @@ impl Peer {
         self.processes.iter().map(Running::pid).collect()
     }
 
-    /// Where it takes this kind of work.
-    pub(crate) fn address_for(&self, kind: Kind) -> SocketAddr {
-        if kind == Kind::Tunnel { self.tunnels } else { self.address }
+    /// Where it takes this kind of work, as requests or only as bytes.
+    pub(crate) fn address_for(&self, kind: Kind, tcp: bool) -> SocketAddr {
+        match (kind, tcp) {
+            (Kind::Tunnel, false) => self.tunnels,
+            (Kind::Tunnel, true) => self.tcp_echo,
+            (_, false) => self.address,
+            (_, true) => self.tcp,
+        }
     }
 }
 
@@ -109,23 +117,27 @@ pub(crate) fn start(
         tunnels: addresses.socket(place, 8081),
         admin: addresses.socket(place, 8082),
         healthd_admin: addresses.socket(place, 8083),
+        // The relay carries bytes, and nothing else.
+        tcp: addresses.socket(place, if name == "relay" { 8080 } else { 8084 }),
+        tcp_echo: addresses.socket(place, 8085),
         servers: (0..servers).map(server).collect(),
         echo: origin.echo,
     };
     let dir = dir.join(format!("{name}-{servers}"));
     fs::create_dir(&dir)?;
+    let now = |daemon| Ok(binary(daemon));
     let commands = match name {
         "haproxy" => vec![haproxy(&plan, false, 0, &dir, processors)?],
         "haproxy-log" => vec![haproxy(&plan, true, 0, &dir, processors)?],
         "haproxy-routes" => vec![haproxy(&plan, false, ROUTES, &dir, processors)?],
         "nginx" => vec![nginx(&plan, &dir, processors)?],
         "relay" => vec![relay(&plan, processors)?],
-        "lbd-before" => lbd(&plan, program::before, 0, &dir, processors)?,
-        "lbd-routes" => lbd(&plan, |daemon| Ok(binary(daemon)), ROUTES, &dir, processors)?,
-        _ => lbd(&plan, |daemon| Ok(binary(daemon)), 0, &dir, processors)?,
+        "lbd-before" => lbd(&plan, program::before, (0, false), &dir, processors)?,
+        "lbd-routes" => lbd(&plan, now, (ROUTES, true), &dir, processors)?,
+        _ => lbd(&plan, now, (0, true), &dir, processors)?,
     };
-    let mut peer =
-        Peer { name: name.to_owned(), address: plan.address, tunnels: plan.tunnels, processes: Vec::new() };
+    let Plan { address, tunnels, tcp, tcp_echo, .. } = plan;
+    let mut peer = Peer { name: name.to_owned(), address, tunnels, tcp, tcp_echo, processes: Vec::new() };
     for (number, command) in commands.into_iter().enumerate() {
         peer.processes.push(spawn(&format!("{name}-{number}"), command, &dir, processors)?);
     }
@@ -138,6 +150,8 @@ struct Plan {
     tunnels: SocketAddr,
     admin: SocketAddr,
     healthd_admin: SocketAddr,
+    tcp: SocketAddr,
+    tcp_echo: SocketAddr,
     servers: Vec<SocketAddr>,
     echo: SocketAddr,
 }
@@ -176,11 +190,14 @@ fn haproxy(
     dir: &Path,
     processors: Processors,
 ) -> anyhow::Result<Command> {
-    let (address, tunnels, echo) = (plan.address, plan.tunnels, plan.echo);
-    let (log_to, log_what) =
-        if log { ("log stdout format raw local0", "log global\n    option httplog") } else { ("", "") };
+    let Plan { address, tunnels, tcp, tcp_echo, echo, .. } = *plan;
+    let (log_to, log_what, tcp_log) = match log {
+        true => ("log stdout format raw local0", "log global\n    option httplog", "    option tcplog\n"),
+        false => ("", "", ""),
+    };
     let servers =
         lines(&plan.servers, |number, address| format!("    server s{number} {address} check inter 2s"));
+    let tcp_servers = servers.clone();
     let routes: String = routes_of(plan, routes)
         .map(|(host, path)| {
             format!("    use_backend web if {{ hdr(host),host_only -i {host} }} {{ path_beg {path} }}\n")
@@ -212,6 +229,15 @@ backend web
 {servers}
 backend tunnels
     server echo {echo} check inter 2s
+listen tcp
+    mode tcp
+{tcp_log}    bind {tcp}
+    balance roundrobin
+{tcp_servers}
+listen tcp_echo
+    mode tcp
+{tcp_log}    bind {tcp_echo}
+    server echo {echo} check inter 2s
 "
     );
     program::haproxy(&config, dir, processors.proxy)
@@ -219,8 +245,15 @@ backend tunnels
 
 /// One process, idle connections to servers kept, no access log; Debian's nginx has no active checks.
 fn nginx(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Command> {
-    let (address, tunnels, echo) = (plan.address, plan.tunnels, plan.echo);
+    let Plan { address, tunnels, tcp, tcp_echo, echo, .. } = *plan;
     let servers = lines(&plan.servers, |_, address| format!("        server {address};"));
+    let stream = format!(
+        "    upstream tcp {{
+{servers}    }}
+    server {{ listen {tcp}; proxy_pass tcp; }}
+    server {{ listen {tcp_echo}; proxy_pass {echo}; }}
+"
+    );
     let http = format!(
         "    keepalive_requests 1000000000; keepalive_timeout 75s;
     upstream web {{
@@ -244,7 +277,7 @@ fn nginx(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Comm
     }}
 "
     );
-    program::nginx(19_000, &http, dir, processors.proxy)
+    program::nginx(19_000, &http, Some(&stream), dir, processors.proxy)
 }
 
 /// So many hosts and starts of paths, of which the last are those of the load.
@@ -267,15 +300,28 @@ fn relay(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
 fn lbd(
     plan: &Plan,
     program: fn(Program) -> anyhow::Result<PathBuf>,
-    routes: usize,
+    (routes, carries_tcp): (usize, bool),
     dir: &Path,
     processors: Processors,
 ) -> anyhow::Result<Vec<Command>> {
-    let Plan { address, tunnels, admin, healthd_admin, echo, .. } = plan;
+    let Plan { address, tunnels, admin, healthd_admin, tcp, tcp_echo, echo, .. } = plan;
     let servers = lines(&plan.servers, |number, address| format!("      s{number}: {address}"));
     let routes: String = routes_of(plan, routes)
         .map(|(host, path)| format!("      - {{ host: \"{host}\", path: \"{path}*\", backend: web }}\n"))
         .collect();
+    let (tcp_frontends, tcp_backends) = match carries_tcp {
+        true => (
+            format!(
+                "  tcp: {{ mode: tcp, bind: [\"{tcp}\"], backend: tcp }}\n  \
+                 tcp_echo: {{ mode: tcp, bind: [\"{tcp_echo}\"], backend: tcp_echo }}\n"
+            ),
+            format!(
+                "  tcp:\n    mode: tcp\n    servers:\n{servers}  \
+                 tcp_echo: {{ mode: tcp, servers: {{ echo: \"{echo}\" }} }}\n"
+            ),
+        ),
+        false => <(String, String)>::default(),
+    };
     let routes = if routes.is_empty() { routes } else { format!("    routes:\n{routes}") };
     let config = format!(
         "frontends:
@@ -285,14 +331,14 @@ fn lbd(
     timeouts: {{ keep_alive: 75s }}
 {routes}
   tunnels: {{ bind: [\"{tunnels}\"], backend: tunnels }}
-backends:
+{tcp_frontends}backends:
   web:
     check: {{ http: {{ path: /100, expect: 200 }}, interval: 2s }}
     servers:
 {servers}
   tunnels:
     servers: {{ echo: \"{echo}\" }}
-admin: {{ bind: \"{admin}\" }}
+{tcp_backends}admin: {{ bind: \"{admin}\" }}
 lbd: {{ workers: 1 }}
 healthd: {{ admin: {{ bind: \"{healthd_admin}\" }} }}
 "

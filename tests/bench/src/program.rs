@@ -25,19 +25,32 @@ pub(crate) fn haproxy(config: &str, dir: &Path, processor: usize) -> anyhow::Res
     Ok(command)
 }
 
-/// nginx as one process that writes nothing but into its directory. `http` is what stands in that section.
-pub(crate) fn nginx(connections: u32, http: &str, dir: &Path, processor: usize) -> anyhow::Result<Command> {
+/// Debian's module that carries bytes, a package of its own.
+pub(crate) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// nginx as one process that writes nothing but into its directory. `http` and `stream` are what stands in those sections.
+pub(crate) fn nginx(
+    connections: u32,
+    http: &str,
+    stream: Option<&str>,
+    dir: &Path,
+    processor: usize,
+) -> anyhow::Result<Command> {
     let prefix = dir.display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {prefix}/{kind};"))
         .join(" ");
+    let (load, stream) = match stream {
+        Some(stream) => (format!("load_module {NGINX_STREAM};\n"), format!("stream {{\n{stream}}}\n")),
+        None => <(String, String)>::default(),
+    };
     let config = format!(
-        "user root; daemon off; master_process off; pid {prefix}/nginx.pid;
+        "{load}user root; daemon off; master_process off; pid {prefix}/nginx.pid;
 events {{ worker_connections {connections}; }}
 http {{
     access_log off; {temporary}
 {http}}}
-"
+{stream}"
     );
     let path = dir.join("nginx.conf");
     fs::write(&path, config)?;

@@ -138,7 +138,8 @@ impl Storm {
         sleep(SETTLE);
         let pids: Vec<u32> = subject.processes.iter().map(Running::pid).collect();
         let load = |kind, seconds| {
-            let work = Work { name: "storm", about: "", servers: 0, connections: 32, idle: 0, kind };
+            let work =
+                Work { name: "storm", about: "", servers: 0, connections: 32, idle: 0, kind, tcp: false };
             load::run(&work, subject.address, seconds, processors, dir)
         };
         let calm = load(Kind::Get("/100"), self.seconds)?;
@@ -257,7 +258,7 @@ fn start_fickle(dir: &Path, processors: Processors) -> anyhow::Result<Process> {
     std::fs::create_dir_all(&own)?;
     let http =
         format!("    server {{ listen 0.0.0.0:{FICKLE} backlog=4096; location / {{ return 200 ok; }} }}\n");
-    Ok(Process::spawn("fickle", program::nginx(4_000, &http, &own, processors.load)?, &own))
+    Ok(Process::spawn("fickle", program::nginx(4_000, &http, None, &own, processors.load)?, &own))
 }
 
 /// Follows both daemons as others do: how late pings are, and how far routing is behind healthd's word.

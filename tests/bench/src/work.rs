@@ -23,6 +23,8 @@ pub(crate) struct Work {
     /// Connections that are open besides, and idle.
     pub(crate) idle: usize,
     pub(crate) kind: Kind,
+    /// Whether the proxy only carries bytes: `mode tcp`.
+    pub(crate) tcp: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,9 @@ pub(crate) fn all() -> Vec<Work> {
         connections,
         idle: 0,
         kind: Kind::Get(path),
+        tcp: false,
     };
+    let tcp = |work: Work| Work { tcp: true, ..work };
     let small = |name, about, servers, idle| Work { servers, idle, ..get(name, about, "/100", 64) };
     vec![
         get("keep-alive", "100 B, keep-alive, 64 connections", "/100", 64),
@@ -83,6 +87,17 @@ pub(crate) fn all() -> Vec<Work> {
             kind: Kind::Tunnel,
             ..get("tunnel", "64 B echoed through upgraded connections, 64 at once", "", 64)
         },
+        tcp(Work { kind: Kind::Tunnel, ..get("tcp", "mode tcp: 64 B echoed, 64 connections", "", 64) }),
+        tcp(get("tcp-1m", "mode tcp: 1 MiB downloads, 16 connections", "/1m", 16)),
+        tcp(Work {
+            kind: Kind::GetOnce("/100"),
+            ..get(
+                "tcp-connection",
+                "mode tcp: a connection for each exchange of 100 B, 64 at once",
+                "/100",
+                64,
+            )
+        }),
         small("servers-10", "100 B, 10 servers", 10, 0),
         small("servers-100", "100 B, 100 servers", 100, 0),
         small("servers-1000", "100 B, 1,000 servers", 1000, 0),
@@ -92,8 +107,12 @@ pub(crate) fn all() -> Vec<Work> {
 }
 
 impl Work {
-    /// Whether a proxy can do it: the relay leads to one address, reads nothing, and so knows no idle connection to reuse.
+    /// Whether a proxy can do it: the relay leads to one address, reads nothing, and so knows no idle connection to reuse. An earlier
+    /// lbd may know nothing of TCP.
     pub(crate) fn suits(&self, peer: &str) -> bool {
+        if self.tcp && peer == "lbd-before" {
+            return false;
+        }
         peer != "relay" || self.servers == 3 && self.idle == 0 && self.kind != Kind::Tunnel
     }
 
@@ -106,7 +125,7 @@ impl Work {
         dir: &Path,
     ) -> anyhow::Result<Sample> {
         let context = || format!("{} through {}", self.name, peer.name);
-        let run = |seconds| load::run(self, peer.address_for(self.kind), seconds, processors, dir);
+        let run = |seconds| load::run(self, peer.address_for(self.kind, self.tcp), seconds, processors, dir);
         let held = || load::start_holding(peer, Held::Idle, self.idle, processors, dir);
         let _held = (self.idle > 0).then(held).transpose()?;
         run(WARM_UP).with_context(context)?;
