@@ -72,8 +72,17 @@ fn who_has_no_password_sees_only_what_is_open() {
     }
     stack.lbd.wait_to_tell("a wrong name or password for the admin pages");
     stack.healthd.wait_to_tell("a wrong name or password for the admin pages");
-    // tandemctl asks at the socket.
+    // tandemctl asks at the socket, and at those of another node as everybody does.
     stack.tandemctl_ok(&["status"]);
+    let [lbd, healthd] = pages.map(|address| address.port().to_string());
+    let host = pages[0].ip().to_string();
+    let other = ["status", "--peer", &host, "--lbd-port", &lbd, "--healthd-port", &healthd];
+    let shown = |args: &[&str]| {
+        let output = stack.tandemctl(&[&other, args].concat());
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert!(shown(&[]).contains("TANDEM_USER=NAME:PASSWORD"), "{}", shown(&[]));
+    assert!(shown(&["--user", "bob:p:q"]).contains("app/s1"), "{}", shown(&["--user", "bob:p:q"]));
 
     configure(&mut stack, &admin(&format!("bob: \"{bob}\""), ", open: metrics"));
     for address in pages {

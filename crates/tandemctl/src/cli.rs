@@ -7,6 +7,7 @@ use balance::Weight;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::http::Login;
 use crate::load::LoadArgs;
 use crate::time::duration;
 
@@ -157,6 +158,9 @@ pub(crate) struct StatusArgs {
     pub(crate) peer: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) ports: Ports,
+    /// Who asks another node whose pages want a password
+    #[arg(long, value_name = "NAME:PASSWORD", env = "TANDEM_USER", hide_env_values = true)]
+    pub(crate) user: Option<Login>,
 }
 
 /// The ports of another node's admin addresses.

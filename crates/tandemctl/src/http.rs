@@ -1,7 +1,9 @@
 //! One `GET`, bounded in time and size: enough for the admin addresses of other nodes.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::header::HOST;
@@ -35,21 +37,58 @@ pub(crate) enum GetError {
     /// What came is no HTTP, or too much.
     #[error("the answer is no HTTP, or longer than {} MiB", ANSWER_MAX / 1024 / 1024)]
     Malformed,
+    /// It wants another name and password, or at all.
+    #[error("a name and a password are asked for")]
+    Unauthorized,
     /// Another status than 200.
     #[error("the answer has the status {0}")]
     Status(u16),
 }
 
-/// The body of `http://HOST:PORT/PATH`.
-pub(crate) async fn get(host: &str, port: u16, path: &str) -> Result<Vec<u8>, GetError> {
-    timeout(PATIENCE, ask(host, port, path)).await.unwrap_or(Err(GetError::TimedOut))
+/// A name and a password, for pages that ask for them.
+#[derive(Clone)]
+pub(crate) struct Login {
+    name: String,
+    password: String,
 }
 
-async fn ask(host: &str, port: u16, path: &str) -> Result<Vec<u8>, GetError> {
+impl FromStr for Login {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, password) =
+            text.split_once(':').ok_or("a name and a password have a colon between them")?;
+        Ok(Self { name: name.to_owned(), password: password.to_owned() })
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The body of `http://HOST:PORT/PATH`.
+pub(crate) async fn get(
+    host: &str,
+    port: u16,
+    path: &str,
+    login: Option<&Login>,
+) -> Result<Vec<u8>, GetError> {
+    timeout(PATIENCE, ask(host, port, path, login)).await.unwrap_or(Err(GetError::TimedOut))
+}
+
+async fn ask(host: &str, port: u16, path: &str, login: Option<&Login>) -> Result<Vec<u8>, GetError> {
     let addresses: Vec<_> = lookup_host((host, port)).await.map_err(GetError::Unresolved)?.collect();
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let request = client(&addresses)?.get(format!("http://{NODE}:{port}{path}")).header(HOST, authority);
+    let mut request = client(&addresses)?.get(format!("http://{NODE}:{port}{path}")).header(HOST, authority);
+    if let Some(Login { name, password }) = login {
+        request = request.basic_auth(name, Some(password));
+    }
     let mut answer = request.send().await.map_err(failure)?;
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        return Err(GetError::Unauthorized);
+    }
     if answer.status() != StatusCode::OK {
         return Err(GetError::Status(answer.status().as_u16()));
     }
@@ -123,7 +162,7 @@ mod tests {
             assert!(request.contains("\r\nhost: 127.0.0.1:"), "{request}");
             stream.write_all(answer).await.unwrap();
         };
-        let (got, ()) = tokio::join!(get("127.0.0.1", port, "/status.json"), server);
+        let (got, ()) = tokio::join!(get("127.0.0.1", port, "/status.json", None), server);
         got.map(|body| String::from_utf8(body).unwrap())
     }
 

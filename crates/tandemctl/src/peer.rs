@@ -6,7 +6,7 @@ use wire::{Document, InstanceStatus};
 
 use crate::cli::Ports;
 use crate::failure::Failure;
-use crate::http::{self, GetError};
+use crate::http::{self, GetError, Login};
 use crate::node::Node;
 
 /// Another node.
@@ -15,11 +15,17 @@ pub(crate) struct Peer {
     /// Its name or address.
     pub(crate) host: String,
     ports: Ports,
+    login: Option<Login>,
 }
 
 impl Peer {
     /// The node at `host`; without one, the node that vrrpd of this node has heard last.
-    pub(crate) async fn find(node: &Node, host: Option<String>, ports: Ports) -> Result<Self, Failure> {
+    pub(crate) async fn find(
+        node: &Node,
+        host: Option<String>,
+        ports: Ports,
+        login: Option<Login>,
+    ) -> Result<Self, Failure> {
         let host = match host {
             Some(host) => host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             None => {
@@ -33,7 +39,7 @@ impl Peer {
                 })?
             }
         };
-        Ok(Self { host, ports })
+        Ok(Self { host, ports, login })
     }
 
     /// What a daemon tells of itself.
@@ -43,7 +49,7 @@ impl Peer {
             "healthd" => self.ports.healthd_port,
             _ => self.ports.vrrpd_port,
         };
-        let json = http::get(&self.host, port, "/status.json")
+        let json = http::get(&self.host, port, "/status.json", self.login.as_ref())
             .await
             .map_err(|error| Failure::Remote(self.explain(daemon, port, &error)))?;
         let document: Document = serde_json::from_slice(&json).map_err(|error| {
@@ -67,6 +73,11 @@ impl Peer {
     fn explain(&self, daemon: &str, port: u16, error: &GetError) -> String {
         let host = &self.host;
         let advice = match error {
+            GetError::Unauthorized => {
+                "Give one of its `admin.users`, in the environment, which others cannot read: \
+                TANDEM_USER=NAME:PASSWORD"
+                    .to_owned()
+            }
             GetError::Unconnected(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 let option = match daemon {
                     "lbd" => "`admin: { bind: 0.0.0.0:8404 }` in its lb.yaml",

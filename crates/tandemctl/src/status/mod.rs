@@ -22,13 +22,15 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Prints the state of the node, once or again and again. Fails if a daemon cannot be reached, after showing the others.
 pub(crate) async fn run(node: &Node, args: &StatusArgs) -> Result<(), Failure> {
-    let &StatusArgs { json, watch, ref peer, ports } = args;
+    let &StatusArgs { json, watch, ref peer, ports, ref user } = args;
     let mut out = io::stdout();
     let is_terminal = out.is_terminal();
     loop {
         let report = match peer {
             None => Report::gather(node).await,
-            Some(host) => Report::gather_from(&Peer::find(node, host.clone(), ports).await?).await,
+            Some(host) => {
+                Report::gather_from(&Peer::find(node, host.clone(), ports, user.clone()).await?).await
+            }
         };
         let text = if json { report.to_json() } else { screen::render(&report, Style::of_stdout()) };
         if watch && is_terminal {
