@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use wire::client::{ClientError, Follower, News, Update};
 use wire::{Item, LifeState, Liveness, SOCKET_THREAD, TopicName, WORKER_THREADS};
 
-use super::{Reporter, TrackerId, starved};
+use super::starved::{self, Lack};
+use super::{Reporter, TrackerId};
 use crate::handover;
 
 /// How long a silent lbd is believed to live by an instance that tracks only its backends.
@@ -29,8 +30,10 @@ const LATE: Duration = Duration::from_millis(5);
 /// How often in a silence vrrpd may have overslept. Whoever oversleeps more often than that has to judge all the same.
 const OVERSLEPT: u8 = 3;
 
-/// How often an lbd that lacks a processor gets the time of one more ping. One that lacks it for longer serves nobody.
-const STARVED: u8 = 4;
+/// For how long an lbd that could run gets the time of one more ping, again and again. One that cannot for longer serves nobody.
+const STARVED: Duration = Duration::from_secs(1);
+/// How often it gets that when its processor is late with something else, as it may be for one that hangs, too.
+const LATE_PROCESSOR: u8 = 4;
 
 /// A tracker of lbd or of one of its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
     let mut seen = Seen::Nothing;
     let mut silence = Silence::since(Instant::now());
     let mut released = false;
-    let mut starved = 0;
+    let mut excuses = Excuses::default();
     loop {
         let now = Instant::now();
         let next = watched.iter().map(|(patience, _)| silence.end(*patience)).filter(|end| *end > now).min();
@@ -150,13 +153,12 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
             Judgement::Good(_) | Judgement::Bad(_) => None,
         });
         match hangs {
-            Some((threads, patience)) if starved < STARVED && is_starved(lbd_pid, threads).await => {
-                starved += 1;
+            Some((threads, patience)) if excuses.hold(lbd_pid, threads).await => {
                 silence.pardon(Instant::now(), patience, ping);
                 continue;
             }
             Some(_) => {}
-            None => starved = 0,
+            None => excuses = Excuses::default(),
         }
         for ((_, one), judgement) in watched.iter().zip(judgements) {
             let (good, text) = match judgement {
@@ -176,11 +178,33 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
     }
 }
 
-/// Whether threads of lbd lack a processor.
-async fn is_starved(pid: Option<i32>, threads: &str) -> bool {
-    match pid {
-        Some(pid) => starved::lacks_processor(pid, threads).await,
-        None => false,
+/// What has been pardoned since lbd was last seen to be well.
+#[derive(Debug, Default)]
+struct Excuses {
+    since: Option<Instant>,
+    late_processor: u8,
+    /// It had none once, and so hangs until it is well again.
+    are_over: bool,
+}
+
+impl Excuses {
+    /// Whether threads of lbd have an excuse that still counts.
+    async fn hold(&mut self, pid: Option<i32>, threads: &str) -> bool {
+        let Some(pid) = pid.filter(|_| !self.are_over) else { return false };
+        let lack = starved::lack(pid, threads).await;
+        self.are_over = !self.count(lack, Instant::now());
+        !self.are_over
+    }
+
+    fn count(&mut self, lack: Option<Lack>, now: Instant) -> bool {
+        match lack {
+            Some(Lack::Turn) => now < *self.since.get_or_insert(now) + STARVED,
+            Some(Lack::Processor) => {
+                self.late_processor += 1;
+                self.late_processor <= LATE_PROCESSOR
+            }
+            None => false,
+        }
     }
 }
 
@@ -292,6 +316,19 @@ mod tests {
         let mut silence = Silence::since(now);
         silence.pardon(now, patience, PING);
         assert_eq!(silence.end(patience), now + patience);
+    }
+
+    #[test]
+    fn excuses_count_for_a_while() {
+        let mut excuses = Excuses::default();
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(!excuses.count(None, start), "it hangs");
+        assert!(excuses.count(Some(Lack::Turn), start));
+        assert!(excuses.count(Some(Lack::Turn), at(999)));
+        assert!(!excuses.count(Some(Lack::Turn), at(1000)));
+        let counted = (0..6).filter(|_| excuses.count(Some(Lack::Processor), at(0))).count();
+        assert_eq!(counted, 4);
     }
 
     #[test]

@@ -40,17 +40,29 @@ enum State {
     Stopped,
 }
 
-/// Whether a thread of that process, whose name begins so, lacks a processor. Where the kernel does not say, none.
-pub(super) async fn lacks_processor(pid: i32, name: &str) -> bool {
+/// What a process lacks that says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// A thread could run, and others do.
+    Turn,
+    /// The processor where a thread ran last does nothing, or is late.
+    Processor,
+}
+
+/// What a thread of that process, whose name begins so, lacks. Where the kernel does not say, nothing.
+pub(super) async fn lack(pid: i32, name: &str) -> Option<Lack> {
     let (start, before) = (Instant::now(), threads(pid, name));
     let processors = before.iter().filter(|thread| thread.state != State::Stopped);
     let processors: BTreeSet<usize> = processors.map(|thread| thread.processor).collect();
     if processors.is_empty() {
-        return false;
+        return None;
     }
     let all_work = work(&processors).await;
     tokio::time::sleep(GLANCE.saturating_sub(start.elapsed())).await;
-    !all_work || is_starved(&before, &threads(pid, name), start.elapsed())
+    if is_starved(&before, &threads(pid, name), start.elapsed()) {
+        return Some(Lack::Turn);
+    }
+    (!all_work).then_some(Lack::Processor)
 }
 
 /// Whether each of these processors does within a glance what it is given. One that this process may not use is not asked.
