@@ -37,12 +37,12 @@ pub struct RequestEditor {
 impl RequestEditor {
     /// Puts edits together: each sees what the one before has left. A path is the client's only for the first of them.
     pub fn new<'e>(edits: impl IntoIterator<Item = &'e RequestEdits, IntoIter: Clone>) -> Self {
-        let edits = edits.into_iter();
+        let mut edits = edits.into_iter();
         Self {
             fields: fields::Layers::new(edits.clone().map(|edits| &edits.fields)),
             host: edits.clone().filter_map(|edits| edits.host.clone()).last(),
             path: path::Layers::new(edits.clone().map(|edits| &edits.path)),
-            names_server: edits.clone().any(|edits| edits.uses(Placeholder::Server)),
+            names_server: edits.any(|edits| edits.uses(Placeholder::Server)),
         }
     }
 

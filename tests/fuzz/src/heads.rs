@@ -85,7 +85,7 @@ fn request(layers: &[RequestEdits], head: &RequestHead, bytes: &[u8]) {
     let (expected, expected_end) = strict::requests(&plain);
     let ([request], [unedited]) = (&requests[..], &expected[..]) else { panic!("{requests:?} {end:?}") };
     assert_eq!((end, &request.method), (expected_end, &unedited.method));
-    let host = layers.iter().filter_map(|edits| edits.host.as_deref()).last();
+    let host = layers.iter().rev().find_map(|edits| edits.host.as_deref());
     assert_eq!(request.host, host.unwrap_or(&unedited.host));
     for name in FRAMING {
         assert_eq!(strict::values(&request.fields, name), strict::values(&unedited.fields, name), "{name}");
@@ -159,7 +159,7 @@ impl Reader {
         match kind {
             b'r' => remove.extend(FieldNames::parse(text)),
             b'p' => {
-                replace.extend(named().and_then(|(name, rest)| Some((name, replaced(rest, Place::Field)?))))
+                replace.extend(named().and_then(|(name, rest)| Some((name, replaced(rest, Place::Field)?))));
             }
             b's' => set.extend(valued()),
             b'a' => add.extend(valued().map(|(name, value)| (name, vec![value]))),
