@@ -216,6 +216,21 @@ fn the_server_never_sees_the_cookie_and_caches_are_told() {
     assert_eq!(first.field("cache-control"), Some("private"));
 }
 
+/// The cookie is gone before a request is edited, and comes after a response has been.
+#[test]
+fn edits_of_all_cookies_leave_this_one_alone() {
+    let edits = "request: { remove: [Cookie] }\nresponse: { remove: [Set-Cookie], set: { X-Server: \"{server}\" } }";
+    let stack = Stack::builder().frontend(edits).backend(STICKY).start();
+    let mut visitor = Visitor::default();
+    let home = visitor.server(stack.web());
+    assert!(visitor.cookie.is_some());
+    for _ in 0..6 {
+        let response = visitor.visit(stack.web());
+        assert_eq!((response.instance(), response.field("set-cookie")), (Some(home), None));
+        assert_eq!(response.field("x-server"), Some(format!("s{home}").as_str()));
+    }
+}
+
 #[test]
 fn both_nodes_of_a_pair_honour_the_same_cookies_and_a_restart_changes_nothing() {
     for lines in [STICKY, "sticky: { cookie: SRV, key: 0123456789abcdef, max_idle: 1h, max_life: 8h }"] {
