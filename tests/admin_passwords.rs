@@ -82,7 +82,11 @@ fn who_has_no_password_sees_only_what_is_open() {
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
     assert!(shown(&[]).contains("TANDEM_USER=NAME:PASSWORD"), "{}", shown(&[]));
-    assert!(shown(&["--user", "bob:p:q"]).contains("app/s1"), "{}", shown(&["--user", "bob:p:q"]));
+    assert!(
+        shown(&["--user", "bob:p:q"]).contains("3 of 3 servers usable"),
+        "{}",
+        shown(&["--user", "bob:p:q"])
+    );
 
     configure(&mut stack, &admin(&format!("bob: \"{bob}\""), ", open: metrics"));
     for address in pages {

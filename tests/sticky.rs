@@ -219,7 +219,8 @@ fn the_server_never_sees_the_cookie_and_caches_are_told() {
 /// The cookie is gone before a request is edited, and comes after a response has been.
 #[test]
 fn edits_of_all_cookies_leave_this_one_alone() {
-    let edits = "request: { remove: [Cookie] }\nresponse: { remove: [Set-Cookie], set: { X-Server: \"{server}\" } }";
+    let edits =
+        "request: { remove: [Cookie] }\nresponse: { remove: [Set-Cookie], set: { X-Server: \"{server}\" } }";
     let stack = Stack::builder().frontend(edits).backend(STICKY).start();
     let mut visitor = Visitor::default();
     let home = visitor.server(stack.web());
