@@ -1,13 +1,9 @@
 //! Client connections in operators' hands: who is listed, who is ended, and that nobody else is.
 
-use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
 
-use testkit::{Client, Process, Stack, needs, wait_for, wait_until};
+use testkit::{Client, Haproxy, Stack, needs, text_command, wait_for, wait_until};
 
 /// What the access log says of requests or sessions that have ended: the server, and the termination.
 fn logged(log: &str, frontend: &str) -> Vec<(String, String)> {
@@ -45,9 +41,15 @@ fn is_reset(client: &mut Client) -> bool {
     client.try_rest().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
 }
 
+/// Two servers that have their sessions in turn: by one worker, as each has turns of its own.
+fn two_servers() -> Stack {
+    let stack = Stack::builder().frontend("mode: tcp").backend("mode: tcp").servers(2);
+    stack.config(|config, _| config.lbd = "workers: 1".to_owned()).start()
+}
+
 #[test]
 fn sessions_are_listed_and_those_of_a_server_are_ended() {
-    let stack = Stack::builder().frontend("mode: tcp").backend("mode: tcp").servers(2).start();
+    let stack = two_servers();
     let mut clients: Vec<_> = (0..4).map(|_| stack.client()).collect();
     let at: Vec<_> = clients.iter_mut().map(|client| client.get("/").instance().unwrap()).collect();
     let with_s1 = at.iter().filter(|at| **at == 1).count();
@@ -75,7 +77,7 @@ fn sessions_are_listed_and_those_of_a_server_are_ended() {
         }
     }
     wait_for_log(&stack, "s1", "KD");
-    let (last, _) = wait_for("one of s2 is left", || sessions(&stack, "").first().cloned());
+    let (last, _) = wait_for("those of s2 are left", || sessions(&stack, "app/s2").first().cloned());
     stack.tandemctl_ok(&["shutdown", "session", &last]);
     let ended = clients
         .iter_mut()
@@ -153,7 +155,7 @@ fn requests_are_ended_too_and_say_so() {
 
 #[test]
 fn a_drain_may_have_a_bound() {
-    let stack = Stack::builder().frontend("mode: tcp").backend("mode: tcp").servers(2).start();
+    let stack = two_servers();
     let mut clients: Vec<_> = (0..4).map(|_| stack.client()).collect();
     let at: Vec<_> = clients.iter_mut().map(|client| client.get("/").instance().unwrap()).collect();
     assert!(at.contains(&1), "{at:?}");
@@ -179,37 +181,25 @@ fn a_drain_may_have_a_bound() {
     wait_for_log(&stack, "s1", "KD");
 }
 
-/// An answer of HAProxy's socket.
-fn haproxy_says(socket: &Path, command: &str) -> String {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    writeln!(stream, "{command}").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 /// HAProxy with the same server, and the same command.
 #[test]
 fn a_server_is_left_by_its_sessions_as_with_haproxy() {
     needs!("haproxy");
     let stack = Stack::builder().frontend("mode: tcp").backend("mode: tcp").servers(1).start();
-    let (config, socket) = (stack.dir().join("haproxy.cfg"), stack.dir().join("haproxy.sock"));
-    let (address, server) = (stack.addresses.socket(1, 7090), stack.nginx[0].address());
-    let text = format!(
-        "global\n stats socket {} level admin\ndefaults\n mode tcp\n option tcplog\n log stdout format raw local0\n \
-         timeout client 40s\n timeout server 40s\n timeout connect 5s\n\
-         frontend web\n bind {address}\n default_backend app\nbackend app\n server s1 {server}\n",
-        socket.display()
-    );
-    fs::write(&config, text).unwrap();
-    let mut command = Command::new("/usr/sbin/haproxy");
-    command.arg("-db").arg("-f").arg(&config);
-    let haproxy = Process::spawn("haproxy", command, stack.dir());
-    wait_until("haproxy listens", || Client::try_connect(address, None).is_ok());
+    let (socket, server) = (stack.dir().join("haproxy.sock"), stack.nginx[0].address());
+    let haproxy = Haproxy::beside(&stack, "tcp", |address| {
+        format!(
+            "global\n stats socket {} level admin\n log stdout format raw local0\n\
+             frontend web\n bind {address}\n log global\n option tcplog\n default_backend app\n\
+             backend app\n server s1 {server}\n",
+            socket.display()
+        )
+    });
+    let address = haproxy.address();
     let mut ends = Vec::new();
     for (address, end) in [
         (stack.web(), &(|| stack.command("shutdown sessions server app/s1")) as &dyn Fn() -> String),
-        (address, &|| haproxy_says(&socket, "shutdown sessions server app/s1")),
+        (address, &|| text_command(&socket, "shutdown sessions server app/s1")),
     ] {
         let mut client = Client::connect(address);
         assert_eq!(client.get("/").instance(), Some(1));
@@ -221,5 +211,7 @@ fn a_server_is_left_by_its_sessions_as_with_haproxy() {
     assert_eq!(ends[0], ends[1]);
     let is_killed =
         |log: &str| logged(log, "web").iter().any(|(server, how)| server == "s1" && how.starts_with('K'));
-    wait_until("both logs tell of it", || is_killed(&stack.lbd.stdout()) && is_killed(&haproxy.stdout()));
+    wait_until("both logs tell of it", || {
+        is_killed(&stack.lbd.stdout()) && is_killed(&haproxy.process().stdout())
+    });
 }
