@@ -65,6 +65,10 @@ impl Deadline {
     pub(crate) async fn guard<F: Future>(&self, work: F) -> Result<F::Output, Elapsed> {
         let mut work = pin!(work);
         poll_fn(|cx| {
+            // What comes after an operator's word is not done, even if the timer has not fired yet.
+            if self.is_cut() {
+                return Poll::Ready(Err(Elapsed));
+            }
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
@@ -120,6 +124,11 @@ mod tests {
         assert_eq!(tokio::join!(wait, cut).0, Err(Elapsed));
         deadline.set(Duration::from_secs(100));
         assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
+        assert_eq!(
+            deadline.guard(std::future::ready(())).await,
+            Err(Elapsed),
+            "whatever could be done at once"
+        );
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         assert!(deadline.take_cut() && !deadline.take_cut());
         deadline.set(Duration::from_secs(5));
