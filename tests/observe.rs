@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use testkit::{Haproxy, PATIENCE, Stack, get, needs, wait_for, wait_until};
+use testkit::{Haproxy, PATIENCE, Stack, get, needs, text_command, wait_for, wait_until};
 
 /// What people type: `echo COMMAND | socat stdio SOCKET`.
 fn socat(socket: &Path, command: &str) -> String {
@@ -222,6 +222,39 @@ fn the_csv_counts_what_happened() {
     assert!(front.number("bin") > 0 && front.number("bout") > 0, "{front:?}");
     let servers: u64 = ["s1", "s2", "s3"].iter().map(|server| stack.stat("app", server).number("stot")).sum();
     assert_eq!(servers, 10);
+}
+
+#[test]
+fn a_status_has_held_since_it_began() {
+    let mut stack = Stack::start();
+    let since = |stack: &Stack| ["s1", "s2"].map(|server| stack.stat("app", server).number("lastchg"));
+    wait_until("both have been up for a while", || since(&stack).iter().all(|seconds| *seconds >= 3));
+    stack.tandemctl_ok(&["drain", "app/s1"]);
+    let [drained, up] = since(&stack);
+    assert!(
+        drained + 2 <= up,
+        "a drain begins when it is asked for: {drained} s, and the other is up for {up} s"
+    );
+    stack.tandemctl_ok(&["ready", "app/s1"]);
+    let [ready, up] = since(&stack);
+    assert!(ready + 2 <= up, "and ends when it is taken back: {ready} s, {up} s");
+
+    // A healthd that has just started does not know how long servers have been up. lbd does.
+    stack.healthd.kill();
+    let before = since(&stack)[1];
+    stack.healthd.start();
+    let followed = || stack.metric("tandem_lbd_healthd_connected") == Some(1.0);
+    wait_until("lbd follows the new healthd", followed);
+    let of_new = |server: &str| {
+        let verdicts = text_command(&stack.healthd.socket(), "show servers state");
+        verdicts.lines().any(|line| line.starts_with(&format!("app {server} UP ")))
+    };
+    wait_until("it has a verdict of its own", || of_new("s2"));
+    // What lbd is told next comes after that verdict.
+    stack.nginx[0].stop();
+    stack.wait_for_status("s1", "DOWN");
+    let after = since(&stack)[1];
+    assert!(after >= before, "up for {after} s, and for {before} s before");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use config::Instance;
 use vrrp::Received;
 use wire::topic::Topic;
 use wire::{
-    ClaimStatus, Histogram, InstanceCounters, InstanceState, InstanceStatus, Item, PeerStatus, TopicName,
-    TrackerStatus, TransitionRecord,
+    ClaimStatus, Histogram, InstanceCounters, InstanceState, InstanceStatus, Item, PeerStatus, RefusedStatus,
+    TopicName, TrackerStatus, TransitionRecord,
 };
 
 use crate::net::Bell;
@@ -28,6 +28,9 @@ const PEERS: usize = 16;
 
 /// Without a sign of the election for so long, what it has told last is stale.
 pub(crate) const STALE: Duration = Duration::from_secs(3);
+
+/// What is told of an advert that counts only together with an answer for a virtual address.
+const DOUBTFUL: &str = "it may be a recording, or clocks differ";
 
 /// A place for each instance. The real-time threads write there without waiting for anybody: they hand over whole values
 /// (arc-swap), and ring for whoever tells subscribers. Readers put the parts together.
@@ -299,6 +302,7 @@ pub struct Record {
     trackers: BTreeMap<String, Instant>,
     peers: BTreeMap<IpAddr, Instant>,
     claimed: Option<Instant>,
+    refused: Option<Instant>,
     history: VecDeque<Event>,
 }
 
@@ -331,6 +335,7 @@ impl Record {
             peers: Vec::new(),
             history: Vec::new(),
             claim: None,
+            refused: None,
             stale_ms: None,
             notify_failing: false,
             counters: InstanceCounters::default(),
@@ -342,6 +347,7 @@ impl Record {
             trackers: BTreeMap::new(),
             peers: BTreeMap::new(),
             claimed: None,
+            refused: None,
             history: VecDeque::new(),
         }
     }
@@ -397,11 +403,11 @@ impl Record {
         let advert = &received.advert;
         let release = advert.priority == vrrp::Priority::RELEASE;
         let doubt = received.signed.and_then(|signed| signed.doubt);
-        let status = &mut self.status;
         match doubt {
-            Some(doubt) => *status.counters.receive_errors.entry(doubt.label().to_owned()).or_default() += 1,
-            None => status.counters.adverts_received += 1,
+            Some(doubt) => self.refused(doubt.label(), DOUBTFUL.to_owned(), received.source),
+            None => self.status.counters.adverts_received += 1,
         }
+        let status = &mut self.status;
         status.counters.address_mismatches += u64::from(received.addresses_differ);
         let before = self.peers.insert(received.source, now);
         if self.peers.len() > PEERS
@@ -437,6 +443,13 @@ impl Record {
             received.checksum.label().clone_into(&mut peer.checksum);
         }
         before.map(|before| now - before)
+    }
+
+    /// A packet is not believed: the check that failed, and what is wrong with it.
+    pub fn refused(&mut self, error: &str, text: String, source: IpAddr) {
+        *self.status.counters.receive_errors.entry(error.to_owned()).or_default() += 1;
+        self.refused = Some(Instant::now());
+        self.status.refused = Some(RefusedStatus { error: error.to_owned(), text, source, age_ms: 0 });
     }
 
     /// Another station has claimed an address that is here.
@@ -482,6 +495,9 @@ impl Record {
         }
         if let Some(claim) = &mut status.claim {
             claim.age_ms = age(self.claimed.as_ref());
+        }
+        if let Some(refused) = &mut status.refused {
+            refused.age_ms = age(self.refused.as_ref());
         }
         for (record, event) in status.history.iter_mut().zip(&self.history) {
             record.age_ms = millis(now - event.ended);

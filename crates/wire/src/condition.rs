@@ -50,6 +50,14 @@ pub enum Tone {
     Bad,
 }
 
+/// What happened within so long is of the present.
+const PRESENT_MS: u64 = 60_000;
+
+/// How good or bad it is that something unwelcome happened so long ago, if it ever did: what is over is not red for ever.
+pub fn latest(age_ms: Option<u64>, tone: Tone) -> Option<Tone> {
+    age_ms.filter(|age| *age <= PRESENT_MS).map(|_| tone)
+}
+
 impl Condition {
     /// What a status word says.
     pub fn of(status: &str) -> Self {
@@ -129,6 +137,12 @@ mod tests {
             assert_ne!(Condition::of(status), Condition::Other, "{status}");
             assert_eq!(Condition::of(status).to_string(), status);
         }
+    }
+
+    #[test]
+    fn what_is_over_stands_out_no_more() {
+        assert_eq!(latest(Some(60_000), Tone::Bad), Some(Tone::Bad));
+        assert_eq!((latest(Some(60_001), Tone::Bad), latest(None, Tone::Bad)), (None, None));
     }
 
     #[test]

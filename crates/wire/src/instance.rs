@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where an instance stands.
 pub use vrrp::{Doubt, State as InstanceState};
 
-use crate::{Tone, human};
+use crate::{Tone, human, latest};
 
 /// An instance: this node's part in one virtual router (RFC 9568).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub struct InstanceStatus {
     /// The last claim of another station to an address that was here, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimStatus>,
+    /// The last packet that was not believed, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedStatus>,
     /// Whether the hook could not be told of this state.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notify_failing: bool,
@@ -76,8 +79,23 @@ pub struct ClaimStatus {
     pub age_ms: u64,
 }
 
+/// A packet that was not believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedStatus {
+    /// The check that failed, as metrics name it.
+    pub error: String,
+    /// What is wrong with it, in words.
+    pub text: String,
+    /// Who sent it.
+    pub source: IpAddr,
+    /// How long ago.
+    pub age_ms: u64,
+}
+
 /// A claim is of the present for so long: gratuitous ARP and probes come in seconds.
 const CLAIM_HOLDS_MS: u64 = 10_000;
+/// For so long it is worth a word.
+const CLAIM_TOLD_MS: u64 = 3_600_000;
 
 impl InstanceStatus {
     /// Where the instance stands, and how good or bad that is: `web is MASTER`, `web is MASTER, and so is 192.0.2.12`.
@@ -90,12 +108,21 @@ impl InstanceStatus {
                 format!("{name} was {state}, and the election has hung for {}", human::duration(ms)),
             );
         }
-        let also = match (self.other_master(), self.living_claim()) {
-            (Some(other), _) => format!(", and so is {other}"),
-            (None, Some(claim)) => format!(", and {} claims {}", claim.mac, claim.address),
-            (None, None) => return (self.state.into(), format!("{name} is {state}")),
-        };
-        (Tone::Bad, format!("{name} is {state}{also}"))
+        match self.also() {
+            Some(also) => (Tone::Bad, format!("{name} is {state}, and {also}")),
+            None => (self.state.into(), format!("{name} is {state}")),
+        }
+    }
+
+    /// Who else has what a master alone should have: `so is 192.0.2.12`.
+    fn also(&self) -> Option<String> {
+        if let Some(other) = self.other_master() {
+            return Some(format!("so is {other}"));
+        }
+        if let Some(refused) = self.unbelieved_master() {
+            return Some(format!("so is {}, whose adverts are not believed", refused.source));
+        }
+        self.living_claim().map(|claim| format!("{} claims {}", claim.mac, claim.address))
     }
 
     /// Another router that is master, too, by adverts that were heard within three intervals.
@@ -105,15 +132,31 @@ impl InstanceStatus {
         masters?.iter().find(is_master).map(|peer| peer.address)
     }
 
+    /// Another router whose adverts come in while this node is master, and are not believed.
+    pub fn unbelieved_master(&self) -> Option<&RefusedStatus> {
+        let refused = self.refused.as_ref().filter(|refused| refused.age_ms <= self.interval_ms * 3);
+        refused.filter(|refused| self.state == InstanceState::Master && self.source != Some(refused.source))
+    }
+
+    /// The last packet that was not believed, in words; it stands out for a minute.
+    pub fn refusal(&self) -> Option<(Tone, String)> {
+        let RefusedStatus { text, source, age_ms, .. } = self.refused.as_ref()?;
+        let count: u64 = self.counters.receive_errors.values().sum();
+        let (count, ago) = (human::count(count), human::duration(*age_ms));
+        let text = format!("{count} packets were not believed, the last from {source}, {ago} ago: {text}");
+        Some((latest(Some(*age_ms), Tone::Warning).unwrap_or(Tone::Paused), text))
+    }
+
     /// A claim to an address that is here, if one was heard lately.
     pub fn living_claim(&self) -> Option<&ClaimStatus> {
         let claim = self.claim.as_ref().filter(|claim| claim.age_ms <= CLAIM_HOLDS_MS);
         claim.filter(|_| self.state == InstanceState::Master)
     }
 
-    /// What other stations have claimed, in words.
+    /// What other stations have claimed within the last hour, in words.
     pub fn claims(&self) -> Option<(Tone, String)> {
-        let ClaimStatus { address, mac, age_ms } = self.claim.as_ref()?;
+        let claim = self.claim.as_ref().filter(|claim| claim.age_ms <= CLAIM_TOLD_MS);
+        let ClaimStatus { address, mac, age_ms } = claim?;
         let (count, ago) = (human::count(self.counters.conflicts), human::duration(*age_ms));
         let tone = if self.living_claim().is_some() { Tone::Bad } else { Tone::Paused };
         Some((
@@ -354,6 +397,7 @@ mod tests {
                 mac: "02:00:00:00:00:07".to_owned(),
                 age_ms,
             }),
+            refused: None,
             notify_failing: false,
             stale_ms: None,
             counters: InstanceCounters::default(),
@@ -375,8 +419,38 @@ mod tests {
         let past = status(master, &[], Some(11_000));
         assert_eq!(past.headline().0, Tone::Good);
         assert_eq!(past.claims().unwrap().0, Tone::Paused, "what is over is not red for ever");
+        assert_eq!(status(master, &[], Some(3_700_000)).claims(), None, "it is worth no word any more");
         let hung = InstanceStatus { stale_ms: Some(4000), ..status(master, &[], None) };
         assert_eq!(told(hung), (Tone::Bad, "web was MASTER, and the election has hung for 4 s".to_owned()));
+    }
+
+    #[test]
+    fn a_master_that_is_not_believed_is_a_master_all_the_same() {
+        let refused = |state, age_ms| InstanceStatus {
+            refused: Some(RefusedStatus {
+                error: "hmac".to_owned(),
+                text: "the signature does not fit".to_owned(),
+                source: IpAddr::from([192, 0, 2, 12]),
+                age_ms,
+            }),
+            counters: InstanceCounters {
+                receive_errors: [("hmac".to_owned(), 7)].into(),
+                ..Default::default()
+            },
+            ..status(state, &[], None)
+        };
+        let (tone, told) = refused(InstanceState::Master, 3000).headline();
+        assert_eq!(tone, Tone::Bad);
+        assert_eq!(told, "web is MASTER, and so is 192.0.2.12, whose adverts are not believed");
+        assert_eq!(refused(InstanceState::Master, 3001).headline().0, Tone::Good, "it has been silent since");
+        assert_eq!(refused(InstanceState::Backup, 10).headline().0, Tone::Paused);
+        let (tone, told) = refused(InstanceState::Backup, 4000).refusal().unwrap();
+        assert_eq!(tone, Tone::Warning);
+        assert_eq!(
+            told,
+            "7 packets were not believed, the last from 192.0.2.12, 4 s ago: the signature does not fit"
+        );
+        assert_eq!(refused(InstanceState::Backup, 61_000).refusal().unwrap().0, Tone::Paused, "it is over");
     }
 
     #[test]

@@ -22,10 +22,10 @@ pub mod text;
 mod threads;
 pub mod topic;
 
-pub use condition::{Condition, Tone};
+pub use condition::{Condition, Tone, latest};
 pub use document::Document;
 pub use instance::*;
 pub use message::*;
 pub use place::{own_dir, socket};
-pub use summary::{Tally, backup, headline};
+pub use summary::{Tally, backup, doubt, headline};
 pub use threads::{SOCKET_THREAD, WORKER_THREADS};

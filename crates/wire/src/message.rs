@@ -508,6 +508,51 @@ pub struct Backups {
     pub used: u64,
 }
 
+/// Requests for a backend whose clients stay with their server, by what their cookie said; and the cookies that were set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StickyCounts {
+    /// It led to the server that took the request.
+    pub followed: u64,
+    /// Its server could take no request.
+    pub dead: u64,
+    /// Its session was idle or had lasted for too long.
+    pub expired: u64,
+    /// It was none that is known.
+    pub unknown: u64,
+    /// There was none.
+    pub absent: u64,
+    /// Responses that set a new one.
+    pub new: u64,
+    /// Responses that renewed one.
+    pub renewed: u64,
+}
+
+/// How many ms ago something unwelcome last happened, by its kind; none where it never did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Troubles {
+    /// A response with a 4xx status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses_4xx: Option<u64>,
+    /// A response with a 5xx status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses_5xx: Option<u64>,
+    /// A connection that failed, or a response that broke off or was malformed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<u64>,
+    /// An attempt that was repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u64>,
+    /// A request that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
+}
+
+impl Troubles {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The statistics of a frontend, a backend or a server: the source of the CSV, the page and `tandemctl status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatRow {
@@ -548,6 +593,9 @@ pub struct StatRow {
     /// Requests that wait for a server, of a backend that limits its servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// What sticky cookies said, of a backend that has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<StickyCounts>,
     /// Whether requests go to servers that are down, because no other is left; a backend's only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last_resort: bool,
@@ -591,6 +639,9 @@ pub struct StatRow {
     pub chosen: u64,
     /// Responses by class: 1xx, 2xx, 3xx, 4xx, 5xx, other.
     pub responses: [u64; 6],
+    /// When things last went wrong.
+    #[serde(default, skip_serializing_if = "Troubles::is_none")]
+    pub troubles: Troubles,
     /// Since the last change of status.
     pub since_ms: u64,
     /// Time spent down.

@@ -52,10 +52,30 @@ pub fn backup(level: u8, stands_by: bool) -> String {
     format!("backup{number}{}", if stands_by { ", stands by" } else { "" })
 }
 
-/// One line, and how good or bad it is: `3 of 3 servers usable`, `nginx: 1 of 3 servers DOWN`.
+/// Why verdicts may be out of date, by what lbd says of its link to healthd: `on verdicts 4 s old`.
+pub fn doubt(link: &str) -> Option<String> {
+    match link {
+        "connected" => None,
+        "never reached" => Some("unchecked, as healthd was never reached".to_owned()),
+        _ => match link.strip_prefix("lost ").and_then(|age| age.strip_suffix(" ago")) {
+            Some(age) => Some(format!("on verdicts {age} old")),
+            None => Some("and healthd runs another configuration".to_owned()),
+        },
+    }
+}
+
+/// One line, and how good or bad it is: `3 of 3 servers usable`, `nginx: 1 of 3 servers DOWN, on verdicts 4 s old`.
 ///
-/// The worst of the backends are named; the others are well.
-pub fn headline(rows: &[StatRow]) -> (Tone, String) {
+/// The worst of the backends are named; the others are well. `doubt` is of the verdicts that this stands on.
+pub fn headline(rows: &[StatRow], doubt: Option<String>) -> (Tone, String) {
+    let (tone, line) = standing(rows);
+    match doubt {
+        Some(doubt) => (tone.max(Tone::Warning), format!("{line}, {doubt}")),
+        None => (tone, line),
+    }
+}
+
+fn standing(rows: &[StatRow]) -> (Tone, String) {
     let backends: Vec<(&str, Tally)> = rows
         .iter()
         .filter(|row| row.kind == RowKind::Backend)
@@ -132,12 +152,12 @@ mod tests {
             (&[], Tone::Good, "0 of 0 servers usable"),
         ];
         for (backends, tone, line) in cases {
-            assert_eq!(headline(&site(backends)), (tone, line.to_owned()));
+            assert_eq!(headline(&site(backends), None), (tone, line.to_owned()));
         }
         let with_backup = |statuses: &[&str], stands_by| {
             let mut rows = site(&[("a", statuses)]);
             rows[0] = StatRow { backup: Some(1), stands_by, ..rows[0].clone() };
-            headline(&rows)
+            headline(&rows, None)
         };
         for (statuses, stands_by, tone, line) in [
             (["UP", "UP"], true, Tone::Good, "1 of 1 servers usable, 1 standing by"),
@@ -150,6 +170,19 @@ mod tests {
         let mut rows = site(&[("a", &["DOWN", "MAINT"])]);
         rows.iter_mut().for_each(|row| row.last_resort = row.kind == RowKind::Backend);
         let line = "a: every server is DOWN, and used all the same";
-        assert_eq!(headline(&rows), (Tone::Bad, line.to_owned()));
+        assert_eq!(headline(&rows, None), (Tone::Bad, line.to_owned()));
+    }
+
+    #[test]
+    fn old_verdicts_are_no_good_news() {
+        let told = |statuses: &[&str], link| headline(&site(&[("a", statuses)]), doubt(link));
+        assert_eq!(told(&["UP"], "connected").0, Tone::Good);
+        let old = (Tone::Warning, "1 of 1 servers usable, on verdicts 4 s old".to_owned());
+        assert_eq!(told(&["UP"], "lost 4 s ago"), old);
+        let unchecked = "1 of 1 servers usable, unchecked, as healthd was never reached".to_owned();
+        assert_eq!(told(&["no check"], "never reached"), (Tone::Warning, unchecked));
+        let (tone, line) = told(&["DOWN"], "connected, with another configuration");
+        assert_eq!(tone, Tone::Bad);
+        assert!(line.ends_with("clients get 503, and healthd runs another configuration"), "{line}");
     }
 }

@@ -12,6 +12,8 @@ pub fn render(seen: &Seen) -> String {
     let (tone, headline) = headline(seen);
     let body = html! {
         (facts(&seen.info))
+        p .facts { "Health alone: what operators have drained or taken out of service stands on lbd's page." }
+        (LINE)
         @for backend in seen.backends() { (backend_section(backend, seen)) }
         @if !seen.names.is_empty() { (names_section(&seen.names)) }
     };
@@ -48,19 +50,20 @@ fn backend_section(backend: &str, seen: &Seen) -> Markup {
     let tone = servers.iter().map(|server| server.tone()).max().unwrap_or(Tone::Good);
     let tone = if up == 0 { Tone::Bad } else { tone.min(Tone::Warning) };
     html! {
-        section aria-labelledby={ "backend-" (backend) } {
+        section data-tone=(class(tone)) aria-labelledby={ "backend-" (backend) } {
             header {
                 h2 #{ "backend-" (backend) } { "Backend " (backend) }
                 (badge(tone, &format!("{up} of {} up", servers.len())))
             }
-            table role="table" {
+            table .wide role="table" {
                 caption .unseen { "Servers of backend " (backend) }
                 thead role="rowgroup" {
                     tr role="row" {
                         th scope="col" { "Server" }
                         th .text scope="col" { "Status" }
                         th .text scope="col" { "Last check" }
-                        @for column in ["In a row", "Checks", "Failed while up", "Downtime"] { th scope="col" { (column) } }
+                        th .text scope="col" { "In a row" }
+                        @for column in ["Checks", "Failed while up", "Downtime"] { th scope="col" { (column) } }
                     }
                 }
                 (LINE)
@@ -75,9 +78,8 @@ fn server_row(server: &ServerSeen) -> Markup {
     let verdict = &server.verdict;
     let address = verdict.address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
     let checks: u64 = server.checks.iter().map(|(_, count)| count).sum();
-    let wanted = if verdict.status == Status::Down { verdict.rise } else { verdict.fall };
     html! {
-        tr role="row" {
+        tr role="row" data-tone=(class(server.tone())) {
             th role="rowheader" scope="row" {
                 (verdict.server)
                 small { (server.configured) @if server.configured != address { " → " (address) } }
@@ -85,16 +87,20 @@ fn server_row(server: &ServerSeen) -> Markup {
             td .text role="cell" data-label="Status" {
                 (badge(server.tone(), &server.status())) small { "for " (human::duration(verdict.since_ms)) }
             }
-            td .text role="cell" data-label="Last check" { (last_check(server)) }
-            td role="cell" data-label="In a row" {
-                @if verdict.status != Status::Unchecked {
-                    (verdict.streak) " of " (wanted)
-                    small { "rise " (verdict.rise) ", fall " (verdict.fall) }
+            td .text .calm role="cell" data-label="Last check" { (last_check(server)) }
+            td .text .calm role="cell" data-label="In a row" {
+                @match verdict.status {
+                    Status::Down => { (verdict.streak) " of " (verdict.rise) " passed" }
+                    Status::Up | Status::Unknown => { (verdict.streak) " of " (verdict.fall) " failed" }
+                    Status::Unchecked => {}
                 }
+                @if verdict.status != Status::Unchecked { small { "rise " (verdict.rise) ", fall " (verdict.fall) } }
             }
-            td role="cell" data-label="Checks" { (human::count(checks)) }
-            td role="cell" data-label="Failed while up" { (count_of(verdict.failed_checks, Tone::Warning)) }
-            td role="cell" data-label="Downtime" {
+            td .more role="cell" data-label="Checks" { (human::count(checks)) }
+            td .more role="cell" data-label="Failed while up" {
+                (count_of(verdict.failed_checks, server.is_falling() || verdict.status == Status::Down))
+            }
+            td .calm role="cell" data-label="Downtime" {
                 @if verdict.downtime_ms == 0 { span .zero { "none" } }
                 @else { (human::duration(verdict.downtime_ms)) }
                 @if verdict.downs > 0 { small { (human::count(verdict.downs)) "×" } }
@@ -126,17 +132,17 @@ fn names_section(names: &[Resolution]) -> Markup {
     html! {
         section aria-labelledby="names" {
             header { h2 #names { "Names" } }
-            table role="table" {
+            table {
                 caption .unseen { "Names and their addresses" }
-                thead role="rowgroup" {
-                    tr role="row" {
+                thead {
+                    tr {
                         th scope="col" { "Name" }
                         th .text scope="col" { "Addresses" }
-                        @for column in ["Asked again in", "Answers", "Failures"] { th scope="col" { (column) } }
+                        @for column in ["Asked again in", "Answers", "Failures"] { th .more scope="col" { (column) } }
                     }
                 }
                 (LINE)
-                tbody role="rowgroup" { @for name in names { (name_row(name)) (LINE) } }
+                tbody { @for name in names { (name_row(name)) (LINE) } }
             }
         }
         (LINE)
@@ -146,9 +152,9 @@ fn names_section(names: &[Resolution]) -> Markup {
 fn name_row(name: &Resolution) -> Markup {
     let addresses: Vec<String> = name.addresses.iter().map(ToString::to_string).collect();
     html! {
-        tr role="row" {
-            th role="rowheader" scope="row" { (name.name) }
-            td .text role="cell" data-label="Addresses" {
+        tr {
+            th scope="row" { (name.name) }
+            td .text {
                 @if addresses.is_empty() { span .bad { "none" } } @else { (addresses.join(", ")) }
                 @if let Some(error) = &name.error {
                     small .(class(Tone::Warning)) {
@@ -156,18 +162,19 @@ fn name_row(name: &Resolution) -> Markup {
                     }
                 }
             }
-            td role="cell" data-label="Asked again in" { (human::duration(name.next_query_ms)) }
-            td role="cell" data-label="Answers" { (human::count(name.resolved)) }
-            td role="cell" data-label="Failures" { (count_of(name.failed, Tone::Warning)) }
+            td .more { (human::duration(name.next_query_ms)) }
+            td .more { (human::count(name.resolved)) }
+            td .more { (count_of(name.failed, name.error.is_some())) }
         }
     }
 }
 
-/// How often something unwelcome happened; it stands out if it did.
-fn count_of(count: u64, tone: Tone) -> Markup {
+/// How often something unwelcome happened; it stands out while it goes on.
+fn count_of(count: u64, goes_on: bool) -> Markup {
     match count {
         0 => html! { span .zero { "0" } },
-        count => html! { span .(class(tone)) { (human::count(count)) } },
+        count if goes_on => html! { b .(class(Tone::Warning)) { (human::count(count)) } },
+        count => html! { (human::count(count)) },
     }
 }
 
@@ -181,11 +188,11 @@ mod tests {
         let html = render(&sample::seen());
         for (server, wanted) in [
             ("nginx1<", ["UP", "10.0.0.11:80", "L7OK", "200 OK"]),
-            ("nginx2<", ["UP 2/3", "L7STS", "1 of 3", "503, expected 200"]),
+            ("nginx2<", ["UP 2/3", "L7STS", "1 of 3 failed", "503, expected 200"]),
             ("nginx3<", ["DOWN", "no address", "NXDOMAIN from 127.0.0.11", "1 min 30 s"]),
-            ("nginx4<", ["DOWN 1/2", "1 of 2", "connected", "nginx4:80"]),
+            ("nginx4<", ["DOWN 1/2", "1 of 2 passed", "connected", "nginx4:80"]),
             ("nginx5<", ["no check", "none", "nginx5:80", "10.0.0.11"]),
-            ("db1<", ["INI", "none", "db1:80", "0 of 3"]),
+            ("db1<", ["INI", "none", "db1:80", "0 of 3 failed"]),
         ] {
             let line = html
                 .lines()

@@ -269,7 +269,7 @@ impl App {
                     let now = Instant::now();
                     {
                         let mut state = lock(&self.state);
-                        state.tick(now - measured);
+                        state.tick(now - measured, now);
                         state.pulse().ask();
                     }
                     measured = now;

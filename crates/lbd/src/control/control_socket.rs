@@ -129,15 +129,9 @@ impl Control {
     pub fn info(&self) -> Info {
         let now = Instant::now();
         let state = lock(&self.state);
-        let healthd = match healthd_link(&state, now) {
-            HealthdLink::Connected => "connected".to_owned(),
-            HealthdLink::Differs(_) => "connected, with another configuration".to_owned(),
-            HealthdLink::Lost(age) => format!("lost {} ago", wire::human::duration(millis(age))),
-            HealthdLink::Never(_) => "never reached".to_owned(),
-        };
         let workers = &state.registry().worker;
         let details = [
-            ("healthd", healthd),
+            ("healthd", healthd_link(&state, now).to_string()),
             ("workers", state.registry().workers().to_string()),
             ("connections", workers.sum(|worker| worker.connections.get()).to_string()),
             ("Maxconn", state.maxconn().to_string()),

@@ -5,6 +5,7 @@ pub mod control_socket;
 pub mod directory;
 pub mod drain;
 pub mod heritage;
+pub mod intents;
 pub mod keeper;
 pub mod operator;
 pub mod picture;

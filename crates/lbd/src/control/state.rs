@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use wire::{LifeState, Liveness, Verdict};
 
 use crate::control::directory::Directory;
+use crate::control::intents::Intents;
 use crate::control::keeper::Saving;
 use crate::control::operator::{Operator, Wish};
 use crate::control::picture::Sources;
@@ -31,6 +32,7 @@ pub struct State {
     directory: Directory,
     verdicts: Verdicts,
     operator: Operator,
+    intents: Intents,
     registry: Registry,
     descriptors: Descriptors,
     warmups: Warmups,
@@ -68,6 +70,7 @@ impl State {
             directory: Directory::default(),
             verdicts: Verdicts::default(),
             operator,
+            intents: Intents::default(),
             registry: Registry::new(config.lbd.workers),
             descriptors,
             warmups: Warmups::default(),
@@ -135,10 +138,16 @@ impl State {
         self.ages.of(backend, now)
     }
 
+    /// For how long a server has been wanted as it is; none if that has not changed since the start.
+    pub fn wanted_for(&self, backend: &str, server: &str, now: Instant) -> Option<Duration> {
+        self.intents.age(backend, server, now)
+    }
+
     /// Takes another configuration into force.
     pub fn adopt(&mut self, config: Arc<LbConfig>, now: Instant) {
         self.registry.adopt(&config);
         self.registry.limit(&config, &self.operator);
+        self.intents.adopt(&config, &self.operator, now);
         self.directory = Directory::new(&config);
         self.verdicts.adopt(&config);
         let known: HashSet<&ServerAddress> = config
@@ -195,7 +204,14 @@ impl State {
         let (place, server) = self.directory.server(backend, server)?;
         let config = self.config.clone();
         let backend = config.backends.get(place)?;
-        let saving = self.operator.set(backend, backend.servers.get(server)?, wish);
+        let configured = backend.servers.get(server)?;
+        let saving = self.operator.set(backend, configured, wish);
+        self.intents.update(
+            &backend.name,
+            &configured.name,
+            self.operator.of(&backend.name, configured),
+            now,
+        );
         self.registry.limit_backend(backend, &self.operator);
         let before = self.routing.backends.get(place).cloned();
         let (sources, warmups) = self.sources(now);
@@ -264,8 +280,8 @@ impl State {
     }
 
     /// Compares the counters with those of `elapsed` ago.
-    pub fn tick(&mut self, elapsed: Duration) {
-        self.rates.tick(&self.routing, elapsed);
+    pub fn tick(&mut self, elapsed: Duration, now: Instant) {
+        self.rates.tick(&self.routing, elapsed, now);
     }
 
     /// Whether lbd can serve clients, but for the age of its workers' last signs.

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use balance::{AdminState, BackendView, BackupLevel, Health, Throttle};
 use health::Status;
-use wire::{Backups, Condition, LifeState, Queue, RowKind, StatRow, Verdict};
+use wire::{Backups, Condition, LifeState, Queue, RowKind, StatRow, StickyCounts, Troubles, Verdict};
 
 use crate::control::state::State;
-use crate::shared::counters::{FrontendCounters, PerWorker, ServiceCounters};
+use crate::shared::counters::{
+    Counter, FrontendCounters, PerWorker, Responses, ServiceCounters, StickyCounters,
+};
 use crate::shared::millis;
 use crate::shared::routing::{Backend, Routing};
 use crate::view::routes::RouteRow;
@@ -37,7 +39,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             address: frontend.config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             ..count_frontend(&frontend.counters)
         };
-        rows.push(state.rates().fill(row));
+        rows.push(state.rates().fill(row, now));
     }
     for (backend, config) in routing.backends.iter().zip(&state.config().backends) {
         let first = rows.len();
@@ -59,8 +61,11 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
                 ..count_service(counters, state.start(), now)
             };
             let unchecked = config.servers.get(place).is_none_or(|server| config.check_of(server).is_none());
+            let uptime = now.saturating_duration_since(state.start());
+            let wanted = state.wanted_for(&backend.name, &view.name, now);
             let row = with_verdict(row, view, held, unchecked);
-            rows.push(state.rates().fill(row));
+            let row = StatRow { since_ms: since(&row, wanted, uptime), ..row };
+            rows.push(state.rates().fill(row, now));
         }
         let age = state.age_of(&backend.name, now);
         let servers = &rows[first..];
@@ -88,6 +93,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
                 true => "every server is DOWN, and used all the same (when_all_down: try)".into(),
                 false => String::new(),
             },
+            sticky: backend.sticky.as_ref().map(|_| sticky(&backend.counters)),
             queue: backend.limits.as_ref().map(|limits| Queue {
                 now: limits.queue.waiting(),
                 max: limits.queue.most(),
@@ -96,7 +102,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             }),
             ..count_service(&backend.counters, state.start(), now)
         };
-        rows.push(state.rates().fill(row));
+        rows.push(state.rates().fill(row, now));
     }
     rows
 }
@@ -188,6 +194,15 @@ fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>,
     }
 }
 
+/// For how long a server has had its status: what its operator wants, or its health, whichever changed last.
+fn since(row: &StatRow, wanted: Option<Duration>, uptime: Duration) -> u64 {
+    match Condition::of(&row.status) {
+        Condition::Drain | Condition::Maint => millis(wanted.unwrap_or(uptime)),
+        _ if row.check.is_none() && row.since_ms == 0 => millis(wanted.unwrap_or(uptime)),
+        _ => wanted.map_or(row.since_ms, |wanted| row.since_ms.min(millis(wanted))),
+    }
+}
+
 fn count_frontend(counters: &PerWorker<FrontendCounters>) -> StatRow {
     let mut row = StatRow {
         sessions: counters.sum(|worker| worker.connections.get()),
@@ -244,7 +259,20 @@ fn count_service(counters: &PerWorker<ServiceCounters>, start: Instant, now: Ins
     row
 }
 
-/// What happened in the last second, and the most that ever happened in one, by proxy and name.
+fn sticky(counters: &PerWorker<ServiceCounters>) -> StickyCounts {
+    let sum = |of: fn(&StickyCounters) -> &Counter| counters.sum(|worker| of(&worker.sticky).get());
+    StickyCounts {
+        followed: sum(|sticky| &sticky.followed),
+        dead: sum(|sticky| &sticky.dead),
+        expired: sum(|sticky| &sticky.expired),
+        unknown: sum(|sticky| &sticky.unknown),
+        absent: sum(|sticky| &sticky.absent),
+        new: sum(|sticky| &sticky.new),
+        renewed: sum(|sticky| &sticky.renewed),
+    }
+}
+
+/// What happened in the last second, the most that ever happened in one, and when things last went wrong; by proxy and name.
 #[derive(Debug, Default)]
 pub struct Rates(HashMap<String, HashMap<String, Rate>>);
 
@@ -252,6 +280,22 @@ pub struct Rates(HashMap<String, HashMap<String, Rate>>);
 struct Rate {
     sessions: PerSecond,
     requests: PerSecond,
+    troubles: [Grown; 5],
+}
+
+/// Running totals of a frontend, a backend or a server.
+struct Totals {
+    sessions: u64,
+    requests: u64,
+    /// In the order of [`Troubles`].
+    troubles: [u64; 5],
+}
+
+/// A total, and when it last grew.
+#[derive(Clone, Copy, Debug, Default)]
+struct Grown {
+    total: u64,
+    at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -272,28 +316,29 @@ impl PerSecond {
 
 impl Rates {
     /// Compares totals with those of `elapsed` ago.
-    pub fn tick(&mut self, routing: &Routing, elapsed: Duration) {
+    pub fn tick(&mut self, routing: &Routing, elapsed: Duration, now: Instant) {
         for frontend in &*routing.frontends {
-            let sessions = frontend.counters.sum(|worker| worker.accepted.get());
-            let requests = frontend.counters.sum(|worker| worker.requests.get());
-            self.measure(&frontend.config.name, FRONTEND, (sessions, requests), elapsed);
+            let totals = Totals::of_frontend(&frontend.counters);
+            self.measure(&frontend.config.name, FRONTEND, &totals, elapsed, now);
         }
         for backend in &routing.backends {
             let servers = backend.view.servers.iter().map(|server| &*server.name).zip(&*backend.servers);
             for (name, counters) in servers.chain([(BACKEND, &backend.counters)]) {
-                let sessions = counters.sum(|worker| worker.requests.get());
-                self.measure(&backend.name, name, (sessions, 0), elapsed);
+                self.measure(&backend.name, name, &Totals::of_service(counters), elapsed, now);
             }
         }
     }
 
-    fn measure(&mut self, proxy: &str, name: &str, (sessions, requests): (u64, u64), elapsed: Duration) {
+    fn measure(&mut self, proxy: &str, name: &str, totals: &Totals, elapsed: Duration, now: Instant) {
         let Some(rate) = self.0.get_mut(proxy).and_then(|names| names.get_mut(name)) else {
             self.0.entry(proxy.to_owned()).or_default().insert(name.to_owned(), Rate::default());
-            return self.measure(proxy, name, (sessions, requests), elapsed);
+            return self.measure(proxy, name, totals, elapsed, now);
         };
-        rate.sessions.tick(sessions, elapsed);
-        rate.requests.tick(requests, elapsed);
+        rate.sessions.tick(totals.sessions, elapsed);
+        rate.requests.tick(totals.requests, elapsed);
+        for (grown, total) in rate.troubles.iter_mut().zip(totals.troubles) {
+            grown.tick(total, now);
+        }
     }
 
     /// Forgets what is not in the routing.
@@ -310,16 +355,60 @@ impl Rates {
         self.0.retain(|_, names| !names.is_empty());
     }
 
-    fn fill(&self, row: StatRow) -> StatRow {
+    fn fill(&self, row: StatRow, now: Instant) -> StatRow {
         let rate = self.0.get(&row.proxy).and_then(|names| names.get(&row.name)).copied().unwrap_or_default();
         StatRow {
             rate: rate.sessions.rate,
             rate_max: rate.sessions.max,
             request_rate: rate.requests.rate,
             request_rate_max: rate.requests.max,
+            troubles: troubles(rate.troubles, now),
             ..row
         }
     }
+}
+
+impl Grown {
+    fn tick(&mut self, total: u64, now: Instant) {
+        if total > self.total {
+            self.at = Some(now);
+        }
+        self.total = total;
+    }
+}
+
+impl Totals {
+    fn of_frontend(counters: &PerWorker<FrontendCounters>) -> Self {
+        let [client, server] = errors(counters, |worker| &worker.responses);
+        Self {
+            sessions: counters.sum(|worker| worker.accepted.get()),
+            requests: counters.sum(|worker| worker.requests.get()),
+            troubles: [client, server, 0, 0, counters.sum(|worker| worker.refused.get())],
+        }
+    }
+
+    fn of_service(counters: &PerWorker<ServiceCounters>) -> Self {
+        let [client, server] = errors(counters, |worker| &worker.responses);
+        let errors = counters.sum(|worker| worker.connect_errors.get() + worker.response_errors.get());
+        Self {
+            sessions: counters.sum(|worker| worker.requests.get()),
+            requests: 0,
+            troubles: [client, server, errors, counters.sum(|worker| worker.retries.get()), 0],
+        }
+    }
+}
+
+/// Responses with 4xx and 5xx.
+fn errors<T>(counters: &PerWorker<T>, of: fn(&T) -> &Responses) -> [u64; 2] {
+    let mut classes = [0; 6];
+    counters.iter().for_each(|worker| of(worker).add_to(&mut classes));
+    [classes[3], classes[4]]
+}
+
+fn troubles(grown: [Grown; 5], now: Instant) -> Troubles {
+    let age = |grown: Grown| grown.at.map(|at| millis(now.saturating_duration_since(at)));
+    let [responses_4xx, responses_5xx, errors, retries, refused] = grown.map(age);
+    Troubles { responses_4xx, responses_5xx, errors, retries, refused }
 }
 
 /// Since when a backend has, or lacks, a usable server.

@@ -67,16 +67,26 @@ impl Own {
 pub struct Held {
     verdict: Verdict,
     received: Instant,
+    /// Since when the server has been as the verdict says. A healthd that has just started does not know.
+    since: Instant,
 }
 
 impl Held {
+    /// What has been told just now, after what was held of the server.
+    fn new(old: Option<&Self>, verdict: Verdict, now: Instant) -> Self {
+        let told = now.checked_sub(Duration::from_millis(verdict.since_ms)).unwrap_or(now);
+        let goes_on = old.filter(|old| old.status() == verdict.status && old.verdict.downs >= verdict.downs);
+        let since = goes_on.map_or(told, |old| old.since.min(told));
+        Self { verdict, received: now, since }
+    }
+
     /// The verdict with its ages as of `now`.
     pub fn at(&self, now: Instant) -> Verdict {
         let later = millis(now.saturating_duration_since(self.received));
         let mut verdict = self.verdict.clone();
-        verdict.since_ms = verdict.since_ms.saturating_add(later);
+        verdict.since_ms = millis(now.saturating_duration_since(self.since));
         if verdict.status == Status::Down {
-            verdict.downtime_ms = verdict.downtime_ms.saturating_add(later);
+            verdict.downtime_ms = verdict.downtime_ms.saturating_add(later).max(verdict.since_ms);
         }
         if let Some(check) = &mut verdict.check {
             check.age_ms = check.age_ms.saturating_add(later);
@@ -208,8 +218,7 @@ fn judge(own: Option<Own>, old: Option<&Held>, new: Verdict, now: Instant) -> He
         Some(old) if elsewhere => old.clone(),
         None if elsewhere => {
             let address = own.and_then(|own| own.literal);
-            let verdict = Verdict { status: Status::Unknown, address, check: None, ..new };
-            Held { verdict, received: now }
+            Held::new(None, Verdict { status: Status::Unknown, address, check: None, ..new }, now)
         }
         // Unknown overrides nothing.
         old if unlooked => {
@@ -230,7 +239,7 @@ fn merge(old: Option<&Held>, mut new: Verdict, now: Instant) -> Held {
         Some(old) if new.address.is_none() && new.resolve_error.is_none() => new.address = old.address(),
         Some(_) | None => {}
     }
-    Held { verdict: new, received: now }
+    Held::new(old, new, now)
 }
 
 #[cfg(test)]
@@ -274,6 +283,30 @@ mod tests {
         assert!(verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later));
         assert!(!verdicts.update(verdict(Status::Up, Some("192.0.2.9:80")), later));
         assert_eq!(verdicts.get("nginx", "nginx1").unwrap().status(), Status::Up);
+    }
+
+    #[test]
+    fn a_server_has_been_as_it_is_for_longer_than_a_new_healthd_knows() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let since = |verdicts: &Verdicts, now| verdicts.get("nginx", "nginx1").unwrap().at(now).since_ms;
+        let told = |status, downs, since_ms| Verdict { downs, since_ms, ..verdict(status, None) };
+        let mut verdicts = Verdicts::default();
+        verdicts.replace([told(Status::Up, 2, 5000)], start);
+        assert_eq!(since(&verdicts, at(10)), 15_000);
+
+        verdicts.replace([told(Status::Unknown, 0, 0)], at(10));
+        verdicts.update(told(Status::Up, 0, 0), at(12));
+        assert_eq!(since(&verdicts, at(20)), 25_000);
+        verdicts.update(told(Status::Down, 1, 0), at(20));
+        assert_eq!(since(&verdicts, at(21)), 1000);
+
+        verdicts.replace([told(Status::Unknown, 0, 0)], at(30));
+        verdicts.update(told(Status::Down, 1, 0), at(31));
+        let held = verdicts.get("nginx", "nginx1").unwrap().at(at(40));
+        assert_eq!((held.since_ms, held.downtime_ms), (20_000, 20_000));
+        verdicts.replace([told(Status::Down, 2, 3000)], at(50));
+        assert_eq!(since(&verdicts, at(50)), 3000, "it was up in between");
     }
 
     /// A configuration with one server of that name, at 192.0.2.1.

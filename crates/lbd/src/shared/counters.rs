@@ -254,6 +254,27 @@ pub struct ServiceCounters {
     pub total_time: Average,
     /// From the request's head to the response's head; kept for backends.
     pub latency: Latency,
+    /// What sticky cookies said; kept for backends.
+    pub sticky: StickyCounters,
+}
+
+/// Requests by what their sticky cookie said, and the cookies that were set, as one worker sees them.
+#[derive(Debug, Default)]
+pub struct StickyCounters {
+    /// It led to the server that took the request.
+    pub followed: Counter,
+    /// Its server could take no request.
+    pub dead: Counter,
+    /// Its session was idle or had lasted for too long.
+    pub expired: Counter,
+    /// It was none that is known.
+    pub unknown: Counter,
+    /// There was none.
+    pub absent: Counter,
+    /// Responses that set a new one.
+    pub new: Counter,
+    /// Responses that renewed one.
+    pub renewed: Counter,
 }
 
 /// A worker in general.

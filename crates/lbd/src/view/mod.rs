@@ -22,7 +22,12 @@ mod sample;
 pub mod sessions;
 pub mod text;
 
+use std::fmt;
 use std::time::Duration;
+
+use wire::human;
+
+use crate::shared::millis;
 
 /// How lbd stands with healthd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,4 +40,15 @@ pub enum HealthdLink {
     Lost(Duration),
     /// Not reached since lbd started, this long ago: servers are used unchecked.
     Never(Duration),
+}
+
+impl fmt::Display for HealthdLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Differs(_) => f.write_str("connected, with another configuration"),
+            Self::Lost(age) => write!(f, "lost {} ago", human::duration(millis(*age))),
+            Self::Never(_) => f.write_str("never reached"),
+        }
+    }
 }

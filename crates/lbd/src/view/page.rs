@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use daemon::page::{LINE, Page, badge, banner, facts};
+use daemon::page::{LINE, Page, badge, banner, class, facts};
 use maud::{Markup, html};
-use wire::{Condition, Info, RowKind, StatRow, Tally, Tone, headline, human};
+use wire::{Condition, Info, RowKind, StatRow, StickyCounts, Tally, Tone, headline, human, latest};
 
 use super::HealthdLink;
 use super::routes::RouteRow;
 
 /// The page. Serve it with [`daemon::page::CONTENT_SECURITY_POLICY`].
 pub fn render(info: &Info, rows: &[StatRow], routes: &[RouteRow], healthd: HealthdLink) -> String {
-    let (tone, headline) = headline(rows);
+    let (tone, headline) = headline(rows, wire::doubt(&healthd.to_string()));
     let body = html! {
         (facts(info))
         @if let Some((tone, text)) = doubt(healthd) { (banner(tone, &text)) }
@@ -71,7 +71,7 @@ fn backend_section(backend: &StatRow, rows: &[StatRow]) -> Markup {
     let columns =
         ["Last check", "Weight", "In flight", "Per second", "Requests", "4xx", "5xx", "Errors", "Retries"];
     html! {
-        section aria-labelledby={ "backend-" (name) } {
+        section data-tone=(class(tone)) aria-labelledby={ "backend-" (name) } {
             header {
                 h2 #{ "backend-" (name) } { "Backend " (name) }
                 (badge(tone, &format!("{} of {} usable", tally.usable, tally.servers)))
@@ -84,10 +84,11 @@ fn backend_section(backend: &StatRow, rows: &[StatRow]) -> Markup {
                         (human::count(queue.refused)) " refused"
                     }
                 }
+                @if let Some(sticky) = backend.sticky { (stickiness(sticky)) }
                 span .note { (backend.algorithm) }
                 span .note { "for " (human::duration(backend.since_ms)) }
             }
-            table role="table" {
+            table .wide role="table" {
                 caption .unseen { "Servers of backend " (name) }
                 thead role="rowgroup" {
                     tr role="row" {
@@ -113,25 +114,37 @@ fn backend_section(backend: &StatRow, rows: &[StatRow]) -> Markup {
     }
 }
 
+/// What became of those who belong to a server.
+fn stickiness(sticky: StickyCounts) -> Markup {
+    let of = |count: u64, what: &str| format!("{} {what}", human::count(count));
+    html! {
+        span .note {
+            "sticky: " (of(sticky.followed, "followed")) ", " (of(sticky.renewed, "renewed")) ", "
+            (of(sticky.new, "new")) ", " (of(sticky.dead, "to servers out of service"))
+        }
+    }
+}
+
 fn server_row(server: &StatRow, total: u64) -> Markup {
     let address = if server.address.is_empty() { "no address" } else { &server.address };
+    let tone = Condition::of(&server.status).tone();
     html! {
-        tr role="row" {
+        tr role="row" data-tone=(class(tone)) {
             th role="rowheader" scope="row" {
                 (server.name) small { (address) }
                 @if let Some(level) = server.backup { small { (wire::backup(level, server.stands_by)) } }
             }
             td .text role="cell" data-label="Status" {
-                (badge(Condition::of(&server.status).tone(), &server.status))
+                (badge(tone, &server.status))
                 small { "for " (human::duration(server.since_ms)) }
             }
-            td .text role="cell" data-label="Last check" { (last_check(server)) }
-            td role="cell" data-label="Weight" {
+            td .text .calm role="cell" data-label="Last check" { (last_check(server)) }
+            td .more role="cell" data-label="Weight" {
                 (server.weight)
                 @if let Some(percent) = server.throttle { small { "warming up, " (percent) "%" } }
             }
             (traffic_cells(server))
-            td role="cell" data-label="Requests" {
+            td .more role="cell" data-label="Requests" {
                 (human::count(server.sessions_total))
                 small { (percent(server.sessions_total, total)) "%" }
                 (share_bar(percent(server.sessions_total, total)))
@@ -144,7 +157,7 @@ fn server_row(server: &StatRow, total: u64) -> Markup {
 /// The sum of a backend's servers, in the columns of its servers.
 fn total_row(backend: &StatRow) -> Markup {
     html! {
-        tr role="row" {
+        tr .more role="row" {
             th role="rowheader" scope="row" { "All servers" }
             td .text role="cell" {}
             td .text role="cell" {}
@@ -173,22 +186,22 @@ fn traffic_cells(row: &StatRow) -> Markup {
 /// What became of the requests of a server or backend.
 fn outcome_cells(row: &StatRow) -> Markup {
     html! {
-        td role="cell" data-label="4xx" { (events(row.responses[3], Tone::Warning)) }
-        td role="cell" data-label="5xx" { (events(row.responses[4], Tone::Bad)) }
-        td role="cell" data-label="Errors" {
-            (events(row.connect_errors + row.response_errors, Tone::Bad))
+        td .more role="cell" data-label="4xx" { (events(row.responses[3], row.troubles.responses_4xx, Tone::Warning)) }
+        td .more role="cell" data-label="5xx" { (events(row.responses[4], row.troubles.responses_5xx, Tone::Bad)) }
+        td .more role="cell" data-label="Errors" {
+            (events(row.connect_errors + row.response_errors, row.troubles.errors, Tone::Bad))
             @if row.connect_errors > 0 { small { (human::count(row.connect_errors)) " connecting" } }
             @if row.response_errors > 0 { small { (human::count(row.response_errors)) " responding" } }
         }
-        td role="cell" data-label="Retries" {
-            (events(row.retries, Tone::Warning))
+        td .more role="cell" data-label="Retries" {
+            (events(row.retries, row.troubles.retries, Tone::Warning))
             @if row.retries_refused > 0 { small { (human::count(row.retries_refused)) " beyond the budget" } }
             @if row.redispatches > 0 { small { (human::count(row.redispatches)) " elsewhere" } }
         }
-        td role="cell" data-label="Traffic" {
+        td .more role="cell" data-label="Traffic" {
             (human::bytes(row.bytes_out)) " out" small { (human::bytes(row.bytes_in)) " in" }
         }
-        td role="cell" data-label="Downtime" {
+        td .calm role="cell" data-label="Downtime" {
             @if row.downtime_ms == 0 { span .zero { "none" } }
             @else { (human::duration(row.downtime_ms)) }
             @if row.downs > 0 { small { (human::count(row.downs)) "×" } }
@@ -216,7 +229,7 @@ fn frontends_section(rows: &[StatRow]) -> Markup {
     html! {
         section aria-labelledby="frontends" {
             header { h2 #frontends { "Frontends" } }
-            table role="table" {
+            table .wide role="table" {
                 caption .unseen { "Frontends" }
                 thead role="rowgroup" {
                     tr role="row" {
@@ -251,13 +264,13 @@ fn frontend_row(row: &StatRow) -> Markup {
             td role="cell" data-label="Requests per second" {
                 (human::count(row.request_rate)) small { "max " (human::count(row.request_rate_max)) }
             }
-            td role="cell" data-label="Requests" { (human::count(row.requests)) }
-            td role="cell" data-label="2xx" { (human::count(row.responses[1])) }
-            td role="cell" data-label="3xx" { (human::count(row.responses[2])) }
-            td role="cell" data-label="4xx" { (events(row.responses[3], Tone::Warning)) }
-            td role="cell" data-label="5xx" { (events(row.responses[4], Tone::Bad)) }
-            td role="cell" data-label="Refused" { (events(row.request_errors, Tone::Warning)) }
-            td role="cell" data-label="Traffic" {
+            td .more role="cell" data-label="Requests" { (human::count(row.requests)) }
+            td .more role="cell" data-label="2xx" { (human::count(row.responses[1])) }
+            td .more role="cell" data-label="3xx" { (human::count(row.responses[2])) }
+            td .more role="cell" data-label="4xx" { (events(row.responses[3], row.troubles.responses_4xx, Tone::Warning)) }
+            td .more role="cell" data-label="5xx" { (events(row.responses[4], row.troubles.responses_5xx, Tone::Bad)) }
+            td .more role="cell" data-label="Refused" { (events(row.request_errors, row.troubles.refused, Tone::Warning)) }
+            td .more role="cell" data-label="Traffic" {
                 (human::bytes(row.bytes_out)) " out" small { (human::bytes(row.bytes_in)) " in" }
             }
         }
@@ -307,11 +320,12 @@ fn routes_section(routes: &[RouteRow]) -> Markup {
     }
 }
 
-/// How often something unwelcome happened; it stands out if it did.
-fn events(count: u64, tone: Tone) -> Markup {
-    match count {
-        0 => html! { span .zero { "0" } },
-        count => html! { span .(daemon::page::class(tone)) { (human::count(count)) } },
+/// How often something unwelcome happened; it stands out if that was lately.
+fn events(count: u64, age_ms: Option<u64>, tone: Tone) -> Markup {
+    match latest(age_ms, tone) {
+        _ if count == 0 => html! { span .zero { "0" } },
+        Some(tone) => html! { b .(class(tone)) { (human::count(count)) } },
+        None => html! { (human::count(count)) },
     }
 }
 

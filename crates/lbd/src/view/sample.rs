@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::view::routes::RouteRow;
 use health::CheckCode;
-use wire::{Backups, Info, LastCheck, LifeState, Queue, RowKind, StatRow};
+use wire::{Backups, Info, LastCheck, LifeState, Queue, RowKind, StatRow, StickyCounts, Troubles};
 
 /// A frontend; three servers, of which one is down and one wavers; their backend. Then a backend without a check.
 pub(crate) fn rows() -> Vec<StatRow> {
@@ -74,6 +74,7 @@ pub(crate) fn rows() -> Vec<StatRow> {
             connect_errors: 3,
             retries: 3,
             redispatches: 3,
+            troubles: Troubles { errors: Some(44_000), retries: Some(44_000), ..Troubles::default() },
             since_ms: 42_000,
             downtime_ms: 42_000,
             last_session_ms: Some(48_120),
@@ -133,6 +134,15 @@ pub(crate) fn rows() -> Vec<StatRow> {
             downs: 0,
             algorithm: "roundrobin".into(),
             retries_refused: 1,
+            sticky: Some(StickyCounts {
+                followed: 1_150_000,
+                dead: 31,
+                expired: 12,
+                unknown: 2,
+                absent: 53_411,
+                new: 53_456,
+                renewed: 870,
+            }),
             queue: Some(Queue { now: 3, max: 41, limit: 1000, refused: 2 }),
             ..service
         },

@@ -1,6 +1,6 @@
 //! The admin page: who has the virtual addresses, why, and what has happened.
 
-use daemon::page::{LINE, Page, badge, banner, facts};
+use daemon::page::{LINE, Page, badge, banner, class, facts};
 use maud::{Markup, html};
 use wire::{Info, InstanceState, InstanceStatus, Tone, TrackerStatus, human};
 
@@ -32,38 +32,27 @@ fn headline(instances: &[InstanceStatus]) -> (Tone, String) {
 
 fn section(status: &InstanceStatus) -> Markup {
     let name = &status.instance;
-    let unknown = || "unknown".to_owned();
+    let tone = status.headline().0;
     html! {
-        section aria-labelledby={ "instance-" (name) } {
+        section data-tone=(class(tone)) aria-labelledby={ "instance-" (name) } {
             header {
                 h2 #{ "instance-" (name) } { "Instance " (name) }
-                (badge(status.headline().0, &status.state.word().to_uppercase()))
+                (badge(tone, &status.state.word().to_uppercase()))
+                span .note { "for " (human::duration(status.since_ms)) }
             }
-            p { (status.reason) ", for " (human::duration(status.since_ms)) }
+            p .reason { (status.reason) }
             (LINE)
             @if let Some(other) = status.other_master() {
                 (banner(Tone::Bad, &format!("{other} is master, too: its adverts come in.")))
             }
             @if let Some((tone, claims)) = status.claims() { (banner(tone, &claims)) }
+            @if let Some((tone, refusal)) = status.refusal().filter(|(tone, _)| *tone != Tone::Paused) {
+                (banner(if status.unbelieved_master().is_some() { Tone::Bad } else { tone }, &refusal))
+            }
             @for trouble in status.peers.iter().filter_map(|peer| peer.clock_trouble(status.interval_ms)) {
                 (banner(Tone::Warning, &trouble))
             }
-            table role="table" {
-                caption .unseen { "What instance " (name) " is about" }
-                tbody role="rowgroup" {
-                    (row("Addresses", &status.addresses.join(", "), if status.holding { "on this node" } else { "not on this node" }))
-                    (row("Master", &status.master.map_or_else(unknown, |master| master.to_string()),
-                        &status.master_priority.map_or_else(String::new, |priority| format!("priority {priority}"))))
-                    (row("Priority", &status.priority.to_string(), &format!("{} configured", status.configured_priority)))
-                    (row("Interface", &status.interface.clone().unwrap_or_else(|| "none".to_owned()),
-                        &status.source.map_or_else(String::new, |source| format!("from {source}"))))
-                    (row("Virtual router", &format!("id {}, VRRPv{}", status.virtual_router_id, status.version),
-                        &format!("an advert every {}", human::duration(status.interval_ms))))
-                    (row("Adverts", &format!("{} sent", human::count(status.counters.adverts_sent)),
-                        &format!("{} received", human::count(status.counters.adverts_received))))
-                }
-            }
-            (LINE)
+            (about(status))
             (trackers(&status.trackers))
             (peers(status))
             (history(status))
@@ -73,31 +62,58 @@ fn section(status: &InstanceStatus) -> Markup {
     }
 }
 
-fn row(name: &str, value: &str, more: &str) -> Markup {
+/// What an instance is about: each fact with what belongs to it.
+fn about(status: &InstanceStatus) -> Markup {
+    let unknown = || "unknown".to_owned();
+    let here = if status.holding { "on this node" } else { "not on this node" };
+    let master = status.master.map_or_else(unknown, |master| master.to_string());
+    let master_priority =
+        status.master_priority.map_or_else(String::new, |priority| format!("priority {priority}"));
+    let interface = status.interface.clone().unwrap_or_else(|| "none".to_owned());
+    let source = status.source.map_or_else(String::new, |source| format!("from {source}"));
+    let sent = format!("{} sent", human::count(status.counters.adverts_sent));
+    let received = format!("{} received", human::count(status.counters.adverts_received));
     html! {
-        tr role="row" {
-            th role="rowheader" scope="row" { (name) }
-            td .text role="cell" data-label=(name) { (value) @if !more.is_empty() { small { (more) } } }
+        dl .about {
+            (fact("Addresses", &status.addresses.join(", "), here))
+            (fact("Master", &master, &master_priority))
+            (fact("Priority", &status.priority.to_string(), &format!("{} configured", status.configured_priority)))
+            (fact("Interface", &interface, &source))
+            (fact("Virtual router", &format!("id {}, VRRPv{}", status.virtual_router_id, status.version),
+                &format!("an advert every {}", human::duration(status.interval_ms))))
+            (fact("Adverts", &sent, &received))
         }
         (LINE)
     }
 }
 
-fn table(caption: &str, columns: &[&str], rows: &[Vec<Markup>]) -> Markup {
+fn fact(name: &str, value: &str, more: &str) -> Markup {
+    html! {
+        div {
+            dt { (name) }
+            dd { (value) @if !more.is_empty() { small { (more) } } }
+        }
+        (LINE)
+    }
+}
+
+/// A column: its caption, and whether a telephone can do without it.
+type Column = (&'static str, bool);
+
+/// A table, and how many of its rows a telephone shows at first.
+fn table(caption: &str, columns: &[Column], rows: &[Vec<Markup>], first: usize) -> Markup {
     html! {
         @if !rows.is_empty() {
-            table role="table" {
+            table .more[first == 0] {
                 caption { (caption) }
-                thead role="rowgroup" {
-                    tr role="row" { @for column in columns { th .text scope="col" { (column) } } }
+                thead {
+                    tr { @for (column, more) in columns { th .text .more[*more] scope="col" { (column) } } }
                 }
                 (LINE)
-                tbody role="rowgroup" {
-                    @for cells in rows {
-                        tr role="row" {
-                            @for (column, cell) in columns.iter().zip(cells) {
-                                td .text role="cell" data-label=(column) { (cell) }
-                            }
+                tbody {
+                    @for (index, cells) in rows.iter().enumerate() {
+                        tr .more[index >= first] {
+                            @for ((_, more), cell) in columns.iter().zip(cells) { td .text .more[*more] { (cell) } }
                         }
                         (LINE)
                     }
@@ -121,7 +137,12 @@ fn trackers(trackers: &[TrackerStatus]) -> Markup {
             ]
         })
         .collect();
-    table("Trackers", &["Tracker", "State", "Why", "Effect"], &rows)
+    table(
+        "Trackers",
+        &[("Tracker", false), ("State", false), ("Why", false), ("Effect", true)],
+        &rows,
+        usize::MAX,
+    )
 }
 
 fn peers(status: &InstanceStatus) -> Markup {
@@ -137,8 +158,12 @@ fn peers(status: &InstanceStatus) -> Markup {
             ]
         })
         .collect();
-    table("Other routers heard", &["Router", "Priority", "Last heard", "Adverts"], &rows)
+    let columns = [("Router", false), ("Priority", false), ("Last heard", false), ("Adverts", true)];
+    table("Other routers heard", &columns, &rows, usize::MAX)
 }
+
+/// Those that a telephone shows.
+const TRANSITIONS_AT_FIRST: usize = 3;
 
 fn history(status: &InstanceStatus) -> Markup {
     let rows: Vec<_> = status
@@ -153,15 +178,24 @@ fn history(status: &InstanceStatus) -> Markup {
             ]
         })
         .collect();
-    table("Latest transitions", &["When", "Transition", "Why", "Took"], &rows)
+    let columns = [("When", false), ("Transition", false), ("Why", false), ("Took", true)];
+    table("Latest transitions", &columns, &rows, TRANSITIONS_AT_FIRST)
 }
 
 fn refused(status: &InstanceStatus) -> Markup {
-    let rows: Vec<_> = status
-        .counters
-        .receive_errors
-        .iter()
-        .map(|(label, count)| vec![html! { (label.replace('_', " ")) }, html! { (human::count(*count)) }])
+    let last = |label: &str| {
+        let last = status.refused.as_ref().filter(|last| last.error == label)?;
+        Some(html! {
+            (last.text) small { "from " (last.source) ", " (human::duration(last.age_ms)) " ago" }
+        })
+    };
+    let errors = status.counters.receive_errors.iter();
+    let rows: Vec<_> = errors
+        .map(|(label, count)| {
+            let name = html! { (label.replace('_', " ")) };
+            vec![name, html! { (human::count(*count)) }, last(label).unwrap_or_default()]
+        })
         .collect();
-    table("Packets not believed", &["Check that failed", "Packets"], &rows)
+    let columns = [("Check that failed", false), ("Packets", false), ("The last of all", false)];
+    table("Packets not believed", &columns, &rows, 0)
 }

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use daemon::families::table;
 use wire::{
-    Info, InstanceCounters, InstanceState, InstanceStatus, LifeState, PeerStatus, TrackerStatus,
-    TransitionRecord,
+    Info, InstanceCounters, InstanceState, InstanceStatus, LifeState, PeerStatus, RefusedStatus,
+    TrackerStatus, TransitionRecord,
 };
 
 use super::text::Asked;
@@ -66,6 +66,12 @@ fn status() -> InstanceStatus {
             doubt: None,
         }],
         claim: None,
+        refused: Some(RefusedStatus {
+            error: "ttl".into(),
+            text: "TTL 64, but 255 or more is <asked> for".into(),
+            source: "192.0.2.66".parse().unwrap(),
+            age_ms: 61_000,
+        }),
         notify_failing: true,
         history: vec![TransitionRecord {
             from: InstanceState::Master,
@@ -89,6 +95,7 @@ fn the_page_says_what_is_wrong_and_escapes_it() {
         "not on this node",
         "192.0.2.12",
         "0.8 ms",
+        "TTL 64, but 255 or more is &lt;asked&gt; for<small>from 192.0.2.66, 1 min 1 s ago</small>",
     ] {
         assert!(html.contains(wanted), "{wanted} is missing in {html}");
     }

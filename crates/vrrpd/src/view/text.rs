@@ -139,5 +139,11 @@ fn show(status: &InstanceStatus) -> String {
     for (label, count) in &status.counters.receive_errors {
         line("refused", format!("{count} packets: {label}"));
     }
+    if let Some((_, refusal)) = status.refusal() {
+        line("", refusal);
+    }
+    if let Some((_, refusal)) = status.refusal() {
+        line("", refusal);
+    }
     text
 }

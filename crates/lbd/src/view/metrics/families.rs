@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use daemon::families::{Family, Samples, counter, flag, gauge, histogram, life, number, one, seconds};
 use health::CheckCode;
 use wire::RowKind::{Backend, Frontend, Server};
-use wire::{Condition, Histogram, RowKind, StatRow};
+use wire::{Condition, Histogram, RowKind, StatRow, StickyCounts};
 
 use super::Sample;
 use crate::view::HealthdLink;
@@ -118,6 +118,18 @@ pub const FAMILIES: &[Family<Sample>] = &[
         "Average time that requests waited for a server, over about the last 1,024 requests.",
         PROXY,
         |s| rows(s, Backend, |r| seconds(r.times_ms[0])),
+    ),
+    counter(
+        "tandem_backend_sticky_requests_total",
+        "Requests by what their sticky cookie said.",
+        &["proxy", "cookie"],
+        sticky_requests,
+    ),
+    counter(
+        "tandem_backend_sticky_cookies_total",
+        "Responses that set a sticky cookie, a new one or one with a new date.",
+        &["proxy", "kind"],
+        sticky_cookies,
     ),
     gauge("tandem_backend_current_sessions", "Requests in flight.", PROXY, |s| {
         rows(s, Backend, |r| number(r.sessions))
@@ -426,6 +438,27 @@ fn check_codes(sample: &Sample) -> Samples<'_> {
     each(sample, Server, |row| {
         let codes = row.check.iter().flat_map(|check| CheckCode::ALL.map(|code| (code, check.code)));
         codes.map(|(code, last)| (code.word(), flag(code == last)))
+    })
+}
+
+/// Requests of each sticky backend, by what their cookie said.
+fn sticky_requests(sample: &Sample) -> Samples<'_> {
+    each(sample, Backend, |row| {
+        let counts = row.sticky.map(|StickyCounts { followed, dead, expired, unknown, absent, .. }| {
+            ["followed", "dead", "expired", "unknown", "absent"]
+                .into_iter()
+                .zip([followed, dead, expired, unknown, absent].map(number))
+        });
+        counts.into_iter().flatten()
+    })
+}
+
+/// Cookies that each sticky backend set.
+fn sticky_cookies(sample: &Sample) -> Samples<'_> {
+    each(sample, Backend, |row| {
+        let counts =
+            row.sticky.map(|sticky| [("new", number(sticky.new)), ("renewed", number(sticky.renewed))]);
+        counts.into_iter().flatten()
     })
 }
 

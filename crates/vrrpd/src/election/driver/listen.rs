@@ -93,9 +93,7 @@ impl Driver {
 
     fn disbelieve(&mut self, error: &ReceiveError, source: IpAddr, now: Instant) {
         let label = error.label();
-        self.board(|record, _| {
-            *record.status.counters.receive_errors.entry(label.to_owned()).or_default() += 1;
-        });
+        self.board(|record, _| record.refused(label, error.to_string(), source));
         if self.complaints.may_say(label, source, now) {
             tracing::warn!(instance = self.config.name, peer = %source, error = label, "advert not believed: {error}");
         }

@@ -1,10 +1,11 @@
 //! What a request did: counted and logged when it is over.
 
-use balance::{Belongs, Written};
+use balance::{Belongs, ServerId, Written};
 use tokio::time::Instant;
 
 use super::{Arrived, Connection};
 use crate::shared::access_log::{CookieStates, Record, Termination, Times};
+use crate::shared::counters::StickyCounters;
 use crate::worker::failure::Failure;
 use crate::worker::http::exchange::Meter;
 use crate::worker::upstream::connect::Attempts;
@@ -23,6 +24,29 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Whether the server that took the request, or would have, is the one of its cookie.
+    fn is_followed(&self, own: Option<ServerId>) -> bool {
+        own.is_some() && self.seat.as_ref().is_none_or(|seat| own == Some(seat.id))
+    }
+
+    /// Counts what the cookies of the request said, and what the response did.
+    fn count_cookies(&self, counters: &StickyCounters) {
+        let Some(Stickiness { belongs, own, .. }) = self.stickiness else { return };
+        let said = match belongs {
+            Belongs::Nowhere => &counters.absent,
+            Belongs::Unknown => &counters.unknown,
+            Belongs::Idle | Belongs::Old => &counters.expired,
+            Belongs::To(_) if self.is_followed(own) => &counters.followed,
+            Belongs::To(_) => &counters.dead,
+        };
+        said.inc();
+        match self.meter.cookie.get() {
+            Some(Written::New) => counters.new.inc(),
+            Some(Written::Renewed) => counters.renewed.inc(),
+            None => {}
+        }
+    }
+
     /// The letters of the log.
     fn cookie(&self) -> CookieStates {
         let Some(Stickiness { belongs, own, .. }) = self.stickiness else { return CookieStates::NONE };
@@ -31,11 +55,8 @@ impl Account {
             Belongs::Unknown => b'I',
             Belongs::Idle => b'E',
             Belongs::Old => b'O',
-            Belongs::To(_) if own.is_none() => b'D',
-            Belongs::To(_) => match &self.seat {
-                Some(seat) if own != Some(seat.id) => b'D',
-                _ => b'V',
-            },
+            Belongs::To(_) if self.is_followed(own) => b'V',
+            Belongs::To(_) => b'D',
         };
         let response = match self.meter.cookie.get() {
             Some(Written::New) => b'I',
@@ -134,6 +155,9 @@ impl Connection {
                 server.server_errors.inc();
                 self.worker.failures.notify_one();
             }
+        }
+        if let Some(backend) = backend {
+            account.count_cookies(&backend.counters().sticky);
         }
         if let Some((backend, answered)) = backend.zip(meter.answered.get()) {
             backend.counters().latency.record(answered - arrived.received);
