@@ -29,7 +29,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the daemons, virtual addresses, frontends, backends and servers of this node, or of another
+    /// Show the daemons, virtual addresses, frontends, backends and servers of this node, and of the other one
+    ///
+    /// The other node is the one that vrrpd heard last, or that `--peer` names; it is asked through the admin addresses of its daemons.
     Status(StatusArgs),
     /// Send no new requests to a server; those in flight are finished, and it is still checked
     Drain {
@@ -152,10 +154,13 @@ pub(crate) struct StatusArgs {
     /// Show it again every second, until interrupted
     #[arg(long, short)]
     pub(crate) watch: bool,
-    /// Show another node, through the admin addresses of its daemons; by default the one that vrrpd heard last
+    /// The other node, and fail if it does not answer; without HOST the one that vrrpd heard last
     #[arg(long, value_name = "HOST", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "that is how clap tells `--peer` from no `--peer`")]
     pub(crate) peer: Option<Option<String>>,
+    /// Show this node alone
+    #[arg(long, conflicts_with = "peer")]
+    pub(crate) alone: bool,
     #[command(flatten)]
     pub(crate) ports: Ports,
     /// Who asks another node whose pages want a password
@@ -167,13 +172,13 @@ pub(crate) struct StatusArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Ports {
     /// Port of the other node's lbd
-    #[arg(long, value_name = "PORT", requires = "peer", default_value_t = 8404)]
+    #[arg(long, value_name = "PORT", default_value_t = 8404)]
     pub(crate) lbd_port: u16,
     /// Port of the other node's healthd
-    #[arg(long, value_name = "PORT", requires = "peer", default_value_t = 8406)]
+    #[arg(long, value_name = "PORT", default_value_t = 8406)]
     pub(crate) healthd_port: u16,
     /// Port of the other node's vrrpd
-    #[arg(long, value_name = "PORT", requires = "peer", default_value_t = 8407)]
+    #[arg(long, value_name = "PORT", default_value_t = 8407)]
     pub(crate) vrrpd_port: u16,
 }
 

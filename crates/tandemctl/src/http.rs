@@ -12,8 +12,8 @@ use thiserror::Error;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-/// How long it may take from the name to the last byte.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it may take from the name to the last byte, where nobody says otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// How much is read at most: a site of thousands of servers fits.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// The node in URLs: these know no zones of IPv6 addresses (RFC 9844), and where it is has been found by then.
@@ -29,8 +29,8 @@ pub(crate) enum GetError {
     #[error("{0}")]
     Unconnected(io::Error),
     /// It took too long.
-    #[error("no answer within {} s", PATIENCE.as_secs())]
-    TimedOut,
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
     /// The connection broke.
     #[error("the connection broke before the answer was complete")]
     Broken,
@@ -68,14 +68,15 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The body of `http://HOST:PORT/PATH`.
+/// The body of `http://HOST:PORT/PATH`, within so long.
 pub(crate) async fn get(
     host: &str,
     port: u16,
     path: &str,
     login: Option<&Login>,
+    patience: Duration,
 ) -> Result<Vec<u8>, GetError> {
-    timeout(PATIENCE, ask(host, port, path, login)).await.unwrap_or(Err(GetError::TimedOut))
+    timeout(patience, ask(host, port, path, login)).await.unwrap_or(Err(GetError::TimedOut(patience)))
 }
 
 async fn ask(host: &str, port: u16, path: &str, login: Option<&Login>) -> Result<Vec<u8>, GetError> {
@@ -162,7 +163,7 @@ mod tests {
             assert!(request.contains("\r\nhost: 127.0.0.1:"), "{request}");
             stream.write_all(answer).await.unwrap();
         };
-        let (got, ()) = tokio::join!(get("127.0.0.1", port, "/status.json", None), server);
+        let (got, ()) = tokio::join!(get("127.0.0.1", port, "/status.json", None, PATIENCE), server);
         got.map(|body| String::from_utf8(body).unwrap())
     }
 

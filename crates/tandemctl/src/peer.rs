@@ -1,13 +1,14 @@
 //! The daemons of another node, through their admin addresses.
 
 use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use wire::{Document, InstanceStatus};
+use wire::Document;
 
 use crate::cli::Ports;
 use crate::failure::Failure;
 use crate::http::{self, GetError, Login};
-use crate::node::Node;
 
 /// Another node.
 #[derive(Clone, Debug)]
@@ -16,30 +17,20 @@ pub(crate) struct Peer {
     pub(crate) host: String,
     ports: Ports,
     login: Option<Login>,
+    /// How long it may take for each answer.
+    patience: Duration,
 }
 
 impl Peer {
-    /// The node at `host`; without one, the node that vrrpd of this node has heard last.
-    pub(crate) async fn find(
-        node: &Node,
-        host: Option<String>,
-        ports: Ports,
-        login: Option<Login>,
-    ) -> Result<Self, Failure> {
-        let host = match host {
-            Some(host) => host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            None => {
-                let instances = node.connect("vrrpd").await?.instances().await?;
-                heard(&instances).ok_or_else(|| {
-                    Failure::Refused(
-                        "vrrpd has not heard another node since its start, as backups are silent: which one is meant?\n\
-                         Say which: tandemctl status --peer HOST"
-                            .to_owned(),
-                    )
-                })?
-            }
-        };
-        Ok(Self { host, ports, login })
+    /// The node at `host`.
+    pub(crate) fn new(host: String, ports: Ports, login: Option<Login>) -> Self {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Self { host, ports, login, patience: http::PATIENCE }
+    }
+
+    /// The same, which has so long for each answer.
+    pub(crate) fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// What a daemon tells of itself.
@@ -49,7 +40,7 @@ impl Peer {
             "healthd" => self.ports.healthd_port,
             _ => self.ports.vrrpd_port,
         };
-        let json = http::get(&self.host, port, "/status.json", self.login.as_ref())
+        let json = http::get(&self.host, port, "/status.json", self.login.as_ref(), self.patience)
             .await
             .map_err(|error| Failure::Remote(self.explain(daemon, port, &error)))?;
         let document: Document = serde_json::from_slice(&json).map_err(|error| {
@@ -70,6 +61,15 @@ impl Peer {
         }
     }
 
+    /// What its configuration has to say to be reached where it was looked for.
+    fn bind(&self, port: u16) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(address)) => format!("\"[{address}]:{port}\""),
+            Ok(IpAddr::V4(address)) => format!("{address}:{port}"),
+            Err(_) => format!("ADDRESS:{port}"),
+        }
+    }
+
     fn explain(&self, daemon: &str, port: u16, error: &GetError) -> String {
         let host = &self.host;
         let advice = match error {
@@ -79,18 +79,19 @@ impl Peer {
                     .to_owned()
             }
             GetError::Unconnected(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                let bind = self.bind(port);
                 let option = match daemon {
-                    "lbd" => "`admin: { bind: 0.0.0.0:8404 }` in its lb.yaml",
-                    "healthd" => "`healthd: { admin: { bind: 0.0.0.0:8406 } }` in its lb.yaml",
-                    _ => "`admin: { bind: 0.0.0.0:8407 }` in its vrrp.yaml",
+                    "lbd" => format!("`admin: {{ bind: {bind} }}` in its lb.yaml"),
+                    "healthd" => format!("`healthd: {{ admin: {{ bind: {bind} }} }}` in its lb.yaml"),
+                    _ => format!("`admin: {{ bind: {bind} }}` in its vrrp.yaml"),
                 };
                 format!(
-                    "{daemon} does not run there, or is open to its own node alone: {option} opens it; \
-                     --{daemon}-port names another port."
+                    "{daemon} does not run there, or is open to its own node alone: {option} opens it to this network, \
+                     and `admin.users` asks for a password; --{daemon}-port names another port."
                 )
             }
             GetError::Unresolved(_) => "Is that the name or the address of a node?".to_owned(),
-            GetError::Unconnected(_) | GetError::TimedOut => {
+            GetError::Unconnected(_) | GetError::TimedOut(_) => {
                 "The node is off or cut off, or a packet filter is in between.".to_owned()
             }
             GetError::Broken | GetError::Malformed | GetError::Status(_) => {
@@ -99,10 +100,4 @@ impl Peer {
         };
         format!("{daemon} of {host} cannot be reached on port {port}: {error}\n{advice}")
     }
-}
-
-/// The router that was heard last.
-fn heard(instances: &[InstanceStatus]) -> Option<String> {
-    let peers = instances.iter().flat_map(|instance| &instance.peers);
-    peers.min_by_key(|peer| peer.heard_ms).map(|peer| peer.address.to_string())
 }

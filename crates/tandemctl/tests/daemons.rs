@@ -88,16 +88,55 @@ fn the_other_node_is_the_one_that_vrrpd_heard() {
         let ports = ports.iter().map(String::as_str);
         node.tandemctl(&["status"].into_iter().chain(ports).chain(host.iter().copied()).collect::<Vec<_>>())
     };
+    node.start(Daemon::lbd(&["nginx/nginx1"]));
+    node.start(Daemon::new("healthd"));
     let nobody = ask(&["--peer"]);
-    assert_eq!(nobody.code, 69, "{nobody:?}");
+    assert_eq!(nobody.code, 0, "this node is shown: {nobody:?}");
+    assert!(nobody.out.contains("Without vrrpd no other node is known"), "{nobody:?}");
     node.start(Daemon::vrrpd());
-    for host in [&["--peer"][..], &["--peer", "localhost"]] {
+    for (host, name) in
+        [(&[][..], "127.0.0.1"), (&["--peer"], "127.0.0.1"), (&["--peer", "localhost"], "localhost")]
+    {
         let status = ask(host);
         assert_eq!((status.code, status.err.as_str()), (0, ""), "{status:?}");
-        for wanted in ["Node ", "lbd      ready", "healthd  ready", "vrrpd    ready"] {
-            assert!(status.out.contains(wanted), "{wanted} is missing:\n{}", status.out);
+        let (here, there) =
+            status.out.split_once(&format!("\nNode {name}\n")).unwrap_or_else(|| panic!("{status:?}"));
+        for wanted in ["This node\n", "lbd      ready", "nginx/nginx1  UP", "web is MASTER for"] {
+            assert!(here.contains(wanted), "{wanted} is missing:\n{here}");
+        }
+        for wanted in ["lbd      ready", "healthd  ready", "vrrpd    ready"] {
+            assert!(there.contains(wanted), "{wanted} is missing:\n{there}");
         }
     }
+    let json: serde_json::Value = serde_json::from_str(&ask(&["--json"]).out).unwrap();
+    assert_eq!(json["rows"][0]["name"], "nginx1");
+    assert_eq!((&json["peer"]["host"], &json["peer"]["rows"]), (&"127.0.0.1".into(), &serde_json::json!([])));
+    let alone = ask(&["--alone"]);
+    assert!(alone.code == 0 && !alone.out.contains("127.0.0.1\n"), "{alone:?}");
+}
+
+#[test]
+fn a_node_that_was_heard_and_shows_nothing_is_no_failure_unless_asked_for() {
+    let node = Node::new();
+    node.start(Daemon::lbd(&["nginx/nginx1"]));
+    node.start(Daemon::new("healthd"));
+    node.start(Daemon::vrrpd());
+    // A port that was just free.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports = ["lbd", "healthd", "vrrpd"].map(|daemon| format!("--{daemon}-port={free}"));
+    let ask = |more: &[&str]| {
+        let ports = ports.iter().map(String::as_str);
+        node.tandemctl(&["status"].into_iter().chain(ports).chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let glance = ask(&[]);
+    assert_eq!(glance.code, 0, "{glance:?}");
+    assert!(glance.out.contains("The other node, 127.0.0.1, is not shown"), "{glance:?}");
+    let wanted = ask(&["--peer"]);
+    assert_eq!(wanted.code, 69, "{wanted:?}");
+    assert!(
+        wanted.out.contains(&format!("`admin: {{ bind: 127.0.0.1:{free} }}` in its vrrp.yaml")),
+        "{wanted:?}"
+    );
 }
 
 #[test]
@@ -119,6 +158,26 @@ fn what_is_not_open_on_the_other_node_is_said_with_what_to_do() {
     {
         assert!(status.out.contains(wanted), "{wanted} is missing:\n{}", status.out);
     }
+}
+
+#[test]
+fn who_may_not_look_is_not_told_that_nothing_runs() {
+    let node = Node::new();
+    node.start(Daemon::lbd(&["nginx/nginx1"]));
+    node.start(Daemon::new("healthd"));
+    node.start(Daemon::vrrpd());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tandemctl"));
+    command.arg("--run-dir").arg(node.run_dir()).arg("status");
+    if nix::unistd::geteuid().is_root() {
+        // Root may do everything, so somebody else has to try.
+        command.uid(65_534).gid(65_534);
+    } else {
+        let closed = std::fs::Permissions::from_mode(0o000);
+        std::fs::set_permissions(node.socket("vrrpd").parent().unwrap(), closed).unwrap();
+    }
+    let status = Outcome::of(command.output().unwrap());
+    assert_eq!(status.code, 69, "{status:?}");
+    assert!(status.out.contains("no permission for") && !status.out.contains("not running"), "{status:?}");
 }
 
 #[test]

@@ -1,15 +1,42 @@
 //! Instances in the terminal: where the virtual addresses are, and why.
 
-use wire::{InstanceState, InstanceStatus, Tone, TrackerStatus, human};
+use wire::{InstanceState, InstanceStatus, Tone, TrackerStatus, human, latest};
 
 use super::screen::{ALWAYS, left, right};
 use super::table::{Cell, Table};
 
 /// One line about an instance: `web is MASTER for 3 min: no master was heard in time`.
 pub(super) fn headline(status: &InstanceStatus) -> (Tone, String) {
-    let InstanceStatus { instance, state, reason, since_ms, .. } = status;
-    let word = state.word().to_uppercase();
-    ((*state).into(), format!("{instance} is {word} for {}: {reason}", human::duration(*since_ms)))
+    let (tone, headline) = status.headline();
+    let InstanceStatus { reason, since_ms, .. } = status;
+    match tone == Tone::from(status.state) {
+        true => (tone, format!("{headline} for {}: {reason}", human::duration(*since_ms))),
+        // Something else is more important than since when.
+        false => (tone, headline),
+    }
+}
+
+/// What neither of two nodes can know alone: that both are master of the same, or none is.
+pub(super) fn of_both(here: &[InstanceStatus], there: &[InstanceStatus], host: &str) -> Vec<(Tone, String)> {
+    let pairs = here.iter().filter_map(|one| Some((one, there.iter().find(|other| is_same(one, other))?)));
+    let told = |(one, other): (&InstanceStatus, &InstanceStatus)| {
+        let name = &one.instance;
+        match [one, other].map(|status| status.state == InstanceState::Master) {
+            [true, true] => Some((
+                Tone::Bad,
+                format!("{name} is MASTER on both nodes: they do not hear, or do not believe, each other"),
+            )),
+            [false, false] => Some((Tone::Bad, format!("{name} has no master, neither here nor on {host}"))),
+            _ => None,
+        }
+    };
+    pairs.filter_map(told).collect()
+}
+
+/// Whether two nodes mean the same virtual router.
+fn is_same(one: &InstanceStatus, other: &InstanceStatus) -> bool {
+    one.virtual_router_id == other.virtual_router_id
+        && one.addresses.iter().any(|address| other.addresses.contains(address))
 }
 
 /// Every instance, with what its trackers say and whom it hears below it.
@@ -49,6 +76,9 @@ pub(super) fn table(instances: &[InstanceStatus]) -> Table {
         if let Some((tone, claims)) = status.claims() {
             table.note(&claims, tone);
         }
+        if let Some((tone, refusal)) = status.refusal() {
+            table.note(&refusal, tone);
+        }
     }
     table
 }
@@ -60,9 +90,11 @@ fn row(status: &InstanceStatus) -> Vec<Cell> {
         true => status.priority.to_string(),
         false => format!("{} of {}", status.priority, status.configured_priority),
     };
-    let refused = match refused {
-        0 => Cell::plain("0"),
-        some => Cell::toned(human::short_count(some), Tone::Warning),
+    let last = status.refused.as_ref().map(|refused| refused.age_ms);
+    let refused = human::short_count(refused);
+    let refused = match latest(last, Tone::Warning) {
+        Some(tone) => Cell::toned(refused, tone),
+        None => Cell::plain(refused),
     };
     vec![
         Cell::plain(&status.instance),

@@ -1,6 +1,7 @@
-//! `status`: the whole node at a glance.
+//! `status`: both nodes of a pair at a glance.
 
 mod instances;
+mod other;
 mod report;
 mod screen;
 mod table;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::cli::StatusArgs;
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::peer::Peer;
+use other::Other;
 use report::Report;
 use screen::Style;
 
@@ -20,27 +21,35 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// Clears the terminal from its top left corner on.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// Prints the state of the node, once or again and again. Fails if a daemon cannot be reached, after showing the others.
+/// Prints the state of both nodes, once or again and again. Fails if a daemon that is asked for cannot be reached, after showing
+/// the others.
 pub(crate) async fn run(node: &Node, args: &StatusArgs) -> Result<(), Failure> {
-    let &StatusArgs { json, watch, ref peer, ports, ref user } = args;
     let mut out = io::stdout();
     let is_terminal = out.is_terminal();
     loop {
-        let report = match peer {
-            None => Report::gather(node).await,
-            Some(host) => {
-                Report::gather_from(&Peer::find(node, host.clone(), ports, user.clone()).await?).await
-            }
+        let here = Report::gather(node).await;
+        let other = Other::find(&here, args).await;
+        let text = match args.json {
+            true => json(&here, &other),
+            false => screen::render(&here, &other, Style::of_stdout()),
         };
-        let text = if json { report.to_json() } else { screen::render(&report, Style::of_stdout()) };
-        if watch && is_terminal {
+        if args.watch && is_terminal {
             out.write_all(CLEAR.as_bytes())?;
         }
         out.write_all(text.as_bytes())?;
         out.flush()?;
-        if !watch {
-            return report.outcome();
+        if !args.watch {
+            return here.outcome().and(other.outcome());
         }
         tokio::time::sleep(REFRESH).await;
     }
+}
+
+/// One line: this node, and as `peer` the other one, where one is shown.
+fn json(here: &Report, other: &Other) -> String {
+    let mut json = here.to_json();
+    if let Some(report) = other.report() {
+        json["peer"] = report.to_json();
+    }
+    format!("{json}\n")
 }

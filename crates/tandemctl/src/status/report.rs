@@ -95,9 +95,9 @@ impl Report {
         }
     }
 
-    /// One line of JSON: `daemons` by name, each with `info` or `error`; `rows` of lbd, `verdicts` of healthd, `instances` of
-    /// vrrpd.
-    pub(crate) fn to_json(&self) -> String {
+    /// `daemons` by name, each with `info` or `error`; `rows` of lbd, `verdicts` of healthd, `instances` of vrrpd; of another node
+    /// its `host`.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         let daemons = self.daemons().into_iter().map(|(daemon, info)| {
             let said = match info {
                 Ok(info) => json!({ "info": info }),
@@ -109,8 +109,12 @@ impl Report {
         let verdicts = list(self.healthd.as_ref().map(|(_, verdicts)| verdicts));
         let daemons: serde_json::Map<_, _> = daemons.collect();
         let instances = self.instances();
-        let json = json!({ "daemons": daemons, "rows": rows, "verdicts": verdicts, "instances": instances });
-        format!("{json}\n")
+        let mut json =
+            json!({ "daemons": daemons, "rows": rows, "verdicts": verdicts, "instances": instances });
+        if let Some(host) = &self.host {
+            json["host"] = json!(host);
+        }
+        json
     }
 
     /// Failure if a daemon failed, with its exit code. What failed has been shown.

@@ -2,9 +2,12 @@
 
 use std::io::IsTerminal;
 
-use wire::{Condition, Info, LifeState, RowKind, StatRow, Tally, Tone, headline, human};
+use wire::{
+    Condition, Info, LifeState, RowKind, StatRow, Tally, Tone, Troubles, doubt, headline, human, latest,
+};
 
 use super::instances;
+use super::other::Other;
 use super::report::Report;
 use super::table::{Align, Cell, Column, Table, printable, toned};
 use crate::failure::Failure;
@@ -35,23 +38,33 @@ impl Style {
     }
 }
 
-/// The whole screen.
-pub(crate) fn render(report: &Report, style: Style) -> String {
-    let rows = report.rows();
+/// The whole screen: both nodes, where the other one is known.
+pub(crate) fn render(here: &Report, other: &Other, style: Style) -> String {
     let mut parts = Vec::new();
+    let there = other.report();
+    if let Some(there) = there {
+        let host = there.host.as_deref().unwrap_or_default();
+        let both = instances::of_both(here.instances(), there.instances(), host);
+        parts.extend((!both.is_empty()).then(|| lines(&both, style)));
+    }
+    parts.extend(there.map(|_| "This node\n".to_owned()));
+    parts.extend(node(here, style));
+    if let Some(there) = there {
+        parts.push(format!("Node {}\n", printable(there.host.as_deref().unwrap_or_default())));
+        parts.extend(node(there, style));
+    }
+    parts.extend(
+        other.excuse().map(|excuse| format!("{}\n", toned(&printable(&excuse), Tone::Warning, style.colour))),
+    );
+    parts.join("\n")
+}
+
+/// A node: what matters most, tables of all that it has, and what failed.
+fn node(report: &Report, style: Style) -> Vec<String> {
+    let rows = report.rows();
     let mut headlines: Vec<(Tone, String)> = report.instances().iter().map(instances::headline).collect();
-    if report.lbd.is_ok() {
-        headlines.push(headline(&rows));
-    }
-    let mut lines = String::new();
-    if let Some(host) = &report.host {
-        lines.push_str(&format!("Node {}\n", printable(host)));
-    }
-    for (tone, headline) in headlines {
-        lines.push_str(&format!("{}\n", toned(&printable(&headline), tone, style.colour)));
-    }
-    if !lines.is_empty() {
-        parts.push(lines);
+    if let Ok((lbd, _)) = &report.lbd {
+        headlines.push(headline(&rows, lbd.details.get("healthd").and_then(|link| doubt(link))));
     }
     let mut tables = vec![daemons(report)];
     if !report.instances().is_empty() {
@@ -61,13 +74,20 @@ pub(crate) fn render(report: &Report, style: Style) -> String {
         tables.push(frontends(&rows));
     }
     if rows.iter().any(|row| row.kind == RowKind::Server) {
-        tables.push(servers(&rows));
+        tables.push(servers(&rows, report.lbd.is_ok()));
     }
+    let mut parts: Vec<String> =
+        (!headlines.is_empty()).then(|| lines(&headlines, style)).into_iter().collect();
     parts.extend(tables.iter().map(|table| table.render(style.width, style.colour)));
     for failure in report.daemons().into_iter().filter_map(|(_, info)| info.err()) {
         parts.push(format!("{}\n", toned(&explain(failure), Tone::Bad, style.colour)));
     }
-    parts.join("\n")
+    parts
+}
+
+fn lines(headlines: &[(Tone, String)], style: Style) -> String {
+    let line = |(tone, line): &(Tone, String)| format!("{}\n", toned(&printable(line), *tone, style.colour));
+    headlines.iter().map(line).collect()
 }
 
 /// A failure's lines, none of which can command the terminal.
@@ -166,17 +186,17 @@ fn frontends(rows: &[StatRow]) -> Table {
             count(row.request_rate),
             count(row.requests),
             count(row.responses[1]),
-            events(row.responses[3], Tone::Warning),
-            events(row.responses[4], Tone::Bad),
-            events(row.request_errors, Tone::Warning),
+            events(row.responses[3], row.troubles.responses_4xx, Tone::Warning),
+            events(row.responses[4], row.troubles.responses_5xx, Tone::Bad),
+            events(row.request_errors, row.troubles.refused, Tone::Warning),
             Cell::plain(&row.address),
         ]);
     }
     table
 }
 
-/// All backends in one table, so that their columns stand in line: each backend, then its servers.
-fn servers(rows: &[StatRow]) -> Table {
+/// All backends in one table, so that their columns stand in line: each backend, then its servers. Without lbd nobody counts.
+fn servers(rows: &[StatRow], counted: bool) -> Table {
     let mut table = Table::new(&[
         left("SERVER", ALWAYS),
         left("STATUS", ALWAYS),
@@ -200,7 +220,7 @@ fn servers(rows: &[StatRow]) -> Table {
         if let Some(backend) = backend {
             let tally = Tally::of(name, rows);
             let usable = Cell::plain(format!("{}/{} usable", tally.usable, tally.servers));
-            table.row(service(backend, name.to_owned(), usable));
+            table.row(service(backend, name.to_owned(), usable, counted));
             if let Some((tone, why)) = why(backend) {
                 table.note(&why, tone);
             }
@@ -215,7 +235,7 @@ fn servers(rows: &[StatRow]) -> Table {
                 Some(level) => format!("{label} ({})", wire::backup(level, server.stands_by)),
                 None => label,
             };
-            table.row(service(server, label, check(server)));
+            table.row(service(server, label, check(server), counted));
             if let Some((tone, why)) = why(server) {
                 table.note(&why, tone);
             }
@@ -225,22 +245,26 @@ fn servers(rows: &[StatRow]) -> Table {
 }
 
 /// A backend or server in the columns of [`servers`].
-fn service(row: &StatRow, label: String, check: Cell) -> Vec<Cell> {
-    vec![
-        Cell::plain(label),
-        status(row),
-        Cell::plain(human::short_duration(row.since_ms)),
-        check,
+fn service(row: &StatRow, label: String, check: Cell, counted: bool) -> Vec<Cell> {
+    let Troubles { responses_5xx, errors, retries, .. } = row.troubles;
+    let counts = [
         Cell::plain(row.weight.to_string()),
         count(row.sessions),
         count(row.rate),
         count(row.sessions_total),
-        events(row.responses[4], Tone::Bad),
-        events(row.connect_errors + row.response_errors, Tone::Bad),
-        events(row.retries, Tone::Warning),
+        events(row.responses[4], responses_5xx, Tone::Bad),
+        events(row.connect_errors + row.response_errors, errors, Tone::Bad),
+        events(row.retries, retries, Tone::Warning),
+    ];
+    let counts = counts.map(|cell| if counted { cell } else { Cell::plain("-") });
+    let mut cells =
+        vec![Cell::plain(label), status(row), Cell::plain(human::short_duration(row.since_ms)), check];
+    cells.extend(counts);
+    cells.extend([
         Cell::plain(if row.downtime_ms == 0 { "-".into() } else { human::short_duration(row.downtime_ms) }),
         Cell::plain(&row.address),
-    ]
+    ]);
+    cells
 }
 
 fn status(row: &StatRow) -> Cell {
@@ -276,9 +300,10 @@ fn count(n: u64) -> Cell {
     Cell::plain(human::short_count(n))
 }
 
-/// How often something unwelcome happened; it stands out if it did.
-fn events(n: u64, tone: Tone) -> Cell {
-    if n == 0 { Cell::plain("0") } else { Cell::toned(human::short_count(n), tone) }
+/// How often something unwelcome happened; it stands out if that was lately.
+fn events(n: u64, age_ms: Option<u64>, tone: Tone) -> Cell {
+    let text = human::short_count(n);
+    latest(age_ms, tone).map_or_else(|| Cell::plain(&text), |tone| Cell::toned(&text, tone))
 }
 
 #[cfg(test)]

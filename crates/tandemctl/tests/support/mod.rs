@@ -116,11 +116,11 @@ impl Daemon {
         Self { rows, ..Self::new("lbd") }
     }
 
-    /// vrrpd with one instance, `web`, that is master and has heard 127.0.0.1.
+    /// vrrpd with one instance, `web`, that is master and heard 127.0.0.1 before.
     pub(crate) fn vrrpd() -> Self {
         let vrrpd = Self::new("vrrpd");
         let peer = serde_json::json!({
-            "address": "127.0.0.1", "priority": 240, "heard_ms": 4, "adverts": 1, "releases": 0, "checksum": "pseudo_header",
+            "address": "127.0.0.1", "priority": 240, "heard_ms": 60000, "adverts": 1, "releases": 0, "checksum": "pseudo_header",
         });
         let counters = wire::InstanceCounters::default();
         let web = serde_json::json!({

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use health::{CheckCode, Status};
 use wire::client::ClientError;
 use wire::{
-    ClaimStatus, InstanceCounters, InstanceState, InstanceStatus, LastCheck, PeerStatus, TrackerStatus,
-    Verdict,
+    ClaimStatus, InstanceCounters, InstanceState, InstanceStatus, LastCheck, PeerStatus, RefusedStatus,
+    TrackerStatus, Verdict,
 };
 
 use super::*;
@@ -155,6 +155,12 @@ fn web(state: InstanceState) -> InstanceStatus {
             mac: "02:00:00:00:00:07".into(),
             age_ms: 4000,
         }),
+        refused: Some(RefusedStatus {
+            error: "ttl".into(),
+            text: "TTL 64, but 255 or more is asked for".into(),
+            source: "172.20.0.22".parse().unwrap(),
+            age_ms: 4000,
+        }),
         notify_failing: false,
         counters: InstanceCounters {
             receive_errors: BTreeMap::from([("ttl".into(), 3)]),
@@ -175,7 +181,7 @@ fn a_node_in_full() {
         lbd: Ok((info("lbd"), rows())),
         healthd: Ok((info("healthd"), Vec::new())),
     };
-    insta::assert_snapshot!(render(&report, PLAIN));
+    insta::assert_snapshot!(render(&report, &Other::None, PLAIN));
 }
 
 #[test]
@@ -187,7 +193,7 @@ fn a_node_with_a_virtual_address() {
         healthd: Ok((info("healthd"), Vec::new())),
         vrrpd,
     };
-    insta::assert_snapshot!(render(&report, PLAIN));
+    insta::assert_snapshot!(render(&report, &Other::None, PLAIN));
     assert!(report.outcome().is_ok());
 }
 
@@ -197,10 +203,18 @@ fn another_node_in_fault_and_in_eighty_columns() {
     let vrrpd = Some(Ok((info("vrrpd"), vec![web(InstanceState::Fault)])));
     let host = Some("172.20.0.21".into());
     let report = Report { host, lbd, healthd: Ok((info("healthd"), Vec::new())), vrrpd };
-    let screen = render(&report, Style { width: 80, colour: false });
+    let here = Report {
+        host: None,
+        lbd: Ok((info("lbd"), Vec::new())),
+        healthd: Ok((info("healthd"), Vec::new())),
+        vrrpd: None,
+    };
+    let other = Other::Seen(Box::new(report), true);
+    let screen = render(&here, &other, Style { width: 80, colour: false });
+    let report = other.report().unwrap();
     insta::assert_snapshot!(screen);
     assert_eq!(report.outcome().unwrap_err().code(), 69);
-    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    let json = report.to_json();
     assert_eq!(json["instances"][0]["state"], "fault");
 }
 
@@ -211,7 +225,7 @@ fn eighty_columns_are_enough() {
         Some("lb.yaml:3:1: error: unknown key \"ballance\" (did you mean \"balance\"?)".into());
     lbd.details.insert("healthd".into(), "lost 12 s ago".into());
     let report = Report { host: None, vrrpd: None, lbd: Ok((lbd, rows())), healthd: Err(absent("healthd")) };
-    let screen = render(&report, Style { width: 80, colour: false });
+    let screen = render(&report, &Other::None, Style { width: 80, colour: false });
     insta::assert_snapshot!(screen);
     let tables = screen.split("\nhealthd cannot be reached").next().unwrap();
     assert_eq!(tables.lines().filter(|line| line.chars().count() > 80).collect::<Vec<_>>(), [""; 0]);
@@ -240,7 +254,7 @@ fn without_lbd_there_is_what_healthd_knows() {
         lbd: Err(absent("lbd")),
         healthd: Ok((info("healthd"), vec![verdict])),
     };
-    insta::assert_snapshot!(render(&report, PLAIN));
+    insta::assert_snapshot!(render(&report, &Other::None, PLAIN));
     assert_eq!(report.outcome().unwrap_err().code(), 69);
 }
 
@@ -248,8 +262,8 @@ fn without_lbd_there_is_what_healthd_knows() {
 fn colours_only_where_they_are_wanted() {
     let report =
         Report { host: None, vrrpd: None, lbd: Ok((info("lbd"), rows())), healthd: Err(absent("healthd")) };
-    assert!(!render(&report, PLAIN).contains('\x1b'));
-    let coloured = render(&report, Style { colour: true, ..PLAIN });
+    assert!(!render(&report, &Other::None, PLAIN).contains('\x1b'));
+    let coloured = render(&report, &Other::None, Style { colour: true, ..PLAIN });
     assert!(coloured.contains("\x1b[1;31mDOWN\x1b[0m"), "{coloured:?}");
     assert!(coloured.contains("\x1b[32mUP\x1b[0m"), "{coloured:?}");
 }
@@ -269,5 +283,58 @@ fn what_daemons_say_cannot_command_the_terminal() {
         lbd: Ok((info("lbd"), rows)),
         healthd: Err(Failure::Refused("\x1b[2J".into())),
     };
-    assert!(!render(&report, PLAIN).contains('\x1b'));
+    assert!(!render(&report, &Other::None, PLAIN).contains('\x1b'));
+}
+
+/// A node whose instance stands like that, on its own or on another host.
+fn node(host: Option<&str>, state: InstanceState) -> Report {
+    let healthy = |daemon: &str| Ok((info(daemon), Vec::new()));
+    let instance = InstanceStatus { refused: None, claim: None, peers: Vec::new(), ..web(state) };
+    Report {
+        host: host.map(str::to_owned),
+        lbd: Ok((info("lbd"), rows())),
+        healthd: healthy("healthd"),
+        vrrpd: Some(Ok((info("vrrpd"), vec![instance]))),
+    }
+}
+
+fn seen(state: InstanceState) -> Other {
+    Other::Seen(Box::new(node(Some("172.20.0.22"), state)), false)
+}
+
+#[test]
+fn what_neither_node_knows_alone_is_said_first() {
+    use InstanceState::{Backup, Fault, Master};
+    let coloured = Style { colour: true, ..PLAIN };
+    let two = render(&node(None, Master), &seen(Master), coloured);
+    assert!(two.starts_with("\x1b[1;31mweb is MASTER on both nodes: "), "{two}");
+    let none = render(&node(None, Fault), &seen(Backup), coloured);
+    assert!(none.starts_with("\x1b[1;31mweb has no master, neither here nor on 172.20.0.22"), "{none}");
+    let well = render(&node(None, Master), &seen(Backup), coloured);
+    assert!(well.starts_with("This node\n\n\x1b[32mweb is MASTER for"), "{well}");
+    assert!(well.contains("\nNode 172.20.0.22\n\n\x1b[34mweb is BACKUP for"), "{well}");
+}
+
+#[test]
+fn a_master_that_is_not_alone_is_red() {
+    let mut here = node(None, InstanceState::Master);
+    if let Some(Ok((_, instances))) = &mut here.vrrpd {
+        instances[0].peers = vec![PeerStatus { priority: 240, ..web(InstanceState::Master).peers.remove(0) }];
+    }
+    let screen = render(&here, &Other::None, Style { colour: true, ..PLAIN });
+    assert!(screen.starts_with("\x1b[1;31mweb is MASTER, and so is 172.20.0.22\x1b[0m"), "{screen}");
+}
+
+#[test]
+fn old_verdicts_and_old_troubles_are_told_by_their_colours() {
+    let mut here = node(None, InstanceState::Master);
+    if let Ok((lbd, rows)) = &mut here.lbd {
+        lbd.details.insert("healthd".into(), "lost 4 s ago".into());
+        rows[0].troubles.responses_5xx = Some(2000);
+        rows[2].troubles.errors = Some(61_000);
+    }
+    let screen = render(&here, &Other::None, Style { colour: true, ..PLAIN });
+    assert!(screen.contains("\x1b[33mnginx: 1 of 3 servers DOWN, on verdicts 4 s old\x1b[0m"), "{screen}");
+    assert!(screen.contains("\x1b[1;31m36\x1b[0m"), "{screen}");
+    assert!(!screen.contains("\x1b[1;31m3\x1b[0m"), "{screen}");
 }
