@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Waiting until a demo works, and explaining when it does not. Needs say.sh, engine.sh, nodes.sh and ports.sh.
+# Waiting until a demo works, and explaining when it does not. Needs say.sh, engine.sh, nodes.sh and ports.sh, and `engine`
+# and `demo` of up.sh.
 
 answers_ok() { # PORT PATH
     [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://127.0.0.1:$1$2")" = 200 ]
@@ -10,12 +11,19 @@ servers_up() { # PORT of lbd's page: how many servers of backend nginx it routes
         awk -F, '$1 == "nginx" && $2 ~ /^nginx/ && $18 ~ /^UP/ { up++ } END { print up + 0 }'
 }
 
-# wait_for WHAT SECONDS CONDITION...
+# What has to run and does not: "lb: exited, exit code 1", a line each.
+idle() { on_engine "$engine" idle "$demo"; }
+
+# wait_for WHAT SECONDS CONDITION...: gives up at once when something that has to run does not.
 wait_for() {
     local what=$1 patience=$2 start=$SECONDS
     shift 2
     printf '    %-32s' "$what"
     until "$@"; do
+        if [ -n "$(idle)" ]; then
+            echo ' no'
+            return 1
+        fi
         if ((SECONDS - start >= patience)); then
             echo " not within $patience s"
             return 1
@@ -28,11 +36,13 @@ wait_for() {
 
 all_up() { [ "$(servers_up "$1")" -eq 3 ]; }
 
+all_run() { [ -z "$(idle)" ]; }
+
 one_holder() { [ "$(holders | wc -l)" -eq 1 ]; }
 
 wait_until_healthy() { # DEMO
     step "Waiting until everything is healthy"
-    case $1 in
+    wait_for "everything runs" 0 all_run && case $1 in
         1)
             wait_for "lbd is ready" 30 answers_ok "$STATS_PORT" /ready &&
                 wait_for "healthd is ready" 30 answers_ok "$HEALTHD_PORT" /ready &&
@@ -52,12 +62,19 @@ wait_until_healthy() { # DEMO
         wait_for "Prometheus is ready" 60 answers_ok "$PROMETHEUS_PORT" /-/ready
 }
 
-explain_failure() { # DEMO
-    step "What runs"
-    in_demo list || true
-    local service
-    for service in $(nodes_of "$1") nginx1 prometheus; do
+# The last words of what does not run, or of the services that matter most.
+explain_failure() {
+    local idle service services
+    idle=$(idle)
+    if [ -n "$idle" ]; then
+        step "What does not run"
+        say "${idle//$'\n'/$'\n'    }"
+        services=$(sed 's/:.*//' <<<"$idle")
+    else
+        services="$(nodes_of "$demo") nginx1 prometheus"
+    fi
+    for service in $services; do
         step "The last words of $service"
-        in_demo logs "$service" 2>&1 | tail -n 15 || true
+        on_engine "$engine" logs "$service" 2>&1 | tail -n 15 || true
     done
 }

@@ -23,6 +23,7 @@ pub fn run(engine: &str) {
     demo.is_repaired_when_lbd_dies();
     demo.reloads_and_refuses();
     demo.answers_503_when_all_are_down();
+    demo.says_what_does_not_run();
     demo.leaves_nothing_behind();
 }
 
@@ -33,6 +34,8 @@ struct Demo {
     healthd: SocketAddr,
     prometheus: SocketAddr,
     config: Edited,
+    /// What the containers are made from.
+    composed: Edited,
 }
 
 const SERVERS: [&str; 3] = ["nginx1", "nginx2", "nginx3"];
@@ -41,7 +44,8 @@ impl Demo {
     fn up(engine: &str) -> Self {
         let [web, stats, healthd, prometheus] = free_addresses();
         let config = Edited::new("compose/lb.yaml");
-        let demo = Self { engine: engine.to_owned(), web, stats, healthd, prometheus, config };
+        let composed = Edited::new("compose/demo-1.yml");
+        let demo = Self { engine: engine.to_owned(), web, stats, healthd, prometheus, config, composed };
         demo.make_ok("demo-1");
         demo
     }
@@ -239,6 +243,31 @@ impl Demo {
             self.wait_for_status(server, "UP");
         }
         Load::default().run(self.web, 60).assert_nothing_lost();
+    }
+
+    /// In the engine's own words, and with its last ones.
+    fn says_what_does_not_run(&self) {
+        if self.engine == "netns" {
+            // There no file says what runs.
+            return;
+        }
+        let started = "command: [start-prometheus, prometheus-1.yml]";
+        let refused = |command: &str, words: &[&str]| {
+            self.composed.replace(started, command);
+            let output = self.make("demo-1");
+            let told = text(&output);
+            assert!(!output.status.success(), "{told}");
+            for word in words {
+                assert!(told.contains(word), "no {word:?} in {told}");
+            }
+        };
+        refused(
+            "command: [no-such-program]",
+            &["no-such-program", "executable file not found", "make demo-1-down"],
+        );
+        refused("command: [sh, -c, echo farewell; exit 3]", &["prometheus: exited, exit code 3", "farewell"]);
+        self.composed.restore();
+        self.make_ok("demo-1");
     }
 
     fn leaves_nothing_behind(&self) {
