@@ -204,6 +204,28 @@ fn tandemctl_looks_at_both_nodes_and_hands_over() {
     assert!(code == Some(0) && told.contains("vrrpd"), "{told}");
 }
 
+/// Whoever the first handover held has come to the second master by then.
+#[test]
+fn a_handover_right_after_another_waits_for_those_whom_that_one_held() {
+    if !is_root() {
+        skip!("namespaces need root");
+    }
+    let nodes = Nodes::start();
+    for node in [0, 1] {
+        let (told, code) = nodes.tandemctl(node, &["handover"]);
+        assert_eq!(code, Some(0), "{told}");
+    }
+    nodes.owners.wait_for(0);
+    let status = nodes.nodes[1].vrrp.status();
+    let ended = |state: &str| {
+        let history = status["history"].as_array().expect("there were transitions");
+        let event = history.iter().find(|event| event["to"] == state).unwrap_or_else(|| panic!("{status}"));
+        event["age_ms"].as_u64().expect("an age")
+    };
+    let served = ended("master") - ended("backup");
+    assert!(served >= 1000, "held again after {served} ms: {status}");
+}
+
 #[test]
 fn a_stopped_vrrpd_leaves_and_a_killed_one_stays_or_is_replaced() {
     if !is_root() {

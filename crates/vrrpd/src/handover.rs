@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 use wire::client::{Client, ClientError};
 use wire::{InstanceState, Request};
@@ -18,6 +18,10 @@ use crate::track::Reporter;
 
 /// How long lbd may take to say that it is reached, and that it has heard. How long it drains it bounds itself.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a new master serves before its lbd holds connections. A client whose first SYN the last master held repeats it
+/// after a second; held again, it would wait for three in all.
+const REPEATED: Duration = Duration::from_millis(1250);
 
 /// Gives the addresses of one instance, or of all, to other nodes. What was done, in words.
 ///
@@ -40,6 +44,7 @@ pub async fn hand_over(
     if !statuses.iter().any(|status| is_meant(&status.instance) && status.state == InstanceState::Master) {
         return Err("this node is not master, so there is nothing to hand over".to_owned());
     }
+    serve_the_held(board, is_meant).await;
     let began = Instant::now();
     let lbd = drain(lbd).await;
     let names = statuses.into_iter().map(|status| status.instance).filter(|name| is_meant(name)).collect();
@@ -72,7 +77,12 @@ pub async fn hand_over(
 /// Leaves all elections before vrrpd ends. As a handover, if there is anything to hand over.
 pub async fn leave(board: &Board, orders: &mpsc::Sender<Order>, lbd: &Path) {
     let is_master = board.statuses().iter().any(|status| status.state == InstanceState::Master);
-    let lbd = if is_master { drain(lbd).await } else { None };
+    let lbd = if is_master {
+        serve_the_held(board, |_| true).await;
+        drain(lbd).await
+    } else {
+        None
+    };
     leave_at_once(orders).await;
     tell(lbd, Request::Released).await;
 }
@@ -113,6 +123,15 @@ pub(crate) async fn let_go(lbd: PathBuf, reporter: Reporter, instances: Vec<Stri
         Request::Kept
     };
     tell(connect(&lbd).await, outcome).await;
+}
+
+/// Waits until clients that the last master held have come to this one, where it has not been master for long.
+async fn serve_the_held(board: &Board, is_meant: impl Fn(&str) -> bool) {
+    let statuses = board.statuses();
+    let masters = statuses.iter().filter(|one| one.state == InstanceState::Master && is_meant(&one.instance));
+    if let Some(age) = masters.map(|one| Duration::from_millis(one.since_ms)).min() {
+        sleep(REPEATED.saturating_sub(age)).await;
+    }
 }
 
 /// Has lbd hold new connections and finish what is in flight. Who is to be told when the addresses are gone.
