@@ -11,7 +11,7 @@ SCRIPTS := $(shell grep -lrE '^\#!/(usr/bin/env bash|bin/sh)' scripts deploy tes
 # Cargo uses all processors by itself, and what a target needs stands in its order.
 .NOTPARALLEL:
 .PHONY: help demo-1 demo-1-down demo-1-status demo-2 demo-2-down demo-2-status reload images build test check fmt lint shellcheck deny docs doc-tests \
-    nextest bench soak fuzz bench-micro install
+    nextest bench soak fuzz bench-micro install uninstall
 
 help: ## this list
 	@echo 'Tandem: high availability for the stateless layer. Targets:'
@@ -99,7 +99,9 @@ soak: build ## five minutes of mixed work under faults (SOAK_SECONDS)
 	@TANDEM_BIN_DIR=$(abspath $(PROGRAMS)) scripts/soak
 
 # As root, who need not have a Rust toolchain: `make build && sudo make install`.
-install: ## programs, systemd units and an example configuration, after `make build` (PREFIX, DESTDIR)
+install: ## programs, their pages and completions, units and an example configuration, after `make build` (PREFIX, DESTDIR)
 	@test -x $(PROGRAMS)/lbd || { echo 'error: nothing is built yet: run make build first, as yourself' >&2; exit 1; }
-	install -D -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)/healthd $(PROGRAMS)/lbd $(PROGRAMS)/vrrpd $(PROGRAMS)/tandemctl
-	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-units
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install $(abspath $(PROGRAMS))
+
+uninstall: ## remove what `make install` has put there; configurations stay (PREFIX, DESTDIR)
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/uninstall

@@ -1,5 +1,7 @@
 //! The units as `scripts/install-units` installs them, under a systemd of their own on a copy of this machine.
 
+mod installed;
+
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};

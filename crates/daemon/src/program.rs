@@ -10,6 +10,7 @@ use config::{Diagnostic, Invalid};
 use thiserror::Error;
 use wire::{DaemonHello, PROTOCOL};
 
+use crate::generated::Generated;
 use crate::log::{self, LogFormat};
 
 /// A daemon, before it runs.
@@ -59,6 +60,9 @@ struct Args {
     /// Write a newline to this descriptor when ready, as s6's notification-fd wants it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..1024))]
     ready_fd: Option<i32>,
+    /// Print what packages have beside the program
+    #[arg(long, value_name = "WHAT", value_enum, hide = true)]
+    generate: Option<Generated>,
 }
 
 /// What a daemon starts with.
@@ -133,16 +137,25 @@ impl Program {
         end_at_panics();
         let mut command =
             Args::command().name(self.name).about(self.about).version(env!("CARGO_PKG_VERSION"));
+        command = command.mut_arg("config", |config| {
+            config.help(format!("Configuration file [default: {}]", self.default_config))
+        });
         if let Some(errand) = self.errand {
             command = command.arg(
                 Arg::new(errand.option).long(errand.option).help(errand.about).action(ArgAction::SetTrue),
             );
         }
-        let matches = command.get_matches();
+        let matches = command.clone().get_matches();
         let args = match Args::from_arg_matches(&matches) {
             Ok(args) => args,
             Err(error) => error.exit(),
         };
+        if let Some(generated) = args.generate {
+            return match generated.write(command, &mut std::io::stdout()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
         let config = args.config.unwrap_or_else(|| self.default_config.into());
         if let Some(errand) = self.errand.filter(|errand| matches.get_flag(errand.option)) {
             return self.run(errand, &args.run_dir);

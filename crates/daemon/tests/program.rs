@@ -291,3 +291,17 @@ fn a_daemon_whose_events_nobody_reads_goes_on() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.exit_code(), Some(0));
 }
+
+#[test]
+fn help_manual_and_completions_follow_from_the_options() {
+    let said = |arguments: &[&str]| {
+        let output = Command::new(example("smallest")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said(&["--help"]).contains("[default: /etc/tandem/lb.yaml]"));
+    assert!(said(&["--generate", "man"]).contains("/etc/tandem/lb.yaml"));
+    for (shell, wanted) in [("bash", "--run-dir"), ("zsh", "--run-dir"), ("fish", "-l run-dir")] {
+        assert!(said(&["--generate", shell]).contains(wanted), "{shell}");
+    }
+}

@@ -82,5 +82,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "tandemctl", &mut io::stdout());
             Ok(())
         }
+        Command::Man { directory } => Ok(clap_mangen::generate_to(Cli::command(), directory)?),
     }
 }

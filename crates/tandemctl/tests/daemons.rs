@@ -38,6 +38,7 @@ fn status_as_json() {
     assert_eq!(status.code, 69);
     let json: serde_json::Value = serde_json::from_str(&status.out).unwrap();
     assert_eq!(json["daemons"]["lbd"]["info"]["version"], "0.1.0");
+    assert_eq!(json["daemons"].get("vrrpd"), Some(&serde_json::Value::Null), "it does not run");
     assert!(json["daemons"]["healthd"]["error"].as_str().unwrap().contains("there is no socket"));
     assert_eq!(json["rows"][0]["name"], "nginx1");
     assert_eq!(json["verdicts"], serde_json::json!([]));
@@ -306,4 +307,13 @@ fn completions_are_printed() {
     let bash = node.tandemctl(&["completions", "bash"]);
     assert_eq!(bash.code, 0);
     assert!(bash.out.contains("complete -F _tandemctl"), "{}", bash.out);
+}
+
+#[test]
+fn manual_pages_are_written() {
+    let node = Node::new();
+    assert_eq!(node.tandemctl(&["man", node.run_dir().to_str().unwrap()]).code, 0);
+    let page = |name: &str| std::fs::read_to_string(node.run_dir().join(name)).unwrap();
+    assert!(page("tandemctl.1").contains("tandemctl\\-status(1)"), "{}", page("tandemctl.1"));
+    assert!(page("tandemctl-drain.1").contains("close\\-after"));
 }
