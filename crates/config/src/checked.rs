@@ -1,22 +1,25 @@
 //! Configuration files of either kind, read to be checked: each alone, and all of them together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vrrp::Authentication;
 
 use crate::file::{self, key_file, page_file};
 use crate::keys::Subject;
 use crate::read::{Report, Value, quoted};
+use crate::veil::Veil;
 use crate::yaml::{Mark, Node};
 use crate::{
-    Access, Backend, Diagnostic, Instance, Invalid, LbConfig, Secret, Severity, VrrpConfig, access,
-    effective_vrrp_yaml, effective_yaml, instance, lb,
+    Access, Backend, Diagnostic, Instance, Invalid, LbConfig, Probe, Secret, Severity, TlsProbe, VrrpConfig,
+    access, effective_vrrp_yaml, effective_yaml, instance, lb,
 };
 
 /// A configuration file that can be used, of either kind, with its places for further remarks.
 #[derive(Debug)]
 pub struct Checked {
     file: String,
+    path: PathBuf,
+    text: String,
     /// What it says.
     pub content: Content,
     /// Its own lints, in the order of the file.
@@ -55,18 +58,15 @@ impl Checked {
             report.error(tree.at, format!("this is no configuration of ours; one has {needs}"));
         }
         let (tree, content, warnings) = file::usable(report, tree, |node, report| {
-            let root = Value::root(node, report);
-            match subject {
-                Some(Subject::Lb) => Some(Content::Lb(lb::read(&root, &|name| page_file(path, name)))),
-                Some(Subject::Vrrp) => {
-                    Some(Content::Vrrp(instance::read(&root, &|name| key_file(path, name))))
-                }
-                None => None,
-            }
+            Some(read(subject?, path, &Value::root(node, report)))
         })?;
         match content {
             Some(content) => {
-                let mut checked = Self { file, content, warnings, tree };
+                let mut checked = Self { file, path: path.to_owned(), text, content, warnings, tree };
+                let unusable = checked.unusable_authorities();
+                if !unusable.is_empty() {
+                    return Err(Invalid { diagnostics: unusable });
+                }
                 if exposed {
                     checked.warnings.extend(checked.exposed_passwords());
                 }
@@ -82,12 +82,47 @@ impl Checked {
         &self.file
     }
 
-    /// The configuration as a file with every default filled in. It is shown to people, so passwords are not in it.
+    /// The configuration as a file with every default filled in. It is shown to people, so neither passwords are in it nor what
+    /// variables of the environment stand for, where any text could stand.
     pub fn effective_yaml(&self) -> String {
-        match &self.content {
-            Content::Lb(config) => effective_yaml(&without_secrets(config.clone())),
-            Content::Vrrp(config) => effective_vrrp_yaml(&without_passwords(config.clone())),
+        let subject = match &self.content {
+            Content::Lb(_) => Subject::Lb,
+            Content::Vrrp(_) => Subject::Vrrp,
+        };
+        let again =
+            |node: &Node, report: &Report| Some(read(subject, &self.path, &Value::root(node, report)));
+        match Veil::over(&self.text, again) {
+            Some((content, veil)) => veil.named(content.shown()),
+            None => self.content.shown(),
         }
+    }
+
+    /// Files of authorities that healthd could not use.
+    fn unusable_authorities(&self) -> Vec<Diagnostic> {
+        const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+        let Content::Lb(config) = &self.content else { return Vec::new() };
+        let unusable = |backend: &Backend| {
+            let Some(Probe::Tls(TlsProbe { ca_file: Some(file), .. })) =
+                backend.check.as_ref().map(|check| &check.probe)
+            else {
+                return None;
+            };
+            let why = match page_file(&self.path, &file.to_string_lossy()) {
+                Ok(bytes) if memchr::memmem::find(&bytes, CERTIFICATE).is_some() => return None,
+                Ok(_) => format!("{}: no certificate is in it", file.display()),
+                Err(why) => why,
+            };
+            let path = ["backends", backend.name.as_str(), "check", "tls", "ca_file"];
+            let problem =
+                format!("\"check.tls.ca_file\" of backend {} cannot be used: {why}", quoted(&backend.name));
+            Some(self.remark(
+                Severity::Error,
+                &path,
+                problem,
+                "it is a file of certificates in PEM, which healthd reads",
+            ))
+        };
+        config.backends.iter().filter_map(unusable).collect()
     }
 
     /// The secrets of a file that everybody may read or replace.
@@ -153,6 +188,24 @@ impl Checked {
     ) -> Diagnostic {
         let Mark { line, column } = self.tree.mark(path);
         Diagnostic { file: self.file.clone(), line, column, severity, message, help: Some(help.to_owned()) }
+    }
+}
+
+impl Content {
+    /// All of it as a file, without its passwords.
+    fn shown(&self) -> String {
+        match self {
+            Self::Lb(config) => effective_yaml(&without_secrets(config.clone())),
+            Self::Vrrp(config) => effective_vrrp_yaml(&without_passwords(config.clone())),
+        }
+    }
+}
+
+/// Reads a file of some kind, and the files that it names, by paths that start at its directory.
+fn read(subject: Subject, path: &Path, root: &Value<'_>) -> Content {
+    match subject {
+        Subject::Lb => Content::Lb(lb::read(root, &|name| page_file(path, name))),
+        Subject::Vrrp => Content::Vrrp(instance::read(root, &|name| key_file(path, name))),
     }
 }
 

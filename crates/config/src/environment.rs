@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 use crate::read::{Report, quoted};
-use crate::yaml::{Kind, Mark, Node};
+use crate::yaml::{Kind, Node};
 
 /// What all variables of a file may come to, in bytes.
 const MOST: usize = 1024 * 1024;
@@ -40,19 +40,18 @@ struct Expansion<'e> {
 impl Expansion<'_> {
     fn node(&mut self, node: &mut Node) {
         match &mut node.kind {
-            Kind::Null => {}
+            Kind::Null | Kind::Unknown => {}
             Kind::Scalar(text) if text.contains("${") => match self.text(text) {
                 Ok(expanded) => *text = expanded,
-                Err(problem) => self.problem(node.at, &problem),
+                Err(problem) => {
+                    self.report.error(node.at, problem);
+                    node.kind = Kind::Unknown;
+                }
             },
             Kind::Scalar(_) => {}
             Kind::List(items) => items.iter_mut().for_each(|item| self.node(item)),
             Kind::Map(entries) => entries.iter_mut().for_each(|entry| self.node(&mut entry.value)),
         }
-    }
-
-    fn problem(&self, at: Mark, problem: &str) {
-        self.report.error(at, problem);
     }
 
     fn text(&mut self, text: &str) -> Result<String, String> {
@@ -119,7 +118,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
     use super::*;
-    use crate::yaml;
+    use crate::yaml::{self, Mark};
 
     fn environment(name: &str) -> Option<OsString> {
         match name {

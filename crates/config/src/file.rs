@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::unistd::{Uid, User};
+
 use crate::checked::{without_passwords, without_secrets};
 use crate::digest::digest;
 use crate::keys::Subject;
@@ -13,7 +15,7 @@ use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
 use crate::{
     Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, environment,
-    instance, lb, yaml,
+    foreign, instance, lb, yaml,
 };
 
 /// The largest file, in bytes.
@@ -153,7 +155,11 @@ fn parse_with<C>(
     effective: impl FnOnce(&C) -> String,
 ) -> Result<Loaded<C>, Invalid> {
     let report = Report::new(file_name, Some(subject));
-    let tree = tree(text, &report);
+    let tree = tree(text, &report).filter(|tree| {
+        let misfit = subject.misfit(tree);
+        misfit.iter().for_each(|misfit| report.error(tree.at, misfit));
+        misfit.is_none()
+    });
     let (_, config, warnings) = usable(report, tree, |node, report| read(&Value::root(node, report)))?;
     let digest = digest(&effective(&config));
     Ok(Loaded { config, warnings, digest })
@@ -161,6 +167,10 @@ fn parse_with<C>(
 
 /// A file's tree, with what the variables in it stand for.
 pub(crate) fn tree(text: &str, report: &Report) -> Option<Node> {
+    if let Some((at, told)) = foreign::file_of(text) {
+        report.error(at, told);
+        return None;
+    }
     yaml::tree(text, report).map(|tree| environment::expand(tree, &environment::of_process, report))
 }
 
@@ -194,10 +204,17 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
 fn unreadable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+        io::ErrorKind::PermissionDenied => format!("the user {} may not read it", user()),
         io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
         _ => format!("cannot be read: {error}"),
     }
+}
+
+/// The user of this process, by name where it has one.
+fn user() -> String {
+    let id = Uid::effective();
+    let named = User::from_uid(id).ok().flatten();
+    named.map_or_else(|| format!("with the id {id}"), |user| user.name)
 }
 
 /// The place just after a text.

@@ -38,16 +38,33 @@ impl Subject {
         self.keys().iter().map(|key| key.path.as_str()).filter(|path| !path.contains('.'))
     }
 
+    /// What such a file is called, and who reads it.
+    const fn described(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Lb => ("an lb.yaml", "lbd and healthd read"),
+            Self::Vrrp => ("a vrrp.yaml", "vrrpd reads"),
+        }
+    }
+
+    /// Why a file cannot be about this: it has sections of another one alone.
+    pub(crate) fn misfit(self, file: &Node) -> Option<String> {
+        let Kind::Map(entries) = &file.kind else { return None };
+        let has_own = |subject: Self| entries.iter().any(|entry| subject.owns(&entry.key));
+        let other = Self::ALL.into_iter().find(|other| *other != self && has_own(*other))?;
+        let ((is, _), (reads, readers)) = (other.described(), self.described());
+        (!has_own(self)).then(|| format!("this is {is}; {readers} {reads}, with {}", self.needs()))
+    }
+
+    /// Whether it alone has such a section.
+    fn owns(self, section: &str) -> bool {
+        let has = |subject: Self| subject.sections().any(|one| one == section);
+        has(self) && !Self::ALL.into_iter().any(|other| other != self && has(other))
+    }
+
     /// What a file is about, by the sections that only one of the two has, or else by the nearest of them.
     pub(crate) fn of(file: &Node) -> Option<Self> {
         let Kind::Map(entries) = &file.kind else { return None };
-        let shared =
-            |section: &&str| Self::ALL.iter().all(|subject| subject.sections().any(|one| one == *section));
-        let owner = |wanted: &str| {
-            Self::ALL.into_iter().find(|subject| {
-                subject.sections().filter(|section| !shared(section)).any(|one| one == wanted)
-            })
-        };
+        let owner = |section: &str| Self::ALL.into_iter().find(|subject| subject.owns(section));
         let all = || Self::ALL.into_iter().flat_map(Self::sections);
         let exact = entries.iter().find_map(|entry| owner(&entry.key));
         exact.or_else(|| entries.iter().find_map(|entry| owner(crate::nearest(&entry.key, all())?)))

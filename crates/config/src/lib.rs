@@ -6,6 +6,7 @@
 
 mod access;
 mod balancing;
+mod bound;
 mod check;
 mod checked;
 mod diagnostic;
@@ -14,6 +15,7 @@ mod edits;
 mod effective;
 mod environment;
 mod file;
+mod foreign;
 mod instance;
 mod keys;
 mod lb;
@@ -24,10 +26,12 @@ mod routes;
 mod scalar;
 mod secret;
 mod sticky;
+mod veil;
 mod yaml;
 
 pub use access::{Access, OpenPath};
 pub use balancing::{Balance, HashKey};
+pub use bound::bound_at;
 pub use check::*;
 pub use checked::{Checked, Content};
 pub use diagnostic::{Diagnostic, Invalid, Severity};

@@ -37,6 +37,16 @@ proptest! {
     }
 
     #[test]
+    fn a_missing_variable_is_told_once(config in configs(), which in any::<Index>()) {
+        told_once(&config, "${TANDEM_NO_SUCH_VARIABLE}", which, |_| true)?;
+    }
+
+    #[test]
+    fn a_misspelt_mode_is_told_once(config in configs(), which in any::<Index>()) {
+        told_once(&config, "tpc", which, |key| key == "mode")?;
+    }
+
+    #[test]
     fn any_text_is_answered(text in ".{0,200}") {
         answered(&text)?;
     }
@@ -111,6 +121,45 @@ const TOKENS: &[&str] = &[
     "off",
     "x",
 ];
+
+/// One value of some key is replaced by a wrong one: that is one error.
+fn told_once(
+    config: &LbConfig,
+    wrong: &str,
+    which: Index,
+    of: fn(&str) -> bool,
+) -> Result<(), proptest::test_runner::TestCaseError> {
+    let mut file: serde_yaml::Value =
+        serde_yaml::from_str(&config::effective_yaml(config)).expect("what we write is YAML");
+    let mut values = Vec::new();
+    single_values(&mut file, "", of, &mut values);
+    *values.swap_remove(which.index(values.len())) = wrong.into();
+    let text = serde_yaml::to_string(&file).expect("it is what was read");
+    let told =
+        config::parse("lb.yaml", &text).map_or_else(|invalid| invalid.diagnostics, |loaded| loaded.warnings);
+    let errors: Vec<_> = told.iter().filter(|one| one.severity == config::Severity::Error).collect();
+    prop_assert_eq!(errors.len(), 1, "{:?}\n{}", errors, text);
+    Ok(())
+}
+
+fn single_values<'v>(
+    value: &'v mut serde_yaml::Value,
+    key: &str,
+    of: fn(&str) -> bool,
+    found: &mut Vec<&'v mut serde_yaml::Value>,
+) {
+    match value {
+        serde_yaml::Value::Sequence(items) => {
+            items.iter_mut().for_each(|item| single_values(item, key, of, found));
+        }
+        serde_yaml::Value::Mapping(keys) => {
+            keys.iter_mut()
+                .for_each(|(key, value)| single_values(value, key.as_str().unwrap_or_default(), of, found));
+        }
+        single if of(key) => found.push(single),
+        _ => {}
+    }
+}
 
 /// Every answer is a configuration or at least one error, and every remark has its place in the text.
 fn answered(text: &str) -> Result<(), proptest::test_runner::TestCaseError> {

@@ -1,7 +1,9 @@
 //! healthd: checks the servers of lb.yaml, and tells lbd who is up.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use config::{Checked, Diagnostic, Invalid};
 use daemon::Program;
 
 fn main() -> ExitCode {
@@ -9,8 +11,14 @@ fn main() -> ExitCode {
         name: "healthd",
         about: "Checks the servers of lb.yaml, resolves their names, and tells lbd who is up",
         default_config: "/etc/tandem/lb.yaml",
-        check: daemon::config_file::check,
+        check,
         errand: None,
     };
     program.main(healthd::app::main)
+}
+
+/// Checks an `lb.yaml`, and the files that only healthd reads.
+fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
+    daemon::config_file::check(path)?;
+    Checked::load(path).map(|checked| checked.warnings)
 }

@@ -18,7 +18,11 @@ const PASSWORD: usize = 8;
 /// The files of HMAC keys by id, the one that signs first.
 type KeyFiles = Vec<(u8, String)>;
 
-pub(super) fn read(s: &mut Section<'_>, version: Version, files: Files<'_>) -> (Authentication, KeyFiles) {
+pub(super) fn read(
+    s: &mut Section<'_>,
+    version: Option<Version>,
+    files: Files<'_>,
+) -> (Authentication, KeyFiles) {
     let value = s.value("authentication", "a mapping with pass or hmac", "none");
     if value.is_off() {
         return (Authentication::None, KeyFiles::new());
@@ -35,7 +39,7 @@ pub(super) fn read(s: &mut Section<'_>, version: Version, files: Files<'_>) -> (
             (false, false) if given => {
                 s.error([], "has neither pass nor hmac; leave it out if there is none");
             }
-            (true, false) if version == Version::V3 => {
+            (true, false) if version == Some(Version::V3) => {
                 s.error(["pass"], "has a password, which VRRPv3 does not carry; use hmac, or version: 2");
             }
             _ => {}

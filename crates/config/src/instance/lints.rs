@@ -1,5 +1,6 @@
 //! What is allowed in a `vrrp.yaml`, but probably not meant.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -56,6 +57,42 @@ impl Checked {
             )
         };
         config.instances.iter().filter(is_off).map(remark).collect()
+    }
+
+    /// Interfaces that instances are for, or track, and that a machine with these does not have.
+    pub fn absent_interfaces(&self, present: &BTreeSet<String>) -> Vec<Diagnostic> {
+        let Content::Vrrp(config) = &self.content else { return Vec::new() };
+        let absent = |name: &&String| !present.contains(*name);
+        let mut found = Vec::new();
+        let mut warn = |path: &[&str], doubt: String, name: &str, state: &str| {
+            let likely = crate::nearest(name, present.iter().map(String::as_str));
+            let likely = likely.map_or_else(String::new, |near| format!(", perhaps {}", quoted(near)));
+            let help =
+                format!("if this is its node: name one that \"ip link\" shows{likely}; until then {state}");
+            found.push(self.remark(Severity::Warning, path, doubt, &help));
+        };
+        for Instance { name, interface, track, .. } in &config.instances {
+            if let Some(absent) = interface.as_ref().filter(absent) {
+                let doubt = format!(
+                    "instance {} is for {absent}, an interface that this machine does not have",
+                    quoted(name)
+                );
+                warn(&["instances", name, "interface"], doubt, absent, "vrrpd waits in state fault");
+            }
+            for (index, tracker) in track.iter().enumerate() {
+                if let TrackTarget::Interface(tracked) = &tracker.target
+                    && absent(&tracked)
+                {
+                    let doubt = format!(
+                        "instance {} tracks {tracked}, an interface that this machine does not have",
+                        quoted(name)
+                    );
+                    let path = ["instances", name, "track", &index.to_string(), "interface"];
+                    warn(&path, doubt, tracked, "it counts as failed");
+                }
+            }
+        }
+        found
     }
 }
 

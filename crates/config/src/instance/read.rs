@@ -77,7 +77,7 @@ pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpCo
         let vrrpd = s.section("vrrpd", |s| Vrrpd {
             admin,
             realtime: s.number_or_none("realtime", "not real-time", 1..=99),
-            lock_memory: yes_or_no(s, "lock_memory", false),
+            lock_memory: s.yes_or_no("lock_memory", false),
         });
         VrrpConfig { instances, vrrpd, access }
     });
@@ -86,7 +86,10 @@ pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpCo
 }
 
 fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -> Instance {
-    let version = s.word("version", Version::V3, &[("3", Version::V3), ("2", Version::V2)]);
+    let written = s.word_given("version", "3", &[("3", Version::V3), ("2", Version::V2)]);
+    let version = written.unwrap_or(Version::V3);
+    // Where another word stands there, nothing else is wrong for its sake.
+    let known = if s.has(&["version"]) { written } else { Some(version) };
     let interface =
         s.value("interface", "an interface's name", "found by the addresses' subnet").scalar(interface);
     let virtual_router_id = s
@@ -115,7 +118,7 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
         s.error(["excluded_addresses"], format_args!("has {} among virtual_addresses too", twice.ip));
     }
     let unicast = unicast(s, ipv6);
-    let (authentication, key_files) = authentication::read(s, version, files);
+    let (authentication, key_files) = authentication::read(s, known, files);
     Instance {
         name: name.to_owned(),
         interface,
@@ -127,7 +130,7 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
         addresses,
         excluded,
         preemption: preemption(s),
-        strict: yes_or_no(s, "strict", false),
+        strict: s.yes_or_no("strict", false),
         unicast,
         authentication,
         key_files,
@@ -207,7 +210,26 @@ fn address(text: &str) -> Result<VirtualAddress, Problem> {
         })?,
         None => longest,
     };
-    Ok(VirtualAddress { ip, prefix })
+    match shared_by_all(ip, prefix) {
+        Some(what) => Err(Problem::Because(format!(
+            "{ip} is {what}, which no node can have; give one of its addresses"
+        ))),
+        None => Ok(VirtualAddress { ip, prefix }),
+    }
+}
+
+/// What an address is in its network, if it is not one of a node. Links of two nodes have no such addresses (RFC 3021, RFC 6164).
+fn shared_by_all(ip: IpAddr, prefix: u8) -> Option<&'static str> {
+    match ip {
+        IpAddr::V4(ip) if prefix <= 30 => match ip.to_bits() << prefix >> prefix {
+            0 => Some("the network itself"),
+            host if host == u32::MAX >> prefix => Some("the network's broadcast address"),
+            _ => None,
+        },
+        // RFC 4291 section 2.6.1
+        IpAddr::V6(ip) if prefix <= 126 && ip.to_bits() << prefix == 0 => Some("the network itself"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
 }
 
 pub(super) fn ip(text: &str) -> Result<IpAddr, Problem> {
@@ -259,7 +281,7 @@ fn peers(s: &mut Section<'_>, ipv6: bool, given: bool) -> Unicast {
 fn preemption(s: &mut Section<'_>) -> Preemption {
     s.value("preempt", "true, false, or a delay such as 30s", "true")
         .scalar(|text| {
-            if let Some(yes) = boolean(text) {
+            if let Some(yes) = scalar::boolean(text) {
                 return Ok(if yes { Preemption::After(Duration::ZERO) } else { Preemption::Off });
             }
             scalar::duration(text, &TIME).map(Preemption::After)
@@ -291,7 +313,7 @@ fn notification(s: &mut Section<'_>, given: bool) -> Notify {
     Notify {
         timeout: s.duration("timeout", Duration::from_secs(30), TIME),
         fault_after: optional_duration(s, "fault_after", None, TIME),
-        command: Command { argv: argv(&command), privileged: yes_or_no(s, "privileged", false) },
+        command: Command { argv: argv(&command), privileged: s.yes_or_no("privileged", false) },
     }
 }
 
@@ -327,22 +349,4 @@ fn optional_duration(
         return default;
     }
     if value.is_off() { None } else { value.scalar(|text| scalar::duration(text, &allowed)).or(default) }
-}
-
-pub(super) fn yes_or_no(s: &mut Section<'_>, key: &'static str, default: bool) -> bool {
-    s.value(key, "true or false", default)
-        .scalar(|text| boolean(text).ok_or(Problem::Unexpected))
-        .unwrap_or(default)
-}
-
-/// YAML's dialects have several words for the two.
-fn boolean(text: &str) -> Option<bool> {
-    let is_one_of = |words: [&str; 3]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-    if is_one_of(["true", "yes", "on"]) {
-        Some(true)
-    } else if is_one_of(["false", "no", "off"]) {
-        Some(false)
-    } else {
-        None
-    }
 }

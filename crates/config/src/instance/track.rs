@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vrrp::Weight;
 
-use super::read::{argv, interface, ip, yes_or_no};
+use super::read::{argv, interface, ip};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::{Command, TrackTarget, TrackTiming, Tracker};
@@ -70,7 +70,7 @@ fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tra
         .scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because));
     let interval = if gateway.is_given() { Duration::from_secs(1) } else { Duration::from_secs(2) };
     let timing = timing(s, interval);
-    let privileged = yes_or_no(s, "privileged", false);
+    let privileged = s.yes_or_no("privileged", false);
     let target = if lbd.is_given() {
         TrackTarget::Lbd { hung_after }
     } else if backend.is_given() {
@@ -98,11 +98,13 @@ fn weight(s: &mut Section<'_>) -> Weight {
     const MOST: i16 = 253;
     s.value("weight", "a number from -253 to 253", "0: no mastership while it fails")
         .scalar(|text| {
-            let number: i16 = text.parse().map_err(|_| Problem::Unexpected)?;
-            if (-MOST..=MOST).contains(&number) {
-                Ok(Weight::from_number(number))
-            } else {
-                Err(Problem::Unexpected)
+            let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+            match scalar::number(digits, &(0..=MOST)) {
+                Ok(number) => Ok(Weight::from_number(sign * number)),
+                Err(Problem::Because(_)) if sign < 0 => {
+                    Problem::meant(format_args!("-{}", digits.trim_start_matches('0')))
+                }
+                Err(problem) => Err(problem),
             }
         })
         .unwrap_or_default()

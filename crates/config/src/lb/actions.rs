@@ -17,7 +17,7 @@ const MAX_PAGE: usize = 64 * 1024;
 
 pub(super) fn read(
     s: &mut Section<'_>,
-    mode: Mode,
+    mode: Option<Mode>,
     backends: &HashMap<&str, Known>,
     files: Files<'_>,
     given: bool,
@@ -36,7 +36,7 @@ pub(super) fn read(
             s.error([], "has several of backend, redirect, respond and deny; one thing becomes of a request");
         }
     }
-    if mode == Mode::Tcp {
+    if mode == Some(Mode::Tcp) {
         for value in [&redirect, &respond, &deny].into_iter().filter(|value| value.is_given()) {
             value.key_error("is about requests, which a frontend in mode tcp knows nothing of");
         }

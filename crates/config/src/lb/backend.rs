@@ -7,9 +7,8 @@ use std::time::Duration;
 use balance::{AdminState, BackupLevel, BackupRules, BackupUse, Weight};
 use proxy_protocol::Version;
 
-use super::{MAXCONN, MODES, TIMEOUT, balancing, check, check_name, edits, lints, sticky};
+use super::{MAXCONN, TIMEOUT, balancing, check, check_name, edits, lints, mode, sticky};
 use crate::read::{Section, Value};
-use crate::scalar::Problem;
 use crate::{
     Backend, Mode, OnDown, OnUp, Queue, Server, ServerAddress, ServerCheck, ServerTimeouts, WhenAllDown,
     scalar,
@@ -26,7 +25,8 @@ pub(super) const DEFAULT_QUEUE: Queue = Queue { timeout: Duration::from_secs(5),
 
 const SERVER_ADDRESS: &str = "an address with a port such as nginx1:80";
 
-pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
+/// The backend, and its mode where that can be read.
+pub(super) fn read(name: &str, s: &mut Section<'_>) -> (Backend, Option<Mode>) {
     let errors = s.report.errors();
     let slow_start = s.duration_or_off("slow_start", None, "off", SLOW_START);
     let send_proxy = s.word("send_proxy", None, &PROXY);
@@ -37,13 +37,13 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
         |name, value| Some((value.key_at(), server(name, &value, usual)?)),
     );
     let (marks, servers) = servers.into_iter().unzip();
-    let mode = s.word("mode", Mode::Http, &MODES);
+    let mode = mode::read(s);
     let backend = Backend {
         name: name.to_owned(),
-        mode,
+        mode: mode.unwrap_or(Mode::Http),
         balance: balancing::read(s, mode),
         sticky: sticky::read(&s.optional("sticky", "a mapping with cookie", "none"), mode),
-        check: check::read(s, mode),
+        check: check::read(s, mode.unwrap_or(Mode::Http)),
         servers,
         send_proxy,
         retries: s.number("retries", 3, 0..=10),
@@ -76,7 +76,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> Backend {
     if s.report.errors() == errors {
         lints::backend(s, &backend, marks);
     }
-    backend
+    (backend, mode)
 }
 
 const PROXY: [(&str, Option<Version>); 3] =
@@ -153,10 +153,10 @@ fn weight(s: &mut Section<'_>) -> Weight {
 /// `true` is the first level.
 fn backup(s: &mut Section<'_>) -> Option<BackupLevel> {
     let value = s.value("backup", "true, false, or a level from 1 to 255", "false");
-    value.scalar(|text| match text {
-        "false" => Ok(None),
-        "true" => Ok(Some(BackupLevel::FIRST)),
-        level => level.parse().ok().and_then(BackupLevel::new).map(Some).ok_or(Problem::Unexpected),
+    value.scalar(|text| match scalar::boolean(text) {
+        Some(false) => Ok(None),
+        Some(true) => Ok(Some(BackupLevel::FIRST)),
+        None => scalar::number(text, &(1..=u8::MAX)).map(BackupLevel::new),
     })?
 }
 

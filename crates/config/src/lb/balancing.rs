@@ -10,7 +10,7 @@ const WORDS: [Algorithm; 4] =
     [Algorithm::Roundrobin, Algorithm::Leastconn, Algorithm::Source, Algorithm::Random];
 const DEFAULT: Balance = Balance::By(Algorithm::Roundrobin);
 
-pub(super) fn read(s: &mut Section<'_>, mode: Mode) -> Balance {
+pub(super) fn read(s: &mut Section<'_>, mode: Option<Mode>) -> Balance {
     let words = WORDS.map(Algorithm::word);
     let expected = format!("one of {}, or a mapping with hash", words.join(", "));
     let value = s.optional("balance", expected, words[0]);
@@ -24,7 +24,7 @@ pub(super) fn read(s: &mut Section<'_>, mode: Mode) -> Balance {
         let factor = factor.scalar(|text| scalar::percentage(text, &(least..=most)));
         Some(Balance::Hash { of: of?, factor: factor.and_then(LoadFactor::per_cent) })
     });
-    if value.is_given() && mode == Mode::Tcp {
+    if value.is_given() && mode == Some(Mode::Tcp) {
         value.error("hashes a part of the request, and in mode tcp there is none; \"source\" hashes the client's address");
     }
     read.unwrap_or(DEFAULT)

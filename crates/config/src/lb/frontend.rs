@@ -8,8 +8,7 @@ use route::Network;
 
 use super::actions::page_file;
 use super::listeners::Listeners;
-use super::mode::useless_to_frontend;
-use super::{Files, Known, MAXCONN, MODES, TIMEOUT, edits, lints, routes};
+use super::{Files, Known, MAXCONN, TIMEOUT, edits, lints, mode, routes};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, Page, RequestLimits};
@@ -24,10 +23,10 @@ pub(super) fn read(
     files: Files<'_>,
     listeners: &mut Listeners,
 ) -> Frontend {
-    let mode = s.word("mode", Mode::Http, &MODES);
+    let mode = mode::read(s);
     let frontend = Frontend {
         name: name.to_owned(),
-        mode,
+        mode: mode.unwrap_or(Mode::Http),
         bind: bind(name, s, listeners),
         accept_proxy: accept_proxy(s),
         routes: routes::read(s, mode, backends, files),
@@ -50,8 +49,10 @@ pub(super) fn read(
         access_log: access_log(s, mode),
         maxconn: s.number_or_off("maxconn", "off", 1..=MAXCONN),
     };
-    lints::useless(s, mode, useless_to_frontend(mode));
-    if frontend.forwarded_for == ForwardedFor::Off && s.has(&["forwarded"]) && mode == Mode::Http {
+    if let Some(mode) = mode {
+        lints::useless(s, mode, mode::useless_to_frontend(mode));
+    }
+    if frontend.forwarded_for == ForwardedFor::Off && s.has(&["forwarded"]) && mode == Some(Mode::Http) {
         s.warning(
             ["forwarded"],
             "has forwarded, but \"forwarded_for: off\"",
@@ -107,7 +108,7 @@ fn errors(s: &mut Section<'_>, files: Files<'_>) -> Vec<(u16, Page)> {
     })
 }
 
-fn access_log(s: &mut Section<'_>, mode: Mode) -> AccessLog {
+fn access_log(s: &mut Section<'_>, mode: Option<Mode>) -> AccessLog {
     const FORMATS: [(&str, AccessLog); 4] = [
         ("httplog", AccessLog::Httplog),
         ("tcplog", AccessLog::Tcplog),
@@ -115,11 +116,14 @@ fn access_log(s: &mut Section<'_>, mode: Mode) -> AccessLog {
         ("off", AccessLog::Off),
     ];
     let (default, misfit) = match mode {
-        Mode::Http => (AccessLog::Httplog, AccessLog::Tcplog),
-        Mode::Tcp => (AccessLog::Tcplog, AccessLog::Httplog),
+        Some(Mode::Http) => (AccessLog::Httplog, Some(AccessLog::Tcplog)),
+        Some(Mode::Tcp) => (AccessLog::Tcplog, Some(AccessLog::Httplog)),
+        None => (AccessLog::Off, None),
     };
     let chosen = s.word_or("access_log", default, "httplog, in mode tcp tcplog", &FORMATS);
-    if chosen == misfit {
+    if let Some(mode) = mode
+        && misfit == Some(chosen)
+    {
         let mode = mode.word();
         s.error(["access_log"], format_args!("is in mode {mode}, whose log is {mode}log, or json"));
     }
@@ -142,7 +146,7 @@ fn bind(name: &str, s: &mut Section<'_>, listeners: &mut Listeners) -> Vec<std::
 }
 
 /// The backend of what no route fits. Without routes there has to be one.
-fn backend(s: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>) -> Option<String> {
+fn backend(s: &mut Section<'_>, mode: Option<Mode>, backends: &HashMap<&str, Known>) -> Option<String> {
     const EXPECTED: &str = "the name of a backend";
     const WITH_ROUTES: &str = "none: 404";
     let value = match s.has(&["routes"]) {
@@ -155,7 +159,7 @@ fn backend(s: &mut Section<'_>, mode: Mode, backends: &HashMap<&str, Known>) -> 
 /// The name of a backend that exists, and is in the same mode. Without any backend, their absence is the one error.
 pub(super) fn known_backend(
     value: &Value<'_>,
-    mode: Mode,
+    mode: Option<Mode>,
     backends: &HashMap<&str, Known>,
 ) -> Option<String> {
     let name = value.scalar(|name| {
@@ -169,11 +173,13 @@ pub(super) fn known_backend(
             None => "there is no such backend".to_owned(),
         }))
     })?;
-    if let Some(backend) = backends.get(name.as_str()).filter(|backend| backend.mode != mode) {
-        let (its, line) = (backend.mode.word(), backend.line);
+    if let Some(Known { mode: Some(its), line }) = backends.get(name.as_str())
+        && let Some(mode) = mode.filter(|mode| mode != its)
+    {
         value.error(format_args!(
-            "is {}, a backend in mode {its} (line {line}), but the frontend is in mode {}; give both the same mode",
+            "is {}, a backend in mode {} (line {line}), but the frontend is in mode {}; give both the same mode",
             quoted(&name),
+            its.word(),
             mode.word()
         ));
     }

@@ -19,8 +19,7 @@ use std::time::Duration;
 
 use self::listeners::Listeners;
 use crate::read::Value;
-use crate::yaml::Mark;
-use crate::{Backend, LbConfig, Mode, scalar};
+use crate::{LbConfig, Mode, scalar};
 
 /// The content of a file by its name, or why there is none.
 pub(crate) type Files<'f> = &'f dyn Fn(&str) -> Result<Vec<u8>, String>;
@@ -34,31 +33,26 @@ const MAXCONN: u32 = 1_000_000_000;
 /// What a frontend has to know of a backend.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    mode: Mode,
+    mode: Option<Mode>,
     line: usize,
 }
-
-const MODES: [(&str, Mode); 2] = [(Mode::Http.word(), Mode::Http), (Mode::Tcp.word(), Mode::Tcp)];
 
 /// Reads the whole file. What is wrong is reported, and then a default stands in the result.
 ///
 /// `files` has the content of files that it names.
 pub(crate) fn read(file: &Value<'_>, files: Files<'_>) -> LbConfig {
     file.section(|s| {
+        let mut known = HashMap::new();
         let (backend_marks, backends): (Vec<_>, Vec<_>) = s
             .required("backends", "a mapping of names to backends")
             .at_least_one("backend", "a mapping with servers", |name, value| {
                 check_name(name, &value);
-                Some((value.key_at(), value.section(|s| backend::read(name, s))))
+                let (backend, mode) = value.section(|s| backend::read(name, s));
+                known.insert(name, Known { mode, line: value.key_at().line });
+                Some((value.key_at(), backend))
             })
             .into_iter()
             .unzip();
-        let known = backends.iter().zip(&backend_marks);
-        let known: HashMap<&str, Known> = known
-            .map(|(backend, at): (&Backend, &Mark)| {
-                (backend.name.as_str(), Known { mode: backend.mode, line: at.line })
-            })
-            .collect();
         let mut listeners = Listeners::default();
         let frontends = s.required("frontends", "a mapping of names to frontends").at_least_one(
             "frontend",

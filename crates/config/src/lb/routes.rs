@@ -19,7 +19,7 @@ pub(super) const NONE: &str = "none";
 /// The routes of a frontend; none, unless there are some.
 pub(super) fn read(
     frontend: &mut Section<'_>,
-    mode: Mode,
+    mode: Option<Mode>,
     backends: &HashMap<&str, Known>,
     files: Files<'_>,
 ) -> Routes {
@@ -103,7 +103,7 @@ fn lint(frontend: &Section<'_>, routes: &Routes, marks: &[Mark]) {
 
 fn route(
     s: &mut Section<'_>,
-    mode: Mode,
+    mode: Option<Mode>,
     backends: &HashMap<&str, Known>,
     files: Files<'_>,
     given: bool,
@@ -130,7 +130,7 @@ fn route(
 }
 
 /// What requests must not be: each mapping excludes those that meet all of it.
-fn exceptions(value: &Value<'_>, mode: Mode) -> Vec<Conditions> {
+fn exceptions(value: &Value<'_>, mode: Option<Mode>) -> Vec<Conditions> {
     let items = if value.is_list() { value.items() } else { Vec::new() };
     let one = [value];
     let all: Vec<&Value<'_>> = if value.is_list() { items.iter().collect() } else { one.to_vec() };
@@ -149,7 +149,7 @@ fn exceptions(value: &Value<'_>, mode: Mode) -> Vec<Conditions> {
     found
 }
 
-fn conditions(s: &mut Section<'_>, mode: Mode) -> Conditions {
+fn conditions(s: &mut Section<'_>, mode: Option<Mode>) -> Conditions {
     let host =
         s.value("host", "a host such as www.example.org or *.example.org, or a list of them", "every host");
     let path = s.value(
@@ -167,15 +167,15 @@ fn conditions(s: &mut Section<'_>, mode: Mode) -> Conditions {
     );
     let source =
         s.value("source", "an address, a network such as 192.0.2.0/24, or a list of them", "everywhere");
-    if mode == Mode::Tcp {
+    if mode == Some(Mode::Tcp) {
         for value in [&host, &path, &method, &header, &query].into_iter().filter(|value| value.is_given()) {
             value.key_error("is about requests, which a frontend in mode tcp knows nothing of");
         }
     }
-    if mode == Mode::Http && sni.is_given() {
+    if mode == Some(Mode::Http) && sni.is_given() {
         sni.key_error("is about TLS that is carried as it is, in mode tcp; requests have the condition host");
     }
-    let host = if mode == Mode::Tcp { sni } else { host };
+    let host = if mode == Some(Mode::Tcp) { sni } else { host };
     Conditions {
         host: list(&host, |text| HostPattern::parse(text).map_err(problem)),
         path: list(&path, |text| PathPattern::parse(text).map_err(problem)),

@@ -13,8 +13,8 @@ const TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_s
 /// The least characters of a key, and the most.
 const KEY: RangeInclusive<usize> = 16..=256;
 
-pub(super) fn read(value: &Value<'_>, mode: Mode) -> Option<Sticky> {
-    if value.is_given() && mode == Mode::Tcp {
+pub(super) fn read(value: &Value<'_>, mode: Option<Mode>) -> Option<Sticky> {
+    if value.is_given() && mode == Some(Mode::Tcp) {
         value.key_error("is about requests, which a backend in mode tcp knows nothing of; \"balance: source\" keeps clients by their address");
     }
     value.section(|s| {

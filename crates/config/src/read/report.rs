@@ -57,6 +57,11 @@ impl Report {
         }
     }
 
+    /// What the file is about; none until that is known.
+    pub(crate) fn subject(&self) -> Option<Subject> {
+        self.subject
+    }
+
     /// The sections of such a file that have a key of this name.
     pub(crate) fn homes_of(&self, key: &str) -> Vec<&'static str> {
         self.subject.map_or_else(Vec::new, |subject| keys::homes_of(subject.keys(), key))

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::value::is_off;
 use super::{Place, Report, Value, quoted};
+use crate::foreign;
 use crate::keys::Key;
 use crate::scalar::{self, Problem};
 use crate::yaml::{Entry, Kind, Mark};
@@ -183,7 +183,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// One of some words; the first is the default. `off` can also be written as `no` or `false`.
+    /// One of some words; the first is the default. `off` and `on` can also be written in their other ways.
     pub(crate) fn word<T: Copy>(
         &mut self,
         key: &'static str,
@@ -194,6 +194,13 @@ impl<'a> Section<'a> {
         self.word_or(key, default, first, choices)
     }
 
+    /// True or false.
+    pub(crate) fn yes_or_no(&mut self, key: &'static str, default: bool) -> bool {
+        self.value(key, "true or false", default)
+            .scalar(|text| scalar::boolean(text).ok_or(Problem::Unexpected))
+            .unwrap_or(default)
+    }
+
     /// One of some words, with a default that needs words of its own.
     pub(crate) fn word_or<T: Copy>(
         &mut self,
@@ -202,14 +209,26 @@ impl<'a> Section<'a> {
         default_in_words: &str,
         choices: &[(&'static str, T)],
     ) -> T {
+        self.word_given(key, default_in_words, choices).unwrap_or(default)
+    }
+
+    /// One of some words; none where it is not given, or is another one.
+    pub(crate) fn word_given<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default_in_words: &str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
         let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
-        self.value(key, format_args!("one of {}", words.join(", ")), default_in_words)
-            .scalar(|text| {
-                let text = if is_off(text) { "off" } else { text };
-                let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
-                found.ok_or_else(|| Problem::NoneOf { word: text.to_owned(), words })
-            })
-            .unwrap_or(default)
+        self.value(key, format_args!("one of {}", words.join(", ")), default_in_words).scalar(|text| {
+            let wanted = match scalar::boolean(text) {
+                Some(false) => "off",
+                Some(true) => "on",
+                None => text,
+            };
+            let found = choices.iter().find(|(word, _)| *word == wanted).map(|(_, choice)| *choice);
+            found.ok_or_else(|| Problem::NoneOf { word: text.to_owned(), words })
+        })
     }
 
     /// Where the value of a key below stands, as near as the file has it.
@@ -224,8 +243,12 @@ impl<'a> Section<'a> {
         at
     }
 
-    /// Reports something about the section as a whole, or about one of its keys.
+    /// Reports something about the section as a whole, or about one of its keys. It may be right with what is not known.
     pub(crate) fn error<const N: usize>(&self, path: [&str; N], problem: impl Display) {
+        let is_absent = self.excused && self.entries.is_empty();
+        if is_absent || self.entries.iter().any(|entry| entry.value.is_unknown()) {
+            return;
+        }
         self.report.error(self.mark(&path), format!("{} {problem}", self.place));
     }
 
@@ -262,13 +285,8 @@ impl<'a> Section<'a> {
             if self.known.contains(&entry.key.as_str()) {
                 continue;
             }
-            let advice = match self.report.nearest(&entry.key, self.known.iter().copied()) {
-                Some(nearest) => {
-                    self.missing.retain(|(key, _)| *key != nearest);
-                    format!("did you mean \"{nearest}\"?")
-                }
-                None => self.advice(&entry.key),
-            };
+            let (advice, meant) = self.advice(&entry.key);
+            self.missing.retain(|(key, _)| Some(*key) != meant);
             self.report
                 .error(entry.at, format!("unknown key {} in {}; {advice}", quoted(&entry.key), self.place));
         }
@@ -277,13 +295,29 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// What to do about a key that is not even near a known one.
-    fn advice(&self, key: &str) -> String {
-        match (self.report.homes_of(key).as_slice(), self.known.as_slice()) {
+    /// What to do about an unknown key, and the known one that was meant.
+    fn advice(&self, key: &str) -> (String, Option<&'static str>) {
+        if let Some((name, value)) = key.split_once(':').filter(|(name, _)| self.known.contains(name)) {
+            let better = quoted(&format!("{name}: {value}"));
+            let meant = self.known.iter().find(|known| **known == name).copied();
+            return (format!("a blank is missing after the \":\": {better}"), meant);
+        }
+        if key.contains("${") {
+            return ("variables are replaced in values only".to_owned(), None);
+        }
+        let foreign = |subject| foreign::meaning(subject, self.place.pattern(), key);
+        if let Some(meaning) = self.report.subject().and_then(foreign) {
+            return meaning;
+        }
+        if let Some(nearest) = self.report.nearest(key, self.known.iter().copied()) {
+            return (format!("did you mean \"{nearest}\"?"), Some(nearest));
+        }
+        let advice = match (self.report.homes_of(key).as_slice(), self.known.as_slice()) {
             ([], []) => "nothing is expected here".to_owned(),
             ([], [only]) => format!("expected \"{only}\""),
             ([], known) => format!("expected one of {}", known.join(", ")),
             (homes, _) => format!("it belongs in {}", homes.join(" or ")),
-        }
+        };
+        (advice, None)
     }
 }

@@ -1,7 +1,7 @@
 //! A value that is to be read, whether or not it stands in the file.
 
 use super::{Place, Report, Section, quoted};
-use crate::scalar::Problem;
+use crate::scalar::{Problem, boolean};
 use crate::yaml::{Kind, Mark, Node};
 
 /// A value that is to be read, whether or not it stands in the file.
@@ -87,9 +87,9 @@ impl<'a> Value<'a> {
         self.node.is_some()
     }
 
-    /// Whether it is `off`, or what YAML's dialects make of it: `no`, `false`.
+    /// Whether it is `off`, or another word for that.
     pub(crate) fn is_off(&self) -> bool {
-        matches!(self.node, Some(Node { kind: Kind::Scalar(text), .. }) if is_off(text))
+        matches!(self.node, Some(Node { kind: Kind::Scalar(text), .. }) if boolean(text) == Some(false))
     }
 
     /// Whether it stands in the file and is nothing.
@@ -97,15 +97,16 @@ impl<'a> Value<'a> {
         matches!(self.node, Some(Node { kind: Kind::Null, .. }))
     }
 
-    /// Whether it is a single text, number or word.
+    /// Whether it is a single text, number or word, though perhaps one that nobody knows.
     pub(crate) fn is_scalar(&self) -> bool {
-        matches!(self.node, Some(Node { kind: Kind::Scalar(_), .. }))
+        matches!(self.node, Some(Node { kind: Kind::Scalar(_) | Kind::Unknown, .. }))
     }
 
     /// A single text, number or word.
     pub(crate) fn scalar<T>(&self, parse: impl FnOnce(&str) -> Result<T, Problem>) -> Option<T> {
         match &self.node?.kind {
             Kind::Scalar(text) => parse(text).map_err(|problem| self.wrong(&quoted(text), problem)).ok(),
+            Kind::Unknown => None,
             _ => {
                 self.wrong_kind();
                 None
@@ -117,6 +118,7 @@ impl<'a> Value<'a> {
     pub(crate) fn secret<T>(&self, parse: impl FnOnce(&str) -> Result<T, Problem>) -> Option<T> {
         match &self.node?.kind {
             Kind::Scalar(text) => parse(text).map_err(|problem| self.wrong("unusable", problem)).ok(),
+            Kind::Unknown => None,
             _ => {
                 self.wrong_kind();
                 None
@@ -141,6 +143,7 @@ impl<'a> Value<'a> {
             Some(Node { kind: Kind::List(items), .. }) => {
                 items.iter().map(|item| self.element(item)).collect()
             }
+            Some(Node { kind: Kind::Unknown, .. }) => Vec::new(),
             _ => {
                 self.wrong_kind();
                 Vec::new()
@@ -154,6 +157,7 @@ impl<'a> Value<'a> {
             None => (&[], self.excused),
             Some(Kind::Map(entries)) => (entries, self.excused),
             Some(Kind::Null) => (&[], self.excused),
+            Some(Kind::Unknown) => (&[], true),
             Some(Kind::Scalar(_) | Kind::List(_)) => {
                 self.wrong_kind();
                 (&[], true)
@@ -173,7 +177,7 @@ impl<'a> Value<'a> {
         mut read: impl FnMut(&'a str, Value<'a>) -> Option<T>,
     ) -> Vec<T> {
         match self.node.map(|node| &node.kind) {
-            None | Some(Kind::Null) => Vec::new(),
+            None | Some(Kind::Null | Kind::Unknown) => Vec::new(),
             Some(Kind::Map(entries)) => entries
                 .iter()
                 .filter_map(|entry| {
@@ -242,8 +246,14 @@ impl<'a> Value<'a> {
     }
 
     fn wrong_kind(&self) {
+        if let Some(Kind::Scalar(text)) = self.node.map(|node| &node.kind)
+            && let Some((key, _)) = text.split_once(':')
+            && !self.report.homes_of(key).is_empty()
+        {
+            return self.error(format_args!("is {}; a blank is missing after the \":\"", quoted(text)));
+        }
         let found = match self.node.map(|node| &node.kind) {
-            None | Some(Kind::Null) => "empty",
+            None | Some(Kind::Null | Kind::Unknown) => "empty",
             Some(Kind::Scalar(text)) => &quoted(text),
             Some(Kind::List(_)) => "a list",
             Some(Kind::Map(_)) => "a mapping",
@@ -260,11 +270,12 @@ impl<'a> Value<'a> {
                 None => format!("expected {}", self.expected),
             },
         };
-        self.error(format_args!("is {found}; {problem}"));
+        let variable = if has_bare_variable(found) { "; variables are written \"${NAME}\"" } else { "" };
+        self.error(format_args!("is {found}; {problem}{variable}"));
     }
 }
 
-/// Whether a word is `off`, or what YAML's dialects make of it.
-pub(crate) fn is_off(word: &str) -> bool {
-    ["off", "no", "false"].iter().any(|off| word.eq_ignore_ascii_case(off))
+/// Whether a text has a variable as shells write it, without braces.
+fn has_bare_variable(text: &str) -> bool {
+    text.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_'))
 }

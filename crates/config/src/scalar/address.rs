@@ -37,6 +37,12 @@ pub(crate) fn server_address(text: &str) -> Result<ServerAddress, Problem> {
         };
         return Problem::meant(format_args!("{host}{port}"));
     }
+    if let Some((address, _)) = text.split_once(' ').filter(|(address, _)| server_address(address).is_ok()) {
+        return Problem::because(format!(
+            "the address ends at the blank; options are keys of a mapping: {{ address: {}, ... }}",
+            quoted(address)
+        ));
+    }
     match split(text)? {
         (None, only) => Problem::because(missing_port_advice(text, only)),
         (Some(""), _) => Problem::because("the host is missing before the \":\""),
@@ -109,6 +115,9 @@ fn missing_port_advice(text: &str, only: &str) -> String {
 fn port(text: &str) -> Result<u16, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
+        Ok(1..) if digits && text.starts_with('0') => {
+            Problem::because("a port is a number without leading zeros")
+        }
         Ok(port @ 1..) if digits => Ok(port),
         _ => Problem::because("a port is a number from 1 to 65535"),
     }
@@ -180,6 +189,7 @@ mod tests {
             ("http://nginx1:8080/x", "did you mean \"nginx1:8080\"?"),
             ("nginx1:0", "a port is a number from 1 to 65535"),
             ("nginx1:+80", "a port is a number from 1 to 65535"),
+            ("nginx1:080", "a port is a number without leading zeros"),
             ("nginx1:65536", "a port is a number from 1 to 65535"),
             (
                 "10.0.0.256:80",
@@ -187,6 +197,10 @@ mod tests {
             ),
             ("[fe80::1%eth0]:80", "this is not an IPv6 address"),
             ("ngi nx:80", "this is neither an IP address nor a host name"),
+            (
+                "nginx1:80 check inter 2s",
+                "the address ends at the blank; options are keys of a mapping: { address: \"nginx1:80\", ... }",
+            ),
             ("nginx..org:80", "this is neither an IP address nor a host name"),
             ("0.0.0.0:80", "no single server can have this address"),
             ("[::1]80", "unexpected"),

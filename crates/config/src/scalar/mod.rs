@@ -1,12 +1,14 @@
 //! Pure readers of single values: text in, value or problem out.
 
 mod address;
+mod boolean;
 mod bytes;
 mod http;
 mod name;
 mod quantity;
 
 pub(crate) use address::{host_name, listen_address, name_server, server_address};
+pub(crate) use boolean::boolean;
 pub(crate) use bytes::{hex, wanted};
 pub(crate) use http::{expected_status, field_name, field_value, host, method, path, token};
 pub(crate) use name::name;
@@ -37,7 +39,7 @@ impl Problem {
     }
 
     /// The text that was probably meant.
-    fn meant<T>(better: impl std::fmt::Display) -> Result<T, Self> {
+    pub(crate) fn meant<T>(better: impl std::fmt::Display) -> Result<T, Self> {
         Err(Self::Because(format!("did you mean {}?", quoted(&better.to_string()))))
     }
 }

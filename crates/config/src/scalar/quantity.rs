@@ -23,7 +23,11 @@ pub(crate) fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Result
     if unit.is_empty() && !digits.is_empty() {
         return match digits.trim_start_matches('0') {
             "" => Err(Problem::Unexpected),
-            digits => Problem::because(format!("a duration has a unit: did you mean \"{digits}s\"?")),
+            // HAProxy counts in milliseconds, and who writes 2000 hardly means half an hour.
+            digits => {
+                let unit = if digits.len() > 2 { "ms" } else { "s" };
+                Problem::because(format!("a duration has a unit: did you mean \"{digits}{unit}\"?"))
+            }
         };
     }
     let Some((_, milliseconds)) = TIME_UNITS.iter().find(|(word, _)| *word == unit) else {
@@ -33,7 +37,8 @@ pub(crate) fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Result
     };
     let count: u64 = digits.parse().map_err(|_| Problem::Unexpected)?;
     let duration = count.checked_mul(*milliseconds).map(Duration::from_millis);
-    duration.filter(|duration| allowed.contains(duration)).ok_or(Problem::Unexpected)
+    let duration = duration.filter(|duration| allowed.contains(duration)).ok_or(Problem::Unexpected)?;
+    no_leading_zero(text).map(|()| duration)
 }
 
 /// A duration in its largest whole unit. It is cut to milliseconds.
@@ -58,7 +63,8 @@ pub(crate) fn size(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, Pro
         };
     };
     let size = digits.parse().ok().and_then(|count: u64| count.checked_mul(*bytes));
-    size.filter(|size| allowed.contains(size)).ok_or(Problem::Unexpected)
+    let size = size.filter(|size| allowed.contains(size)).ok_or(Problem::Unexpected)?;
+    no_leading_zero(text).map(|()| size)
 }
 
 /// A size in its largest whole unit.
@@ -76,12 +82,23 @@ where
     let (digits, unit) = split(text);
     let number = if unit.is_empty() { digits.parse::<u64>().ok() } else { None };
     let number = number.and_then(|number| N::try_from(number).ok());
-    number.filter(|number| allowed.contains(number)).ok_or(Problem::Unexpected)
+    let number = number.filter(|number| allowed.contains(number)).ok_or(Problem::Unexpected)?;
+    no_leading_zero(text).map(|()| number)
 }
 
 /// A whole number of per cent within bounds, with or without the sign: `20%`, `20`.
 pub(crate) fn percentage(text: &str, allowed: &RangeInclusive<u32>) -> Result<u32, Problem> {
     number(text.strip_suffix('%').unwrap_or(text), allowed)
+}
+
+/// Refuses `03`: some dialects of YAML read an octal number there, and whoever wrote it may have meant either.
+fn no_leading_zero(text: &str) -> Result<(), Problem> {
+    let is_digit = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    let mut better = text;
+    while let Some(rest) = better.strip_prefix('0').filter(|rest| is_digit(rest)) {
+        better = rest;
+    }
+    if better.len() == text.len() { Ok(()) } else { Problem::meant(better) }
 }
 
 /// The digits that a text starts with, and the rest.
@@ -118,7 +135,13 @@ mod tests {
         for text in ["1.5s", "1m30s", "2 s", "-1s", "2sec", "1d"] {
             assert!(matches!(seconds(text), Err(Problem::Because(_))), "{text}");
         }
-        assert_eq!(seconds("2000"), Problem::because("a duration has a unit: did you mean \"2000s\"?"));
+        for (text, meant) in
+            [("2", "2s"), ("99", "99s"), ("100", "100ms"), ("2000", "2000ms"), ("060", "60s")]
+        {
+            let advice = format!("a duration has a unit: did you mean \"{meant}\"?");
+            assert_eq!(seconds(text), Problem::because(advice));
+        }
+        assert_eq!(seconds("02s"), Problem::meant("2s"));
     }
 
     #[test]
@@ -134,6 +157,9 @@ mod tests {
         {
             assert_eq!(size(text, &allowed), Problem::meant(meant));
         }
+        for (text, meant) in [("08KiB", "8KiB"), ("0256", "256")] {
+            assert_eq!(size(text, &allowed), Problem::meant(meant));
+        }
         for text in ["255", "3GiB", "99999999999999999KiB", "99999999999999999999", ""] {
             assert_eq!(size(text, &allowed), Err(Problem::Unexpected), "{text}");
         }
@@ -145,9 +171,13 @@ mod tests {
     #[test]
     fn numbers_are_digits_within_bounds() {
         assert_eq!(number("256", &(0..=256_u16)), Ok(256));
-        for text in ["257", "-1", "+1", "1.0", "0x10", "1_000", "", "one", "99999999999999999999"] {
+        for text in ["257", "-1", "+1", "1.0", "0x10", "1_000", "", "one", "0999", "99999999999999999999"] {
             assert_eq!(number(text, &(0..=256_u16)), Err(Problem::Unexpected), "{text}");
         }
+        for (text, meant) in [("03", "3"), ("010", "10"), ("00", "0")] {
+            assert_eq!(number(text, &(0..=256_u16)), Problem::meant(meant));
+        }
+        assert_eq!(number("0", &(0..=256_u16)), Ok(0));
         assert_eq!((percentage("20%", &(0..=100)), percentage("20", &(0..=100))), (Ok(20), Ok(20)));
         assert_eq!(percentage("101%", &(0..=100)), Err(Problem::Unexpected));
         assert_eq!(percentage("20%%", &(0..=100)), Err(Problem::Unexpected));

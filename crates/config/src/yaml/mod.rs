@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_COST: usize = 16 * 1024 * 1024;
 
 /// A place in the text, counted in lines and characters from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Mark {
     /// The line.
     pub(crate) line: usize,
@@ -43,6 +43,8 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// Nothing, `~` or `null`.
     Null,
+    /// What a missing variable stands for. That has been reported, and no reader has anything to add.
+    Unknown,
     /// Text, a number, a word: it is for the reader to say which.
     Scalar(String),
     /// `- a` or `[a]`.
@@ -84,7 +86,7 @@ impl Node {
                         step.parse::<usize>().ok().and_then(|index| items.get(index)).ok_or(found.0)?;
                     (item.at, item)
                 }
-                Kind::Null | Kind::Scalar(_) => return Err(found.0),
+                Kind::Null | Kind::Unknown | Kind::Scalar(_) => return Err(found.0),
             };
         }
         Ok(found)
@@ -100,11 +102,21 @@ impl Node {
         self.find(path).is_ok()
     }
 
+    /// Whether something in it is not known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        match &self.kind {
+            Kind::Unknown => true,
+            Kind::Null | Kind::Scalar(_) => false,
+            Kind::List(items) => items.iter().any(Self::is_unknown),
+            Kind::Map(entries) => entries.iter().any(|entry| entry.value.is_unknown()),
+        }
+    }
+
     /// Memory in bytes, roughly: what an alias costs each time it is expanded.
     fn cost(&self) -> usize {
         const NODE: usize = 32;
         NODE + match &self.kind {
-            Kind::Null => 0,
+            Kind::Null | Kind::Unknown => 0,
             Kind::Scalar(text) => text.len(),
             Kind::List(items) => items.iter().map(Self::cost).sum(),
             Kind::Map(entries) => entries.iter().map(|entry| entry.key.len() + entry.value.cost()).sum(),
@@ -114,7 +126,7 @@ impl Node {
     /// Levels of lists and mappings, from zero for a scalar.
     fn depth(&self) -> usize {
         match &self.kind {
-            Kind::Null | Kind::Scalar(_) => 0,
+            Kind::Null | Kind::Unknown | Kind::Scalar(_) => 0,
             Kind::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
             Kind::Map(entries) => 1 + entries.iter().map(|entry| entry.value.depth()).max().unwrap_or(0),
         }
@@ -144,6 +156,8 @@ pub(crate) fn tree(text: &str, report: &Report) -> Option<Node> {
             Ok((event, span)) => builder.take(event, span.start.into()),
         };
         if let Err(Stop { at, message }) = step {
+            let message =
+                syntax::bare_brackets(text, at.line).map_or(message, |_| syntax::BRACKETS.to_owned());
             report.error(at, message);
             return None;
         }
@@ -259,7 +273,7 @@ impl Builder<'_> {
         // The content of lists and mappings has been counted, unless it is kept for an alias too.
         let cost = if anchor > 0 { node.cost() } else { 0 }
             + match &node.kind {
-                Kind::Scalar(_) | Kind::Null => node.cost(),
+                Kind::Scalar(_) | Kind::Null | Kind::Unknown => node.cost(),
                 Kind::List(_) | Kind::Map(_) => 0,
             };
         self.affordable(cost, node.at)?;
@@ -309,7 +323,7 @@ fn new_key(node: Node, lines: &mut HashMap<String, usize>, report: &Report) -> R
     let Node { at, kind } = node;
     let key = match kind {
         Kind::Scalar(key) => key,
-        Kind::Null => {
+        Kind::Null | Kind::Unknown => {
             return Err(Stop { at, message: "a key is missing before the \":\"".to_owned() });
         }
         Kind::List(_) | Kind::Map(_) => {

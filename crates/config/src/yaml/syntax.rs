@@ -1,5 +1,7 @@
 //! Syntax errors in words that say what to do.
 
+use std::net::Ipv6Addr;
+
 use saphyr_parser::ScanError;
 
 use super::Mark;
@@ -13,6 +15,12 @@ pub(super) fn explain(error: &ScanError, text: &str, open: Option<Mark>) -> (Mar
             "a tab indents this line; YAML allows only spaces there".to_owned(),
         );
     }
+    if let Some(column) = bare_brackets(text, at.line) {
+        return (Mark { line: at.line, column }, BRACKETS.to_owned());
+    }
+    if let Some((line, column)) = missing_blank(text, at.line) {
+        return (Mark { line, column }, "a blank is missing after the \":\" of a key".to_owned());
+    }
     let info = error.info();
     let mut message = PLAIN
         .iter()
@@ -22,6 +30,35 @@ pub(super) fn explain(error: &ScanError, text: &str, open: Option<Mark>) -> (Mar
         message = format!("{message}; the opening one is on line {line}, column {column}");
     }
     (at, message)
+}
+
+/// What to do about an IPv6 address that YAML takes for a list.
+pub(super) const BRACKETS: &str = "YAML takes brackets for a list; quote the address, as in \"[::]:80\"";
+
+/// The column of the first IPv6 address in brackets, with a port, that stands there without quotes.
+pub(super) fn bare_brackets(text: &str, line: usize) -> Option<usize> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let starts = line.match_indices('[').filter(|(start, _)| !line[..*start].ends_with(['"', '\'']));
+    starts.into_iter().find_map(|(start, _)| {
+        let (address, rest) = line.get(start + 1..)?.split_once(']')?;
+        let is_address = address.parse::<Ipv6Addr>().is_ok() && rest.starts_with(':');
+        is_address.then(|| line[..start].chars().count() + 1)
+    })
+}
+
+/// Where a key and its value stand together without a blank, `balance:roundrobin`, on a line that an error is on, or on the
+/// last one before it: for YAML that is a text, which goes on until something there cannot belong to it.
+fn missing_blank(text: &str, line: usize) -> Option<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let says_something = |line: &&str| !matches!(line.trim_start().chars().next(), None | Some('#'));
+    let numbered = lines.iter().enumerate().rev().filter(|(_, line)| says_something(line)).take(2);
+    numbered.into_iter().find_map(|(index, line)| {
+        let (key, value) = line.trim_start().split_once(':')?;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(is_word);
+        let together = !value.is_empty() && !value.starts_with(char::is_whitespace) && !value.contains(": ");
+        (is_key && together).then(|| (index + 1, line.len() - line.trim_start().len() + 1))
+    })
 }
 
 /// The column of the first tab among the white space that a line starts with.
