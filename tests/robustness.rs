@@ -243,6 +243,45 @@ fn a_taken_admin_address_is_named_with_its_key() {
         let _holder = TcpListener::bind(address).unwrap();
         drop(daemon.spawn());
         assert!(!daemon.wait().success());
-        daemon.wait_to_tell(&format!("{key}: cannot listen on {address}"));
+        let holder = format!("(process {}) listens there already", std::process::id());
+        daemon.wait_to_tell(&format!("{key}: cannot listen on {address}: "));
+        daemon.wait_to_tell(&holder);
     }
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_told_with_its_place_in_the_file() {
+    let mut stack = Stack::builder().without_lbd().without_healthd().start();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    stack.config.more_frontends = format!("more:\n  bind: [\"{taken}\"]\n  backend: app");
+    let holder = format!("(process {}) listens there already", std::process::id());
+    told_at_the_start(&mut stack, &taken.to_string(), &holder);
+    stack.config.more_frontends = String::new();
+    stack.config.admin = "192.0.2.1:8404".parse().unwrap();
+    told_at_the_start(
+        &mut stack,
+        "192.0.2.1",
+        "no interface of this machine has the address 192.0.2.1; give one",
+    );
+}
+
+fn told_at_the_start(stack: &mut Stack, address: &str, why: &str) {
+    stack.write_config();
+    let text = fs::read_to_string(stack.dir().join("lb.yaml")).unwrap();
+    let (index, line) = text.lines().enumerate().find(|(_, line)| line.contains(address)).unwrap();
+    let column = line.find(['"', '1']).unwrap() + 1;
+    drop(stack.lbd.spawn());
+    assert!(!stack.lbd.wait().success());
+    stack.lbd.wait_to_tell(&format!("lb.yaml:{}:{column}: ", index + 1));
+    stack.lbd.wait_to_tell(why);
+}
+
+#[test]
+fn an_address_that_no_interface_has_is_told_of_and_listened_for() {
+    let mut stack = Stack::start();
+    stack.config.more_frontends = "far:\n  bind: [\"192.0.2.1:8080\"]\n  backend: app".to_owned();
+    stack.reload();
+    stack.lbd.wait_to_tell("no interface has 192.0.2.1 now");
+    assert_eq!(stack.get("/").status, 200);
 }

@@ -6,11 +6,12 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -31,7 +32,7 @@ use wire::server::seats::{Seat, Seats};
 
 use crate::guard::Guard;
 use crate::metrics::{self, Exposition, Pieces};
-use crate::{Failure, page};
+use crate::{Failure, listening, page};
 
 /// Connections at once that have not asked for anything yet.
 const SILENT_MAX: usize = 64;
@@ -44,14 +45,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Opens the admin address, which was configured under that key.
+/// Opens the admin address, which that file has under that key.
 ///
 /// # Errors
 /// When the address is taken, or not ours.
-pub async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("{key}: cannot listen on {address}"));
-    listener.map_err(Failure::System)
+pub async fn bind(file: &Path, key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let refused = |error| Failure::System(anyhow!(listening::refused(file, key, address, &error)));
+    TcpListener::bind(address).await.map_err(refused)
 }
 
 /// What a daemon shows on its admin address.
@@ -218,7 +218,8 @@ mod tests {
     }
 
     async fn start() -> SocketAddr {
-        let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener =
+            bind(Path::new("lb.yaml"), "admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Exposition::new(metrics::registry("healthd").unwrap(), &[], || ());
         tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &["/;csv"]), Arc::default()));
@@ -272,7 +273,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_admin_side_cannot_be_shut_out_by_those_who_do_not_read() {
-        let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener =
+            bind(Path::new("lb.yaml"), "admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         // More than the sockets hold.
         let long = Router::new()
@@ -300,7 +302,8 @@ mod tests {
     async fn a_scrape_is_made_as_its_reader_takes_it() {
         const LARGE: &[Family<String>] =
             &[const { gauge("tandem_large", "A megabyte.", &["x"], megabyte) }; 64];
-        let listener = bind("admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener =
+            bind(Path::new("lb.yaml"), "admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Exposition::new(metrics::registry("healthd").unwrap(), LARGE, || "x".repeat(1 << 20));
         tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &[]), Arc::default()));

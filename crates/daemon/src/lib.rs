@@ -9,15 +9,18 @@
 //! | [`signals`] | stop and reload |
 //! | [`ready`], [`systemd`] | telling the supervisor |
 //! | [`admin`], [`guard`], [`metrics`], [`families`], [`page`] | the admin HTTP |
+//! | [`listening`] | why an address cannot be had |
 //! | [`limits`] | the limits that the system sets |
 
 pub mod admin;
 mod apart;
 pub mod config_file;
 pub mod families;
+mod generated;
 pub mod guard;
 pub mod life;
 pub mod limits;
+pub mod listening;
 pub mod log;
 pub mod metrics;
 pub mod page;

@@ -71,7 +71,8 @@ impl Doors {
         let path = context.socket(context.name);
         let socket =
             server::bind(&path, SOCKET_MODE, context.name).map_err(|error| Failure::System(error.into()))?;
-        Ok(Self { path, socket, permitted: Permitted::here(), admin: admin::bind(key, admin).await? })
+        let admin = admin::bind(&context.config, key, admin).await?;
+        Ok(Self { path, socket, permitted: Permitted::here(), admin })
     }
 }
 

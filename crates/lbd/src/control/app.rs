@@ -17,7 +17,7 @@ use daemon::config_file::ConfigFile;
 use daemon::life::Life;
 use daemon::serve::{self, Doors};
 use daemon::signals::Signals;
-use daemon::{Context, Failure, limits};
+use daemon::{Context, Failure, limits, listening};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -160,7 +160,8 @@ impl App {
         let mut waiting = BTreeMap::new();
         for (address, frontend) in &wanted {
             let listeners = inherited.remove(address).unwrap_or_default();
-            let listeners = open_all(*address, frontend, count, listeners).map_err(Failure::System)?;
+            let listeners = open_all(&context.config, (*address, frontend), count, listeners);
+            let listeners = listeners.map_err(|why| Failure::System(anyhow!(why)))?;
             waiting.insert(*address, listeners);
         }
 
@@ -252,8 +253,13 @@ impl App {
                 Some(request) = self.handovers.recv() => self.take_handover_request(request),
                 step = self.handover.next() => self.advance_handover(step),
                 () = &mut patience, if !settled => {
-                    tracing::warn!("healthd has no verdict on every server yet: the others are used unchecked");
-                    lock(&self.state).settle(Instant::now());
+                    let mut state = lock(&self.state);
+                    match state.verdicts().is_connected() {
+                        true => tracing::warn!("healthd has no verdict on every server yet: the others are used unchecked"),
+                        false => tracing::warn!("no connection to healthd: servers are used unchecked until it comes"),
+                    }
+                    state.settle(Instant::now());
+                    drop(state);
                     if self.is_starting() {
                         self.open_for_business(&mut opened)?;
                     }
@@ -335,6 +341,12 @@ impl App {
                     }
                     Update::Ping(_) => {}
                 }
+            }
+            News::Disconnected(ClientError::Unreachable { .. })
+                if self.life.state() == LifeState::Starting =>
+            {
+                tracing::info!("healthd is not there yet: waiting for its verdicts");
+                state.set_healthd(false, now);
             }
             News::Disconnected(error) => {
                 tracing::warn!(reason = %error, "no connection to healthd: its last verdicts stay in force");
@@ -517,13 +529,13 @@ fn binds(config: &LbConfig) -> BTreeMap<SocketAddr, String> {
         .collect()
 }
 
-/// Opens as many listeners as are missing beside those that there are.
+/// Opens as many listeners as are missing beside those that there are, or says why it cannot.
 fn open_all(
-    address: SocketAddr,
-    frontend: &str,
+    file: &Path,
+    (address, frontend): (SocketAddr, &str),
     count: usize,
     mut listeners: Vec<TcpListener>,
-) -> anyhow::Result<Vec<TcpListener>> {
+) -> Result<Vec<TcpListener>, String> {
     let opened = if listeners.is_empty() {
         listen::open(address, count)
     } else {
@@ -532,10 +544,15 @@ fn open_all(
             .try_for_each(listen::prepare)
             .and_then(|()| listen::join(address, count.saturating_sub(listeners.len())))
     };
-    listeners.extend(opened.with_context(|| {
-        let hint = if address.port() < 1024 { "; ports below 1024 need CAP_NET_BIND_SERVICE" } else { "" };
-        format!("frontends.{frontend}.bind: cannot listen on {address}{hint}")
-    })?);
+    if opened.is_ok() && !listening::is_ours(address.ip()) {
+        tracing::info!(
+            "no interface has {} now: frontend {frontend} listens for when it comes, as a virtual address does",
+            address.ip()
+        );
+    }
+    let opened = opened
+        .map_err(|error| listening::refused(file, &format!("frontends.{frontend}.bind"), address, &error))?;
+    listeners.extend(opened);
     Ok(listeners)
 }
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+
+use daemon::listening::kernel_address;
+use wire::human::things;
 
 /// The kernel's lists of this network namespace, of IPv4 and of IPv6. Reading one takes milliseconds, however short it is: the
 /// kernel goes through a table for the sockets of all namespaces.
@@ -29,8 +32,12 @@ impl fmt::Display for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Handshake(client) => write!(f, "the handshake of {client} is under way"),
-            Self::Backlog(address, count) => write!(f, "{count} connections at {address} are not accepted"),
-            Self::Unacknowledged(client, bytes) => write!(f, "{client} has {bytes} bytes not acknowledged"),
+            Self::Backlog(address, count) => {
+                write!(f, "{} at {address} not accepted yet", things(*count, "connection"))
+            }
+            Self::Unacknowledged(client, bytes) => {
+                write!(f, "{client} has {} not acknowledged", things(*bytes, "byte"))
+            }
         }
     }
 }
@@ -83,8 +90,8 @@ impl Socket {
     /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt ...`, all in hexadecimal (proc_pid_net(5)).
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
-        let local = address(words.nth(1)?)?;
-        let remote = address(words.next()?)?;
+        let local = kernel_address(words.nth(1)?)?;
+        let remote = kernel_address(words.next()?)?;
         let state = u8::from_str_radix(words.next()?, 16).ok()?;
         let (unacknowledged, waiting) = words.next()?.split_once(':')?;
         Some(Self {
@@ -114,27 +121,6 @@ impl Socket {
             && self.local.is_ipv6() == address.is_ipv6()
             && (ip.is_unspecified() || self.local.ip() == ip)
     }
-}
-
-/// An address as the kernel writes it: words of 32 bits in this machine's order, and a port.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let word = |at: usize| {
-        let word = u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?;
-        Some(word.to_ne_bytes())
-    };
-    let ip: IpAddr = match ip.len() {
-        8 => Ipv4Addr::from(word(0)?).into(),
-        32 => {
-            let mut bytes = [0; 16];
-            for (part, bytes) in bytes.chunks_exact_mut(4).enumerate() {
-                bytes.copy_from_slice(&word(part * 8)?);
-            }
-            Ipv6Addr::from(bytes).into()
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
 #[cfg(test)]

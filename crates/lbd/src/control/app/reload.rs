@@ -57,8 +57,8 @@ impl App {
         // Every new address is opened before anything changes: if one cannot be, nothing has.
         let mut opened = BTreeMap::new();
         for (address, frontend) in wanted.iter().filter(|(address, _)| !self.bound.contains_key(address)) {
-            let listeners = open_all(*address, frontend, self.workers.len(), Vec::new())
-                .map_err(|error| format!("{error:#}"))?;
+            let file = &self.life.context().config;
+            let listeners = open_all(file, (*address, frontend), self.workers.len(), Vec::new())?;
             opened.insert(*address, listeners);
         }
         self.warn_of_restart(&config);
