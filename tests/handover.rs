@@ -140,7 +140,7 @@ fn a_request_that_takes_longer_than_the_handover_is_finished_after_it() {
     let mut client = gated_request(&stack, &server);
     stack.lbd.terminate();
     follower.wait_for("stopping");
-    stack.lbd.wait_to_tell("with 1 connections in use");
+    stack.lbd.wait_to_tell("with 1 connection in use");
     follower.released();
     // The node's own addresses are still here: who comes to one is served meanwhile.
     wait_until("new clients are accepted", || !is_held(&stack));
@@ -291,7 +291,7 @@ fn a_response_is_waited_for_until_the_client_has_it() {
             assert_eq!(client.response().body.len(), LENGTH);
         }
         let done = follower.done();
-        let wanted = if reads { "drained after" } else { "bytes not acknowledged" };
+        let wanted = if reads { "drained after" } else { "not acknowledged" };
         assert!(done.contains(wanted), "{done}");
     }
 }

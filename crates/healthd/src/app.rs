@@ -16,6 +16,7 @@ use daemon::{Context, Failure, limits, metrics as shared};
 use health::Status as Health;
 use tokio::time::timeout;
 use tracing::warn;
+use wire::human::things;
 use wire::{Answer, Document, Info, Ping};
 
 use crate::control::Control;
@@ -118,7 +119,7 @@ impl Own for Daemon {
 
 fn done(config: &LbConfig) -> String {
     let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
-    format!("{servers} servers in {} backends", config.backends.len())
+    format!("{} in {}", things(servers, "server"), things(config.backends.len(), "backend"))
 }
 
 /// Half of the descriptors are for checks, the rest for clients and name servers.

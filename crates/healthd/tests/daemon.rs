@@ -242,7 +242,7 @@ fn a_bad_file_changes_nothing() {
     assert_eq!(get(healthd.config.healthd_admin, "/ready").status, 200);
     // And by a command.
     let said = text_command(&healthd.daemon.socket(), "reload");
-    assert_eq!(said, "generation 3: 1 servers in 1 backends\n\n");
+    assert_eq!(said, "generation 3: 1 server in 1 backend\n\n");
 }
 
 #[test]

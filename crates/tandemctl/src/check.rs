@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use config::{Checked, Content, Diagnostic, Instance, Severity};
+use config::{Checked, Content, Diagnostic, Instance, Invalid, Severity};
+use wire::human::things;
 
 use crate::failure::Failure;
 
@@ -22,28 +23,24 @@ pub(crate) fn run(
     err: &mut impl Write,
 ) -> Result<(), Failure> {
     let mut checked = Vec::new();
-    for file in files {
-        match Checked::load(file) {
-            Ok(one) => {
-                show(&one.warnings, file, err)?;
-                if effective {
-                    write!(out, "{}", one.effective_yaml())?;
-                } else {
-                    writeln!(out, "{}: {}", file.display(), summary(&one))?;
-                }
-                checked.push(one);
-            }
-            Err(invalid) => {
-                show(&invalid.diagnostics, file, err)?;
-                writeln!(err, "{}: cannot be used", file.display())?;
+    let load = |file| Checked::load(file).map(|one| checked.push(one)).err();
+    let refused: Vec<Option<Invalid>> = files.iter().map(PathBuf::as_path).map(load).collect();
+    let remarks = config::compare(&checked);
+    let mut usable = checked.iter();
+    for (file, refused) in files.iter().zip(&refused) {
+        if let Some(invalid) = refused {
+            show(&invalid.diagnostics, file, err)?;
+            writeln!(err, "{}: cannot be used", file.display())?;
+        } else if let Some(one) = usable.next() {
+            let together = remarks.iter().filter(|remark| remark.file == one.file());
+            let about: Vec<Diagnostic> = one.warnings.iter().chain(together).cloned().collect();
+            show(&about, file, err)?;
+            if effective {
+                write!(out, "{}", one.effective_yaml())?;
+            } else {
+                writeln!(out, "{}: {}", file.display(), summary(one, &about))?;
             }
         }
-    }
-    let remarks = config::compare(&checked);
-    for one in &checked {
-        let about: Vec<Diagnostic> =
-            remarks.iter().filter(|remark| remark.file == one.file()).cloned().collect();
-        show(&about, Path::new(one.file()), err)?;
     }
     let unfit = remarks.iter().any(|remark| remark.severity == Severity::Error);
     if unfit {
@@ -54,31 +51,27 @@ pub(crate) fn run(
     if unfit || checked.len() < files.len() { Err(Failure::Configuration) } else { Ok(()) }
 }
 
-fn summary(checked: &Checked) -> String {
+fn summary(checked: &Checked, about: &[Diagnostic]) -> String {
     let mut parts = match &checked.content {
         Content::Lb(config) => {
             let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
             vec![
-                plural(config.frontends.len(), "frontend", ""),
-                plural(config.backends.len(), "backend", ""),
-                plural(servers, "server", ""),
+                things(config.frontends.len(), "frontend"),
+                things(config.backends.len(), "backend"),
+                things(servers, "server"),
             ]
         }
         Content::Vrrp(config) => {
             let moved = |instance: &Instance| instance.addresses.len() + instance.excluded.len();
             let addresses: usize = config.instances.iter().map(moved).sum();
-            vec![plural(config.instances.len(), "instance", ""), plural(addresses, "virtual address", "e")]
+            vec![things(config.instances.len(), "instance"), things(addresses, "virtual address")]
         }
     };
-    if !checked.warnings.is_empty() {
-        parts.push(plural(checked.warnings.len(), "warning", ""));
+    let warnings = about.iter().filter(|one| one.severity == Severity::Warning).count();
+    if warnings > 0 {
+        parts.push(things(warnings, "warning"));
     }
     format!("can be used: {}", parts.join(", "))
-}
-
-/// A count of things; `e` is what their plural has before its s.
-fn plural(count: usize, word: &str, e: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}{e}s") }
 }
 
 /// Prints each diagnostic, with the line it is about and a mark under the place.

@@ -41,6 +41,43 @@ fn the_effective_configuration_is_one_that_can_be_used() {
 }
 
 #[test]
+fn what_came_by_variables_stays_behind_their_names_where_any_text_can_stand() {
+    let node = Node::new();
+    let file = node.run_dir().join("lb.yaml");
+    let secret = "    check: { http: { headers: { Authorization: \"Bearer ${TOKEN}\", X-A: \"${ABSENT:-plain}\" } } }\n    \
+                  request: { set: { X-Key: \"${TOKEN}\" } }\n    servers:";
+    let text = GOOD.replace("    servers:", secret).replace("127.0.0.1:8080", "127.0.0.1:${PORT}");
+    fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let environment = [("TOKEN", "s3cret"), ("PORT", "8088")];
+    let effective = node.tandemctl_with(&environment, &["check", "--effective", path]);
+    assert_eq!(effective.code, 0, "{effective:?}");
+    assert!(!effective.out.contains("s3cret"), "{}", effective.out);
+    for shown in ["Authorization: Bearer ${TOKEN}", "X-Key: ${TOKEN}", "X-A: plain", "127.0.0.1:8088"] {
+        assert!(effective.out.contains(shown), "{shown} is missing:\n{}", effective.out);
+    }
+    fs::write(&file, &effective.out).unwrap();
+    let again = node.tandemctl_with(&environment, &["check", "--effective", path]);
+    assert_eq!(again.out, effective.out, "{}", again.err);
+}
+
+#[test]
+fn a_file_of_authorities_that_checks_need_is_looked_at() {
+    let node = Node::new();
+    let (file, authorities) = (node.run_dir().join("lb.yaml"), node.run_dir().join("ca.pem"));
+    let check = format!("    check: {{ tls: {{ ca_file: {} }} }}\n    servers:", authorities.display());
+    fs::write(&file, GOOD.replace("    servers:", &check)).unwrap();
+    for (content, wanted) in [(None, "there is no such file"), (Some("x"), "no certificate is in it")] {
+        content.into_iter().for_each(|content| fs::write(&authorities, content).unwrap());
+        let told = node.tandemctl(&["check", file.to_str().unwrap()]);
+        assert_eq!(told.code, 78, "{told:?}");
+        assert!(told.err.contains(wanted) && told.err.contains("lb.yaml:5:30: error:"), "{told:?}");
+    }
+    fs::write(&authorities, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    assert_eq!(node.tandemctl(&["check", file.to_str().unwrap()]).code, 0);
+}
+
+#[test]
 fn every_mistake_is_shown_where_it_is() {
     let node = Node::new();
     let file = node.run_dir().join("lb.yaml");
@@ -93,6 +130,11 @@ fn a_pair_of_nodes_is_checked_with_its_load_balancer() {
     let check = node.tandemctl(&["check", &lb1, &lb2, &lb]);
     assert_eq!(check.code, 0, "{check:?}");
     assert!(check.err.contains("on which no frontend of"), "{check:?}");
+    assert_eq!(
+        counted(&check.out),
+        check.err.matches(": warning: ").count(),
+        "as many as are shown: {check:?}"
+    );
 
     fs::write(&lb1, vrrp(250) + "    track: [{ lbd: {}, weight: -2 }]\n").unwrap();
     let check = node.tandemctl(&["check", &lb1, &lb2, &lb]);
@@ -104,4 +146,11 @@ fn a_pair_of_nodes_is_checked_with_its_load_balancer() {
     assert_eq!(check.code, 78, "{check:?}");
     assert!(check.err.contains("  3 |     virtual_router_id: 52\n"), "{check:?}");
     assert!(check.err.ends_with("these files cannot be used together\n"), "{check:?}");
+}
+
+/// The warnings that the summaries count.
+fn counted(summaries: &str) -> usize {
+    let parts = summaries.lines().flat_map(|line| line.split(", "));
+    let counts = parts.filter_map(|part| part.strip_suffix(" warnings").or(part.strip_suffix(" warning")));
+    counts.filter_map(|count| count.parse::<usize>().ok()).sum()
 }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
+use wire::human::things;
 use wire::{Answer, Document, Info, InstanceState, InstanceStatus, LifeState};
 
 use crate::board::{Board, STALE, hangs};
@@ -170,15 +171,15 @@ impl Own for Daemon {
             warn!("admin.bind or vrrpd has changed: that takes effect at the next start");
         }
         self.life.guard().admit(&config.access);
-        let instances = config.instances.len();
+        let instances = things(config.instances.len(), "instance");
         // First, so that new trackers have reported when the election learns of them.
         self.trackers.lock().unwrap_or_else(PoisonError::into_inner).apply(&config.instances);
         let (done, applied) = oneshot::channel();
         match give(&self.orders, Order::Reload { instances: config.instances, done }, applied, ANSWER).await {
-            Ok(()) => Ok(format!("{instances} instances")),
+            Ok(()) => Ok(instances),
             Err(late @ Undone::Late(_)) => {
                 warn!("a reload takes its time: {late}");
-                Ok(format!("{instances} instances; {late}"))
+                Ok(format!("{instances}; {late}"))
             }
             Err(refused) => Err(refused.to_string()),
         }

@@ -31,11 +31,11 @@ pub fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
     let mut warnings = load(path)?.warnings;
     // Without the interfaces nothing is known of them.
     if let (Ok(checked), Ok(interfaces)) = (Checked::load(path), getifaddrs()) {
-        let own: Vec<VirtualAddress> = interfaces
-            .filter(|one| !one.flags.contains(InterfaceFlags::IFF_LOOPBACK))
-            .filter_map(|one| own(&one))
-            .collect();
-        warnings.extend(checked.off_link(&own));
+        let interfaces: Vec<InterfaceAddress> = interfaces.collect();
+        let links = interfaces.iter().filter(|one| !one.flags.contains(InterfaceFlags::IFF_LOOPBACK));
+        warnings.extend(checked.off_link(&links.filter_map(own).collect::<Vec<_>>()));
+        let names = interfaces.iter().map(|one| one.interface_name.clone()).collect();
+        warnings.extend(checked.absent_interfaces(&names));
     }
     Ok(warnings)
 }

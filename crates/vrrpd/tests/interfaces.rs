@@ -95,19 +95,30 @@ fn carrier_that_was_gone_for_a_moment_is_announced_and_moves_nothing() {
 fn the_check_on_the_node_finds_addresses_outside_every_subnet() {
     let network = network!();
     let node = Node::new(&network, 1, "");
-    let warnings = |addresses: &str, more: &[&str]| {
-        node.configure(&config(200, more).replace(&format!("{VIP}/24"), addresses));
+    let warnings = |addresses: &str, more: &[&str], track: &str| {
+        let config = config(200, more).replace(&format!("{VIP}/24"), addresses);
+        node.configure(&config.replace("track: []", &format!("track: [{track}]")));
         let mut check = node.host.command(env!("CARGO_BIN_EXE_vrrpd"));
         let output = check.arg("--check").arg("--config").arg(node.file("vrrp.yaml")).output().unwrap();
         assert!(output.status.success(), "a warning is no error: {output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
     let outside = "outside every subnet of this machine";
-    assert!(!warnings("10.9.0.100/24", &[]).contains(outside));
-    assert!(warnings("10.8.0.100/24", &[]).contains(outside));
-    assert!(!warnings("10.8.0.100/24", &["interface: eth0"]).contains(outside), "a name is enough");
+    assert!(!warnings("10.9.0.100/24", &[], "").contains(outside));
+    assert!(warnings("10.8.0.100/24", &[], "").contains(outside));
+    assert!(!warnings("10.8.0.100/24", &["interface: eth0"], "").contains(outside), "a name is enough");
+    let absent = "an interface that this machine does not have";
+    assert!(!warnings("10.9.0.100/24", &["interface: eth0"], "{ interface: lo }").contains(absent));
+    for (interface, tracked) in [("eth9", "eth0"), ("eth0", "eth9")] {
+        let track = format!("{{ interface: {tracked} }}");
+        let told = warnings("10.9.0.100/24", &[&format!("interface: {interface}")], &track);
+        assert!(told.contains(absent) && told.contains("perhaps \"eth0\""), "{told}");
+    }
     node.ip("address add 10.8.0.100/24 dev eth0");
-    assert!(warnings("10.8.0.100/24", &[]).contains(outside), "a virtual address is no address of the node");
+    assert!(
+        warnings("10.8.0.100/24", &[], "").contains(outside),
+        "a virtual address is no address of the node"
+    );
 }
 
 #[test]

@@ -41,6 +41,17 @@ pub fn count(n: u64) -> String {
     grouped
 }
 
+/// So many things, in the singular where there is one: `1 server`, `2 servers`, `3 addresses`.
+pub fn things(n: impl TryInto<u64>, thing: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    let plural = match (n, thing.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {thing}{plural}", count(n))
+}
+
 /// A number in at most four digits and a letter: `999`, `12.3k`, `4.5M`.
 pub fn short_count(n: u64) -> String {
     scaled(n, 1000, ["", "k", "M", "G", "T", "P"])
@@ -88,6 +99,13 @@ mod tests {
             assert_eq!(short_duration(ms), short);
         }
         assert_eq!(short_duration(u64::MAX), "213503982334d");
+    }
+
+    #[test]
+    fn things_are_counted() {
+        assert_eq!(things(1, "server"), "1 server");
+        assert_eq!(things(0, "server"), "0 servers");
+        assert_eq!(things(1_200_u32, "address"), "1,200 addresses");
     }
 
     #[test]

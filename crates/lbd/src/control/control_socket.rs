@@ -255,7 +255,8 @@ impl Control {
             let state = lock(&self.state);
             state.registry().server(backend, server).sum(|worker| worker.in_flight.get())
         };
-        let mut done = format!("{backend}/{server}: {what}; {in_flight} requests in flight");
+        let in_flight = wire::human::things(in_flight, "request");
+        let mut done = format!("{backend}/{server}: {what}; {in_flight} in flight");
         if let Some(time) = close_after {
             done.push_str(&format!(", sessions end in {}", wire::human::duration(millis(time))));
         }

@@ -43,7 +43,10 @@ pub async fn drain(
         (0, None) => {
             format!("handover_timeout is over after {time}, too soon to know that clients have everything")
         }
-        (left, _) => format!("handover_timeout is over after {time} with {left} connections in use"),
+        (left, _) => {
+            let left = wire::human::things(left, "connection");
+            format!("handover_timeout is over after {time} with {left} in use")
+        }
     }
 }
 

@@ -60,7 +60,13 @@ impl Node {
 
     /// Runs tandemctl against this node.
     pub(crate) fn tandemctl(&self, arguments: &[&str]) -> Outcome {
+        self.tandemctl_with(&[], arguments)
+    }
+
+    /// Runs tandemctl with these variables in its environment.
+    pub(crate) fn tandemctl_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Outcome {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tandemctl"));
+        command.envs(environment.iter().copied());
         command.arg("--run-dir").arg(self.run_dir()).args(arguments);
         Outcome::of(command.output().unwrap())
     }
