@@ -2,7 +2,7 @@
 
 use wire::{InstanceState, InstanceStatus, Tone, TrackerStatus, human, latest};
 
-use super::screen::{ALWAYS, left, right};
+use super::screen::{ALWAYS, NOTABLE, left, right};
 use super::table::{Cell, Table};
 
 /// One line about an instance: `web is MASTER for 3 min: no master was heard in time`.
@@ -41,6 +41,7 @@ fn is_same(one: &InstanceStatus, other: &InstanceStatus) -> bool {
 
 /// Every instance, with what its trackers say and whom it hears below it.
 pub(super) fn table(instances: &[InstanceStatus]) -> Table {
+    let refused = instances.iter().any(|status| refused(status) > 0);
     let mut table = Table::new(&[
         left("INSTANCE", ALWAYS),
         left("STATE", ALWAYS),
@@ -51,7 +52,7 @@ pub(super) fn table(instances: &[InstanceStatus]) -> Table {
         right("PRIO", 7),
         left("INTERFACE", 4),
         right("TRANSITIONS", 3),
-        right("REFUSED", 2),
+        right("REFUSED", if refused { NOTABLE } else { 2 }),
     ]);
     for status in instances {
         table.row(row(status));
@@ -83,15 +84,19 @@ pub(super) fn table(instances: &[InstanceStatus]) -> Table {
     table
 }
 
+/// Adverts that were not believed.
+fn refused(status: &InstanceStatus) -> u64 {
+    status.counters.receive_errors.values().sum()
+}
+
 fn row(status: &InstanceStatus) -> Vec<Cell> {
     let counters = &status.counters;
-    let refused: u64 = counters.receive_errors.values().sum();
     let priority = match status.priority == status.configured_priority {
         true => status.priority.to_string(),
         false => format!("{} of {}", status.priority, status.configured_priority),
     };
     let last = status.refused.as_ref().map(|refused| refused.age_ms);
-    let refused = human::short_count(refused);
+    let refused = human::short_count(refused(status));
     let refused = match latest(last, Tone::Warning) {
         Some(tone) => Cell::toned(refused, tone),
         None => Cell::plain(refused),

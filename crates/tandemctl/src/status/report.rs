@@ -95,8 +95,8 @@ impl Report {
         }
     }
 
-    /// `daemons` by name, each with `info` or `error`; `rows` of lbd, `verdicts` of healthd, `instances` of vrrpd; of another node
-    /// its `host`.
+    /// `daemons` by name, each with `info` or `error`, or null where it is not expected to run; `rows` of lbd, `verdicts` of healthd,
+    /// `instances` of vrrpd; of another node its `host`.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let daemons = self.daemons().into_iter().map(|(daemon, info)| {
             let said = match info {
@@ -107,7 +107,8 @@ impl Report {
         });
         let rows = list(self.lbd.as_ref().map(|(_, rows)| rows));
         let verdicts = list(self.healthd.as_ref().map(|(_, verdicts)| verdicts));
-        let daemons: serde_json::Map<_, _> = daemons.collect();
+        let absent = self.vrrpd.is_none().then(|| ("vrrpd".to_owned(), json!(null)));
+        let daemons: serde_json::Map<_, _> = daemons.chain(absent).collect();
         let instances = self.instances();
         let mut json =
             json!({ "daemons": daemons, "rows": rows, "verdicts": verdicts, "instances": instances });

@@ -105,6 +105,8 @@ pub(super) const fn right(title: &'static str, rank: u8) -> Column {
 
 /// The rank of columns that are never left out.
 pub(super) const ALWAYS: u8 = u8::MAX;
+/// The rank of columns in which something stands that has to be seen.
+pub(super) const NOTABLE: u8 = 12;
 
 fn daemons(report: &Report) -> Table {
     let mut table = Table::new(&[
@@ -164,6 +166,7 @@ fn daemon_row(table: &mut Table, daemon: &str, info: &Info) {
 }
 
 fn frontends(rows: &[StatRow]) -> Table {
+    let refused = rows.iter().any(|row| row.kind == RowKind::Frontend && row.request_errors > 0);
     let mut table = Table::new(&[
         left("FRONTEND", ALWAYS),
         left("STATUS", ALWAYS),
@@ -174,7 +177,7 @@ fn frontends(rows: &[StatRow]) -> Table {
         right("2XX", 2),
         right("4XX", 5),
         right("5XX", 6),
-        right("REFUSED", 3),
+        right("REFUSED", if refused { NOTABLE } else { 3 }),
         left("ADDRESS", 1),
     ]);
     for row in rows.iter().filter(|row| row.kind == RowKind::Frontend) {
@@ -197,6 +200,8 @@ fn frontends(rows: &[StatRow]) -> Table {
 
 /// All backends in one table, so that their columns stand in line: each backend, then its servers. Without lbd nobody counts.
 fn servers(rows: &[StatRow], counted: bool) -> Table {
+    let is_bad = |row: &StatRow| Condition::of(&row.status).tone() == Tone::Bad;
+    let lost = rows.iter().any(|row| row.kind == RowKind::Server && is_bad(row));
     let mut table = Table::new(&[
         left("SERVER", ALWAYS),
         left("STATUS", ALWAYS),
@@ -210,7 +215,8 @@ fn servers(rows: &[StatRow], counted: bool) -> Table {
         right("ERR", 8),
         right("RETR", 3),
         right("DOWN", 6),
-        left("ADDRESS", 1),
+        // Which machine it is that does not answer.
+        left("ADDRESS", if lost { NOTABLE } else { 1 }),
     ]);
     let mut backends: Vec<&str> =
         rows.iter().filter(|r| r.kind == RowKind::Server).map(|r| r.proxy.as_str()).collect();
