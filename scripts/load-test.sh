@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'USAGE'
-usage: scripts/load-test.sh URL [REQUESTS [DELAY]]
+usage: scripts/load-test.sh [-q] URL [REQUESTS [DELAY]]
+  -q        only the result
   URL       where to send them, such as http://localhost:8080
   REQUESTS  how many, 1 to 100000 (default 100)
   DELAY     seconds between two, such as 0.02 (default 0.1, at most 60)
@@ -15,6 +16,8 @@ USAGE
 }
 
 help_if_asked "${1:-}"
+quiet=no
+if [ "${1:-}" = -q ]; then quiet=yes && shift; fi
 case ${1:-} in
     http://?* | https://?*) url=$1 ;;
     '') refuse "no URL" ;;
@@ -46,7 +49,13 @@ percent() { awk -v part="$1" -v whole="$2" 'BEGIN { printf "%.1f", 100 * part / 
 # Interrupted, it reports on what it had sent until then.
 trap report INT TERM
 
-printf 'Sending %d requests to %s, %s s apart\n\n' "$requests" "$url" "$delay"
+tell() {
+    # The format is the caller's.
+    # shellcheck disable=SC2059
+    [ $quiet = yes ] || printf "$@"
+}
+
+tell 'Sending %d requests to %s, %s s apart\n\n' "$requests" "$url" "$delay"
 for ((n = 1; n <= requests; n++)); do
     # The body, then a line with the status; 000 when there was no answer.
     answer=$(curl --silent --max-time 10 --write-out '\n%{http_code}' "$url") && curl_status=0 || curl_status=$?
@@ -62,7 +71,7 @@ for ((n = 1; n <= requests; n++)); do
         esac
     fi
     answers[$who]=$((${answers[$who]:-0} + 1))
-    printf '%*d/%d  %s\n' ${#requests} "$n" "$requests" "$who"
+    tell '%*d/%d  %s\n' ${#requests} "$n" "$requests" "$who"
     ((n == requests)) || sleep "$delay"
 done
 report

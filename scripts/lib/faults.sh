@@ -6,42 +6,7 @@ readonly faults='lbd-killed lbd-stopped lbd-hung node-stopped node-cut handover 
 # A run: load before the fault, and in all.
 readonly warm_up=2 load_for=10 partitioned_for=5
 
-other_node() { # NODE
-    case $1 in lb1) echo lb2 ;; *) echo lb1 ;; esac
-}
-
 now() { date +%s.%N; }
-
-on_node() { # NODE COMMAND...
-    in_demo exec "$@" </dev/null
-}
-
-# One node has the address and says that it is master, and the other could take it over.
-settled() {
-    local owner
-    owner=$(holders)
-    case $owner in
-        lb1 | lb2) ;;
-        *) return 1 ;;
-    esac
-    state_is "$owner" master && state_is "$(other_node "$owner")" backup
-}
-
-state_is() { # NODE STATE
-    # Without -q: it would end at the line, and curl with an error.
-    on_node "$1" curl -s --max-time 2 http://127.0.0.1:8407/metrics 2>/dev/null |
-        grep -E "^tandem_vrrp_state\{[^}]*state=\"$2\"[^}]*\} 1$" >/dev/null
-}
-
-# It lasts: a node that is about to change its mind is not settled.
-wait_until_settled() {
-    local in_a_row=0 start=$SECONDS
-    until ((in_a_row == 3)); do
-        ((SECONDS - start < 60)) || return 1
-        if settled; then in_a_row=$((in_a_row + 1)); else in_a_row=0; fi
-        sleep 0.3
-    done
-}
 
 timing_now() { sed -n 's/^ *timing: *\([a-z]*\).*/\1/p' compose/vrrp-lb1.yaml; }
 

@@ -72,3 +72,50 @@ vip() {
         vrrp_line "$node" | sed "s/^/    $node  /" || echo "    $node  does not answer"
     done
 }
+
+other_node() { # NODE
+    case $1 in lb1) echo lb2 ;; *) echo lb1 ;; esac
+}
+
+on_node() { # NODE COMMAND...
+    in_demo exec "$@" </dev/null
+}
+
+# One node has the address and says that it is master, and the other could take it over.
+settled() {
+    local owner
+    owner=$(holders)
+    case $owner in
+        lb1 | lb2) ;;
+        *) return 1 ;;
+    esac
+    state_is "$owner" master && state_is "$(other_node "$owner")" backup
+}
+
+state_is() { # NODE STATE
+    # Without -q: it would end at the line, and curl with an error.
+    on_node "$1" curl -s --max-time 2 http://127.0.0.1:8407/metrics 2>/dev/null |
+        grep -E "^tandem_vrrp_state\{[^}]*state=\"$2\"[^}]*\} 1$" >/dev/null
+}
+
+# It lasts: a node that is about to change its mind is not settled.
+wait_until_settled() {
+    local in_a_row=0 start=$SECONDS
+    until ((in_a_row == 3)); do
+        ((SECONDS - start < 60)) || return 1
+        if settled; then in_a_row=$((in_a_row + 1)); else in_a_row=0; fi
+        sleep 0.3
+    done
+}
+
+# Has a node hold the virtual address, by a handover where another one does.
+move() { # NODE
+    local owner
+    [[ " $(nodes_of 2) " == *" $1 "* ]] || die "there is no node \"$1\"; there are $(nodes_of 2)"
+    wait_until_settled || die "one node must have the address, and the other be its backup" \
+        "See what is wrong: make demo-2-status"
+    owner=$(holders)
+    [ "$owner" != "$1" ] || return 0
+    on_node "$owner" tandemctl handover >/dev/null
+    wait_until_settled && holds "$1" || die "the address does not stay on $1" "Do both nodes have \`preempt: false\`?"
+}

@@ -1,0 +1,47 @@
+//! The commands that documents have people type, typed: each has to work, and to say what the text promises. This happens in
+//! network namespaces; what documents promise is the same in every engine.
+
+mod compare;
+mod markdown;
+mod workplace;
+
+use testkit::{is_root, needs, skip};
+
+use workplace::{Document, Workplace};
+
+const INSTALLS: (&str, &str) = ("make build && sudo make install", "tests/services.rs installs");
+
+fn follow(document: &Document) {
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    needs!("git", "curl");
+    match Workplace::new("netns") {
+        Ok(place) => place.follow(document),
+        Err(reason) => skip!("{reason}"),
+    }
+}
+
+#[test]
+fn the_workshop_keeps_its_promises_with_demo_1() {
+    follow(&Document { path: "docs/workshop.md", chapter: "Demo 1", ..Document::default() });
+}
+
+#[test]
+fn the_workshop_keeps_its_promises_with_demo_2() {
+    follow(&Document { path: "docs/workshop.md", chapter: "Demo 2", ..Document::default() });
+}
+
+#[test]
+fn the_guide_to_production_keeps_its_promises() {
+    follow(&Document {
+        path: "docs/production.md",
+        elsewhere: &[
+            INSTALLS,
+            ("sudoedit", "it waits for an editor"),
+            ("sudo systemctl enable", "tests/units starts the units"),
+        ],
+        before: &[("tandemctl status", "make demo-2")],
+        ..Document::default()
+    });
+}
