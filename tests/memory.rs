@@ -64,6 +64,36 @@ fn an_idle_tunnel_holds_six_kilobytes() {
 }
 
 #[test]
+fn an_idle_session_holds_two_and_a_half_kilobytes() {
+    let (stack, _server) = Stack::builder()
+        .frontend("mode: tcp")
+        .backend("mode: tcp\n")
+        .config(|config, _| config.lbd = "workers: 1".to_owned())
+        .start_before(|peer| {
+            loop {
+                let bytes = peer.read_body(64)?;
+                peer.send(bytes)?;
+            }
+        });
+    let open = |count| -> Vec<Client> {
+        let one = |_| {
+            let mut client = stack.client();
+            client.send(pattern(64, 1));
+            assert!(client.take(64).unwrap() == pattern(64, 1));
+            client
+        };
+        (0..count).map(one).collect()
+    };
+    // What the first ones take is not theirs alone: tables grow, and there is room on the heap.
+    let first = open(500);
+    let before = stack.lbd.memory_kib();
+    let clients = open(1000);
+    let grown = stack.lbd.memory_kib().saturating_sub(before);
+    assert!(2 * grown < 5 * 1000, "1,000 idle sessions hold {grown} KiB");
+    drop((first, clients));
+}
+
+#[test]
 fn what_a_crowd_held_goes_back() {
     let (stack, server) = Stack::builder().start_before(|peer| {
         peer.read_request()?;

@@ -8,6 +8,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// Why a connection is ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// An operator asked for it.
+    Operator,
+    /// Its server is down.
+    ServerDown,
+    /// Its backup server is needed no more.
+    BackupRelieved,
+}
+
 /// The deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
@@ -19,15 +30,15 @@ pub(crate) struct Elapsed;
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at: Cell<Instant>,
-    /// Whether it has been brought forward to stay.
-    cut: Cell<bool>,
+    /// Why it has been brought forward to stay, if it has.
+    cut: Cell<Option<Cut>>,
     timer: RefCell<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
     pub(crate) fn after(time: Duration) -> Self {
         let at = Instant::now() + time;
-        Self { at: Cell::new(at), cut: Cell::new(false), timer: RefCell::new(Box::pin(sleep_until(at))) }
+        Self { at: Cell::new(at), cut: Cell::default(), timer: RefCell::new(Box::pin(sleep_until(at))) }
     }
 
     /// Moves the deadline to `time` from now.
@@ -37,44 +48,51 @@ impl Deadline {
 
     /// Moves the deadline, unless the wait was cut short.
     pub(crate) fn set_at(&self, at: Instant) {
-        if !self.cut.get() {
+        if !self.is_cut() {
             self.at.set(at);
         }
     }
 
     /// Ends the wait at once, and each one after it, from outside the connection's task.
-    pub(crate) fn cut(&self) {
+    pub(crate) fn cut(&self, why: Cut) {
         let now = Instant::now();
         self.at.set(now);
-        self.cut.set(true);
+        self.cut.set(Some(why));
         // Whoever waits is woken by its timer, which fires at once.
         self.timer.borrow_mut().as_mut().reset(now);
     }
 
     /// Whether the wait was cut short.
     pub(crate) fn is_cut(&self) -> bool {
-        self.cut.get()
+        self.cut.get().is_some()
     }
 
-    /// Whether the wait was cut short. From now on it can be moved again.
-    pub(crate) fn take_cut(&self) -> bool {
+    /// Why the wait was cut short, if it was. From now on it can be moved again.
+    pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.cut.take()
     }
 
     /// Waits for `work`, at most until the deadline, which `work` itself may move meanwhile.
     pub(crate) async fn guard<F: Future>(&self, work: F) -> Result<F::Output, Elapsed> {
         let mut work = pin!(work);
-        poll_fn(|cx| {
-            // What comes after an operator's word is not done, even if the timer has not fired yet.
-            if self.is_cut() {
-                return Poll::Ready(Err(Elapsed));
-            }
-            if let Poll::Ready(output) = work.as_mut().poll(cx) {
-                return Poll::Ready(Ok(output));
-            }
-            if self.poll_elapsed(cx) { Poll::Ready(Err(Elapsed)) } else { Poll::Pending }
-        })
-        .await
+        poll_fn(|cx| self.poll_guard(cx, |cx| work.as_mut().poll(cx))).await
+    }
+
+    /// The same, for what is no future.
+    pub(crate) fn poll_guard<T>(
+        &self,
+        cx: &mut Context<'_>,
+        work: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Result<T, Elapsed>> {
+        // What comes after the end is not done, even if the timer has not fired yet.
+        if self.is_cut() {
+            return Poll::Ready(Err(Elapsed));
+        }
+        match work(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending if self.poll_elapsed(cx) => Poll::Ready(Err(Elapsed)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn poll_elapsed(&self, cx: &mut Context<'_>) -> bool {
@@ -119,7 +137,7 @@ mod tests {
         let wait = deadline.guard(std::future::pending::<()>());
         let cut = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            deadline.cut();
+            deadline.cut(Cut::Operator);
         };
         assert_eq!(tokio::join!(wait, cut).0, Err(Elapsed));
         deadline.set(Duration::from_secs(100));
@@ -130,7 +148,7 @@ mod tests {
             "whatever could be done at once"
         );
         assert_eq!(start.elapsed(), Duration::from_secs(1));
-        assert!(deadline.take_cut() && !deadline.take_cut());
+        assert_eq!([deadline.take_cut(), deadline.take_cut()], [Some(Cut::Operator), None]);
         deadline.set(Duration::from_secs(5));
         assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
         assert_eq!(start.elapsed(), Duration::from_secs(6));

@@ -2,6 +2,7 @@
 
 use http1::{BodyFault, RequestFault, ResponseFault};
 
+use super::deadline::Cut;
 use crate::shared::access_log::Termination;
 
 /// Why an exchange did not end well.
@@ -95,6 +96,15 @@ enum Blame {
 type Meaning = (Option<u16>, Termination, Blame);
 
 impl Failure {
+    /// Why a connection failed that was ended before its time; and whether its response, or session, had begun by then.
+    pub(crate) fn of_cut(cut: Cut, begun: bool) -> Self {
+        match cut {
+            Cut::Operator => Self::Cut(begun),
+            Cut::ServerDown => Self::ServerDown,
+            Cut::BackupRelieved => Self::BackupRelieved,
+        }
+    }
+
     fn meaning(self) -> Meaning {
         use Blame::{Client, Nobody, Refused, Server};
         type End = Termination;

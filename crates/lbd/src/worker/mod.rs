@@ -35,6 +35,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::clock::Clock;
+use self::deadline::Cut;
 use self::frontend::Frontend;
 use self::http::desk::Desk;
 use self::http::ids::Ids;
@@ -106,7 +107,7 @@ struct Worker {
     heads: Pool<Vec<u8>>,
     desks: Pool<Desk>,
     ids: Ids,
-    pipes: Pipes,
+    pipes: Rc<Pipes>,
     settling: Settling,
     reaper: Rc<Reaper>,
     log: RefCell<AccessLog>,
@@ -173,10 +174,14 @@ impl Worker {
         }
         let backends = self.backends.borrow();
         let both = before.backends.iter().zip(&routing.backends);
+        let mut ends_sessions = false;
         for (_, new) in both.filter(|(old, new)| !Arc::ptr_eq(old, new)) {
             if let Some(known) = backends.get(&*new.name) {
-                known.adopt(new);
+                ends_sessions |= known.adopt(new);
             }
+        }
+        if ends_sessions {
+            self.end_sessions();
         }
     }
 
@@ -188,9 +193,10 @@ impl Worker {
         self.ended.notify_waiters();
         let mut backends = self.backends.borrow_mut();
         let mut frontends = self.frontends.borrow_mut();
+        let mut ends_sessions = false;
         for backend in &routing.backends {
             match backends.get(&*backend.name) {
-                Some(known) => known.adopt(backend),
+                Some(known) => ends_sessions |= known.adopt(backend),
                 None => {
                     let (reaper, failures) = (self.reaper.clone(), self.failures.clone());
                     let new = Backend::new(backend, self.id, self.clock, reaper, failures);
@@ -222,9 +228,17 @@ impl Worker {
         let stay: HashSet<&str> = routing.backends.iter().map(|backend| &*backend.name).collect();
         backends.retain(|name, _| stay.contains(name.as_str()));
         drop((backends, frontends));
+        if ends_sessions {
+            self.end_sessions();
+        }
         if any_left_over {
             self.wake_waiting();
         }
+    }
+
+    /// Ends the sessions whose servers end theirs.
+    fn end_sessions(&self) {
+        self.connections.borrow().values().for_each(|presence| presence.end_with_server());
     }
 
     /// Gives back a descriptor that nobody uses, or has another worker do so. Whether anybody had one.
@@ -304,7 +318,7 @@ impl Worker {
     /// Ends connections, whatever they are at. How many they were.
     fn cut(&self, whose: &Whose) -> usize {
         let meant = self.meant(whose);
-        meant.iter().for_each(|(_, presence)| presence.deadline().cut());
+        meant.iter().for_each(|(_, presence)| presence.deadline().cut(Cut::Operator));
         meant.len()
     }
 
@@ -399,7 +413,7 @@ async fn work(setup: Setup) {
         heads: Pool::new(HEAD_BUFFER, POOLED),
         desks: Pool::new(0, POOLED),
         ids: Ids::default(),
-        pipes: Pipes::default(),
+        pipes: Rc::default(),
         settling: Settling::default(),
         reaper: Rc::new(Reaper::new(spare.clone(), id, clock)),
         log: RefCell::new(AccessLog::new(log)),

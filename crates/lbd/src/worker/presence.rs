@@ -1,6 +1,6 @@
 //! What a worker knows of each of its client connections.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
@@ -11,7 +11,7 @@ use super::Worker;
 use super::deadline::Deadline;
 use super::frontend::Frontend;
 use super::tcp::relay::Flow;
-use super::upstream::service::Server;
+use super::upstream::service::{Seat, Server};
 use crate::shared::counters::WorkerCounters;
 use crate::shared::sessions::{Carried, SessionId, SessionRow};
 
@@ -22,7 +22,7 @@ pub(crate) struct Presence {
     frontend: Rc<Frontend>,
     client: Cell<SocketAddr>,
     /// Where its client has connected to, if that is not this end of the connection.
-    destination: Cell<Option<SocketAddr>>,
+    destination: OnceCell<Box<SocketAddr>>,
     accepted: Instant,
     deadline: Deadline,
     doing: RefCell<Doing>,
@@ -41,7 +41,12 @@ enum Doing {
     /// A server answers its request.
     Asks(Rc<Server>),
     /// It is a session in TCP mode, or a request that switched protocols: a tunnel, and nobody knows when it ends.
-    Carries(Rc<Server>, Rc<Flow>),
+    Carries {
+        server: Rc<Server>,
+        flow: Rc<Flow>,
+        /// How often the server had ended its sessions before.
+        since: u64,
+    },
 }
 
 impl Presence {
@@ -50,7 +55,7 @@ impl Presence {
         Self {
             frontend,
             client: Cell::new(client),
-            destination: Cell::default(),
+            destination: OnceCell::new(),
             accepted: Instant::now(),
             deadline,
             doing: RefCell::new(Doing::Waits),
@@ -67,13 +72,14 @@ impl Presence {
 
     /// Where its client has connected to, if that is not this end of the connection.
     pub(crate) fn destination(&self) -> Option<SocketAddr> {
-        self.destination.get()
+        self.destination.get().map(|address| **address)
     }
 
     /// A proxy in front carries it for another client.
     pub(crate) fn introduce(&self, client: SocketAddr, destination: SocketAddr) {
         self.client.set(client);
-        self.destination.set(Some(destination));
+        // There is one introduction to a connection.
+        let _ = self.destination.set(Box::new(destination));
     }
 
     /// Since when it is there.
@@ -100,8 +106,20 @@ impl Presence {
     }
 
     /// It has become a tunnel to a server.
-    pub(crate) fn carries(&self, server: &Rc<Server>, flow: &Rc<Flow>) {
-        self.doing.replace(Doing::Carries(server.clone(), flow.clone()));
+    pub(crate) fn carries(&self, seat: &Seat, flow: &Rc<Flow>) {
+        let (server, flow) = (seat.server.clone(), flow.clone());
+        self.doing.replace(Doing::Carries { server, flow, since: seat.endings });
+        // Perhaps while it was being connected.
+        self.end_with_server();
+    }
+
+    /// Ends a tunnel whose server has ended its sessions since it began.
+    pub(crate) fn end_with_server(&self) {
+        if let Doing::Carries { server, since, .. } = &*self.doing.borrow()
+            && let Some(why) = server.ends(*since)
+        {
+            self.deadline.cut(why);
+        }
     }
 
     /// It is with no server any more.
@@ -110,14 +128,14 @@ impl Presence {
     }
 
     pub(crate) fn is_tunnel(&self) -> bool {
-        matches!(*self.doing.borrow(), Doing::Carries(..))
+        matches!(*self.doing.borrow(), Doing::Carries { .. })
     }
 
     /// Whether it is with that server of a backend; with none, whether with any of the backend's.
     pub(crate) fn is_with(&self, backend: &str, server: Option<&str>) -> bool {
         match &*self.doing.borrow() {
             Doing::Waits => false,
-            Doing::Asks(with) | Doing::Carries(with, _) => {
+            Doing::Asks(with) | Doing::Carries { server: with, .. } => {
                 *with.backend == *backend && server.is_none_or(|server| *with.name == *server)
             }
         }
@@ -129,7 +147,7 @@ impl Presence {
         let (server, carried) = match &*self.doing.borrow() {
             Doing::Waits => (None, None),
             Doing::Asks(server) => (Some(path(server)), None),
-            Doing::Carries(server, flow) => {
+            Doing::Carries { server, flow, .. } => {
                 let carried = Carried {
                     bytes_in: flow.bytes_in(),
                     bytes_out: flow.bytes_out(),

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
 
 use balance::Written;
@@ -32,7 +33,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) turns: Turns,
     pub(crate) responses: &'a Pool<Buffer>,
     pub(crate) heads: &'a Pool<Vec<u8>>,
-    pub(crate) pipes: &'a Pipes,
+    pub(crate) pipes: &'a Rc<Pipes>,
     /// What becomes of the response's head.
     pub(crate) edits: Option<ResponseEdits<'a>>,
     pub(crate) method: Method,

@@ -161,11 +161,6 @@ impl<T: Reusable> Pool<T> {
         Lent { pool: self, buffer }
     }
 
-    /// A buffer that was kept beyond its loan is lent again, with what it holds.
-    pub(crate) fn lend_again(&self, buffer: T) -> Lent<'_, T> {
-        Lent { pool: self, buffer }
-    }
-
     /// Frees what nobody has needed since the last time: the last to come back is the first to be lent.
     pub(crate) fn shrink(&self) {
         let mut free = self.free.borrow_mut();

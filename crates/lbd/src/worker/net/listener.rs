@@ -265,10 +265,16 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
         }
         Mode::Tcp => {
             let session = Session::new(worker, frontend, presence);
-            tokio::task::spawn_local(async move {
+            // Boxed: all this is large and short, and sessions are many and long.
+            let open = Box::pin(async move {
                 admission.complete().await;
-                session.serve(arrival.client, None).await;
-                drop((admission, registered));
+                session.open(arrival.client, None).await.map(|connected| (connected, admission))
+            });
+            tokio::task::spawn_local(async move {
+                if let Some((connected, _admission)) = open.await {
+                    connected.carry().await;
+                }
+                drop(registered);
             })
         }
     };
@@ -280,7 +286,9 @@ async fn converse(worker: Rc<Worker>, frontend: Rc<Frontend>, presence: Rc<Prese
         Mode::Http => Connection::new(worker, frontend, presence, arrival).serve().await,
         Mode::Tcp => {
             let session = Session::new(worker, frontend, presence);
-            session.serve(arrival.client, arrival.input).await;
+            if let Some(connected) = Box::pin(session.open(arrival.client, arrival.input)).await {
+                connected.carry().await;
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
@@ -31,8 +33,8 @@ struct Pipe {
 
 /// A pipe that returns when it is dropped, unless bytes are left in it.
 #[derive(Debug)]
-pub(crate) struct LentPipe<'a> {
-    pipes: &'a Pipes,
+pub(crate) struct LentPipe {
+    pipes: Rc<Pipes>,
     pipe: Option<Pipe>,
     held: usize,
 }
@@ -42,6 +44,15 @@ pub(crate) struct LentPipe<'a> {
 pub(crate) enum Broken {
     Source,
     Target,
+}
+
+/// What a pipe has carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// So many bytes came from the source.
+    In(usize),
+    /// So many reached the target, and so many are left for it.
+    Out { bytes: usize, left: usize },
 }
 
 impl Pipes {
@@ -54,7 +65,7 @@ impl Pipes {
     }
 
     /// A pipe for so many bytes that need not be looked at, if that is worthwhile and there is one.
-    pub(crate) fn lend(&self, bytes: Option<u64>) -> Option<LentPipe<'_>> {
+    pub(crate) fn lend(self: &Rc<Self>, bytes: Option<u64>) -> Option<LentPipe> {
         // A body that ends with its connection may be of any length, mostly a short one.
         if !bytes.is_some_and(|bytes| (WORTHWHILE..u64::MAX).contains(&bytes)) {
             return None;
@@ -63,7 +74,7 @@ impl Pipes {
     }
 
     /// A pipe for as many bytes as there are, if there is one.
-    pub(crate) fn lend_any(&self) -> Option<LentPipe<'_>> {
+    pub(crate) fn lend_any(self: &Rc<Self>) -> Option<LentPipe> {
         let free = self.free.borrow_mut().pop();
         let pipe = match free {
             Some(pipe) => pipe,
@@ -75,7 +86,7 @@ impl Pipes {
                 pipe
             }
         };
-        Some(LentPipe { pipes: self, pipe: Some(pipe), held: 0 })
+        Some(LentPipe { pipes: self.clone(), pipe: Some(pipe), held: 0 })
     }
 
     /// Closes a pipe that nobody uses, if there is one.
@@ -101,7 +112,7 @@ impl Pipe {
     }
 }
 
-impl LentPipe<'_> {
+impl LentPipe {
     /// Carries up to `bytes`, fewer only if the source ends. How many they were.
     ///
     /// `waits_for_source` is told before each wait whether it is for the source; `moved`, how many bytes have reached the target.
@@ -130,28 +141,40 @@ impl LentPipe<'_> {
         Ok(carried)
     }
 
-    /// Carries what comes until the source pauses, or ends. How many bytes that were, and whether it has ended.
+    /// Carries what comes until the source pauses, which is false, or ends, which is true.
     ///
-    /// `waits` is told before each wait for the target; `moved`, how many bytes have reached it.
-    pub(crate) async fn carry_burst(
+    /// `moved` is told each time that bytes have come or gone.
+    pub(crate) fn poll_burst(
         &mut self,
+        cx: &mut Context<'_>,
         from: &TcpStream,
         to: &TcpStream,
-        waits: impl Fn(),
-        moved: impl Fn(usize),
-    ) -> Result<(u64, bool), Broken> {
-        let mut carried = 0;
+        mut moved: impl FnMut(Moved),
+    ) -> Poll<Result<bool, Broken>> {
         while let Some(pipe) = &self.pipe {
-            match from.try_io(Interest::READABLE, || transfer(from, &pipe.writer, ROOM)) {
-                Ok(0) => return Ok((carried, true)),
-                Ok(n) => self.held = n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return Err(Broken::Source),
+            if self.held > 0 {
+                ready!(to.poll_write_ready(cx)).map_err(|_| Broken::Target)?;
+                match to.try_io(Interest::WRITABLE, || transfer(&pipe.reader, to, self.held)) {
+                    Ok(n) if n > 0 => {
+                        self.held = self.held.saturating_sub(n);
+                        moved(Moved::Out { bytes: n, left: self.held });
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    _ => return Poll::Ready(Err(Broken::Target)),
+                }
+                continue;
             }
-            carried += self.held as u64;
-            self.empty(to, &waits, &moved).await?;
+            match from.try_io(Interest::READABLE, || transfer(from, &pipe.writer, ROOM)) {
+                Ok(0) => return Poll::Ready(Ok(true)),
+                Ok(n) => {
+                    self.held = n;
+                    moved(Moved::In(n));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return Poll::Ready(Err(Broken::Source)),
+            }
         }
-        Ok((carried, false))
+        Poll::Ready(Ok(false))
     }
 
     /// Moves what the pipe holds to the target.
@@ -172,7 +195,7 @@ impl LentPipe<'_> {
     }
 }
 
-impl Drop for LentPipe<'_> {
+impl Drop for LentPipe {
     fn drop(&mut self) {
         match self.pipe.take() {
             Some(pipe) if self.held == 0 && self.pipes.made.get() <= self.pipes.most.get() => {
@@ -211,8 +234,8 @@ mod tests {
 
     use super::*;
 
-    fn pipes(most: usize) -> Pipes {
-        let pipes = Pipes::default();
+    fn pipes(most: usize) -> Rc<Pipes> {
+        let pipes = Rc::new(Pipes::default());
         pipes.limit_to(most);
         pipes
     }

@@ -1,15 +1,16 @@
 //! A session in TCP mode: a client's connection, and its one to a server.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use balance::Key;
-use config::{OnDown, OnUp};
 use tokio::time::Instant;
 
 use super::hello::Hello;
-use super::relay::{Bounds, Flow, Relay};
+use super::relay::{Bounds, Course, Flow, Relay};
 use crate::shared::access_log::{CookieStates, Record, Termination, Times};
 use crate::shared::millis;
 use crate::worker::Worker;
@@ -20,10 +21,10 @@ use crate::worker::net::buffer::Buffer;
 use crate::worker::net::io::Io;
 use crate::worker::presence::Presence;
 use crate::worker::routes::Target;
-use crate::worker::upstream::connect::{self, Attempts, Caller};
+use crate::worker::upstream::connect::{self, Attempts, Caller, Taken};
 use crate::worker::upstream::idle::{Reuse, ServerConnection};
 use crate::worker::upstream::patience::Patience;
-use crate::worker::upstream::service::{Backend, InFlight, Out, Seat, Wanted};
+use crate::worker::upstream::service::{Backend, InFlight, Seat, Wanted};
 
 /// How long, and for how many bytes, a side that was told of the end is listened to when the other one breaks off: closing at
 /// once could destroy what is on its way to it.
@@ -31,6 +32,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// A client's connection in TCP mode.
+#[derive(Debug)]
 pub(crate) struct Session {
     worker: Rc<Worker>,
     frontend: Rc<Frontend>,
@@ -38,11 +40,25 @@ pub(crate) struct Session {
     wall: SystemTime,
 }
 
+/// A session that has got its server. Its two connections, and what is counted and logged at its end.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    session: Session,
+    pair: Pair,
+    relay: Relay,
+    bounds: Bounds,
+    backend: Rc<Backend>,
+    seat: Seat,
+    taken: Taken,
+    in_flight: InFlight,
+}
+
 /// The two connections while bytes are carried between them. Who has not been told of an end is reset when this is dropped, also
 /// at the end of lbd: nobody takes a part for the whole.
+#[derive(Debug)]
 struct Pair {
     client: Io,
-    server: ServerConnection,
+    server: Io,
     flow: Rc<Flow>,
 }
 
@@ -52,20 +68,9 @@ impl Drop for Pair {
             self.client.abort();
         }
         if !self.flow.has_server_everything() {
-            self.server.stream.abort();
+            self.server.abort();
         }
     }
-}
-
-/// A session that has got its server.
-struct Connected {
-    pair: Pair,
-    /// What the client had said by then.
-    pending: Buffer,
-    backend: Rc<Backend>,
-    seat: Seat,
-    attempts: Attempts,
-    in_flight: InFlight,
 }
 
 impl Session {
@@ -73,16 +78,9 @@ impl Session {
         Self { worker, frontend, presence, wall: SystemTime::now() }
     }
 
-    /// Connects the client to a server, and carries bytes between them until the session ends. `early` has what came first.
-    pub(crate) async fn serve(self, client: Io, early: Option<Buffer>) {
-        // Boxed: all this is large and short, and sessions are many and long.
-        let Some(mut connected) = Box::pin(self.open(client, early)).await else { return };
-        let result = self.carry(&mut connected).await;
-        Box::pin(self.end(*connected, result)).await;
-    }
-
-    /// Connects the client to the server that it is to have, and counts and logs a session that gets none.
-    async fn open(&self, mut client: Io, early: Option<Buffer>) -> Option<Box<Connected>> {
+    /// Connects the client to the server that it is to have, and counts and logs a session that gets none. `early` has what came
+    /// first.
+    pub(crate) async fn open(self, mut client: Io, early: Option<Buffer>) -> Option<Box<Connected>> {
         let routes = self.frontend.routes();
         let hello = match routes.table() {
             Some(table) if table.needs_host() => {
@@ -96,12 +94,12 @@ impl Session {
         let hello = match hello {
             Ok(hello) => hello,
             Err(failure) => {
-                self.settle(None, &attempts, None, (0, 0), Some(failure));
+                self.settle(None, attempts.taken(), None, (0, 0), Some(failure));
                 return None;
             }
         };
         let Target::Backend(backend, _) = hello.target(&routes, self.client().ip()) else {
-            self.settle(None, &attempts, None, (0, 0), Some(Failure::NoRoute));
+            self.settle(None, attempts.taken(), None, (0, 0), Some(Failure::NoRoute));
             return None;
         };
         let in_flight = InFlight::new(&backend);
@@ -110,13 +108,38 @@ impl Session {
             Ok((server, seat)) => {
                 seat.server.counters().requests.inc();
                 let flow = Rc::new(Flow::new());
-                self.presence.carries(&seat.server, &flow);
+                self.presence.carries(&seat, &flow);
                 self.presence.let_go(self.worker.counters());
-                let (pair, pending) = (Pair { client, server, flow }, hello.bytes);
-                Some(Box::new(Connected { pair, pending, backend, seat, attempts, in_flight }))
+                let (of_client, of_server) = (self.frontend.rules().timeouts, backend.rules().timeouts);
+                let bounds = Bounds {
+                    idle: of_client.tunnel.into(),
+                    client_fin: of_client.client_fin.unwrap_or(of_client.tunnel).into(),
+                    server_fin: of_server.server_fin.unwrap_or(of_client.tunnel).into(),
+                    client: of_client.client.into(),
+                    server: of_server.server.into(),
+                };
+                let relay = Relay::new(hello.bytes, Buffer::default());
+                relay.begin(Course {
+                    worker: &self.worker,
+                    deadline: self.presence.deadline(),
+                    flow: &flow,
+                    bounds: &bounds,
+                });
+                let pair = Pair { client, server: server.stream, flow };
+                let taken = attempts.taken();
+                Some(Box::new(Connected {
+                    session: self,
+                    pair,
+                    relay,
+                    bounds,
+                    backend,
+                    seat,
+                    taken,
+                    in_flight,
+                }))
             }
             Err((failure, seat)) => {
-                self.settle(Some(&backend), &attempts, seat.as_ref(), (0, 0), Some(failure));
+                self.settle(Some(&backend), attempts.taken(), seat.as_ref(), (0, 0), Some(failure));
                 None
             }
         }
@@ -147,60 +170,22 @@ impl Session {
         }
     }
 
-    async fn carry(&self, connected: &mut Connected) -> Result<(), Failure> {
-        let Connected { pair: Pair { client, server, flow }, pending, backend, seat, .. } = connected;
-        let (of_client, of_server) = (self.frontend.rules().timeouts, backend.rules().timeouts);
-        let relay = Relay {
-            buffers: &self.worker.responses,
-            pipes: &self.worker.pipes,
-            deadline: self.presence.deadline(),
-            bounds: Bounds {
-                idle: of_client.tunnel,
-                client_fin: of_client.client_fin.unwrap_or(of_client.tunnel),
-                server_fin: of_server.server_fin.unwrap_or(of_client.tunnel),
-                client: of_client.client,
-                server: of_server.server,
-            },
-            flow,
-        };
-        let pending = (std::mem::take(pending), &self.worker.requests);
-        let nothing = (Buffer::default(), &self.worker.responses);
-        let cut = async {
-            let mut seen = None;
-            loop {
-                let (out, rules) = (seat.out(&mut seen).await, backend.rules());
-                match out {
-                    Out::Down if rules.on_down == OnDown::CloseSessions => return Err(Failure::ServerDown),
-                    Out::StandsBy if rules.on_up == OnUp::CloseBackupSessions => {
-                        return Err(Failure::BackupRelieved);
-                    }
-                    Out::Down | Out::StandsBy => {}
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            ended = relay.run(client, &mut server.stream, (pending, nothing)) => ended,
-            cut = cut => cut,
-        }
-    }
-
     /// Counts and logs a session that has ended.
     fn settle(
         &self,
         backend: Option<&Backend>,
-        attempts: &Attempts,
+        taken: Taken,
         seat: Option<&Seat>,
         (bytes_in, bytes_out): (u64, u64),
         failure: Option<Failure>,
     ) {
-        let was_cut = self.presence.deadline().take_cut();
-        let failure = if was_cut && failure.is_some() { Some(Failure::Cut(seat.is_some())) } else { failure };
+        let cut = self.presence.deadline().take_cut();
+        let failure = failure.map(|failure| cut.map_or(failure, |cut| Failure::of_cut(cut, seat.is_some())));
         let now = Instant::now();
         let times = Times {
             request: None,
-            queue: attempts.queue_time(),
-            connect: attempts.connect_time,
+            queue: taken.queue_time,
+            connect: taken.connect_time,
             response: None,
             total: now - self.presence.accepted(),
         };
@@ -255,27 +240,42 @@ impl Session {
                     backend.map_or(0, |backend| backend.counters().in_flight.get()),
                     server.map_or(0, |server| server.in_flight.get()),
                 ],
-                retries: attempts.retries,
-                redispatched: attempts.redispatched,
-                queued_behind: attempts.queued_behind,
+                retries: taken.retries,
+                redispatched: taken.redispatched,
+                queued_behind: taken.queued_behind,
                 request: None,
             },
         );
     }
+}
+
+impl Connected {
+    /// Carries bytes between client and server until the session ends, and settles it.
+    pub(crate) async fn carry(mut self: Box<Self>) {
+        let result = poll_fn(|cx| self.poll_carry(cx)).await;
+        // Boxed, as is what came before: it is large and short, and sessions are many and long.
+        Box::pin(self.end(result)).await;
+    }
+
+    fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Self { session, pair: Pair { client, server, flow }, relay, bounds, .. } = self;
+        let course = Course { worker: &session.worker, deadline: session.presence.deadline(), flow, bounds };
+        relay.poll(cx, course, client, server)
+    }
 
     /// Settles a session that has ended; and where one side alone was told of that, has it have all that came before.
-    async fn end(&self, connected: Connected, result: Result<(), Failure>) {
-        let Connected { pair, backend, seat, attempts, in_flight, .. } = connected;
+    async fn end(self, result: Result<(), Failure>) {
+        let Self { session, pair, backend, seat, taken, in_flight, .. } = self;
         seat.leave();
         let bytes = (pair.flow.bytes_in(), pair.flow.bytes_out());
-        self.settle(Some(&backend), &attempts, Some(&seat), bytes, result.err());
+        session.settle(Some(&backend), taken, Some(&seat), bytes, result.err());
         drop((seat, in_flight));
         let told = match (pair.flow.has_client_everything(), pair.flow.has_server_everything()) {
             (true, false) => &pair.client,
-            (false, true) => &pair.server.stream,
+            (false, true) => &pair.server,
             _ => return,
         };
-        let deadline = self.presence.deadline();
+        let deadline = session.presence.deadline();
         deadline.set(LINGER);
         let listen = async {
             let mut heard = 0;

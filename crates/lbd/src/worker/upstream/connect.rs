@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How often a worker tells that local ports are used up.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
-/// What it took to find a server.
+/// The search for a server.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     tried: Tried,
@@ -34,16 +34,24 @@ pub(crate) struct Attempts {
     stays: Option<Seat>,
     /// The server of the attempt that failed last.
     last: Option<Rc<Server>>,
+    /// Since when it has waited for a place at a server, while it does.
+    queued_since: Option<Instant>,
+    /// How long it has waited before.
+    queued: Duration,
+    taken: Taken,
+}
+
+/// What the log tells of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
     /// Attempts beyond the first.
     pub(crate) retries: u32,
     /// Whether another server than the first one is used.
     pub(crate) redispatched: bool,
     /// The time to a connection, all attempts together; next to nothing for a reused one.
     pub(crate) connect_time: Option<Duration>,
-    /// Since when it has waited for a place at a server, while it does.
-    queued_since: Option<Instant>,
-    /// How long it has waited before.
-    queued: Duration,
+    /// How long it has waited for a place at a server; none before it got as far.
+    pub(crate) queue_time: Option<Duration>,
     /// How many waited before it.
     pub(crate) queued_behind: u64,
 }
@@ -52,7 +60,7 @@ impl Attempts {
     /// The attempt at this seat failed, and another one follows.
     pub(crate) fn again(&mut self, backend: &Backend, seat: &Seat) {
         self.tried.insert(seat.id);
-        self.retries += 1;
+        self.taken.retries += 1;
         seat.server.counters().retries.inc();
         backend.counters().retries.inc();
         self.last = Some(seat.server.clone());
@@ -63,11 +71,11 @@ impl Attempts {
         self.stays = Some(seat);
     }
 
-    /// How long it has waited for a place at a server; none before it got as far.
-    pub(crate) fn queue_time(&self) -> Option<Duration> {
+    /// What it took so far.
+    pub(crate) fn taken(&self) -> Taken {
         let waiting = self.queued_since.map(|since| since.elapsed());
         let reached = self.made > 0 || waiting.is_some() || !self.queued.is_zero();
-        reached.then(|| self.queued + waiting.unwrap_or_default())
+        Taken { queue_time: reached.then(|| self.queued + waiting.unwrap_or_default()), ..self.taken }
     }
 
     /// What it waits for now, before it is with a server.
@@ -79,7 +87,7 @@ impl Attempts {
     fn begin(&mut self, backend: &Backend, seat: &Seat) {
         self.made += 1;
         if let Some(last) = self.last.take().filter(|last| !Rc::ptr_eq(last, &seat.server)) {
-            self.redispatched = true;
+            self.taken.redispatched = true;
             last.counters().redispatches.inc();
             backend.counters().redispatches.inc();
         }
@@ -147,7 +155,7 @@ pub(crate) async fn acquire(
                 // Looking at the clock once more costs as much as finding the connection does.
                 let now = if failed.is_none() { started } else { Instant::now() };
                 if let Some(connection) = seat.server.reuse(reuse, now, caller.reserved) {
-                    attempts.connect_time = Some(now - started);
+                    attempts.taken.connect_time = Some(now - started);
                     return Ok((connection, seat, true));
                 }
                 if reuse != Reuse::Any {
@@ -162,7 +170,7 @@ pub(crate) async fn acquire(
         let failure = match patience.wait(share, connect(worker, &seat, &caller, &short)).await {
             Ok(Ok(connection)) => {
                 seat.reached();
-                attempts.connect_time = Some(started.elapsed());
+                attempts.taken.connect_time = Some(started.elapsed());
                 return Ok((connection, seat, false));
             }
             // No server is to blame, and no other one would help.
@@ -218,7 +226,7 @@ async fn wait(
     };
     let since = Instant::now();
     attempts.queued_since = Some(since);
-    attempts.queued_behind = stand.before;
+    attempts.taken.queued_behind = stand.before;
     let time = rules.timeout.saturating_sub(attempts.queued);
     let turn = async {
         loop {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use balance::{Balancer, Belongs, Health, Key, RetryBudget, ServerId, ServerView, Tried, Unpicked, Written};
-use config::HashKey;
+use config::{HashKey, OnDown, OnUp};
 use proxy_protocol::Version;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::shared::queue::Queue;
 use crate::shared::routing::{self, BackendRules, Limits};
 use crate::shared::sticky::StickyCookie;
 use crate::worker::clock::Clock;
+use crate::worker::deadline::Cut;
 
 /// A backend, as one worker uses it.
 #[derive(Debug)]
@@ -105,10 +106,10 @@ pub(crate) struct Server {
     address: Cell<Option<SocketAddr>>,
     /// Whether it takes requests, be it only those of its own clients, and so connections to keep for them.
     usable: Cell<bool>,
-    /// Whether it may keep its sessions, and who is told when it may not any more.
+    /// Whether it is out, and how often and why that has ended its sessions.
     out: Cell<Option<Out>>,
-    outs: Cell<u64>,
-    went_out: Notify,
+    endings: Cell<u64>,
+    ending: Cell<Option<Cut>>,
     /// The requests there, of all workers, if they are limited.
     places: RefCell<Option<Arc<Places>>>,
     /// How long connections are kept between requests, if they are.
@@ -166,8 +167,8 @@ impl Backend {
         backend
     }
 
-    /// Takes the backend as it is now. Requests in flight keep what they hold.
-    pub(crate) fn adopt(&self, routing: &routing::Backend) {
+    /// Takes the backend as it is now. Requests in flight keep what they hold. Whether the sessions with a server have to end.
+    pub(crate) fn adopt(&self, routing: &routing::Backend) -> bool {
         if self.rules.get().retry_budget != routing.rules.retry_budget {
             *self.budget.borrow_mut() = RetryBudget::new(routing.rules.retry_budget, self.clock.tick());
         }
@@ -177,21 +178,22 @@ impl Backend {
         let same = !turned && Arc::ptr_eq(&self.counted.borrow(), &routing.servers);
         let changed = changed.filter(|_| same);
         let anew = changed.is_none();
-        match changed {
+        let ends_sessions = match changed {
             Some(changed) => {
                 let servers = self.servers.borrow();
-                for place in changed {
-                    if let Some((server, view)) = servers.get(place).zip(routing.view.servers.get(place)) {
-                        server.follow(view, self.is_sticky());
-                    }
-                }
+                let both = |place: usize| servers.get(place).zip(routing.view.servers.get(place));
+                let follow = |ends, (server, view): (&Rc<Server>, _)| {
+                    server.follow(view, &routing.rules, self.is_sticky()) || ends
+                };
+                changed.into_iter().filter_map(both).fold(false, follow)
             }
             None => self.adopt_servers(routing),
-        }
+        };
         let limits_changed = self.adopt_limits(routing, anew);
         if limits_changed || before.timeouts.keep_alive != routing.rules.timeouts.keep_alive {
             self.adopt_keep_alive(routing);
         }
+        ends_sessions
     }
 
     /// Takes what leads requests to a server. Whether clients stay with theirs now and did not before, or the other way round.
@@ -216,7 +218,8 @@ impl Backend {
         self.ways.borrow().sticky.is_some()
     }
 
-    fn adopt_servers(&self, routing: &routing::Backend) {
+    fn adopt_servers(&self, routing: &routing::Backend) -> bool {
+        let mut ends_sessions = false;
         self.counted.replace(routing.servers.clone());
         let mut servers = self.servers.borrow_mut();
         // A name that left and came back counts anew, and so is another server.
@@ -231,8 +234,8 @@ impl Backend {
                     address: Cell::new(view.address),
                     usable: Cell::new(view.is_usable()),
                     out: Cell::new(Out::of(view)),
-                    outs: Cell::new(0),
-                    went_out: Notify::new(),
+                    endings: Cell::default(),
+                    ending: Cell::default(),
                     places: RefCell::default(),
                     keep_alive: Cell::default(),
                     introduction: Cell::new(*introduction),
@@ -240,7 +243,7 @@ impl Backend {
                     counters: Counted { all: all.clone(), worker: self.counters.worker },
                 })
             });
-            server.follow(view, self.is_sticky());
+            ends_sessions |= server.follow(view, &routing.rules, self.is_sticky());
             server.introduce_by(*introduction);
             servers.push(server);
         }
@@ -249,6 +252,7 @@ impl Backend {
             gone.usable.set(false);
             gone.forget_idle();
         }
+        ends_sessions
     }
 
     /// Takes the limits as they are now, of servers that may be others than before. Whether anything changed.
@@ -436,11 +440,11 @@ impl Backend {
 
     fn seat(self: &Rc<Self>, id: ServerId, place: Option<Place>) -> Option<Seat> {
         let server = self.server(id)?;
-        let outs = server.outs.get();
+        let endings = server.endings.get();
         self.balancer.borrow_mut().begin(id);
         server.counters.chosen.inc();
         server.counters.in_flight.up();
-        Some(Seat { backend: self.clone(), server, id, outs, place: RefCell::new(place) })
+        Some(Seat { backend: self.clone(), server, id, endings, place: RefCell::new(place) })
     }
 
     /// The server whose idle connection is the oldest, and since when it is idle.
@@ -457,15 +461,17 @@ impl Backend {
 }
 
 impl Server {
-    /// Takes the server as it is now.
-    fn follow(&self, view: &ServerView, is_sticky: bool) {
+    /// Takes the server as it is now. Whether its sessions have to end.
+    fn follow(&self, view: &ServerView, rules: &BackendRules, is_sticky: bool) -> bool {
         let moved = self.address.replace(view.address) != view.address;
         let is_used = view.is_usable() || is_sticky && view.takes_its_own();
         self.usable.set(is_used);
         let out = Out::of(view);
-        if self.out.replace(out) != out && out.is_some() {
-            self.outs.set(self.outs.get() + 1);
-            self.went_out.notify_waiters();
+        let went = self.out.replace(out) != out;
+        let ending = out.filter(|_| went).and_then(|out| out.ends_sessions(rules));
+        if ending.is_some() {
+            self.endings.set(self.endings.get() + 1);
+            self.ending.set(ending);
         }
         self.open_places();
         if moved {
@@ -474,18 +480,12 @@ impl Server {
         if moved || !is_used {
             self.forget_idle();
         }
+        ending.is_some()
     }
 
-    /// Waits until it has gone out once more than `seen`, which follows, and says why.
-    async fn goes_out(&self, seen: &mut u64) -> Out {
-        loop {
-            if std::mem::replace(seen, self.outs.get()) != self.outs.get()
-                && let Some(out) = self.out.get()
-            {
-                return out;
-            }
-            self.went_out.notified().await;
-        }
+    /// Why sessions have to end that began when it had ended its sessions that often, if they have to.
+    pub(crate) fn ends(&self, since: u64) -> Option<Cut> {
+        self.ending.get().filter(|_| self.endings.get() != since)
     }
 
     /// Those who wait get a place here only while it takes requests.
@@ -631,7 +631,7 @@ impl Drop for InFlight {
 
 /// Why a server's sessions may have to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Out {
+enum Out {
     /// Checks say that it is down; also where it is tried all the same.
     Down,
     /// It is a backup server, and enough others are usable.
@@ -645,6 +645,14 @@ impl Out {
             _ => view.stands_by.then_some(Self::StandsBy),
         }
     }
+
+    /// Whether that ends its sessions.
+    fn ends_sessions(self, rules: &BackendRules) -> Option<Cut> {
+        match self {
+            Self::Down => (rules.on_down == OnDown::CloseSessions).then_some(Cut::ServerDown),
+            Self::StandsBy => (rules.on_up == OnUp::CloseBackupSessions).then_some(Cut::BackupRelieved),
+        }
+    }
 }
 
 /// A request's place at a server: in flight until it is dropped.
@@ -653,8 +661,8 @@ pub(crate) struct Seat {
     backend: Rc<Backend>,
     pub(crate) server: Rc<Server>,
     pub(crate) id: ServerId,
-    /// How often the server had gone out before.
-    outs: u64,
+    /// How often the server had ended its sessions before.
+    pub(crate) endings: u64,
     /// Where the server's requests are limited.
     place: RefCell<Option<Place>>,
 }
@@ -678,11 +686,6 @@ impl Seat {
     pub(crate) fn unreachable(&self) {
         self.backend.balancer.borrow_mut().failed(self.id, self.backend.clock.tick());
         self.leave();
-    }
-
-    /// Why the server's sessions may have to end: each time that it goes out, from when this seat was taken.
-    pub(crate) async fn out(&self, seen: &mut Option<u64>) -> Out {
-        self.server.goes_out(seen.get_or_insert(self.outs)).await
     }
 
     /// The server has no more to do for this request: another one may have its place.

@@ -75,11 +75,11 @@ impl Account {
 }
 
 impl Connection {
-    /// What has failed, if it has not failed because an operator ended the connection.
+    /// What has failed, if it has not failed because the connection was ended.
     pub(super) fn unless_cut(&self, failure: Failure, account: &Account) -> Failure {
         match self.presence.deadline().take_cut() {
-            true => Failure::Cut(account.meter.progress.get().has_started()),
-            false => failure,
+            Some(cut) => Failure::of_cut(cut, account.meter.progress.get().has_started()),
+            None => failure,
         }
     }
 
@@ -93,11 +93,11 @@ impl Connection {
     ) {
         let Account { meter, attempts, seat, own, .. } = account;
         let (bytes_in, bytes_out, status) = (meter.bytes_in.get(), meter.bytes_out.get(), meter.status.get());
-        let now = Instant::now();
+        let (now, taken) = (Instant::now(), attempts.taken());
         let times = Times {
             request: Some(arrived.received - arrived.begun),
-            queue: attempts.queue_time(),
-            connect: attempts.connect_time,
+            queue: taken.queue_time,
+            connect: taken.connect_time,
             response: meter
                 .begun
                 .get()
@@ -182,9 +182,9 @@ impl Connection {
                 backend.map_or(0, |backend| backend.counters().in_flight.get()),
                 server.map_or(0, |server| server.in_flight.get()),
             ],
-            retries: attempts.retries,
-            redispatched: attempts.redispatched,
-            queued_behind: attempts.queued_behind,
+            retries: taken.retries,
+            redispatched: taken.redispatched,
+            queued_behind: taken.queued_behind,
             request: Some(&self.request_line),
             request_id: self.logged_id(),
         });

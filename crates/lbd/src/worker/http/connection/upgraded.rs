@@ -1,11 +1,12 @@
 //! A request that switched protocols: a tunnel, and the accounts at its end.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use super::account::Account;
 use super::{Arrived, Connection};
 use crate::worker::net::buffer::Buffer;
-use crate::worker::tcp::relay::{Bounds, Flow, Relay};
+use crate::worker::tcp::relay::{Bounds, Course, Flow, Relay};
 use crate::worker::upstream::idle::ServerConnection;
 use crate::worker::upstream::service::{Backend, InFlight};
 
@@ -29,20 +30,15 @@ impl Connection {
         let Upgraded { server, early, arrived, backend, account, .. } = &mut *upgraded;
         let flow = Rc::new(Flow::new());
         if let Some(seat) = &account.seat {
-            self.presence.carries(&seat.server, &flow);
+            self.presence.carries(seat, &flow);
         }
         self.presence.let_go(self.worker.counters());
-        let (requests, responses) = (&self.worker.requests, &self.worker.responses);
-        let pending = (self.input.take().unwrap_or_default(), requests);
-        let early = (std::mem::take(early), responses);
-        let relay = Relay {
-            buffers: responses,
-            pipes: &self.worker.pipes,
-            deadline: self.presence.deadline(),
-            bounds: Bounds::alike(self.frontend.rules().timeouts.tunnel),
-            flow: &flow,
-        };
-        let ended = relay.run(&mut self.client, &mut server.stream, (pending, early)).await;
+        let bounds = Bounds::alike(self.frontend.rules().timeouts.tunnel);
+        let mut relay = Relay::new(self.input.take().unwrap_or_default(), std::mem::take(early));
+        let deadline = self.presence.deadline();
+        let course = Course { worker: &self.worker, deadline, flow: &flow, bounds: &bounds };
+        relay.begin(course);
+        let ended = poll_fn(|cx| relay.poll(cx, course, &mut self.client, &mut server.stream)).await;
         account.meter.add(flow.bytes_in(), flow.bytes_out());
         if let Some(seat) = &account.seat {
             seat.leave();
