@@ -4,7 +4,7 @@ use crate::Span;
 use crate::bytes::trim;
 use crate::fault::HeadFault;
 use crate::fields::Field;
-use crate::name::Origin;
+use crate::request::ForwardedField;
 
 /// Why a line may have to go; the writer decides with what it knows then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     /// Upgrade: stays, respaced, if the protocol may be switched.
     Upgrade,
     /// A field that tells where a request is from.
-    Origin(Origin),
+    Forwarded(Option<ForwardedField>),
     /// Transfer-Encoding of a response: goes for clients that know HTTP/1.0 only, and stays respaced for others.
     Coding,
 }
@@ -26,10 +26,11 @@ impl Kind {
     /// Whether a line may stay behind those `before` it, in a place that none of ours takes: where a field is told by one of ours at
     /// most, the first that the client sent has that one's place.
     fn stays(self, before: &[Edit]) -> bool {
+        use ForwardedField::{For, Forwarded, Host, Port, Proto, RealIp};
         match self {
-            Self::Upgrade | Self::Coding | Self::Origin(Origin::Other) => true,
-            Self::Origin(Origin::For | Origin::Proto) | Self::Drop | Self::Respace => false,
-            Self::Origin(Origin::Host | Origin::Port | Origin::RealIp | Origin::Forwarded) => {
+            Self::Upgrade | Self::Coding | Self::Forwarded(None) => true,
+            Self::Forwarded(Some(For | Proto)) | Self::Drop | Self::Respace => false,
+            Self::Forwarded(Some(Host | Port | RealIp | Forwarded)) => {
                 before.iter().any(|edit| edit.kind == self)
             }
         }

@@ -1,13 +1,16 @@
 //! The field names that mean something to a proxy.
 
+use crate::request::ForwardedField;
+
 /// A field name that means something to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     Connection,
     ContentLength,
     Expect,
-    /// One that tells where a request is from.
-    Origin(Origin),
+    /// One that tells where a request is from: X-Forwarded-For, spelled so, another one that we know, in any spelling, or else any
+    /// `X-Forwarded-*`.
+    Forwarded(Option<ForwardedField>),
     /// Content-Length or Transfer-Encoding spelled with an underscore.
     FramingLookAlike,
     /// Keep-Alive, Proxy-Connection, HTTP2-Settings: for the next hop only, and of no use to us.
@@ -17,25 +20,6 @@ pub(crate) enum Name {
     TransferEncoding,
     Upgrade,
     /// Anything else.
-    Other,
-}
-
-/// A field that tells where a request is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// X-Forwarded-For, spelled so.
-    For,
-    /// X-Forwarded-Proto, in any spelling.
-    Proto,
-    /// X-Forwarded-Host, in any spelling.
-    Host,
-    /// X-Forwarded-Port, in any spelling.
-    Port,
-    /// X-Real-IP, in any spelling.
-    RealIp,
-    /// Forwarded (RFC 7239).
-    Forwarded,
-    /// Any other `X-Forwarded-*`.
     Other,
 }
 
@@ -144,21 +128,23 @@ impl Name {
             4 if is(name, b"host") => Self::Host,
             6 if is(name, b"expect") => Self::Expect,
             7 if is(name, b"upgrade") => Self::Upgrade,
-            9 if is(name, b"forwarded") => Self::Origin(Origin::Forwarded),
-            9 if is(name, b"x-real-ip") => Self::Origin(Origin::RealIp),
+            9 if is(name, b"forwarded") => Self::Forwarded(Some(ForwardedField::Forwarded)),
+            9 if is(name, b"x-real-ip") => Self::Forwarded(Some(ForwardedField::RealIp)),
             10 if is(name, b"connection") => Self::Connection,
             10 if is(name, b"keep-alive") => Self::HopByHop,
             14 if is(name, b"content-length") && underscored() => Self::FramingLookAlike,
             14 if is(name, b"content-length") => Self::ContentLength,
             14 if is(name, b"http2-settings") => Self::HopByHop,
-            15 if is(name, b"x-forwarded-for") && !underscored() => Self::Origin(Origin::For),
+            15 if is(name, b"x-forwarded-for") && !underscored() => {
+                Self::Forwarded(Some(ForwardedField::For))
+            }
             16 if is(name, b"proxy-connection") => Self::HopByHop,
-            16 if is(name, b"x-forwarded-host") => Self::Origin(Origin::Host),
-            16 if is(name, b"x-forwarded-port") => Self::Origin(Origin::Port),
+            16 if is(name, b"x-forwarded-host") => Self::Forwarded(Some(ForwardedField::Host)),
+            16 if is(name, b"x-forwarded-port") => Self::Forwarded(Some(ForwardedField::Port)),
             17 if is(name, b"transfer-encoding") && underscored() => Self::FramingLookAlike,
             17 if is(name, b"transfer-encoding") => Self::TransferEncoding,
-            17 if is(name, b"x-forwarded-proto") => Self::Origin(Origin::Proto),
-            11.. if starts_with(name, b"x-forwarded") => Self::Origin(Origin::Other),
+            17 if is(name, b"x-forwarded-proto") => Self::Forwarded(Some(ForwardedField::Proto)),
+            11.. if starts_with(name, b"x-forwarded") => Self::Forwarded(None),
             _ => Self::Other,
         }
     }
@@ -182,16 +168,16 @@ mod tests {
             ("Content-Length", Name::ContentLength),
             ("Content_Length", Name::FramingLookAlike),
             ("Expect", Name::Expect),
-            ("X-Forwarded-For", Name::Origin(Origin::For)),
-            ("X_Forwarded_For", Name::Origin(Origin::Other)),
-            ("X-Forwarded_For", Name::Origin(Origin::Other)),
-            ("X-Forwarded-Proto", Name::Origin(Origin::Proto)),
-            ("X_Forwarded_Proto", Name::Origin(Origin::Proto)),
-            ("X-Forwarded-Host", Name::Origin(Origin::Host)),
-            ("X_Forwarded-Port", Name::Origin(Origin::Port)),
-            ("X-Forwarded", Name::Origin(Origin::Other)),
-            ("X-Real-IP", Name::Origin(Origin::RealIp)),
-            ("Forwarded", Name::Origin(Origin::Forwarded)),
+            ("X-Forwarded-For", Name::Forwarded(Some(ForwardedField::For))),
+            ("X_Forwarded_For", Name::Forwarded(None)),
+            ("X-Forwarded_For", Name::Forwarded(None)),
+            ("X-Forwarded-Proto", Name::Forwarded(Some(ForwardedField::Proto))),
+            ("X_Forwarded_Proto", Name::Forwarded(Some(ForwardedField::Proto))),
+            ("X-Forwarded-Host", Name::Forwarded(Some(ForwardedField::Host))),
+            ("X_Forwarded-Port", Name::Forwarded(Some(ForwardedField::Port))),
+            ("X-Forwarded", Name::Forwarded(None)),
+            ("X-Real-IP", Name::Forwarded(Some(ForwardedField::RealIp))),
+            ("Forwarded", Name::Forwarded(Some(ForwardedField::Forwarded))),
             ("Keep-Alive", Name::HopByHop),
             ("Proxy-Connection", Name::HopByHop),
             ("HTTP2-Settings", Name::HopByHop),
@@ -224,7 +210,7 @@ mod tests {
         for name in FRAMING_FIELDS {
             let known = Name::of(name.as_bytes());
             assert!(
-                name == "trailer" || !matches!(known, Name::Other | Name::Origin(_)),
+                name == "trailer" || !matches!(known, Name::Other | Name::Forwarded(_)),
                 "{name}: {known:?}"
             );
         }

@@ -4,7 +4,6 @@ use super::RequestHead;
 use super::write::Forward;
 use crate::bytes::{is_token, trim};
 use crate::edits::Kind;
-use crate::name::Origin;
 
 /// What becomes of what the client sent about where the request is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,18 +83,9 @@ impl FromIterator<ForwardedField> for ForwardedFields {
 
 impl Forward<'_> {
     /// Whether what the client sent in such a field goes, or moves into one of ours.
-    pub(super) fn replaces(&self, field: Origin) -> bool {
-        let ours = match field {
-            Origin::For => ForwardedField::For,
-            Origin::Proto => ForwardedField::Proto,
-            Origin::Host => ForwardedField::Host,
-            Origin::Port => ForwardedField::Port,
-            Origin::RealIp => ForwardedField::RealIp,
-            Origin::Forwarded => ForwardedField::Forwarded,
-            Origin::Other => return self.forwarded_for == ForwardedFor::Replace,
-        };
+    pub(super) fn replaces(&self, field: Option<ForwardedField>) -> bool {
         match self.forwarded_for {
-            ForwardedFor::Append => self.forwarded.has(ours),
+            ForwardedFor::Append => field.is_some_and(|field| self.forwarded.has(field)),
             ForwardedFor::Replace => true,
             ForwardedFor::Off => false,
         }
@@ -117,7 +107,7 @@ impl RequestHead {
             out.extend_from_slice(b": ");
             match field {
                 ForwardedField::For => {
-                    self.write_elements(buf, forward, Origin::For, field, out);
+                    self.write_elements(buf, forward, field, out);
                     out.extend_from_slice(forward.client.as_bytes());
                 }
                 ForwardedField::Proto => out.extend_from_slice(forward.proto.as_bytes()),
@@ -125,7 +115,7 @@ impl RequestHead {
                 ForwardedField::Port => push_number(forward.port, out),
                 ForwardedField::RealIp => out.extend_from_slice(forward.client.as_bytes()),
                 ForwardedField::Forwarded => {
-                    self.write_elements(buf, forward, Origin::Forwarded, field, out);
+                    self.write_elements(buf, forward, field, out);
                     push_element(forward, host, out);
                 }
             }
@@ -135,18 +125,11 @@ impl RequestHead {
 
     /// Appends the elements that the client sent, of all fields in one, each with the comma that follows it: a server
     /// that looks at one field alone must see ours too.
-    fn write_elements(
-        &self,
-        buf: &[u8],
-        forward: &Forward<'_>,
-        origin: Origin,
-        field: ForwardedField,
-        out: &mut Vec<u8>,
-    ) {
+    fn write_elements(&self, buf: &[u8], forward: &Forward<'_>, field: ForwardedField, out: &mut Vec<u8>) {
         if forward.forwarded_for != ForwardedFor::Append {
             return;
         }
-        for edit in self.edits.iter().filter(|edit| edit.kind == Kind::Origin(origin)) {
+        for edit in self.edits.iter().filter(|edit| edit.kind == Kind::Forwarded(Some(field))) {
             let value =
                 edit.lines.of(buf).get(field.name().len() + 1..).and_then(|line| line.strip_suffix(b"\r\n"));
             let value = trim(value.unwrap_or_default());

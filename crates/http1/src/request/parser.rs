@@ -133,7 +133,7 @@ impl Progress {
                 self.edit(span, Kind::Drop)
             }
             Name::HopByHop => self.edit(span, Kind::Drop),
-            Name::Origin(field) => self.edit(span, Kind::Origin(field)),
+            Name::Forwarded(field) => self.edit(span, Kind::Forwarded(field)),
             Name::FramingLookAlike => Err(RequestFault::FramingLookAlike),
         }
     }

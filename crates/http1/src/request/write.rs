@@ -54,7 +54,7 @@ impl RequestHead {
             Kind::Drop | Kind::Coding => true,
             Kind::Respace => false,
             Kind::Upgrade => !self.upgrade,
-            Kind::Origin(field) => forward.replaces(field),
+            Kind::Forwarded(field) => forward.replaces(field),
         };
         self.edits.copy(buf, fields, dropped, out);
         self.write_forwarded(buf, forward, out);

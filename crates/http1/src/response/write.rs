@@ -29,7 +29,7 @@ impl ResponseHead {
             Kind::Coding => to.version == Version::Http10,
             Kind::Upgrade => !switching,
             Kind::Respace => false,
-            Kind::Drop | Kind::Origin(_) => true,
+            Kind::Drop | Kind::Forwarded(_) => true,
         };
         // Our own version; the rest is as received, but for a missing space.
         let end = Span::new(0..self.len.saturating_sub(2)).end;
