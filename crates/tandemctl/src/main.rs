@@ -23,9 +23,7 @@ mod load;
 mod node;
 mod peer;
 mod reload;
-mod routes;
 mod server;
-mod sessions;
 mod status;
 mod table;
 mod time;
@@ -67,8 +65,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Weight { server, weight } => server::set_weight(&node, &server, weight).await,
         Command::Maxconn { server, maxconn } => server::set_maxconn(&node, &server, maxconn).await,
-        Command::Routes { frontend } => routes::run(&node, frontend.as_deref()).await,
-        Command::Sessions { whose } => sessions::run(&node, whose.as_deref()).await,
+        Command::Routes { frontend } => table::show(&node, "show routes", frontend.as_deref()).await,
+        Command::Sessions { whose } => table::show(&node, "show sess", whose.as_deref()).await,
         Command::Shutdown(Shutdown::Sessions(Sessions::Server { server })) => {
             server::shut_down(&node, &server).await
         }

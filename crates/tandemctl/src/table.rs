@@ -2,8 +2,21 @@
 //!
 //! Its first line names the columns behind a `#`. Times in ms, whose columns end so, become times for people.
 
+use std::io::Write;
+
+use crate::failure::Failure;
+use crate::node::Node;
+
+/// Prints what lbd answers a command, which may be about something alone.
+pub(crate) async fn show(node: &Node, command: &str, about: Option<&str>) -> Result<(), Failure> {
+    let words: Vec<&str> = std::iter::once(command).chain(about).collect();
+    let answer = node.text("lbd", &words.join(" ")).await?;
+    let Some(table) = table(&answer) else { return Err(Failure::Refused(format!("lbd: {}", answer.trim()))) };
+    Ok(write!(std::io::stdout(), "{table}")?)
+}
+
 /// The answer in columns; none where it is something else. What else is said behind a `#` stands below.
-pub(crate) fn table(answer: &str) -> Option<String> {
+fn table(answer: &str) -> Option<String> {
     let mut lines = answer.lines().filter(|line| !line.is_empty());
     let names: Vec<&str> = lines.next()?.strip_prefix("# ")?.split(' ').collect();
     let (remarks, lines): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("# "));
