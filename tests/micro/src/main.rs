@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{
-    AdminState, Algorithm, BackendView, Balancer, Health, Key, ServerView, Throttle, Tick, Tried, Weight,
+    AdminState, Algorithm, BackendView, Balancer, Belongs, Health, Key, Seconds, ServerView, Sticky,
+    StickyLimits, Throttle, Tick, Tried, Weight,
 };
+use edit::{Context, FieldEdits, PathEdits, Place, RequestEditor, RequestEdits, ResponseEditor, Template};
 use http1::{
-    Body, BodyReader, ClientSide, Forward, Limits, Method, RequestParser, ResponseLimits,
-    ResponseParser, Version,
+    Body, BodyReader, ClientSide, Forward, Limits, Method, RequestParser, ResponseLimits, ResponseParser,
+    Version, cookies,
 };
 use route::{ClientHello, Conditions, HostPattern, Path, PathPattern, Request, Route, Table};
 use vrrp::packet::{Advert, ChecksumForm, Decoded, Endpoints, Protection, encode};
@@ -60,6 +62,12 @@ fn works() -> Vec<Work> {
             add(&format!("balance/{algorithm}/{servers}"), Box::new(move || pick(algorithm, servers)));
         }
     }
+    add("balance/key", Box::new(key));
+    add("balance/sticky_read", Box::new(sticky_read));
+    add("balance/sticky_write", Box::new(sticky_write));
+    add("http1/cookies", Box::new(find_cookie));
+    add("edit/request", Box::new(edit_request));
+    add("edit/response", Box::new(edit_response));
     for hosts in [10, 10_000] {
         add(&format!("route/hosts/{hosts}"), Box::new(move || route(hosts, 1)));
     }
@@ -67,6 +75,11 @@ fn works() -> Vec<Work> {
         add(&format!("route/paths/{paths}"), Box::new(move || route(1, paths)));
     }
     add("route/client_hello", Box::new(client_hello));
+    for version in [proxy_protocol::Version::V1, proxy_protocol::Version::V2] {
+        let name = format!("{version:?}").to_lowercase();
+        add(&format!("proxy_protocol/decode_{name}"), Box::new(move || proxy_decode(version)));
+        add(&format!("proxy_protocol/encode_{name}"), Box::new(move || proxy_encode(version)));
+    }
     add("vrrp/decode", Box::new(vrrp_decode));
     add("vrrp/encode", Box::new(vrrp_encode));
     works
@@ -142,6 +155,115 @@ fn pick(algorithm: Algorithm, servers: u16) -> Box<dyn FnMut()> {
             balancer.end(black_box(id));
         }
     })
+}
+
+/// What a server is chosen by with `balance: hash`, of a host's length.
+fn key() -> Box<dyn FnMut()> {
+    Box::new(|| {
+        black_box(Key::of(black_box(b"www.example.com").iter().copied()));
+    })
+}
+
+/// Cookie values with dates and their signature, for ten servers.
+fn sticky() -> (Sticky, Seconds) {
+    let names: Vec<String> = (0..10).map(|number| format!("server{number}")).collect();
+    let limits = StickyLimits { idle: Some(3600), life: Some(86400) };
+    (
+        Sticky::new(b"a secret of both nodes", "app", names.iter().map(String::as_str), limits),
+        Seconds(1_800_000_000),
+    )
+}
+
+fn sticky_read() -> Box<dyn FnMut()> {
+    let (sticky, now) = sticky();
+    let mut value = Vec::new();
+    sticky.write(7, Belongs::Nowhere, now, &mut value);
+    Box::new(move || {
+        let belongs = sticky.read(std::iter::once(black_box(&value[..])), now);
+        assert!(matches!(belongs, Belongs::To(session) if session.place == 7));
+    })
+}
+
+fn sticky_write() -> Box<dyn FnMut()> {
+    let (sticky, now) = sticky();
+    let mut value = Vec::with_capacity(128);
+    Box::new(move || {
+        value.clear();
+        black_box(sticky.write(black_box(7), Belongs::Nowhere, now, &mut value));
+    })
+}
+
+/// A cookie among a browser's fields.
+fn find_cookie() -> Box<dyn FnMut()> {
+    Box::new(|| assert_eq!(cookies(black_box(BROWSER), b"consent").next(), Some(&b"all"[..])))
+}
+
+fn field(name: &str, value: &str) -> (edit::FieldName, Template) {
+    let value = Template::parse(value, Place::Field, None).expect("it is right");
+    (edit::FieldName::parse(name).expect("it is right"), value)
+}
+
+/// A prefix less, a field less, and two more of which one has placeholders.
+fn edit_request() -> Box<dyn FnMut()> {
+    let edits = RequestEdits {
+        fields: FieldEdits {
+            remove: vec![edit::FieldNames::parse("Referer").expect("it is right")],
+            set: vec![field("X-Site", "main"), field("X-Client", "{client.ip}:{client.port}")],
+            ..FieldEdits::default()
+        },
+        host: None,
+        path: PathEdits {
+            strip_prefix: Some(route::PathPrefix::parse("/assets").expect("it is right")),
+            ..PathEdits::default()
+        },
+    };
+    let editor = RequestEditor::new([&edits]);
+    let mut out = Vec::with_capacity(4096);
+    Box::new(move || {
+        out.clear();
+        let context =
+            Context { client_ip: "192.0.2.17", client_port: "50000", ..Context::of(black_box(BROWSER)) };
+        assert!(editor.apply(&context, &mut out).is_ok());
+        black_box(&out);
+    })
+}
+
+/// A field less, and one more.
+fn edit_response() -> Box<dyn FnMut()> {
+    let edits = FieldEdits {
+        remove: vec![edit::FieldNames::parse("Server").expect("it is right")],
+        set: vec![field("Strict-Transport-Security", "max-age=31536000")],
+        ..FieldEdits::default()
+    };
+    let editor = ResponseEditor::new([&edits]);
+    let mut out = Vec::with_capacity(4096);
+    Box::new(move || {
+        out.clear();
+        assert!(editor.apply(black_box(RESPONSE), &Context::of(BROWSER), &mut out).is_ok());
+        black_box(&out);
+    })
+}
+
+fn introduction() -> proxy_protocol::Header {
+    proxy_protocol::Header::Proxied {
+        source: ([192, 0, 2, 17], 50000).into(),
+        destination: ([192, 0, 2, 80], 443).into(),
+    }
+}
+
+fn proxy_encode(version: proxy_protocol::Version) -> Box<dyn FnMut()> {
+    let mut out = Vec::with_capacity(256);
+    Box::new(move || {
+        out.clear();
+        black_box(introduction()).encode(version, &mut out);
+        black_box(&out);
+    })
+}
+
+fn proxy_decode(version: proxy_protocol::Version) -> Box<dyn FnMut()> {
+    let mut bytes = Vec::new();
+    introduction().encode(version, &mut bytes);
+    Box::new(move || assert!(matches!(proxy_protocol::decode(black_box(&bytes)), Ok(Some(_)))))
 }
 
 /// The choice of one of so many routes, each for a host and a path.
