@@ -64,6 +64,7 @@ lint: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --manifest-path tests/micro/Cargo.toml --target-dir target/micro --locked -- -D warnings
+	cargo fetch --manifest-path tests/fuzz/Cargo.toml --locked --quiet
 
 shellcheck:
 	shellcheck --external-sources $(SCRIPTS)
