@@ -29,7 +29,7 @@ pub(super) struct TlsCheck {
 
 impl TlsCheck {
     pub(super) fn new(probe: &TlsProbe) -> Result<Self, BadCheck> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match &probe.ca_file {
             Some(file) => verifier(file, &provider)?,
             None => Arc::new(Unverified(Arc::clone(&provider))),

@@ -1,0 +1,1 @@
+//! What a TLS listener presents: certificates and keys, chosen by name.
