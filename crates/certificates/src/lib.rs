@@ -1,1 +1,17 @@
-//! What a TLS listener presents: certificates and keys, chosen by name.
+//! What a TLS listener presents: certificates and keys from PEM files, chosen by the name that a client asks for; and by which
+//! authorities it knows clients.
+//!
+//! Files come as bytes and the time as a number. What cannot be used is told as a [`Fault`], all of a set at once; what can be used,
+//! and probably is not what was meant, as a [`Doubt`].
+
+mod certificate;
+mod clients;
+mod pem;
+mod remark;
+mod store;
+
+pub use certificate::{Certificate, KeyType, Source, holds_key, key_names};
+pub use clients::Clients;
+pub use pem::Pem;
+pub use remark::{Doubt, DoubtKind, Fault, FaultKind};
+pub use store::Store;

@@ -1,0 +1,137 @@
+//! By which authorities clients are known.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use crate::certificate::shown;
+use crate::{Doubt, DoubtKind, Fault, FaultKind, Pem};
+
+/// By which authorities clients are known, and whom they have revoked. Equal to another one that lets the same clients in.
+pub struct Clients {
+    verifier: Arc<dyn ClientCertVerifier>,
+    fingerprint: [u8; 32],
+}
+
+impl Clients {
+    /// Reads the certificates of authorities, and their revocation lists. Beside it stands what is doubtful, at this moment in seconds
+    /// since 1970. Clients without a certificate are let in unless one is `required`.
+    ///
+    /// With lists, every certificate of a client's chain needs the one of its authority, in time: one that is missing or late lets
+    /// nobody in, as it may be the one that revokes.
+    ///
+    /// # Errors
+    /// What cannot be used, each file once.
+    pub fn new(
+        authorities: &Pem,
+        revocations: Option<&Pem>,
+        required: bool,
+        now: i64,
+    ) -> Result<(Self, Vec<Doubt>), Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut doubts = Vec::new();
+        let mut hash = Sha256::new();
+        hash.update([u8::from(required)]);
+        let roots = roots(authorities, &mut hash).unwrap_or_else(|fault| {
+            faults.push(fault);
+            RootCertStore::empty()
+        });
+        let roots = Arc::new(roots);
+        let lists = revocations
+            .filter(|_| !roots.is_empty())
+            .map(|pem| lists(pem, &roots, now, &mut doubts, &mut hash));
+        let lists = lists.transpose().map_err(|fault| faults.push(fault)).unwrap_or_default();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        match verifier(&roots, lists.into_iter().flatten(), required) {
+            Ok(verifier) => Ok((Self { verifier, fingerprint: hash.finalize().into() }, doubts)),
+            // Each root and each list has been found good.
+            Err(error) => {
+                Err(vec![authorities.fault(None, FaultKind::UnusableAuthority(shown(&error.to_string())))])
+            }
+        }
+    }
+
+    /// What rustls asks about clients.
+    pub fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        Arc::clone(&self.verifier)
+    }
+}
+
+fn verifier(
+    roots: &Arc<RootCertStore>,
+    lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
+    required: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::new(default_provider()));
+    let builder = builder.with_crls(lists).enforce_revocation_expiration();
+    if required { builder } else { builder.allow_unauthenticated() }.build()
+}
+
+fn roots(authorities: &Pem, hash: &mut Sha256) -> Result<RootCertStore, Fault> {
+    let content = authorities.content()?;
+    let mut roots = RootCertStore::empty();
+    for (line, certificate) in content.certificates {
+        hash.update(&certificate);
+        let added = roots.add(certificate);
+        added.map_err(|error| {
+            authorities.fault(Some(line), FaultKind::UnusableAuthority(shown(&error.to_string())))
+        })?;
+    }
+    if roots.is_empty() { Err(authorities.fault(None, FaultKind::NoCertificate)) } else { Ok(roots) }
+}
+
+fn lists(
+    revocations: &Pem,
+    roots: &Arc<RootCertStore>,
+    now: i64,
+    doubts: &mut Vec<Doubt>,
+    hash: &mut Sha256,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+    let content = revocations.content()?;
+    for (line, der) in &content.revocations {
+        hash.update(der);
+        let unusable =
+            |why: String| revocations.fault(Some(*line), FaultKind::UnusableRevocations(shown(&why)));
+        let (_, list) =
+            CertificateRevocationList::from_der(der).map_err(|error| unusable(error.to_string()))?;
+        // Alone, so that a wrong one is known by its line.
+        verifier(roots, [der.clone()], true).map_err(|error| unusable(error.to_string()))?;
+        // RFC 5280 section 5.1.2.5
+        let Some(next) = list.next_update() else {
+            return Err(unusable("it does not say when the next one comes".to_owned()));
+        };
+        if next.timestamp() < now {
+            let kind = DoubtKind::StaleRevocations(next.timestamp());
+            doubts.push(Doubt { file: revocations.file.clone(), kind });
+        }
+    }
+    if content.revocations.is_empty() {
+        return Err(revocations.fault(None, FaultKind::NoRevocations));
+    }
+    Ok(content.revocations.into_iter().map(|(_, der)| der).collect())
+}
+
+impl PartialEq for Clients {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for Clients {}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
+    }
+}
