@@ -24,7 +24,8 @@ fn find(node: &Node, is_bind: bool, address: SocketAddr) -> Option<Mark> {
         }
         Kind::List(items) => items.iter().find_map(|item| find(item, is_bind, address)),
         Kind::Map(entries) => {
-            entries.iter().find_map(|entry| find(&entry.value, entry.key == "bind", address))
+            let is_bind = |key: &str| key == "bind" || is_bind && key == "address";
+            entries.iter().find_map(|entry| find(&entry.value, is_bind(&entry.key), address))
         }
         Kind::Null | Kind::Unknown => None,
     }
@@ -39,7 +40,7 @@ mod tests {
     fn addresses_are_found_where_something_listens() {
         let text = "
 frontends:
-  web: { bind: [\"[::]:80\", 0.0.0.0:80], backend: b }
+  web: { bind: [\"[::]:80\", 0.0.0.0:80, { address: 0.0.0.0:443 }], backend: b }
 backends: { b: { servers: { s: 127.0.0.1:8404 } } }
 admin: { bind: 127.0.0.1:8404 }
 ";
@@ -48,6 +49,7 @@ admin: { bind: 127.0.0.1:8404 }
             |address: &str| find(&tree, false, address.parse().unwrap()).map(|mark| (mark.line, mark.column));
         assert_eq!(found("[::]:80"), Some((3, 17)));
         assert_eq!(found("0.0.0.0:80"), Some((3, 28)));
+        assert_eq!(found("0.0.0.0:443"), Some((3, 53)));
         assert_eq!(found("127.0.0.1:8404"), Some((5, 16)));
         assert_eq!(found("127.0.0.1:80"), None);
     }

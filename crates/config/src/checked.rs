@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use vrrp::Authentication;
 
-use crate::file::{self, key_file, page_file};
+use crate::file;
+use crate::files::{Files, key_file, page_file};
 use crate::keys::Subject;
 use crate::read::{Report, Value, quoted};
 use crate::veil::Veil;
@@ -41,11 +42,23 @@ pub enum Content {
 const EXPOSED_HELP: &str = "chmod 640, and the group of the daemon's user";
 
 impl Checked {
-    /// Reads a file of at most 1 MiB, and the key files that it names. Its top-level keys tell which kind it is.
+    /// Reads a file of at most 1 MiB, and the files that it names. Its top-level keys tell which kind it is.
     ///
     /// # Errors
     /// All that is wrong with it, or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Invalid> {
+        Self::load_with(path, Files::all_of(path))
+    }
+
+    /// The same without certificates and keys of TLS, for those who present none, and must not need the keys.
+    ///
+    /// # Errors
+    /// All that is wrong with it, or why it cannot be read.
+    pub fn load_without_keys(path: &Path) -> Result<Self, Invalid> {
+        Self::load_with(path, Files::without_keys_of(path))
+    }
+
+    fn load_with(path: &Path, files: Files<'_>) -> Result<Self, Invalid> {
         let (text, exposed) = file::text(path)?;
         let file = path.display().to_string();
         let mut report = Report::new(&file, None);
@@ -58,7 +71,7 @@ impl Checked {
             report.error(tree.at, format!("this is no configuration of ours; one has {needs}"));
         }
         let (tree, content, warnings) = file::usable(report, tree, |node, report| {
-            Some(read(subject?, path, &Value::root(node, report)))
+            Some(read(subject?, path, files, &Value::root(node, report)))
         })?;
         match content {
             Some(content) => {
@@ -89,8 +102,10 @@ impl Checked {
             Content::Lb(_) => Subject::Lb,
             Content::Vrrp(_) => Subject::Vrrp,
         };
+        // What certificates say is in none of it.
+        let files = Files::without_keys_of(&self.path);
         let again =
-            |node: &Node, report: &Report| Some(read(subject, &self.path, &Value::root(node, report)));
+            |node: &Node, report: &Report| Some(read(subject, &self.path, files, &Value::root(node, report)));
         match Veil::over(&self.text, again) {
             Some((content, veil)) => veil.named(content.shown()),
             None => self.content.shown(),
@@ -201,10 +216,10 @@ impl Content {
     }
 }
 
-/// Reads a file of some kind, and the files that it names, by paths that start at its directory.
-fn read(subject: Subject, path: &Path, root: &Value<'_>) -> Content {
+/// Reads a file of some kind, and those of the files that it names, by paths that start at its directory.
+fn read(subject: Subject, path: &Path, files: Files<'_>, root: &Value<'_>) -> Content {
     match subject {
-        Subject::Lb => Content::Lb(lb::read(root, &|name| page_file(path, name))),
+        Subject::Lb => Content::Lb(lb::read(root, files)),
         Subject::Vrrp => Content::Vrrp(instance::read(root, &|name| key_file(path, name))),
     }
 }

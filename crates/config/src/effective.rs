@@ -2,6 +2,7 @@
 
 mod edits;
 mod probe;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -68,7 +69,7 @@ fn frontend(frontend: &Frontend) -> Value {
         frontend.errors.iter().map(|(status, page)| (status.to_string(), file(page))).collect();
     let all = [
         ("mode", text(frontend.mode.word())),
-        ("bind", list(&frontend.bind, |address| text(address))),
+        ("bind", list(&frontend.bind, tls::bind)),
         ("accept_proxy", list(&frontend.accept_proxy, |network| text(network))),
         ("errors", map(errors.iter().map(|(status, file)| (status.as_str(), text(file))))),
         (

@@ -1,29 +1,17 @@
 //! From a path or a text to a configuration.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-use nix::unistd::{Uid, User};
 
 use crate::checked::{without_passwords, without_secrets};
 use crate::digest::digest;
+use crate::files::{EXPOSED, Files, MAX_BYTES, key_file, read, unreadable};
 use crate::keys::Subject;
-use crate::lb::Files;
 use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
 use crate::{
     Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, environment,
     foreign, instance, lb, yaml,
 };
-
-/// The largest file, in bytes.
-const MAX_BYTES: usize = 1024 * 1024;
-/// The largest key file, in bytes: a key, and perhaps a line's end.
-const MAX_KEY: usize = 128;
-/// Permission bits of a file that holds no secret: read or written by others, or written by the group.
-const EXPOSED: u32 = 0o026;
 
 /// A file that can be used, and what is doubtful about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,10 +29,10 @@ pub struct Loaded<C = LbConfig> {
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Invalid> {
-    parse_lb(&path.display().to_string(), &text(path)?.0, &|name| page_file(path, name))
+    parse_lb(&path.display().to_string(), &text(path)?.0, Files::all_of(path))
 }
 
-/// The same without the files that it names, for those who answer no requests.
+/// The same without the files that it names, for those who answer no requests, and must not need the keys of TLS.
 ///
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
@@ -67,30 +55,6 @@ pub struct KeyFile {
     pub bytes: Vec<u8>,
     /// Whether every user of the machine may read or replace it.
     pub exposed: bool,
-}
-
-/// A key file that a configuration file names.
-pub(crate) fn key_file(config: &Path, name: &str) -> Result<KeyFile, String> {
-    let path = config.parent().unwrap_or(Path::new("")).join(name);
-    let (bytes, mode) = read(&path).map_err(|error| format!("{}: {}", path.display(), unreadable(&error)))?;
-    if bytes.len() > MAX_KEY {
-        Err(format!("{} is too long for a key", path.display()))
-    } else {
-        Ok(KeyFile { bytes, exposed: mode & EXPOSED != 0 })
-    }
-}
-
-/// The content of a file that a configuration file names, or at least more of it than is allowed.
-pub(crate) fn page_file(config: &Path, name: &str) -> Result<Vec<u8>, String> {
-    let path = config.parent().unwrap_or(Path::new("")).join(name);
-    let told = |error: &io::Error| format!("{}: {}", path.display(), unreadable(error));
-    // Nobody may have to wait for what a pipe has to say.
-    match path.metadata() {
-        Ok(metadata) if metadata.is_file() || metadata.is_dir() => {}
-        Ok(_) => return Err(format!("{}: this is no file", path.display())),
-        Err(error) => return Err(told(&error)),
-    }
-    read(&path).map(|(bytes, _)| bytes).map_err(|error| told(&error))
 }
 
 /// The text of a configuration file, and whether every user of the machine may read or replace it.
@@ -116,7 +80,7 @@ pub(crate) fn text(path: &Path) -> Result<(String, bool), Invalid> {
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Invalid> {
-    parse_lb(file_name, text, &|_| Ok(Vec::new()))
+    parse_lb(file_name, text, Files::NONE)
 }
 
 fn parse_lb(file_name: &str, text: &str, files: Files<'_>) -> Result<Loaded, Invalid> {
@@ -187,34 +151,6 @@ pub(crate) fn usable<C>(
         Some((tree, config)) => Ok((tree, config, warnings)),
         None => Err(refused(&file, Mark::default(), "cannot be understood")),
     }
-}
-
-/// At most one byte more than allowed, as a device or a pipe may never end; and who else may do that.
-fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes, metadata.permissions().mode()))
-}
-
-fn unreadable(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => format!("the user {} may not read it", user()),
-        io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    }
-}
-
-/// The user of this process, by name where it has one.
-fn user() -> String {
-    let id = Uid::effective();
-    let named = User::from_uid(id).ok().flatten();
-    named.map_or_else(|| format!("with the id {id}"), |user| user.name)
 }
 
 /// The place just after a text.

@@ -11,7 +11,7 @@ use proxy_protocol::Version;
 use route::Network;
 
 use crate::{
-    Access, Action, Balance, Check, CheckProxy, Edits, Page, RequestId, Routes, ServerCheck, Sticky,
+    Access, Action, Balance, Check, CheckProxy, Edits, Page, RequestId, Routes, ServerCheck, Sticky, Tls,
 };
 
 /// A whole `lb.yaml`.
@@ -64,7 +64,7 @@ pub struct Frontend {
     /// What it understands. The same as its backend.
     pub mode: Mode,
     /// Listening addresses. At least one.
-    pub bind: Vec<SocketAddr>,
+    pub bind: Vec<Bind>,
     /// Whose connections begin with a PROXY header, which says who the client is. Default: nobody's.
     pub accept_proxy: Vec<Network>,
     /// Where requests go, or are answered, that one of these fits.
@@ -99,6 +99,22 @@ impl Frontend {
             Action::Redirect(_) | Action::Respond(_) | Action::Deny(_) => None,
         });
         routed.chain(self.backend.as_deref())
+    }
+}
+
+/// An address that a frontend listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The address.
+    pub address: SocketAddr,
+    /// What is presented to those who connect; nothing where they speak without TLS. Several addresses may share it.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Bind {
+    /// An address without TLS.
+    pub const fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
     }
 }
 

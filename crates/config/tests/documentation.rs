@@ -67,7 +67,8 @@ fn every_key_that_can_be_written_is_in_the_list() {
     let full = "
 frontends:
   NAME:
-    bind: 127.0.0.1:80
+    bind:
+      - { address: 127.0.0.1:80, tls: { certificates: a, client_ca: a, client_crl: a, ticket_keys: a } }
     errors: { 503: page }
     request_id: { field: X-Request-ID }
     request: { remove: A, replace: { B: { pattern: a, with: b } }, set: { C: c }, add: { D: d }, strip_prefix: /a, replace_path: { pattern: a, with: b }, add_prefix: /a }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, LoadFactor, Weight};
 use config::{
-    Access, AccessLog, Action, Backend, Balance, Check, CheckProxy, ClientTimeouts, Edits, ExpectedBody,
-    ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp,
-    OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId, RequestLimits, Resolvers, Respond, Route,
-    Routes, SameSite, Scheme, Secret, Server, ServerAddress, ServerCheck, ServerTimeouts, Sticky, TlsProbe,
-    WhenAllDown,
+    Access, AccessLog, Action, Backend, Balance, Bind, Check, CheckProxy, ClientCertificates, ClientTimeouts,
+    Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe, LbConfig, Lbd,
+    Mode, OnDown, OnUp, OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId, RequestLimits, Resolvers,
+    Respond, Route, Routes, SameSite, Scheme, Secret, Server, ServerAddress, ServerCheck, ServerTimeouts,
+    Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
 };
 use edit::{FieldEdits, FieldName, FieldNames, PathEdits, Place, Replacement, RequestEdits, Template};
 use health::Timing;
@@ -228,7 +228,8 @@ fn configs() -> impl Strategy<Value = LbConfig> {
                         frontend.backend.get_or_insert_with(|| backends[0].name.clone());
                     }
                     for (number, bind) in frontend.bind.iter_mut().enumerate() {
-                        bind.set_port(u16::try_from(10_001 + 10 * index + number).expect("few addresses"));
+                        bind.address
+                            .set_port(u16::try_from(10_001 + 10 * index + number).expect("few addresses"));
                     }
                     frontend
                 });
@@ -303,6 +304,21 @@ fn maxconn() -> impl Strategy<Value = u32> {
     1..=1_000_000_000_u32
 }
 
+fn tls() -> impl Strategy<Value = Arc<Tls>> {
+    let path = || "[ -~\u{e4}]{1,20}";
+    let clients = (path(), any::<bool>(), option::of(path())).prop_map(|(ca_file, required, crl_file)| {
+        ClientCertificates { ca_file, required, crl_file, clients: None }
+    });
+    let tickets = path().prop_map(|file| TicketKeys { file, keys: Vec::new() });
+    let version = select(TlsVersion::ALL.to_vec());
+    (vec(path(), 1..3), version, any::<bool>(), option::of(clients), option::of(tickets)).prop_map(
+        |(certificates, min_version, strict_sni, client, ticket_keys)| {
+            let store = Arc::default();
+            Arc::new(Tls { certificates, min_version, strict_sni, client, ticket_keys, store })
+        },
+    )
+}
+
 fn frontend() -> impl Strategy<Value = Frontend> {
     let timeouts = (timeout(), timeout(), timeout(), timeout()).prop_map(
         |(request_head, keep_alive, client, tunnel)| ClientTimeouts {
@@ -330,7 +346,8 @@ fn frontend() -> impl Strategy<Value = Frontend> {
         .prop_map(|(field, accept)| RequestId { field, accept });
     let forwarded_for = (forwarded_for, option::of(request_id), edits());
     let access_log = select(vec![AccessLog::Httplog, AccessLog::Json, AccessLog::Off]);
-    let bind = vec(any::<SocketAddr>().prop_map(plain), 1..4);
+    let bind = vec((any::<SocketAddr>().prop_map(plain), option::of(tls())), 1..4)
+        .prop_map(|binds| binds.into_iter().map(|(address, tls)| Bind { address, tls }).collect());
     let clients = (option::of(maxconn()), networks());
     (name(), bind, timeouts, limits, forwarded_for, access_log, clients).prop_map(
         |(name, bind, timeouts, limits, (forwarded, request_id, edits), access_log, clients)| {

@@ -281,7 +281,8 @@ impl Member<'_> {
             .track
             .iter()
             .any(|tracker| matches!(tracker.target, TrackTarget::Lbd { .. } | TrackTarget::Backend(_)));
-        let listens = || balancers.iter().flat_map(|(_, config)| &config.frontends).flat_map(|one| &one.bind);
+        let frontends = || balancers.iter().flat_map(|(_, config)| &config.frontends);
+        let listens = || frontends().flat_map(|one| &one.bind).map(|bind| bind.address);
         let is_served = |ip: IpAddr| {
             listens()
                 .any(|bind| bind.ip() == ip || bind.ip().is_unspecified() && bind.is_ipv4() == ip.is_ipv4())
@@ -445,9 +446,10 @@ fn with_load_balancers(files: &[Checked], found: &mut Vec<Diagnostic>) {
             }
         }
         for (name, config) in &balancers {
-            let listens = config.frontends.iter().flat_map(|frontend| &frontend.bind);
-            let mut listens = listens.chain([&config.lbd.admin, &config.healthd.admin]);
-            if let Some(taken) = listens.find(|taken| collide(**taken, vrrpd.admin)) {
+            let listens =
+                config.frontends.iter().flat_map(|frontend| &frontend.bind).map(|bind| bind.address);
+            let mut listens = listens.chain([config.lbd.admin, config.healthd.admin]);
+            if let Some(taken) = listens.find(|taken| collide(*taken, vrrpd.admin)) {
                 let message = format!("vrrpd listens on {}, but {name} has {taken} for itself", vrrpd.admin);
                 let help = "all daemons of a node need ports of their own";
                 found.push(file.remark(Severity::Error, &["admin", "bind"], message, help));

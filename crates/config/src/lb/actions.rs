@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use route::HostPattern;
 
+use super::Known;
 use super::frontend::known_backend;
 use super::routes::NONE;
-use super::{Files, Known};
+use crate::files::Files;
 use crate::read::{Section, Value};
 use crate::scalar::{self, Problem};
 use crate::{Action, Mode, Page, Redirect, Respond, Scheme};
@@ -137,7 +138,7 @@ fn page(s: &Section<'_>, body: &Value<'_>, file: &Value<'_>, files: Files<'_>) -
 
 /// The content of a file that answers are made of.
 pub(super) fn page_file(name: &str, files: Files<'_>) -> Result<(String, Arc<[u8]>), Problem> {
-    let content = files(name).map_err(Problem::Because)?;
+    let content = files.page(name).map_err(Problem::Because)?;
     match content.len() {
         0..=MAX_PAGE => Ok((name.to_owned(), content.into())),
         _ => Err(Problem::Because(format!("it is longer than {} KiB", MAX_PAGE / 1024))),

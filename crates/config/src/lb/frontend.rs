@@ -8,26 +8,25 @@ use route::Network;
 
 use super::actions::page_file;
 use super::listeners::Listeners;
-use super::{Files, Known, MAXCONN, TIMEOUT, edits, lints, mode, routes};
+use super::tls::Presented;
+use super::{Known, MAXCONN, TIMEOUT, bind, edits, lints, mode, routes};
+use crate::files::Files;
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::{AccessLog, ClientTimeouts, ForwardedFor, Frontend, Mode, Page, RequestLimits};
-
-/// The most addresses of a frontend: each costs a socket for every worker.
-const MAX_BINDS: usize = 64;
 
 pub(super) fn read(
     name: &str,
     s: &mut Section<'_>,
     backends: &HashMap<&str, Known>,
     files: Files<'_>,
-    listeners: &mut Listeners,
+    (listeners, presented): (&mut Listeners, &mut Presented),
 ) -> Frontend {
     let mode = mode::read(s);
     let frontend = Frontend {
         name: name.to_owned(),
         mode: mode.unwrap_or(Mode::Http),
-        bind: bind(name, s, listeners),
+        bind: bind::read(name, s, listeners, presented),
         accept_proxy: accept_proxy(s),
         routes: routes::read(s, mode, backends, files),
         backend: backend(s, mode, backends),
@@ -128,21 +127,6 @@ fn access_log(s: &mut Section<'_>, mode: Option<Mode>) -> AccessLog {
         s.error(["access_log"], format_args!("is in mode {mode}, whose log is {mode}log, or json"));
     }
     chosen
-}
-
-fn bind(name: &str, s: &mut Section<'_>, listeners: &mut Listeners) -> Vec<std::net::SocketAddr> {
-    let value = s.required("bind", "an address with a port such as 0.0.0.0:8080, or a list of them");
-    let found = value.one_or_more(scalar::listen_address);
-    if value.is_empty_list() {
-        value.error("is an empty list; it needs at least one address");
-    }
-    if found.len() > MAX_BINDS {
-        value.error(format_args!("has {} addresses; at most {MAX_BINDS} are allowed", found.len()));
-    }
-    for (at, address) in &found {
-        listeners.add(*at, *address, format!("frontend {}", quoted(name)));
-    }
-    found.into_iter().map(|(_, address)| address).collect()
 }
 
 /// The backend of what no route fits. Without routes there has to be one.

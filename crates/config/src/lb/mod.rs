@@ -3,6 +3,7 @@
 mod actions;
 mod backend;
 mod balancing;
+mod bind;
 mod check;
 mod edits;
 mod frontend;
@@ -12,17 +13,17 @@ pub(crate) mod mode;
 mod process;
 mod routes;
 mod sticky;
+mod tls;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use self::listeners::Listeners;
+use self::tls::Presented;
+use crate::files::Files;
 use crate::read::Value;
 use crate::{LbConfig, Mode, scalar};
-
-/// The content of a file by its name, or why there is none.
-pub(crate) type Files<'f> = &'f dyn Fn(&str) -> Result<Vec<u8>, String>;
 
 /// What a timeout may be: long enough to be met at all, short enough to be a limit.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
@@ -39,7 +40,7 @@ struct Known {
 
 /// Reads the whole file. What is wrong is reported, and then a default stands in the result.
 ///
-/// `files` has the content of files that it names.
+/// `files` are the files that it names.
 pub(crate) fn read(file: &Value<'_>, files: Files<'_>) -> LbConfig {
     file.section(|s| {
         let mut known = HashMap::new();
@@ -54,14 +55,18 @@ pub(crate) fn read(file: &Value<'_>, files: Files<'_>) -> LbConfig {
             .into_iter()
             .unzip();
         let mut listeners = Listeners::default();
-        let frontends = s.required("frontends", "a mapping of names to frontends").at_least_one(
-            "frontend",
-            "a mapping with bind and backend",
-            |name, value| {
-                check_name(name, &value);
-                Some(value.section(|s| frontend::read(name, s, &known, files, &mut listeners)))
-            },
-        );
+        let mut presented = Presented::new(files);
+        let frontends =
+            s.required("frontends", "a mapping of names to frontends").at_least_one(
+                "frontend",
+                "a mapping with bind and backend",
+                |name, value| {
+                    check_name(name, &value);
+                    Some(value.section(|s| {
+                        frontend::read(name, s, &known, files, (&mut listeners, &mut presented))
+                    }))
+                },
+            );
         let resolvers = s.section("resolvers", process::resolvers);
         let admin = s.section("admin", |s| process::admin(s, process::LBD_ADMIN, &mut listeners));
         let lbd = s.section("lbd", |s| process::lbd(s, admin));

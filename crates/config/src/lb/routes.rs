@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern, PatternError, TooLarge};
 
-use super::{Files, Known, actions, edits};
+use super::{Known, actions, edits};
+use crate::files::Files;
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::yaml::Mark;

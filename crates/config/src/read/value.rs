@@ -68,6 +68,11 @@ impl<'a> Value<'a> {
         matches!(self.node, Some(Node { kind: Kind::List(_), .. }))
     }
 
+    /// Whether it is a mapping.
+    pub(crate) fn is_mapping(&self) -> bool {
+        matches!(self.node, Some(Node { kind: Kind::Map(_), .. }))
+    }
+
     /// How many errors there are so far in the file.
     pub(crate) fn errors(&self) -> usize {
         self.report.errors()
@@ -148,6 +153,24 @@ impl<'a> Value<'a> {
                 self.wrong_kind();
                 Vec::new()
             }
+        }
+    }
+
+    /// The elements of a list, or whatever stands there instead of one.
+    pub(crate) fn each(&self) -> Vec<Self> {
+        match self.node {
+            Some(Node { kind: Kind::List(items), .. }) => {
+                items.iter().map(|item| self.element(item)).collect()
+            }
+            node => vec![Self {
+                report: self.report,
+                node,
+                at: self.at,
+                key_at: self.key_at,
+                place: self.place.clone(),
+                expected: self.expected.clone(),
+                excused: self.excused && node.is_none(),
+            }],
         }
     }
 

@@ -525,7 +525,7 @@ fn too_much(file: &Path, message: String) -> Invalid {
 fn binds(config: &LbConfig) -> BTreeMap<SocketAddr, String> {
     let frontends = config.frontends.iter();
     frontends
-        .flat_map(|frontend| frontend.bind.iter().map(|address| (*address, frontend.name.clone())))
+        .flat_map(|frontend| frontend.bind.iter().map(|bind| (bind.address, frontend.name.clone())))
         .collect()
 }
 

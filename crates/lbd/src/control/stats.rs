@@ -36,7 +36,13 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             active: u64::from(accepts),
             mode: mode(frontend.config.mode),
             sessions_limit: Some(frontend.config.maxconn.map_or_else(|| state.maxconn(), u64::from)),
-            address: frontend.config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            address: frontend
+                .config
+                .bind
+                .iter()
+                .map(|bind| bind.address.to_string())
+                .collect::<Vec<_>>()
+                .join(","),
             ..count_frontend(&frontend.counters)
         };
         rows.push(state.rates().fill(row, now));
