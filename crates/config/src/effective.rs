@@ -157,7 +157,7 @@ fn respond(answer: &Respond) -> Value {
 }
 
 fn conditions(conditions: &Conditions, mode: Mode) -> Vec<(&'static str, Value)> {
-    let Conditions { host, path, method, header, query, source } = conditions;
+    let Conditions { host, path, method, header, query, source, tls } = conditions;
     let named = |fields: &[(String, Vec<FieldPattern>)]| {
         named(fields, |(name, values)| (name, list(values, |value| text(value))))
     };
@@ -172,6 +172,7 @@ fn conditions(conditions: &Conditions, mode: Mode) -> Vec<(&'static str, Value)>
         (header.is_empty(), "header", named(header)),
         (query.is_empty(), "query", named(query)),
         (source.is_empty(), "source", list(source, |network| text(network))),
+        (tls.is_none(), "tls", tls.unwrap_or_default().into()),
     ];
     all.into_iter().filter(|(empty, ..)| !empty).map(|(_, key, value)| (key, value)).collect()
 }

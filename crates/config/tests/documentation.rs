@@ -74,7 +74,7 @@ frontends:
     request: { remove: A, replace: { B: { pattern: a, with: b } }, set: { C: c }, add: { D: d }, strip_prefix: /a, replace_path: { pattern: a, with: b }, add_prefix: /a }
     response: { remove: A, replace: { B: { pattern: a, with: b } }, set: { C: c }, add: { D: d } }
     routes:
-      - { name: n, host: h, path: /, method: GET, header: { A: b }, query: { a: b }, source: 192.0.2.1, not: { path: /a }, request: { remove: A }, response: { remove: A }, backend: NAME }
+      - { name: n, host: h, path: /, method: GET, header: { A: b }, query: { a: b }, source: 192.0.2.1, tls: true, not: { path: /a }, request: { remove: A }, response: { remove: A }, backend: NAME }
       - { path: /a, redirect: { scheme: https, host: h, path: /b } }
       - { path: /b, respond: { body: b } }
       - { path: /c, respond: { file: c } }

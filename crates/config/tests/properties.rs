@@ -484,14 +484,16 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         named("X-", values.to_vec()),
         named("p", parameters.to_vec()),
         networks(),
+        option::of(any::<bool>()),
     )
-        .prop_map(|(host, path, method, header, query, source)| Conditions {
+        .prop_map(|(host, path, method, header, query, source, tls)| Conditions {
             host: host.into_iter().map(|text| HostPattern::parse(text).expect("it is one")).collect(),
             path: path.into_iter().map(|text| PathPattern::parse(text).expect("it is one")).collect(),
             method,
             header,
             query,
             source,
+            tls,
         })
 }
 

@@ -30,6 +30,8 @@ pub struct Conditions {
     pub query: Vec<(String, Vec<FieldPattern>)>,
     /// Where it comes from.
     pub source: Vec<Network>,
+    /// Whether it comes by TLS.
+    pub tls: Option<bool>,
 }
 
 impl Conditions {
@@ -50,6 +52,7 @@ pub(crate) struct Check {
     header: Box<[(String, Box<[Value]>)]>,
     query: Box<[(String, Vec<FieldPattern>)]>,
     source: Networks,
+    tls: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl Check {
             header: header.into_boxed_slice(),
             query: conditions.query.clone().into_boxed_slice(),
             source: Networks::new(&conditions.source),
+            tls: conditions.tls,
         })
     }
 
@@ -124,6 +128,7 @@ impl Check {
         let request = seen.request;
         let method = || self.method.iter().any(|method| method.as_bytes() == request.method);
         (self.method.is_empty() || method())
+            && self.tls.is_none_or(|tls| tls == request.tls)
             && (self.source.is_empty() || self.source.contain(number(request.source)))
             && self.query.iter().all(|(name, values)| {
                 values.iter().any(|value| match value {

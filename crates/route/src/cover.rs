@@ -25,6 +25,7 @@ impl Conditions {
             && lists(&self.path, &other.path, path)
             && lists(&self.method, &other.method, String::eq)
             && lists(&self.source, &other.source, network)
+            && (self.tls.is_none() || self.tls == other.tls)
             && self.header.iter().all(|wanted| has(&other.header, wanted, str::eq_ignore_ascii_case))
             && self.query.iter().all(|wanted| has(&other.query, wanted, |a, b| a == b))
     }

@@ -9,6 +9,8 @@ use crate::Path;
 pub struct Request<'a> {
     /// The client's address.
     pub source: IpAddr,
+    /// Whether it comes by TLS.
+    pub tls: bool,
     /// The host that is asked for, perhaps with a port, as it was sent; of a TLS session the server name.
     pub host: Option<&'a [u8]>,
     /// The method's name.
@@ -24,6 +26,6 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// A request of which no more is known than where it is from.
     pub fn from_source(source: IpAddr) -> Self {
-        Self { source, host: None, method: b"", path: Path::default(), query: b"", fields: b"" }
+        Self { source, tls: false, host: None, method: b"", path: Path::default(), query: b"", fields: b"" }
     }
 }

@@ -47,6 +47,7 @@ struct Sent {
     query: &'static str,
     fields: &'static str,
     source: IpAddr,
+    tls: bool,
 }
 
 fn conditions() -> impl Strategy<Value = Conditions> {
@@ -60,8 +61,9 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         few(&["10.0.0.0/8", "192.0.2.1", "::/0"]),
         fields,
         query,
+        select(vec![None, None, Some(false), Some(true)]),
     )
-        .prop_map(|(host, path, method, source, header, query)| {
+        .prop_map(|(host, path, method, source, header, query, tls)| {
             let values = |(name, values): (&str, Vec<&str>)| {
                 (
                     name.to_owned(),
@@ -75,6 +77,7 @@ fn conditions() -> impl Strategy<Value = Conditions> {
                 source: source.iter().map(|text| Network::parse(text).unwrap()).collect(),
                 header: header.into_iter().map(values).collect(),
                 query: query.into_iter().map(values).collect(),
+                tls,
             }
         })
 }
@@ -94,14 +97,16 @@ fn sent() -> impl Strategy<Value = Sent> {
         select(vec!["", "p=1", "q&p=2"]),
         fields,
         source,
+        any::<bool>(),
     )
-        .prop_map(|(has_host, host, path, method, query, fields, source)| Sent {
+        .prop_map(|(has_host, host, path, method, query, fields, source, tls)| Sent {
             host: has_host.then_some(host),
             path,
             method,
             query,
             fields,
             source: source.parse().unwrap(),
+            tls,
         })
 }
 
@@ -147,6 +152,7 @@ mod naive {
                 regex::Regex::new(&expression).unwrap().is_match(&path)
             }),
         ) && any(conditions.method.is_empty(), conditions.method.iter().any(|method| method == sent.method))
+            && any(conditions.tls.is_none(), conditions.tls == Some(sent.tls))
             && any(
                 conditions.source.is_empty(),
                 conditions.source.iter().any(|network| {
@@ -188,6 +194,7 @@ fn choose(table: &Table, sent: &Sent) -> Option<usize> {
     let mut scratch = Vec::new();
     table.choose(&Request {
         source: sent.source,
+        tls: sent.tls,
         host: sent.host.map(str::as_bytes),
         method: sent.method.as_bytes(),
         path: Path::read(sent.path.as_bytes(), &mut scratch).unwrap(),
@@ -244,6 +251,7 @@ fn thousands_of_hosts_and_paths_are_found() {
                 query: "",
                 fields: "",
                 source: [192, 0, 2, 1].into(),
+                tls: false,
             },
         )
     };
@@ -272,7 +280,11 @@ fn routes_that_others_leave_nothing_for_are_found() {
         route.not.push(not.when);
         route
     };
-    let cases: [(Vec<Route>, Option<usize>); 9] = [
+    let tls = |tls, mut route: Route| {
+        route.when.tls = Some(tls);
+        route
+    };
+    let cases: [(Vec<Route>, Option<usize>); 12] = [
         (vec![route(&[], &[]), route(&["a"], &["/x"])], Some(0)),
         (vec![route(&["a"], &[]), route(&["a"], &["/x"])], Some(0)),
         (vec![route(&["*.example"], &[]), route(&["a.example", "b.a.example"], &[])], Some(0)),
@@ -288,6 +300,9 @@ fn routes_that_others_leave_nothing_for_are_found() {
         (vec![not(route(&[], &["/a*"]), route(&["c"], &[])), route(&[], &["/a/*"])], None),
         (vec![route(&["a"], &[]), route(&["a", "b"], &[])], None),
         (vec![route(&[], &["/a"]), route(&[], &["/a*"])], None),
+        (vec![route(&["a"], &[]), tls(true, route(&["a"], &[]))], Some(0)),
+        (vec![tls(true, route(&["a"], &[])), route(&["a"], &[])], None),
+        (vec![tls(true, route(&["a"], &[])), tls(false, route(&["a"], &[]))], None),
     ];
     for (routes, by) in cases {
         let found = Table::new(&routes).unwrap().unreached();

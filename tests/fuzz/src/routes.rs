@@ -25,6 +25,7 @@ pub(crate) fn choose(bytes: &[u8]) {
         let mut scratch = Vec::new();
         let Ok(path) = Path::read(path, &mut scratch) else { continue };
         let request = Request {
+            tls: query.is_empty(),
             host: (!host.is_empty()).then_some(&host[..]),
             method: b"GET",
             path,
@@ -45,7 +46,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// `r` begins a route, `n` a mapping of its `not`; `h`, `p`, `m`, `f`, `q`, `s` are conditions; `?` is a request's host and
+    /// `r` begins a route, `n` a mapping of its `not`; `h`, `p`, `m`, `f`, `q`, `s`, `t` are conditions; `?` is a request's host and
     /// target.
     fn line(&mut self, kind: u8, text: &[u8]) {
         if kind == b'?' {
@@ -78,6 +79,7 @@ impl Reader {
             b'f' => conditions.header.extend(named()),
             b'q' => conditions.query.extend(named()),
             b's' => conditions.source.extend(Network::parse(text)),
+            b't' => conditions.tls = Some(text.is_empty()),
             _ => {}
         }
     }

@@ -23,12 +23,13 @@ pub(super) fn read(
     (listeners, presented): (&mut Listeners, &mut Presented),
 ) -> Frontend {
     let mode = mode::read(s);
+    let bind = bind::read(name, s, listeners, presented);
     let frontend = Frontend {
         name: name.to_owned(),
         mode: mode.unwrap_or(Mode::Http),
-        bind: bind::read(name, s, listeners, presented),
         accept_proxy: accept_proxy(s),
-        routes: routes::read(s, mode, backends, files),
+        routes: routes::read(s, mode, backends, files, &bind),
+        bind,
         backend: backend(s, mode, backends),
         errors: errors(s, files),
         timeouts: s.section("timeouts", timeouts),

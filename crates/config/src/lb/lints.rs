@@ -115,6 +115,25 @@ fn sticky(s: &Section<'_>, backend: &Backend) {
     }
 }
 
+/// Cookies that browsers send without TLS, too, though all who get them come by TLS.
+pub(super) fn open_cookies(report: &Report, frontends: &[Frontend], backends: &[Backend], marks: &[Mark]) {
+    if report.errors() > 0 {
+        return;
+    }
+    let open = |backend: &Backend| backend.sticky.as_ref().is_some_and(|sticky| !sticky.secure);
+    for (backend, mark) in backends.iter().zip(marks).filter(|(backend, _)| open(backend)) {
+        let leads_here = |frontend: &&Frontend| frontend.backends().any(|name| name == backend.name);
+        let mut binds = frontends.iter().filter(leads_here).flat_map(|frontend| &frontend.bind).peekable();
+        if binds.peek().is_some() && binds.all(|bind| bind.tls.is_some()) {
+            let doubt = format!(
+                "backend {} has a sticky cookie without \"secure: on\", though all of its clients come by TLS",
+                quoted(&backend.name)
+            );
+            report.warning(*mark, doubt, "browsers send it without TLS, too, wherever they are led");
+        }
+    }
+}
+
 /// Backends of one frontend whose cookies overwrite each other.
 pub(super) fn overlapping_cookies(
     report: &Report,

@@ -74,6 +74,7 @@ pub(crate) fn read(file: &Value<'_>, files: Files<'_>) -> LbConfig {
         listeners.check(s.report);
         lints::unused_backends(s.report, &frontends, &backends, &backend_marks);
         lints::overlapping_cookies(s.report, &frontends, &backends, &backend_marks);
+        lints::open_cookies(s.report, &frontends, &backends, &backend_marks);
         LbConfig { frontends, backends, resolvers, lbd, healthd }
     })
 }

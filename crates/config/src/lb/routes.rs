@@ -9,7 +9,7 @@ use crate::files::Files;
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
 use crate::yaml::Mark;
-use crate::{Action, Mode, Route, Routes};
+use crate::{Action, Bind, Mode, Redirect, Route, Routes, Scheme};
 
 /// The most routes of a frontend, and the most elements of a list of values.
 const MAX_ROUTES: usize = 20_000;
@@ -23,6 +23,7 @@ pub(super) fn read(
     mode: Option<Mode>,
     backends: &HashMap<&str, Known>,
     files: Files<'_>,
+    binds: &[Bind],
 ) -> Routes {
     let value = frontend.value("routes", "a list of routes", "none");
     if !value.is_given() {
@@ -56,6 +57,7 @@ pub(super) fn read(
     match Routes::new(routes) {
         Ok(routes) => {
             lint(frontend, &routes, &marks);
+            lint_tls(frontend, &routes, &marks, binds);
             routes
         }
         Err(TooLarge::Pairs { route }) => {
@@ -99,6 +101,47 @@ fn lint(frontend: &Section<'_>, routes: &Routes, marks: &[Mark]) {
             "has a backend besides its routes, which take every request",
             &format!("the route on line {line} has no conditions; the backend gets nothing from here"),
         );
+    }
+}
+
+/// Routes that no request can take because of where the frontend listens, or that lead clients in a circle.
+fn lint_tls(frontend: &Section<'_>, routes: &Routes, marks: &[Mark], binds: &[Bind]) {
+    if binds.is_empty() {
+        return;
+    }
+    let some = |tls: bool| binds.iter().any(|bind| bind.tls.is_some() == tls);
+    for (route, mark) in routes.list().iter().zip(marks) {
+        let warning = |doubt: &str, help: &str| {
+            frontend.report.warning(*mark, format!("{} {doubt}", frontend.place), help);
+        };
+        match route.when.tls {
+            Some(true) if !some(true) => {
+                warning(
+                    "has a route that no request takes",
+                    "it is for TLS, and no bind of the frontend has tls",
+                );
+            }
+            Some(false) if !some(false) => {
+                warning(
+                    "has a route that no request takes",
+                    "it is for clients without TLS, and every bind of the frontend has tls",
+                );
+            }
+            _ => {}
+        }
+        let excluded =
+            || route.not.iter().any(|not| *not == Conditions { tls: Some(true), ..Conditions::default() });
+        if let Action::Redirect(Redirect { scheme: Some(Scheme::Https), host: None, path: None, .. }) =
+            &route.action
+            && route.when.tls != Some(false)
+            && some(true)
+            && !excluded()
+        {
+            warning(
+                "redirects to https what comes by TLS already",
+                "clients would go round in a circle; give the route \"tls: false\"",
+            );
+        }
     }
 }
 
@@ -168,8 +211,11 @@ fn conditions(s: &mut Section<'_>, mode: Option<Mode>) -> Conditions {
     );
     let source =
         s.value("source", "an address, a network such as 192.0.2.0/24, or a list of them", "everywhere");
+    let tls = s.value("tls", "true or false", "with and without TLS");
     if mode == Some(Mode::Tcp) {
-        for value in [&host, &path, &method, &header, &query].into_iter().filter(|value| value.is_given()) {
+        for value in
+            [&host, &path, &method, &header, &query, &tls].into_iter().filter(|value| value.is_given())
+        {
             value.key_error("is about requests, which a frontend in mode tcp knows nothing of");
         }
     }
@@ -189,6 +235,7 @@ fn conditions(s: &mut Section<'_>, mode: Option<Mode>) -> Conditions {
         header: named(&header, "field", true),
         query: named(&query, "parameter", false),
         source: list(&source, |text| Network::parse(text).map_err(problem)),
+        tls: tls.scalar(|text| scalar::boolean(text).ok_or(Problem::Unexpected)),
     }
 }
 

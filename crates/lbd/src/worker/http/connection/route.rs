@@ -39,6 +39,7 @@ impl Connection {
         };
         Ok(table.choose(&route::Request {
             source: self.presence.client().ip(),
+            tls: false,
             host: head.host.map(|host| host.of(head_bytes)),
             method: head.method_span.of(head_bytes),
             path,
