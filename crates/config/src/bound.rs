@@ -49,7 +49,7 @@ admin: { bind: 127.0.0.1:8404 }
             |address: &str| find(&tree, false, address.parse().unwrap()).map(|mark| (mark.line, mark.column));
         assert_eq!(found("[::]:80"), Some((3, 17)));
         assert_eq!(found("0.0.0.0:80"), Some((3, 28)));
-        assert_eq!(found("0.0.0.0:443"), Some((3, 53)));
+        assert_eq!(found("0.0.0.0:443"), Some((3, 51)));
         assert_eq!(found("127.0.0.1:8404"), Some((5, 16)));
         assert_eq!(found("127.0.0.1:80"), None);
     }

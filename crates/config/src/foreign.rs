@@ -1,6 +1,6 @@
 //! HAProxy's and keepalived's files and words: whoever comes from there is told what they are here.
 
-use Here::{Key, Top, Words};
+use Here::{In, Key, Top, Words};
 
 use crate::keys::Subject;
 use crate::yaml::Mark;
@@ -14,6 +14,8 @@ enum Here {
     Words(&'static str),
     /// Something else, of a section at the top of the file.
     Top(&'static str),
+    /// Something else, in one section alone: elsewhere it is a word of ours, or nobody's.
+    In(&'static str, &'static str),
 }
 
 /// What somebody else's word is here, in words for the section at `home`; and the key of that section that it is, if it is one.
@@ -32,7 +34,8 @@ pub(crate) fn meaning(subject: Subject, home: &str, word: &str) -> Option<(Strin
         },
         Words(words) => ((*words).to_owned(), None),
         Top(words) if home.is_empty() => ((*words).to_owned(), None),
-        Top(_) => return None,
+        In(section, words) if *section == home => ((*words).to_owned(), None),
+        Top(_) | In(..) => return None,
     };
     Some((format!("{program}'s {word} is {meaning}"), key))
 }
@@ -55,13 +58,25 @@ pub(crate) fn file_of(text: &str) -> Option<(Mark, &'static str)> {
     })
 }
 
+const TLS: &str = "frontends.NAME.bind.tls";
+const CIPHERS: &str = "not there: those of TLS 1.3 are spoken, and of TLS 1.2 those with forward secrecy";
+const PATHS: &str = "not there; paths start at the directory of this file";
+
 const HAPROXY: &[(&str, Here)] = &[
     ("abortonclose", Key("backends.NAME.abort_on_close")),
     ("accept_proxy", Key("frontends.NAME.accept_proxy")),
     ("acl", Key("frontends.NAME.routes")),
     ("allbackups", Words("\"use: all\" of backends.NAME.backups")),
+    ("ca_base", Top(PATHS)),
+    ("ca_file", In(TLS, "\"client_ca\" here, and \"check.tls.ca_file\" in backends")),
     ("check_send_proxy", Key("backends.NAME.check.send_proxy")),
+    ("ciphers", Words(CIPHERS)),
+    ("ciphersuites", Words(CIPHERS)),
     ("cookie", Key("backends.NAME.sticky")),
+    ("crl_file", Key("frontends.NAME.bind.tls.client_crl")),
+    ("crt", Key("frontends.NAME.bind.tls.certificates")),
+    ("crt_base", Top(PATHS)),
+    ("crt_list", Words("\"certificates\" of frontends.NAME.bind.tls, each chosen by the names in it")),
     ("default_backend", Key("frontends.NAME.backend")),
     ("default_server", Words("not there; options stand at the backend or at each server")),
     ("defaults", Top("not there; an anchor (&) and aliases (*) share what is the same")),
@@ -69,6 +84,8 @@ const HAPROXY: &[(&str, Here)] = &[
     ("downinter", Key("backends.NAME.check.down_interval")),
     ("errorfile", Key("frontends.NAME.errors")),
     ("fastinter", Key("backends.NAME.check.fast_interval")),
+    ("force_tlsv12", Words("not there; \"min_version\" of frontends.NAME.bind.tls is the oldest version")),
+    ("force_tlsv13", Words("\"min_version: 1.3\" of frontends.NAME.bind.tls")),
     ("forwardfor", Key("frontends.NAME.forwarded_for")),
     ("hard_stop_after", Key("lbd.stop_timeout")),
     ("hash_balance_factor", Key("backends.NAME.balance.factor")),
@@ -82,12 +99,15 @@ const HAPROXY: &[(&str, Here)] = &[
     ("httpchk", Key("backends.NAME.check.http")),
     ("httplog", Words("\"access_log: httplog\" of a frontend")),
     ("inter", Key("backends.NAME.check.interval")),
+    ("key", In(TLS, "in the same file as its certificate, or in *.key beside it")),
     ("listen", Top("a frontend and a backend")),
     ("maxqueue", Key("backends.NAME.queue.max")),
     ("monitor_uri", Key("frontends.NAME.routes.respond")),
     ("mysql_check", Key("backends.NAME.check.mysql")),
     ("nameserver", Key("resolvers.nameservers")),
     ("nbthread", Key("lbd.workers")),
+    ("no_tls_tickets", Words("not there; sessions are always resumed by tickets")),
+    ("no_tlsv12", Words("\"min_version: 1.3\" of frontends.NAME.bind.tls")),
     ("pgsql_check", Key("backends.NAME.check.postgres")),
     ("redis_check", Key("backends.NAME.check.redis")),
     ("redispatch", Words("always on")),
@@ -95,12 +115,21 @@ const HAPROXY: &[(&str, Here)] = &[
     ("send_proxy_v2", Words("\"send_proxy: v2\" of a backend or server")),
     ("slowstart", Key("backends.NAME.slow_start")),
     ("smtpchk", Key("backends.NAME.check.smtp")),
+    ("ssl", Key("frontends.NAME.bind.tls")),
+    ("ssl_default_bind_ciphers", Words(CIPHERS)),
+    ("ssl_default_bind_ciphersuites", Words(CIPHERS)),
+    ("ssl_default_bind_options", Words("\"min_version\" of frontends.NAME.bind.tls")),
+    ("ssl_fc", Key("frontends.NAME.routes.tls")),
+    ("ssl_max_ver", Words("not there; \"min_version\" of frontends.NAME.bind.tls is the oldest version")),
+    ("ssl_min_ver", Key("frontends.NAME.bind.tls.min_version")),
     ("stats", Key("admin")),
     ("tcp_check", Key("backends.NAME.check.tcp")),
     ("tcplog", Words("\"access_log: tcplog\" of a frontend")),
+    ("tls_ticket_keys", Key("frontends.NAME.bind.tls.ticket_keys")),
     ("unique_id_header", Key("frontends.NAME.request_id.field")),
     ("use_backend", Key("frontends.NAME.routes")),
     ("userlist", Key("admin.users")),
+    ("verify", In(TLS, "\"client_certificate\" here: required or optional, beside client_ca")),
 ];
 
 const KEEPALIVED: &[(&str, Here)] = &[

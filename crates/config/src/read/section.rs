@@ -309,6 +309,10 @@ impl<'a> Section<'a> {
         if let Some(meaning) = self.report.subject().and_then(foreign) {
             return meaning;
         }
+        let mut longer = self.known.iter().filter(|known| key.len() > 2 && known.starts_with(key));
+        if let (Some(one), None) = (longer.next(), longer.next()) {
+            return (format!("did you mean \"{one}\"?"), Some(one));
+        }
         if let Some(nearest) = self.report.nearest(key, self.known.iter().copied()) {
             return (format!("did you mean \"{nearest}\"?"), Some(nearest));
         }

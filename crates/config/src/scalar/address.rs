@@ -8,6 +8,12 @@ use crate::{Host, ServerAddress};
 
 /// `192.0.2.1:80` or `[2001:db8::1]:80`: an address of this machine, never a name.
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Problem> {
+    if let Some((address, _)) = text.split_once(' ').filter(|(address, _)| listen_address(address).is_ok()) {
+        return Problem::because(format!(
+            "the address ends at the blank; what TLS needs is in a mapping: {{ address: {}, tls: {{ certificates: ... }} }}",
+            quoted(address)
+        ));
+    }
     match split(text)? {
         (None, port) => Problem::because(missing_port_advice(text, port)),
         (Some("" | "*"), port) => {
@@ -221,6 +227,10 @@ mod tests {
             ("8080", "the address is missing before the port"),
             ("0.0.0.0", "the port is missing: did you mean \"0.0.0.0:80\"?"),
             ("127.0.0.1:http", "a port is a number from 1 to 65535"),
+            (
+                "0.0.0.0:443 ssl crt /etc/certs",
+                "the address ends at the blank; what TLS needs is in a mapping: { address: \"0.0.0.0:443\", tls: { certificates: ... } }",
+            ),
         ] {
             assert_eq!(reason(listen_address(text)), advice, "{text}");
         }

@@ -72,3 +72,35 @@ fn key(line: &[u8], number: usize) -> Result<SecretBytes, Problem> {
     };
     if (LEAST..=MOST).contains(&key.len()) { Ok(SecretBytes::new(key)) } else { Err(Problem::Short(number)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(text: &str) -> Result<Vec<usize>, Problem> {
+        parse(text.as_bytes()).map(|keys| keys.iter().map(|key| key.expose().len()).collect())
+    }
+
+    #[test]
+    fn a_line_is_a_key() {
+        let (hex, base64) = ("0f".repeat(32), format!("{}==", "A".repeat(86)));
+        assert_eq!(lengths(&format!("# the first\n{hex}\r\n\n  {base64}  \n")), Ok(vec![32, 64]));
+        assert_eq!(lengths(&"Ab".repeat(512)), Ok(vec![512]));
+        let keys = parse(hex.as_bytes()).unwrap();
+        assert!(keys[0].expose().iter().all(|byte| *byte == 0x0f));
+    }
+
+    #[test]
+    fn what_is_no_key_is_told_by_its_line() {
+        let key = "0f".repeat(32);
+        assert_eq!(lengths("# nothing\n"), Err(Problem::None));
+        assert_eq!(lengths(&format!("{key}\nsecret!\n")), Err(Problem::Unclear(2)));
+        assert_eq!(lengths("\u{e4}"), Err(Problem::Unclear(1)));
+        assert_eq!(lengths(&"0f".repeat(31)), Err(Problem::Short(1)));
+        assert_eq!(lengths(&"0f".repeat(600)), Err(Problem::Short(1)));
+        assert_eq!(lengths("QUJD"), Err(Problem::Short(1)));
+        assert_eq!(lengths(&format!("{key}\n{}\n", key.to_uppercase())), Err(Problem::Twice(2)));
+        let many: String = (0..17).map(|n| format!("{n:02x}{}\n", "0f".repeat(31))).collect();
+        assert_eq!(lengths(&many), Err(Problem::Many));
+    }
+}
