@@ -61,6 +61,11 @@ impl Clients {
         }
     }
 
+    /// Equal where the same clients are let in.
+    pub const fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
     /// What rustls asks about clients.
     pub fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         Arc::clone(&self.verifier)

@@ -77,6 +77,7 @@ fn frontend(frontend: &Frontend) -> Value {
             map([
                 ("request_head", duration(timeouts.request_head)),
                 ("client_hello", duration(timeouts.client_hello)),
+                ("handshake", duration(timeouts.handshake)),
                 ("keep_alive", duration(timeouts.keep_alive)),
                 ("client", duration(timeouts.client)),
                 ("tunnel", duration(timeouts.tunnel)),

@@ -125,6 +125,8 @@ pub struct ClientTimeouts {
     pub request_head: Duration,
     /// In TCP mode, where routes look at the server name: from accepting the connection to the end of the ClientHello. Default 5 s.
     pub client_hello: Duration,
+    /// On addresses with TLS: from accepting the connection to the end of the handshake. Default 10 s.
+    pub handshake: Duration,
     /// An idle connection between two requests. Default 10 s.
     pub keep_alive: Duration,
     /// No progress in reading a body from, or writing to, the client. Default 50 s. In TCP mode only for writing.

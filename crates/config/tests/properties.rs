@@ -324,6 +324,7 @@ fn frontend() -> impl Strategy<Value = Frontend> {
         |(request_head, keep_alive, client, tunnel)| ClientTimeouts {
             request_head,
             client_hello: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             keep_alive,
             client,
             tunnel,

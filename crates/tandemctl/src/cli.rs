@@ -80,6 +80,12 @@ pub(crate) enum Command {
         #[arg(value_parser = parse_name)]
         frontend: Option<String>,
     },
+    /// Show the certificates that are presented, and how many days are left to them
+    Certificates {
+        /// The frontend; all of them if left out
+        #[arg(value_parser = parse_name)]
+        frontend: Option<String>,
+    },
     /// Show client connections: who they are with, since when, and what they carried
     Sessions {
         /// Those with a backend, or a server of it, only

@@ -8,7 +8,7 @@
 //! | `peer`, `http` | the daemons of another node, through their admin addresses |
 //! | `handover` | gives the virtual addresses to another node |
 //! | `server` | `drain`, `ready`, `maint`, `weight`, `maxconn`, `shutdown` |
-//! | `routes`, `sessions`, `reload`, `check` | the commands of the same names |
+//! | `routes`, `certificates`, `sessions`, `reload`, `check` | the commands of the same names |
 //! | `load` | a steady load, to measure what a fault costs clients |
 //! | `table` | an answer in text, put into columns |
 //! | `time` | times on the command line |
@@ -65,6 +65,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Weight { server, weight } => server::set_weight(&node, &server, weight).await,
         Command::Maxconn { server, maxconn } => server::set_maxconn(&node, &server, maxconn).await,
+        Command::Certificates { frontend } => {
+            table::show(&node, "show certificates", frontend.as_deref()).await
+        }
         Command::Routes { frontend } => table::show(&node, "show routes", frontend.as_deref()).await,
         Command::Sessions { whose } => table::show(&node, "show sess", whose.as_deref()).await,
         Command::Shutdown(Shutdown::Sessions(Sessions::Server { server })) => {

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 pub struct Config {
     /// Where the frontend `web` listens.
     pub bind: SocketAddr,
+    /// What is on that: nothing, or a mapping in YAML, which is the value of `tls`.
+    pub tls: String,
     /// Further lines of the frontend `web`: `access_log: json`.
     pub frontend: String,
     /// The check of the backend `app`, a value in YAML.
@@ -41,6 +43,7 @@ impl Config {
     pub fn new(bind: SocketAddr, admin: SocketAddr, healthd_admin: SocketAddr) -> Self {
         Self {
             bind,
+            tls: String::new(),
             frontend: String::new(),
             check: Self::QUICK_CHECK.to_owned(),
             backend: String::new(),
@@ -71,7 +74,11 @@ impl Config {
 
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "frontends:\n  web:\n    bind: [\"{}\"]\n    backend: app", self.bind)?;
+        writeln!(f, "frontends:\n  web:\n    backend: app")?;
+        match self.tls.as_str() {
+            "" => writeln!(f, "    bind: [\"{}\"]", self.bind)?,
+            tls => writeln!(f, "    bind: {{ address: \"{}\", tls: {tls} }}", self.bind)?,
+        }
         indented(f, 4, &self.frontend)?;
         indented(f, 2, &self.more_frontends)?;
         writeln!(f, "backends:\n  app:\n    check: {}", self.check)?;

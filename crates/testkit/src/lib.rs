@@ -13,6 +13,7 @@
 
 mod access_log;
 mod addresses;
+mod authority;
 mod black_hole;
 mod client;
 mod config;
@@ -40,6 +41,7 @@ mod wait;
 
 pub use access_log::LogLine;
 pub use addresses::Addresses;
+pub use authority::{Authority, CertificateKey};
 pub use black_hole::BlackHole;
 pub use client::{Client, Response, get};
 pub use config::Config;

@@ -16,7 +16,7 @@ use crate::cpu::{Processors, pinned};
 use crate::memory::Held;
 use crate::peer::Peer;
 use crate::tunnel;
-use crate::work::{Kind, Work};
+use crate::work::{Kind, Way, Work};
 
 /// What the load saw.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +38,11 @@ pub(crate) fn run(
     let (connections, duration) = (work.connections.to_string(), format!("{seconds}s"));
     let mut command = pinned(processors.load, "wrk");
     command.args(["--latency", "-t", "1", "-c", &connections, "-d", &duration]);
+    let scheme = if work.way == Way::Https { "https" } else { "http" };
     match work.kind {
-        Kind::Get(path) => _ = command.arg(format!("http://{to}{path}")),
+        Kind::Get(path) => _ = command.arg(format!("{scheme}://{to}{path}")),
         Kind::GetOnce(path) => {
-            _ = command.args(["-H", "Connection: close"]).arg(format!("http://{to}{path}"));
+            _ = command.args(["-H", "Connection: close"]).arg(format!("{scheme}://{to}{path}"));
         }
         Kind::Post(length) => {
             let script = dir.join("post.lua");
@@ -119,11 +120,12 @@ pub(crate) fn start_holding(
     dir: &Path,
 ) -> anyhow::Result<Process> {
     let kind = if let Held::Tunnel | Held::Session = held { Kind::Tunnel } else { Kind::Get("/100") };
+    let way = if held == Held::Session { Way::Tcp } else { Way::Http };
     let name = held.to_possible_value().context("each kind has a name")?;
     let mut command = this_program(processors.load)?;
     command.args([
         "hold",
-        &peer.address_for(kind, held == Held::Session).to_string(),
+        &peer.address_for(kind, way).to_string(),
         &connections.to_string(),
         name.get_name(),
     ]);

@@ -9,13 +9,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use testkit::{Addresses, Program, binary};
+use testkit::{Addresses, Authority, CertificateKey, Program, binary};
 
 use crate::cpu::{Processors, pinned};
 use crate::load::this_program;
 use crate::origin::{Origin, server};
 use crate::program::{self, lines};
-use crate::work::Kind;
+use crate::work::{Kind, Way};
 
 /// The routes of `haproxy-routes` and `lbd-routes`, each for a host and a path; the last one is what the load asks for.
 const ROUTES: usize = 1000;
@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     /// Where bytes are carried: to the servers, and to the one that echoes.
     tcp: SocketAddr,
     tcp_echo: SocketAddr,
+    /// Where TLS ends.
+    tls: SocketAddr,
     processes: Vec<Running>,
 }
 
@@ -41,13 +43,14 @@ impl Peer {
         self.processes.iter().map(Running::pid).collect()
     }
 
-    /// Where it takes this kind of work, as requests or only as bytes.
-    pub(crate) fn address_for(&self, kind: Kind, tcp: bool) -> SocketAddr {
-        match (kind, tcp) {
-            (Kind::Tunnel, false) => self.tunnels,
-            (Kind::Tunnel, true) => self.tcp_echo,
-            (_, false) => self.address,
-            (_, true) => self.tcp,
+    /// Where it takes this kind of work.
+    pub(crate) fn address_for(&self, kind: Kind, way: Way) -> SocketAddr {
+        match (kind, way) {
+            (Kind::Tunnel, Way::Tcp) => self.tcp_echo,
+            (Kind::Tunnel, _) => self.tunnels,
+            (_, Way::Http) => self.address,
+            (_, Way::Https) => self.tls,
+            (_, Way::Tcp) => self.tcp,
         }
     }
 }
@@ -120,11 +123,17 @@ pub(crate) fn start(
         // The relay carries bytes, and nothing else.
         tcp: addresses.socket(place, if name == "relay" { 8080 } else { 8084 }),
         tcp_echo: addresses.socket(place, 8085),
+        tls: addresses.socket(place, 8086),
+        certificate: dir.join("bench.pem"),
         servers: (0..servers).map(server).collect(),
         echo: origin.echo,
     };
     let dir = dir.join(format!("{name}-{servers}"));
     fs::create_dir(&dir)?;
+    if !plan.certificate.exists() {
+        let authority = Authority::new();
+        fs::copy(authority.issue("bench.pem", &["bench"], CertificateKey::Ecdsa), &plan.certificate)?;
+    }
     let now = |daemon| Ok(binary(daemon));
     let commands = match name {
         "haproxy" => vec![haproxy(&plan, false, 0, &dir, processors)?],
@@ -136,8 +145,9 @@ pub(crate) fn start(
         "lbd-routes" => lbd(&plan, now, (ROUTES, true), &dir, processors)?,
         _ => lbd(&plan, now, (0, true), &dir, processors)?,
     };
-    let Plan { address, tunnels, tcp, tcp_echo, .. } = plan;
-    let mut peer = Peer { name: name.to_owned(), address, tunnels, tcp, tcp_echo, processes: Vec::new() };
+    let Plan { address, tunnels, tcp, tcp_echo, tls, .. } = plan;
+    let mut peer =
+        Peer { name: name.to_owned(), address, tunnels, tcp, tcp_echo, tls, processes: Vec::new() };
     for (number, command) in commands.into_iter().enumerate() {
         peer.processes.push(spawn(&format!("{name}-{number}"), command, &dir, processors)?);
     }
@@ -152,6 +162,9 @@ struct Plan {
     healthd_admin: SocketAddr,
     tcp: SocketAddr,
     tcp_echo: SocketAddr,
+    tls: SocketAddr,
+    /// A certificate of ECDSA on P-256, and its key.
+    certificate: PathBuf,
     servers: Vec<SocketAddr>,
     echo: SocketAddr,
 }
@@ -190,7 +203,8 @@ fn haproxy(
     dir: &Path,
     processors: Processors,
 ) -> anyhow::Result<Command> {
-    let Plan { address, tunnels, tcp, tcp_echo, echo, .. } = *plan;
+    let Plan { address, tunnels, tcp, tcp_echo, tls, echo, .. } = *plan;
+    let certificate = plan.certificate.display();
     let (log_to, log_what, tcp_log) = match log {
         true => ("log stdout format raw local0", "log global\n    option httplog", "    option tcplog\n"),
         false => ("", "", ""),
@@ -219,6 +233,7 @@ defaults
     {log_what}
 frontend web
     bind {address}
+    bind {tls} ssl crt {certificate} alpn http/1.1
 {routes}    default_backend web
 frontend tunnels
     bind {tunnels}
@@ -245,7 +260,8 @@ listen tcp_echo
 
 /// One process, idle connections to servers kept, no access log; Debian's nginx has no active checks.
 fn nginx(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Command> {
-    let Plan { address, tunnels, tcp, tcp_echo, echo, .. } = *plan;
+    let Plan { address, tunnels, tcp, tcp_echo, tls, echo, .. } = *plan;
+    let certificate = plan.certificate.display();
     let servers = lines(&plan.servers, |_, address| format!("        server {address};"));
     let stream = format!(
         "    upstream tcp {{
@@ -263,6 +279,8 @@ fn nginx(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Comm
     upstream tunnels {{ server {echo}; }}
     server {{
         listen {address};
+        listen {tls} ssl;
+        ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.3;
         location / {{
             proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection \"\";
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -300,16 +318,16 @@ fn relay(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
 fn lbd(
     plan: &Plan,
     program: fn(Program) -> anyhow::Result<PathBuf>,
-    (routes, carries_tcp): (usize, bool),
+    (routes, is_new): (usize, bool),
     dir: &Path,
     processors: Processors,
 ) -> anyhow::Result<Vec<Command>> {
-    let Plan { address, tunnels, admin, healthd_admin, tcp, tcp_echo, echo, .. } = plan;
+    let Plan { address, tunnels, admin, healthd_admin, tcp, tcp_echo, tls, echo, .. } = plan;
     let servers = lines(&plan.servers, |number, address| format!("      s{number}: {address}"));
     let routes: String = routes_of(plan, routes)
         .map(|(host, path)| format!("      - {{ host: \"{host}\", path: \"{path}*\", backend: web }}\n"))
         .collect();
-    let (tcp_frontends, tcp_backends) = match carries_tcp {
+    let (tcp_frontends, tcp_backends) = match is_new {
         true => (
             format!(
                 "  tcp: {{ mode: tcp, bind: [\"{tcp}\"], backend: tcp }}\n  \
@@ -322,11 +340,18 @@ fn lbd(
         ),
         false => <(String, String)>::default(),
     };
+    let tls = match is_new {
+        true => {
+            let file = plan.certificate.display();
+            format!(", {{ address: \"{tls}\", tls: {{ certificates: [\"{file}\"] }} }}")
+        }
+        false => String::new(),
+    };
     let routes = if routes.is_empty() { routes } else { format!("    routes:\n{routes}") };
     let config = format!(
         "frontends:
   web:
-    bind: [\"{address}\"]
+    bind: [\"{address}\"{tls}]
     backend: web
     timeouts: {{ keep_alive: 75s }}
 {routes}

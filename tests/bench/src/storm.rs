@@ -18,7 +18,7 @@ use crate::load::{self, Outcome};
 use crate::origin::{Origin, server};
 use crate::peer::{Running, serves, spawn};
 use crate::program::{self, lines};
-use crate::work::{Kind, Work};
+use crate::work::{Kind, Way, Work};
 
 /// How long the fickle servers stay as they are.
 const EPISODE: Duration = Duration::from_secs(2);
@@ -139,7 +139,7 @@ impl Storm {
         let pids: Vec<u32> = subject.processes.iter().map(Running::pid).collect();
         let load = |kind, seconds| {
             let work =
-                Work { name: "storm", about: "", servers: 0, connections: 32, idle: 0, kind, tcp: false };
+                Work { name: "storm", about: "", servers: 0, connections: 32, idle: 0, kind, way: Way::Http };
             load::run(&work, subject.address, seconds, processors, dir)
         };
         let calm = load(Kind::Get("/100"), self.seconds)?;

@@ -23,8 +23,18 @@ pub(crate) struct Work {
     /// Connections that are open besides, and idle.
     pub(crate) idle: usize,
     pub(crate) kind: Kind,
-    /// Whether the proxy only carries bytes: `mode tcp`.
-    pub(crate) tcp: bool,
+    pub(crate) way: Way,
+}
+
+/// As what a proxy takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As requests.
+    Http,
+    /// As requests under TLS, which ends at the proxy.
+    Https,
+    /// As bytes that are only carried: `mode tcp`.
+    Tcp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +67,10 @@ pub(crate) fn all() -> Vec<Work> {
         connections,
         idle: 0,
         kind: Kind::Get(path),
-        tcp: false,
+        way: Way::Http,
     };
-    let tcp = |work: Work| Work { tcp: true, ..work };
+    let tcp = |work: Work| Work { way: Way::Tcp, ..work };
+    let tls = |work: Work| Work { way: Way::Https, ..work };
     let small = |name, about, servers, idle| Work { servers, idle, ..get(name, about, "/100", 64) };
     vec![
         get("keep-alive", "100 B, keep-alive, 64 connections", "/100", 64),
@@ -98,6 +109,18 @@ pub(crate) fn all() -> Vec<Work> {
                 64,
             )
         }),
+        tls(get("tls", "TLS 1.3: 100 B, keep-alive, 64 connections", "/100", 64)),
+        tls(get("tls-16k", "TLS 1.3: 16 KiB, keep-alive, 64 connections", "/16k", 64)),
+        tls(get("tls-1m", "TLS 1.3: 1 MiB, keep-alive, 16 connections", "/1m", 16)),
+        tls(Work {
+            kind: Kind::GetOnce("/100"),
+            ..get(
+                "tls-handshake",
+                "TLS 1.3: a full handshake (ECDSA P-256) for each request of 100 B, 64 at once",
+                "/100",
+                64,
+            )
+        }),
         small("servers-10", "100 B, 10 servers", 10, 0),
         small("servers-100", "100 B, 100 servers", 100, 0),
         small("servers-1000", "100 B, 1,000 servers", 1000, 0),
@@ -108,12 +131,13 @@ pub(crate) fn all() -> Vec<Work> {
 
 impl Work {
     /// Whether a proxy can do it: the relay leads to one address, reads nothing, and so knows no idle connection to reuse. An earlier
-    /// lbd may know nothing of TCP.
+    /// lbd may know nothing of TCP and TLS.
     pub(crate) fn suits(&self, peer: &str) -> bool {
-        if self.tcp && peer == "lbd-before" {
+        if self.way != Way::Http && peer == "lbd-before" {
             return false;
         }
-        peer != "relay" || self.servers == 3 && self.idle == 0 && self.kind != Kind::Tunnel
+        peer != "relay"
+            || self.way != Way::Https && self.servers == 3 && self.idle == 0 && self.kind != Kind::Tunnel
     }
 
     /// Does the work through a proxy for some seconds.
@@ -125,7 +149,7 @@ impl Work {
         dir: &Path,
     ) -> anyhow::Result<Sample> {
         let context = || format!("{} through {}", self.name, peer.name);
-        let run = |seconds| load::run(self, peer.address_for(self.kind, self.tcp), seconds, processors, dir);
+        let run = |seconds| load::run(self, peer.address_for(self.kind, self.way), seconds, processors, dir);
         let held = || load::start_holding(peer, Held::Idle, self.idle, processors, dir);
         let _held = (self.idle > 0).then(held).transpose()?;
         run(WARM_UP).with_context(context)?;

@@ -177,6 +177,7 @@ fn timeouts(s: &mut Section<'_>) -> ClientTimeouts {
     ClientTimeouts {
         request_head: s.duration("request_head", Duration::from_secs(10), TIMEOUT),
         client_hello: s.duration("client_hello", Duration::from_secs(5), TIMEOUT),
+        handshake: s.duration("handshake", Duration::from_secs(10), TIMEOUT),
         keep_alive: s.duration("keep_alive", Duration::from_secs(10), TIMEOUT),
         client: s.duration("client", Duration::from_secs(50), TIMEOUT),
         tunnel: s.duration("tunnel", Duration::from_secs(60 * 60), *TIMEOUT.start()..=WEEK),

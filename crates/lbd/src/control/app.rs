@@ -30,6 +30,7 @@ use crate::control::heritage;
 use crate::control::operator::Operator;
 use crate::control::sessions::Sessions;
 use crate::control::state::State;
+use crate::control::tls;
 use crate::control::verdicts::ServerKey;
 use crate::shared::access_log::{self, Sink};
 use crate::shared::command::Command;
@@ -150,7 +151,8 @@ impl App {
         }
         let operator = open_operator(&context).await;
         let (admin_address, access) = (config.lbd.admin, config.lbd.access.clone());
-        let (state, routing) = State::new(config, operator, descriptors, now);
+        let made = State::new(config, operator, descriptors, now);
+        let (state, routing) = made.map_err(|why| Failure::System(anyhow!(why)))?;
         let state: Shared = Arc::new(Mutex::new(state));
 
         let doors = Doors::open(&context, "admin.bind", admin_address).await?;
@@ -222,6 +224,7 @@ impl App {
         let mut opened = Some(opened);
         let mut stops = self.stops.clone();
         let mut healthd = self.follow_healthd();
+        tokio::spawn(tls::follow_files(self.state.clone(), self.life.context().config.clone()));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reported = None;

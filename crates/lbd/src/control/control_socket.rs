@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config::LbConfig;
 use daemon::life::Life;
@@ -28,6 +28,7 @@ use crate::shared::counters::Latency;
 use crate::shared::millis;
 use crate::shared::pulse::Pulse;
 use crate::shared::sessions::Whose;
+use crate::view::certificates::{CertificateRow, show_certificates};
 use crate::view::metrics::{BackendLatency, Sample};
 use crate::view::routes::{RouteRow, show_routes};
 use crate::view::sessions::show_sessions;
@@ -77,6 +78,10 @@ const COMMANDS: &[Command] = &[
     Command {
         usage: "show routes [FRONTEND]",
         help: "the routes of frontends, and how often each was taken",
+    },
+    Command {
+        usage: "show certificates [FRONTEND]",
+        help: "the certificates that are presented, and how many days are left to them",
     },
     Command {
         usage: "show sess [BACKEND[/SERVER]]",
@@ -168,6 +173,11 @@ impl Control {
         stats::routes(&lock(&self.state))
     }
 
+    /// The certificates that are presented now.
+    pub fn certificates(&self) -> Vec<CertificateRow> {
+        stats::certificates(&lock(&self.state))
+    }
+
     async fn routes_apart(&self) -> Vec<RouteRow> {
         let state = self.state.clone();
         tokio::task::spawn_blocking(move || stats::routes(&lock(&state))).await.unwrap_or_default()
@@ -211,6 +221,8 @@ impl Control {
             info,
             rows,
             routes: stats::routes(&state),
+            certificates: stats::certificates(&state),
+            handshakes: stats::handshakes(&state),
             latency: latency.collect(),
             healthd: healthd_link(&state, now),
             verdict_age: state.verdicts().age(now),
@@ -431,6 +443,11 @@ impl Handler for Socket {
             }
             ["show", "routes", frontend @ ..] if frontend.len() < 2 => {
                 show_routes(&self.0.routes_apart().await, frontend.first().copied())
+            }
+            ["show", "certificates", frontend @ ..] if frontend.len() < 2 => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let now = i64::try_from(now).unwrap_or(i64::MAX);
+                show_certificates(&self.0.certificates(), frontend.first().copied(), now)
             }
             ["show", "sess", whose @ ..] if whose.len() < 2 => {
                 match command::listed(whose.first().copied(), &self.0.rows_apart().await) {

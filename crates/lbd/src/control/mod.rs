@@ -14,5 +14,6 @@ pub mod sessions;
 pub mod sockets;
 pub mod state;
 pub mod stats;
+pub mod tls;
 pub mod verdicts;
 pub mod warmup;

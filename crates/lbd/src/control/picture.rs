@@ -14,7 +14,7 @@ use crate::control::operator::Operator;
 use crate::control::registry::Registry;
 use crate::control::verdicts::Verdicts;
 use crate::control::warmup::Warmups;
-use crate::shared::routing::{Backend, BackendRules, Frontend, Limits, Routing};
+use crate::shared::routing::{Backend, BackendRules, Frontend, Limits, Routing, Terminators};
 use crate::shared::sticky::StickyCookie;
 
 /// One in so many servers is enough to begin with.
@@ -27,6 +27,8 @@ pub struct Sources<'a> {
     pub config: &'a LbConfig,
     /// Its names.
     pub directory: &'a Directory,
+    /// How TLS ends at the addresses that have it.
+    pub terminators: &'a Terminators,
     /// What healthd says.
     pub verdicts: &'a Verdicts,
     /// Addresses found by lbd itself.
@@ -59,6 +61,7 @@ impl Sources<'_> {
         let backends = (0..config.backends.len()).filter_map(|place| self.backend(place, warmups));
         Routing {
             frontends: frontends.collect(),
+            terminators: self.terminators.clone(),
             backends: backends.map(Arc::new).collect(),
             connections: config.lbd.maxconn.map(|_| registry.connections()),
             maxconn: config.lbd.maxconn,

@@ -16,11 +16,12 @@ use crate::control::operator::{Operator, Wish};
 use crate::control::picture::Sources;
 use crate::control::registry::Registry;
 use crate::control::stats::{Age, Ages, Rates, Service};
+use crate::control::tls::TlsListeners;
 use crate::control::verdicts::Verdicts;
 use crate::control::warmup::Warmups;
 use crate::shared::descriptors::Descriptors;
 use crate::shared::pulse::Pulse;
-use crate::shared::routing::{Backend, Routing};
+use crate::shared::routing::{Backend, Routing, Terminators};
 
 /// Everything behind the control thread's lock. Workers see only the [`Routing`] that it publishes.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub struct State {
     settled: bool,
     config: Arc<LbConfig>,
     directory: Directory,
+    tls: TlsListeners,
     verdicts: Verdicts,
     operator: Operator,
     intents: Intents,
@@ -53,21 +55,27 @@ pub struct State {
 
 impl State {
     /// The state of a new lbd, and where its workers find the routing.
+    ///
+    /// # Errors
+    /// Why its listeners cannot be set up.
     pub fn new(
         config: LbConfig,
         operator: Operator,
         descriptors: Descriptors,
         now: Instant,
-    ) -> (Self, watch::Receiver<Arc<Routing>>) {
+    ) -> Result<(Self, watch::Receiver<Arc<Routing>>), String> {
         let config = Arc::new(config);
         // What it is in truth is found below, by the one way that there is.
         let routing = Arc::new(Routing::empty());
         let (publish, receiver) = watch::channel(routing.clone());
+        let mut tls = TlsListeners::default();
+        let terminators = tls.prepare(&config, now)?;
         let mut state = Self {
             start: now,
             settled: false,
             config: config.clone(),
             directory: Directory::default(),
+            tls,
             verdicts: Verdicts::default(),
             operator,
             intents: Intents::default(),
@@ -84,8 +92,8 @@ impl State {
             publish,
             pulse: Arc::new(Pulse::new(config.lbd.workers, now)),
         };
-        state.adopt(config, now);
-        (state, receiver)
+        state.adopt(config, terminators, now);
+        Ok((state, receiver))
     }
 
     /// When lbd started.
@@ -143,8 +151,23 @@ impl State {
         self.intents.age(backend, server, now)
     }
 
-    /// Takes another configuration into force.
-    pub fn adopt(&mut self, config: Arc<LbConfig>, now: Instant) {
+    /// Sets up what a configuration has to have beside itself to come into force.
+    ///
+    /// # Errors
+    /// Why that is not possible.
+    pub fn prepare(&mut self, config: &LbConfig, now: Instant) -> Result<Terminators, String> {
+        self.tls.prepare(config, now)
+    }
+
+    /// The TLS listeners, whose files are to be looked after. Their tickets get another key if it is time.
+    pub fn renewable(&mut self, now: Instant) -> Terminators {
+        self.tls.rotate(now);
+        self.tls.terminators().clone()
+    }
+
+    /// Takes another configuration into force, with what was prepared for it.
+    pub fn adopt(&mut self, config: Arc<LbConfig>, terminators: Terminators, now: Instant) {
+        self.tls.adopt(terminators);
         self.registry.adopt(&config);
         self.registry.limit(&config, &self.operator);
         self.intents.adopt(&config, &self.operator, now);
@@ -366,6 +389,7 @@ impl State {
         let sources = Sources {
             config: &self.config,
             directory: &self.directory,
+            terminators: self.tls.terminators(),
             verdicts: &self.verdicts,
             resolved: &self.resolved,
             operator: &self.operator,
@@ -409,7 +433,7 @@ mod tests {
         let config = config::parse("lb.yaml", text).unwrap().config;
         let directory = tempfile::tempdir().unwrap();
         let operator = Operator::forgetful(&directory.path().join("lbd.servers"));
-        State::new(config, operator, Descriptors { allowed: 1024, workers: 1 }, Instant::now()).0
+        State::new(config, operator, Descriptors { allowed: 1024, workers: 1 }, Instant::now()).unwrap().0
     }
 
     fn verdict(backend: &str, server: &str, status: Status) -> Verdict {

@@ -2,6 +2,7 @@
 //! `tandemctl status`.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use crate::shared::counters::{
 };
 use crate::shared::millis;
 use crate::shared::routing::{Backend, Routing};
+use crate::shared::tls::Terminator;
+use crate::view::certificates::{CertificateRow, HandshakeRow};
 use crate::view::routes::RouteRow;
 
 /// The names of the rows that stand for a whole frontend or backend, as in HAProxy.
@@ -36,13 +39,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             active: u64::from(accepts),
             mode: mode(frontend.config.mode),
             sessions_limit: Some(frontend.config.maxconn.map_or_else(|| state.maxconn(), u64::from)),
-            address: frontend
-                .config
-                .bind
-                .iter()
-                .map(|bind| bind.address.to_string())
-                .collect::<Vec<_>>()
-                .join(","),
+            address: addresses(&frontend.config),
             ..count_frontend(&frontend.counters)
         };
         rows.push(state.rates().fill(row, now));
@@ -136,6 +133,58 @@ pub fn routes(state: &State) -> Vec<RouteRow> {
         }
     }
     rows
+}
+
+/// The certificates of every listener that presents some.
+pub fn certificates(state: &State) -> Vec<CertificateRow> {
+    let mut rows = Vec::new();
+    for (frontend, terminator, address) in tls_listeners(state) {
+        rows.extend(terminator.tls().store.certificates().iter().map(|certificate| CertificateRow {
+            frontend: frontend.to_owned(),
+            address,
+            file: certificate.file.clone(),
+            names: certificate.names.clone(),
+            key: certificate.key.to_string(),
+            not_after: certificate.not_after,
+        }));
+    }
+    rows
+}
+
+/// TLS handshakes of every frontend that has some.
+pub fn handshakes(state: &State) -> Vec<HandshakeRow> {
+    let mut rows: Vec<HandshakeRow> = Vec::new();
+    for (frontend, ..) in tls_listeners(state) {
+        if rows.last().is_some_and(|row| row.frontend == frontend) {
+            continue;
+        }
+        let counters = state.registry().frontend(frontend);
+        rows.push(HandshakeRow {
+            frontend: frontend.to_owned(),
+            full: counters.sum(|worker| worker.tls.full.get()),
+            resumed: counters.sum(|worker| worker.tls.resumed.get()),
+            failed: counters.sum(|worker| worker.tls.failed.get()),
+        });
+    }
+    rows
+}
+
+/// The addresses of a frontend.
+fn addresses(frontend: &config::Frontend) -> String {
+    frontend.bind.iter().map(|bind| bind.address.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// In the order of the configuration.
+fn tls_listeners(state: &State) -> impl Iterator<Item = (&str, &Arc<Terminator>, SocketAddr)> {
+    let terminators = &state.routing().terminators;
+    let frontends = state.routing().frontends.iter();
+    frontends.flat_map(move |frontend| {
+        let binds = frontend.config.bind.iter();
+        binds.filter_map(move |bind| {
+            let terminator = terminators.get(&bind.address)?;
+            Some((frontend.config.name.as_str(), terminator, bind.address))
+        })
+    })
 }
 
 /// The backup servers of a backend, if it has any.

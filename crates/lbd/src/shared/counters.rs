@@ -182,6 +182,19 @@ pub struct FrontendCounters {
     pub bytes_out: Counter,
     /// Responses, lbd's own included.
     pub responses: Responses,
+    /// TLS handshakes.
+    pub tls: HandshakeCounters,
+}
+
+/// TLS handshakes that have ended, as one worker sees them.
+#[derive(Debug, Default)]
+pub struct HandshakeCounters {
+    /// With everything that belongs to it.
+    pub full: Counter,
+    /// Of a session that went on.
+    pub resumed: Counter,
+    /// Without success, whatever the cause.
+    pub failed: Counter,
 }
 
 /// How often each route of a frontend was taken, as one worker sees it. The last one stands for what no route fitted.

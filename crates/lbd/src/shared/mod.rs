@@ -13,6 +13,7 @@ pub mod routing;
 pub mod sessions;
 pub mod spare;
 pub mod sticky;
+pub mod tls;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! workers.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use balance::BackendView;
@@ -14,12 +15,15 @@ use crate::shared::counters::{FrontendCounters, PerWorker, RouteCounters, Servic
 use crate::shared::limits::Places;
 use crate::shared::queue::Queue;
 use crate::shared::sticky::StickyCookie;
+use crate::shared::tls::Terminator;
 
 /// Everything a worker needs to know to route.
 #[derive(Clone, Debug)]
 pub struct Routing {
     /// In the order of the configuration. Shared by all pictures of one configuration.
     pub frontends: Arc<[Frontend]>,
+    /// How TLS ends at the addresses that have it. Shared as well.
+    pub terminators: Terminators,
     /// In the order of the configuration.
     pub backends: Vec<Arc<Backend>>,
     /// The client connections of all frontends, where a limit is configured.
@@ -27,6 +31,9 @@ pub struct Routing {
     /// That limit.
     pub maxconn: Option<u32>,
 }
+
+/// How TLS ends, by the address that clients connect to.
+pub type Terminators = Arc<HashMap<SocketAddr, Arc<Terminator>>>;
 
 /// A frontend and where it is counted.
 #[derive(Debug)]
@@ -105,6 +112,12 @@ pub struct BackendRules {
 impl Routing {
     /// Nothing to route.
     pub fn empty() -> Self {
-        Self { frontends: Arc::new([]), backends: Vec::new(), connections: None, maxconn: None }
+        Self {
+            frontends: Arc::new([]),
+            terminators: Terminators::default(),
+            backends: Vec::new(),
+            connections: None,
+            maxconn: None,
+        }
     }
 }

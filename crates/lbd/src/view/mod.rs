@@ -5,11 +5,13 @@
 //! | [`page`] | people with a browser |
 //! | [`csv`], [`json`], [`text`] | scripts that know HAProxy's statistics and its socket |
 //! | [`routes`] | the routes of frontends |
+//! | [`certificates`] | the certificates that are presented |
 //! | [`sessions`] | client connections |
 //! | [`metrics`] | Prometheus |
 //! | [`command`] | reading the socket's commands that change a server |
 
 pub mod admin;
+pub mod certificates;
 mod columns;
 pub mod command;
 pub mod csv;

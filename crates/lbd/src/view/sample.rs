@@ -235,6 +235,20 @@ pub(crate) fn measured() -> super::metrics::Sample {
         healthd: super::HealthdLink::Connected,
         verdict_age: Some(Duration::from_millis(812)),
         routes: routes(),
+        certificates: vec![super::certificates::CertificateRow {
+            frontend: "web".into(),
+            address: ([0, 0, 0, 0], 8443).into(),
+            file: "/etc/tandem/certs/app.pem".into(),
+            names: vec!["app.example".into()],
+            key: "ECDSA P-256".into(),
+            not_after: 1_800_000_000,
+        }],
+        handshakes: vec![super::certificates::HandshakeRow {
+            frontend: "web".into(),
+            full: 1_234,
+            resumed: 98_765,
+            failed: 7,
+        }],
         latency: vec![super::metrics::BackendLatency {
             backend: "nginx".into(),
             times: wire::Histogram {

@@ -3,6 +3,7 @@
 use http1::{BodyFault, RequestFault, ResponseFault};
 
 use super::deadline::Cut;
+use super::handshake::HandshakeFault;
 use crate::shared::access_log::Termination;
 
 /// Why an exchange did not end well.
@@ -22,6 +23,10 @@ pub(crate) enum Failure {
     Proxy(proxy_protocol::Fault),
     /// It does not in time.
     ProxyTimeout,
+    /// The TLS handshake failed.
+    Handshake(HandshakeFault),
+    /// It was not complete in time.
+    HandshakeTimeout,
     /// The request's body is refused.
     RequestBody(BodyFault),
     /// The request's body is longer than allowed.
@@ -116,6 +121,8 @@ impl Failure {
             Self::NoRoute => (None, End::REFUSED_REQUEST, Refused("no_route")),
             Self::Proxy(fault) => (None, End::REFUSED_REQUEST, Refused(fault.label())),
             Self::ProxyTimeout => (None, End::CLIENT_TIMEOUT_IN_REQUEST, Refused("proxy_timeout")),
+            Self::Handshake(fault) => (None, End::REFUSED_REQUEST, Refused(fault.label())),
+            Self::HandshakeTimeout => (None, End::CLIENT_TIMEOUT_IN_REQUEST, Refused("tls_timeout")),
             Self::RequestBody(fault) => (Some(400), End::REFUSED_REQUEST, Refused(fault.label())),
             Self::RequestTooLong => (Some(413), End::REFUSED_REQUEST, Refused("body_too_long")),
             Self::RequestTimeout => (Some(408), End::CLIENT_TIMEOUT_IN_REQUEST, Refused("head_timeout")),

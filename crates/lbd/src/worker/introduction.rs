@@ -1,20 +1,18 @@
 //! Connections that a proxy in front passes on: each begins with a header that says who the client is (PROXY protocol).
 
 use std::future::poll_fn;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use config::Mode;
 use proxy_protocol::{Decoded, Header, decode};
 
 use super::Worker;
-use super::client_text::ClientText;
 use super::failure::Failure;
 use super::frontend::Frontend;
-use super::leaving::Leaving;
+use super::leaving::Impatience;
 use super::net::buffer::Buffer;
 use super::net::listener::Arrival;
 use super::presence::Presence;
-use crate::shared::access_log::{CookieStates, REQUEST_LINE_MAX, Record, Times};
+use super::unheard;
 
 /// How long the header may take: a proxy sends it at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -86,16 +84,11 @@ impl Introduction<'_> {
     /// Waits for the first bytes, and holds no buffer meanwhile. A worker that leaves has less patience.
     async fn first_bytes(&mut self, arrival: &mut Arrival) -> Result<(), Failure> {
         let (worker, presence) = (self.worker, self.presence);
-        let mut leaving = Leaving::No;
+        let mut impatience = Impatience::default();
         let received = poll_fn(|cx| {
             let received = worker.requests.poll_read(cx, &mut arrival.client.reader());
-            if received.is_pending() {
-                let now = worker.leaving();
-                if now != leaving && now != Leaving::No && !arrival.owes_request {
-                    leaving = now;
-                    presence.deadline().set(leaving.grace(Some(presence.accepted().elapsed())));
-                }
-                presence.wake_with(cx.waker());
+            if received.is_pending() && !arrival.owes_request {
+                impatience.look(worker, presence, cx);
             }
             received
         });
@@ -126,36 +119,6 @@ impl Introduction<'_> {
             // It only looked whether somebody listens.
             return;
         }
-        let (counters, rules) = (self.frontend.counters(), self.frontend.rules());
-        counters.bytes_in.add(received.len() as u64);
-        if let Some(reason) = failure.refusal() {
-            counters.refused.inc();
-            self.worker.counters().refuse(reason);
-        }
-        let line = received.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty());
-        let line = line.unwrap_or_default();
-        let (client, total) = (self.presence.client(), self.presence.accepted().elapsed());
-        self.worker.log(
-            rules.access_log,
-            &Record {
-                request_id: None,
-                client,
-                client_text: ClientText::new(client).with_port(),
-                received: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
-                frontend: self.frontend.name(),
-                backend: self.frontend.name(),
-                server: None,
-                times: Times { total, ..Times::default() },
-                status: None,
-                bytes: 0,
-                termination: failure.termination(),
-                cookie: CookieStates::NONE,
-                concurrency: [self.worker.counters().connections.get(), counters.connections.get(), 0, 0],
-                retries: 0,
-                redispatched: false,
-                queued_behind: 0,
-                request: (rules.mode == Mode::Http).then(|| &line[..line.len().min(REQUEST_LINE_MAX)]),
-            },
-        );
+        unheard::settle(self.worker, self.frontend, self.presence, failure, received);
     }
 }

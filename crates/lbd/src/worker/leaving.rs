@@ -1,7 +1,11 @@
 //! How clients leave a worker that wants them to go elsewhere with their next request: told in a response, or by the end of an
 //! idle connection.
 
+use std::task::Context;
 use std::time::Duration;
+
+use super::Worker;
+use super::presence::Presence;
 
 /// How long a kept connection that is idle, or a new one, may take for one more request when lbd stops. Its response says that it
 /// is the last, which cannot cross a request on its way, as the end of an idle connection can.
@@ -32,5 +36,21 @@ impl Leaving {
             (_, Some(age)) => FIRST_REQUEST.saturating_sub(age),
             (_, None) => Duration::ZERO,
         }
+    }
+}
+
+/// What a connection that has not begun knows of the worker's patience.
+#[derive(Debug, Default)]
+pub(super) struct Impatience(Leaving);
+
+impl Impatience {
+    /// Looks at it while the connection waits, and has it looked at again when it changes.
+    pub(super) fn look(&mut self, worker: &Worker, presence: &Presence, cx: &Context<'_>) {
+        let now = worker.leaving();
+        if now != self.0 && now != Leaving::No {
+            self.0 = now;
+            presence.deadline().set(now.grace(Some(presence.accepted().elapsed())));
+        }
+        presence.wake_with(cx.waker());
     }
 }

@@ -14,6 +14,7 @@ mod clock;
 mod deadline;
 mod failure;
 mod frontend;
+mod handshake;
 mod http;
 mod introduction;
 mod leaving;
@@ -21,6 +22,7 @@ mod net;
 mod presence;
 mod routes;
 mod tcp;
+mod unheard;
 mod upstream;
 
 use std::cell::{Cell, RefCell};
@@ -37,12 +39,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::clock::Clock;
 use self::deadline::Cut;
 use self::frontend::Frontend;
+use self::handshake::Turns;
 use self::http::desk::Desk;
 use self::http::ids::Ids;
 use self::leaving::Leaving;
 use self::net::buffer::{Buffer, Pool};
 use self::net::listener::Listener;
 use self::net::splice::Pipes;
+use self::net::tls;
 use self::presence::Presence;
 use self::routes::Backends;
 use self::upstream::idle::Reaper;
@@ -57,6 +61,7 @@ use crate::shared::pulse::Pulse;
 use crate::shared::routing::Routing;
 use crate::shared::sessions::{SessionId, SessionRow, Whose};
 use crate::shared::spare::Spare;
+use crate::shared::tls::Terminator;
 
 /// How often buffers that nobody has needed meanwhile are given back to the system.
 const SHRINK: Duration = Duration::from_secs(10);
@@ -107,6 +112,9 @@ struct Worker {
     heads: Pool<Vec<u8>>,
     desks: Pool<Desk>,
     ids: Ids,
+    /// Whose turn it is to go on with a handshake.
+    handshakes: Turns,
+    tls: Rc<tls::Buffers>,
     pipes: Rc<Pipes>,
     settling: Settling,
     reaper: Rc<Reaper>,
@@ -155,6 +163,11 @@ impl Worker {
 
     fn frontend(&self, name: &str) -> Option<Rc<Frontend>> {
         self.frontends.borrow().get(name).cloned()
+    }
+
+    /// How TLS ends at an address; none where there is none.
+    fn terminator(&self, address: SocketAddr) -> Option<Arc<Terminator>> {
+        self.routing.borrow().terminators.get(&address).cloned()
     }
 
     fn places(&self) -> Option<Arc<Places>> {
@@ -294,6 +307,7 @@ impl Worker {
         self.responses.shrink();
         self.heads.shrink();
         self.desks.shrink();
+        self.tls.shrink();
     }
 
     /// Connections that wait look around: idle ones whether they are still wanted, others how long they may wait for a server.
@@ -413,6 +427,8 @@ async fn work(setup: Setup) {
         heads: Pool::new(HEAD_BUFFER, POOLED),
         desks: Pool::new(0, POOLED),
         ids: Ids::default(),
+        handshakes: Turns::new(),
+        tls: Rc::new(tls::Buffers::new(POOLED)),
         pipes: Rc::default(),
         settling: Settling::default(),
         reaper: Rc::new(Reaper::new(spare.clone(), id, clock)),

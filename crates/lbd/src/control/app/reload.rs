@@ -61,9 +61,11 @@ impl App {
             let listeners = open_all(file, (*address, frontend), self.workers.len(), Vec::new())?;
             opened.insert(*address, listeners);
         }
+        let now = Instant::now();
+        let terminators = lock(&self.state).prepare(&config, now)?;
         self.warn_of_restart(&config);
         self.life.guard().admit(&config.lbd.access);
-        lock(&self.state).adopt(Arc::new(config), Instant::now());
+        lock(&self.state).adopt(Arc::new(config), terminators, now);
         self.reloaded = true;
         let before = std::mem::replace(&mut self.bound, wanted);
         if self.is_starting() {

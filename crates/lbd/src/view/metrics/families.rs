@@ -64,6 +64,18 @@ pub const FAMILIES: &[Family<Sample>] = &[
         &["proxy", "route"],
         routes,
     ),
+    counter(
+        "tandem_frontend_tls_handshakes_total",
+        "TLS handshakes: full ones, those of sessions that went on, and those that failed.",
+        &["proxy", "result"],
+        handshakes,
+    ),
+    gauge(
+        "tandem_frontend_certificate_expiry_timestamp_seconds",
+        "Until when a certificate that is presented is valid.",
+        &["proxy", "address", "name", "file"],
+        certificates,
+    ),
     counter("tandem_frontend_bytes_in_total", "Bytes received from clients.", PROXY, |s| {
         rows(s, Frontend, |r| number(r.bytes_in))
     }),
@@ -471,6 +483,26 @@ fn latency(sample: &Sample) -> Samples<'_, Histogram> {
 fn routes(sample: &Sample) -> Samples<'_> {
     let rows = sample.routes.iter();
     rows.map(|row| (vec![(&row.frontend).into(), (&row.route).into()], number(row.taken))).collect()
+}
+
+/// TLS handshakes by how they ended.
+fn handshakes(sample: &Sample) -> Samples<'_> {
+    let rows = sample.handshakes.iter().flat_map(|row| {
+        let results = [("full", row.full), ("resumed", row.resumed), ("failed", row.failed)];
+        results.map(|(result, count)| (vec![(&row.frontend).into(), result.into()], number(count)))
+    });
+    rows.collect()
+}
+
+/// The ends of certificates, by their first names.
+fn certificates(sample: &Sample) -> Samples<'_> {
+    let rows = sample.certificates.iter().map(|row| {
+        let name = row.names.first().cloned().unwrap_or_default();
+        let labels =
+            vec![(&row.frontend).into(), row.address.to_string().into(), name.into(), (&row.file).into()];
+        (labels, number(u64::try_from(row.not_after).unwrap_or_default()))
+    });
+    rows.collect()
 }
 
 /// Refused requests by reason.

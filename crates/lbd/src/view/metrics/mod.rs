@@ -10,6 +10,7 @@ use std::time::Duration;
 use wire::{Histogram, Info, StatRow};
 
 use super::HealthdLink;
+use super::certificates::{CertificateRow, HandshakeRow};
 use super::routes::RouteRow;
 
 /// Everything that is measured, at one moment.
@@ -21,6 +22,10 @@ pub struct Sample {
     pub rows: Vec<StatRow>,
     /// The routes of frontends.
     pub routes: Vec<RouteRow>,
+    /// The certificates that are presented.
+    pub certificates: Vec<CertificateRow>,
+    /// TLS handshakes of frontends.
+    pub handshakes: Vec<HandshakeRow>,
     /// How long backends took to answer.
     pub latency: Vec<BackendLatency>,
     /// How lbd stands with healthd.

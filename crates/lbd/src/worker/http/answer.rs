@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
+use config::Scheme;
 use http1::RequestHead;
 
 use crate::shared::access_log::Termination;
-
-/// The scheme of all requests.
-pub(crate) const SCHEME: config::Scheme = config::Scheme::Http;
 
 /// An answer of lbd's own that leaves the connection as it is.
 #[derive(Debug)]
@@ -89,14 +87,20 @@ impl Own {
     }
 
     /// Appends the head, but for what it says about the connection. Not where the request lacks what a link needs.
-    /// `bytes` is what the request's head was parsed from.
+    /// `bytes` is what the request's head was parsed from, which has come `by` this scheme.
     #[must_use]
-    pub(crate) fn write_head(&self, request: &RequestHead, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    pub(crate) fn write_head(
+        &self,
+        request: &RequestHead,
+        bytes: &[u8],
+        by: Scheme,
+        out: &mut Vec<u8>,
+    ) -> bool {
         match self {
             Self::Page(page) => out.extend_from_slice(&page.head),
             Self::Redirect(redirect) => {
                 out.extend_from_slice(&redirect.head);
-                if !redirect.write_link(request, bytes, out) {
+                if !redirect.write_link(request, bytes, by, out) {
                     return false;
                 }
                 out.extend_from_slice(b"\r\n");
@@ -108,17 +112,17 @@ impl Own {
 
 impl Redirect {
     /// All that comes from the request was found to be visible ASCII: nothing ends the line.
-    fn write_link(&self, request: &RequestHead, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    fn write_link(&self, request: &RequestHead, bytes: &[u8], by: Scheme, out: &mut Vec<u8>) -> bool {
         let config::Redirect { scheme, host, path, keeps_query, .. } = &self.to;
         let host = match (host, request.host) {
             (Some(host), _) => host.as_bytes(),
             (None, Some(host)) => match scheme {
-                Some(scheme) if *scheme != SCHEME => without_port(host.of(bytes)),
+                Some(scheme) if *scheme != by => without_port(host.of(bytes)),
                 _ => host.of(bytes),
             },
             (None, None) => return false,
         };
-        out.extend_from_slice(scheme.unwrap_or(SCHEME).word().as_bytes());
+        out.extend_from_slice(scheme.unwrap_or(by).word().as_bytes());
         out.extend_from_slice(b"://");
         out.extend_from_slice(host);
         match path {

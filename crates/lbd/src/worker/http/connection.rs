@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use config::Scheme;
 use http1::{RequestHead, RequestParser, empty_lines};
 use tokio::time::{Instant, sleep};
 
@@ -46,6 +47,8 @@ pub(crate) struct Connection {
     client: Io,
     /// The port that the client has connected to.
     port: u16,
+    /// By which scheme, whatever a proxy in front says.
+    scheme: Scheme,
     client_text: ClientText,
     /// Whether its first request is on its way for certain.
     owes_request: bool,
@@ -105,15 +108,17 @@ impl Connection {
         presence: Rc<Presence>,
         arrival: Arrival,
     ) -> Box<Self> {
-        let Arrival { client, port, input, owes_request, .. } = arrival;
+        let Arrival { client, address, input, owes_request, .. } = arrival;
         let client_text = ClientText::new(presence.client());
-        let port = presence.destination().map_or(port, |destination| destination.port());
+        let port = presence.destination().unwrap_or(address).port();
+        let scheme = if client.is_tls() { Scheme::Https } else { Scheme::Http };
         let mut connection = Box::new(Self {
             worker,
             frontend,
             presence,
             client,
             port,
+            scheme,
             client_text,
             owes_request,
             input,

@@ -53,6 +53,23 @@ impl Buffer {
         true
     }
 
+    /// Has `what` put something at the back, which says how much.
+    pub(crate) fn put<E>(&mut self, what: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<usize, E> {
+        self.compact();
+        let put = what(self.bytes.as_deref_mut().map_or(&mut [][..], |bytes| &mut bytes[self.end..]))?;
+        self.end += put;
+        Ok(put)
+    }
+
+    /// Moves what it holds to the front.
+    fn compact(&mut self) {
+        if let Some(bytes) = self.bytes.as_deref_mut().filter(|_| self.start > 0) {
+            bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
     /// Whether it holds as much as it can.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.as_ref().is_some_and(|bytes| bytes.len() == self.end - self.start)
@@ -75,12 +92,10 @@ impl Buffer {
         cx: &mut Context<'_>,
         from: &mut R,
     ) -> Poll<io::Result<usize>> {
-        let bytes = self.bytes.as_deref_mut().unwrap_or_default();
-        if self.end == bytes.len() {
-            bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+        if self.bytes.as_ref().is_some_and(|bytes| bytes.len() == self.end) {
+            self.compact();
         }
+        let bytes = self.bytes.as_deref_mut().unwrap_or_default();
         if self.end == bytes.len() {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::StorageFull,

@@ -3,40 +3,67 @@
 //! An enum and not a trait object: a branch that is always taken the same way costs nothing beside a system call, and the
 //! exchange exists once.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::acknowledged::acknowledged;
+use super::buffer::Buffer;
+use super::hang_up::hang_up;
+use super::tls::{Buffers, Tls};
 use crate::shared::listen;
 
 /// A connection to a client or a server.
 #[derive(Debug)]
 pub(crate) enum Io {
     Tcp(TcpStream),
+    /// Boxed: it is large, and most connections have none.
+    Tls(Box<Tls>),
 }
 
 /// What comes from the other side.
 #[derive(Debug)]
 pub(crate) enum Reader<'a> {
     Tcp(ReadHalf<'a>),
+    Tls(&'a Tls),
 }
 
 /// What goes to the other side.
 #[derive(Debug)]
 pub(crate) enum Writer<'a> {
     Tcp(WriteHalf<'a>),
+    Tls(&'a Tls),
 }
 
 impl Io {
+    /// The same connection with TLS on it, whose handshake is still to come. `early` has been received already.
+    ///
+    /// # Errors
+    /// When there is TLS on it already, or no memory.
+    pub(crate) fn begin_tls(
+        self,
+        early: Option<Buffer>,
+        config: Arc<ServerConfig>,
+        buffers: Rc<Buffers>,
+    ) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => Ok(Self::Tls(Box::new(Tls::accept(stream, early, config, buffers)?))),
+            Self::Tls(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
     /// Both directions. Only a read through a half tells tokio that a short read has emptied the socket.
     pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
         match self {
@@ -44,6 +71,7 @@ impl Io {
                 let (reader, writer) = stream.split();
                 (Reader::Tcp(reader), Writer::Tcp(writer))
             }
+            Self::Tls(tls) => (Reader::Tls(tls), Writer::Tls(tls)),
         }
     }
 
@@ -55,10 +83,24 @@ impl Io {
         self.split().1
     }
 
+    /// Whether there is TLS on it.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls().is_some()
+    }
+
+    /// The TLS on it, if there is some.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(tls) => Some(tls),
+        }
+    }
+
     /// The address of this end.
     pub(crate) fn local(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
+            Self::Tls(tls) => tls.socket().local_addr(),
         }
     }
 
@@ -66,6 +108,7 @@ impl Io {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
+            Self::Tls(tls) => poll_fn(|cx| tls.poll_read_ready(cx)).await,
         }
     }
 
@@ -74,7 +117,8 @@ impl Io {
     /// The end of what a client sends is no hang-up by itself: it may wait for its answer all the same.
     pub(crate) async fn gone(&self, end_counts: bool) {
         match self {
-            Self::Tcp(stream) => super::hang_up::hang_up(stream, end_counts).await,
+            Self::Tcp(stream) => hang_up(stream, end_counts).await,
+            Self::Tls(tls) => hang_up(tls.socket(), end_counts).await,
         }
     }
 
@@ -82,6 +126,7 @@ impl Io {
     pub(crate) fn seems_quiet(&self) -> bool {
         match self {
             Self::Tcp(stream) => is_nothing(&stream.try_read(&mut [0])),
+            Self::Tls(tls) => tls.is_quiet(false),
         }
     }
 
@@ -89,6 +134,7 @@ impl Io {
     pub(crate) fn is_quiet(&self) -> bool {
         match self {
             Self::Tcp(stream) => is_nothing(&peek(stream)),
+            Self::Tls(tls) => tls.is_quiet(true),
         }
     }
 
@@ -96,6 +142,7 @@ impl Io {
     pub(crate) fn has_arrived(&self) -> bool {
         match self {
             Self::Tcp(stream) => peek(stream).is_ok_and(|n| n > 0),
+            Self::Tls(tls) => !tls.is_quiet(true),
         }
     }
 
@@ -103,6 +150,7 @@ impl Io {
     pub(crate) fn discard(&self) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(&mut [0; 16 * 1024]),
+            Self::Tls(tls) => tls.socket().try_read(&mut [0; 16 * 1024]),
         }
     }
 
@@ -110,21 +158,28 @@ impl Io {
     pub(crate) async fn end(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
+            Self::Tls(tls) => poll_fn(|cx| tls.poll_end(cx)).await,
         }
     }
 
     /// Has the end of the connection be a reset, which tells that something is missing.
     pub(crate) fn abort(&self) {
-        match self {
-            // A connection that cannot be told is no more.
-            Self::Tcp(stream) => drop(SockRef::from(stream).set_linger(Some(Duration::ZERO))),
-        }
+        let reset = |stream: &TcpStream| SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        // A connection that cannot be told is no more.
+        drop(match self {
+            Self::Tcp(stream) => reset(stream),
+            Self::Tls(tls) => {
+                tls.abort();
+                reset(tls.socket())
+            }
+        });
     }
 
     /// Acknowledges at once what has arrived: its sender may hold the rest until it knows.
     pub(crate) fn acknowledge(&self) {
         match self {
             Self::Tcp(stream) => drop(stream.set_quickack(true)),
+            Self::Tls(tls) => drop(tls.socket().set_quickack(true)),
         }
     }
 
@@ -132,6 +187,7 @@ impl Io {
     pub(crate) fn acknowledged(&self) -> io::Result<u64> {
         match self {
             Self::Tcp(stream) => acknowledged(stream),
+            Self::Tls(tls) => acknowledged(tls.socket()),
         }
     }
 
@@ -139,6 +195,7 @@ impl Io {
     pub(crate) fn has_everything(&self) -> io::Result<bool> {
         match self {
             Self::Tcp(stream) => listen::has_everything(stream),
+            Self::Tls(tls) => listen::has_everything(tls.socket()),
         }
     }
 }
@@ -148,6 +205,7 @@ impl Reader<'_> {
     pub(crate) fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
+            Self::Tls(_) => None,
         }
     }
 
@@ -155,13 +213,15 @@ impl Reader<'_> {
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
+            Self::Tls(tls) => tls.poll_read_ready(cx),
         }
     }
 
     /// As [`Io::gone`].
     pub(crate) async fn gone(&self, end_counts: bool) {
         match self {
-            Self::Tcp(half) => super::hang_up::hang_up(half.as_ref(), end_counts).await,
+            Self::Tcp(half) => hang_up(half.as_ref(), end_counts).await,
+            Self::Tls(tls) => hang_up(tls.socket(), end_counts).await,
         }
     }
 
@@ -169,6 +229,7 @@ impl Reader<'_> {
     pub(crate) fn acknowledge(&self) {
         match self {
             Self::Tcp(half) => drop(half.as_ref().set_quickack(true)),
+            Self::Tls(tls) => drop(tls.socket().set_quickack(true)),
         }
     }
 }
@@ -178,6 +239,7 @@ impl Writer<'_> {
     pub(crate) fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
+            Self::Tls(_) => None,
         }
     }
 }
@@ -186,6 +248,7 @@ impl AsyncRead for Reader<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, to),
+            Self::Tls(tls) => tls.poll_read(cx, to),
         }
     }
 }
@@ -194,6 +257,7 @@ impl AsyncWrite for Writer<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
+            Self::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
 
@@ -204,24 +268,29 @@ impl AsyncWrite for Writer<'_> {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write_vectored(cx, slices),
+            Self::Tls(tls) => tls.poll_write(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(half) => half.is_write_vectored(),
+            Self::Tls(_) => true,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_flush(cx),
+            // What counts as written is in the kernel.
+            Self::Tls(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Tls(tls) => tls.poll_end(cx),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use super::dial::is_shortage;
 use super::io::Io;
 use crate::shared::limits::Admission;
 use crate::shared::listen;
+use crate::shared::tls::Terminator;
 use crate::worker::Worker;
 use crate::worker::frontend::Frontend;
+use crate::worker::handshake;
 use crate::worker::http::connection::Connection;
 use crate::worker::introduction;
 use crate::worker::presence::{Presence, Registered};
@@ -157,8 +160,8 @@ async fn admit(worker: &Worker, frontend: &RefCell<Rc<Frontend>>, door: &Door) -
 pub(crate) struct Arrival {
     pub(crate) client: Io,
     pub(crate) peer: SocketAddr,
-    /// The port of this end.
-    pub(crate) port: u16,
+    /// Where it arrived.
+    pub(crate) address: SocketAddr,
     /// What was received and not yet used.
     pub(crate) input: Option<Buffer>,
     /// Whether the client has sent something that was dropped, and will send it again.
@@ -215,8 +218,7 @@ impl Door {
                 listen::take_packets(&self.socket, self.address)?;
             }
         }
-        let port = self.address.port();
-        Ok(Arrival { client: Io::Tcp(client), peer, port, input: None, owes_request })
+        Ok(Arrival { client: Io::Tcp(client), peer, address: self.address, input: None, owes_request })
     }
 }
 
@@ -242,12 +244,15 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
     let (worker, frontend, presence) = (worker.clone(), frontend.clone(), registered.presence());
-    if frontend.expects_introduction(arrival.peer.ip()) {
+    let terminator = worker.terminator(arrival.address);
+    let is_introduced = frontend.expects_introduction(arrival.peer.ip());
+    if is_introduced || terminator.is_some() {
         tokio::task::spawn_local(async move {
             admission.complete().await;
             // Boxed: short beside what follows.
-            let heard = Box::pin(introduction::hear(&worker, &frontend, &presence, arrival)).await;
-            if let Some(arrival) = heard {
+            let begun =
+                Box::pin(begin(&worker, &frontend, &presence, arrival, is_introduced, terminator)).await;
+            if let Some(arrival) = begun {
                 converse(worker, frontend, presence, arrival).await;
             }
             drop((admission, registered));
@@ -280,7 +285,25 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
     };
 }
 
-/// Serves a client whose connection has been introduced.
+/// What a connection has before there is anything to serve: a proxy's introduction, and a handshake. None if it is over.
+async fn begin(
+    worker: &Worker,
+    frontend: &Frontend,
+    presence: &Presence,
+    mut arrival: Arrival,
+    is_introduced: bool,
+    terminator: Option<Arc<Terminator>>,
+) -> Option<Arrival> {
+    if is_introduced {
+        arrival = introduction::hear(worker, frontend, presence, arrival).await?;
+    }
+    match terminator {
+        Some(terminator) => handshake::shake(worker, frontend, presence, &terminator, arrival).await,
+        None => Some(arrival),
+    }
+}
+
+/// Serves a client whose connection has begun.
 async fn converse(worker: Rc<Worker>, frontend: Rc<Frontend>, presence: Rc<Presence>, arrival: Arrival) {
     match frontend.rules().mode {
         Mode::Http => Connection::new(worker, frontend, presence, arrival).serve().await,

@@ -8,3 +8,4 @@ pub(super) mod io;
 pub(super) mod listener;
 pub(super) mod send;
 pub(super) mod splice;
+pub(super) mod tls;

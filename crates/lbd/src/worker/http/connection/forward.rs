@@ -13,7 +13,7 @@ use super::opening::Opening;
 use super::upgraded::Upgraded;
 use super::{After, Connection, Request};
 use crate::worker::failure::Failure;
-use crate::worker::http::answer::{self, SCHEME};
+use crate::worker::http::answer;
 use crate::worker::http::edits::{Edits, ResponseEdits};
 use crate::worker::http::exchange::{Ended, Exchange, Upload};
 use crate::worker::http::key::key;
@@ -105,7 +105,7 @@ impl Connection {
         let mut head_out = self.worker.heads.lend();
         let forward = Forward {
             client: self.client_text.ip(),
-            proto: SCHEME.word(),
+            proto: self.scheme.word(),
             port: self.port,
             default_host: &backend.name,
             forwarded_for: rules.forwarded_for,
@@ -129,7 +129,7 @@ impl Connection {
             request: opening.head(),
             client_ip: self.client_text.ip(),
             client_port: self.client_text.port(),
-            scheme: SCHEME.word(),
+            scheme: self.scheme.word(),
             port: port.format(self.port),
             request_id: &self.request_id,
             frontend: self.frontend.name(),

@@ -28,7 +28,7 @@ impl Connection {
         let worker = self.worker.clone();
         let mut out = worker.heads.lend();
         let received = self.input.as_ref().map_or(&[][..], Buffer::filled);
-        if !own.write_head(head, received, &mut out) {
+        if !own.write_head(head, received, self.scheme, &mut out) {
             return Err(Failure::Request(RequestFault::HostMissing));
         }
         let has_come = self.take_whole(request, account)?;

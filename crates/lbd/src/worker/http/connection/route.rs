@@ -1,5 +1,6 @@
 //! Where a request goes, by the routes of its frontend.
 
+use config::Scheme;
 use http1::RequestHead;
 use route::{Path, Table};
 
@@ -39,7 +40,7 @@ impl Connection {
         };
         Ok(table.choose(&route::Request {
             source: self.presence.client().ip(),
-            tls: false,
+            tls: self.scheme == Scheme::Https,
             host: head.host.map(|host| host.of(head_bytes)),
             method: head.method_span.of(head_bytes),
             path,

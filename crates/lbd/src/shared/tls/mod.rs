@@ -1,0 +1,99 @@
+//! What listeners that end TLS are set up with.
+
+mod tickets;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use config::{Mode, SecretBytes, Tls, TlsVersion};
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{NoServerSessionStorage, ServerConfig};
+use rustls::version::{TLS12, TLS13};
+
+use self::tickets::Tickets;
+
+/// A key of tickets that no file gives.
+pub type TicketKey = [u8; 32];
+
+/// How a listener ends TLS. What it presents is renewed while connections come.
+#[derive(Debug)]
+pub struct Terminator {
+    mode: Mode,
+    now: ArcSwap<Setup>,
+}
+
+#[derive(Debug)]
+struct Setup {
+    tls: Arc<Tls>,
+    own: Vec<TicketKey>,
+    server: Arc<ServerConfig>,
+}
+
+impl Terminator {
+    /// With what the file says. Tickets are sealed with the keys in its file, or else with `own`, in the same way.
+    ///
+    /// # Errors
+    /// When rustls cannot work with it.
+    pub fn new(tls: Arc<Tls>, mode: Mode, own: &[TicketKey]) -> Result<Self, rustls::Error> {
+        Ok(Self { mode, now: ArcSwap::from_pointee(Setup::new(tls, mode, own.to_vec())?) })
+    }
+
+    /// Takes what its files say now. Connections that have begun keep what they began with.
+    ///
+    /// # Errors
+    /// When rustls cannot work with it; nothing has changed then.
+    pub fn renew(&self, tls: Arc<Tls>) -> Result<(), rustls::Error> {
+        let own = self.now.load().own.clone();
+        self.now.store(Arc::new(Setup::new(tls, self.mode, own)?));
+        Ok(())
+    }
+
+    /// Takes other keys for tickets.
+    ///
+    /// # Errors
+    /// When rustls cannot work with it; nothing has changed then.
+    pub fn rekey(&self, own: &[TicketKey]) -> Result<(), rustls::Error> {
+        let tls = self.tls();
+        self.now.store(Arc::new(Setup::new(tls, self.mode, own.to_vec())?));
+        Ok(())
+    }
+
+    /// What the file says, with what is presented now.
+    pub fn tls(&self) -> Arc<Tls> {
+        self.now.load().tls.clone()
+    }
+
+    /// What rustls is told of the next connection.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.now.load().server.clone()
+    }
+}
+
+impl Setup {
+    fn new(tls: Arc<Tls>, mode: Mode, own: Vec<TicketKey>) -> Result<Self, rustls::Error> {
+        let versions = match tls.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(versions)?;
+        let clients = tls.client.as_ref().and_then(|client| client.clients.as_ref());
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut server = builder.with_cert_resolver(tls.store.clone());
+        let policy = clients.map_or([0; 32], |clients| *clients.fingerprint());
+        let tickets = match &tls.ticket_keys {
+            Some(of_file) => Tickets::new(of_file.keys.iter().map(SecretBytes::expose), policy),
+            None => Tickets::new(own.iter().map(|key| &key[..]), policy),
+        };
+        server.ticketer = Arc::new(tickets);
+        // All that is known of a session is in its ticket, so that the other node knows as much.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        if mode == Mode::Http {
+            server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        Ok(Self { tls, own, server: Arc::new(server) })
+    }
+}

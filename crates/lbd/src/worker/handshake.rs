@@ -1,0 +1,146 @@
+//! Connections that begin with TLS: the handshake, before there is anything to serve.
+//!
+//! A handshake costs a hundred times what a request does, and anybody may begin one. So a worker goes on with one at a time, and
+//! looks after everything else between two: a flood of them makes handshakes wait, and requests no longer than for one.
+
+use std::future::poll_fn;
+
+use rustls::HandshakeKind;
+use tokio::sync::Semaphore;
+
+use super::Worker;
+use super::failure::Failure;
+use super::frontend::Frontend;
+use super::leaving::Impatience;
+use super::net::io::Io;
+use super::net::listener::Arrival;
+use super::net::tls::Tls;
+use super::presence::Presence;
+use super::unheard;
+use crate::shared::tls::Terminator;
+
+/// Whose turn it is to compute.
+#[derive(Debug)]
+pub(super) struct Turns(Semaphore);
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self(Semaphore::new(1))
+    }
+
+    /// Does one step when it is its turn, and lets everything else go on before the next one's.
+    async fn take<T>(&self, step: impl FnOnce() -> T) -> T {
+        // It is never closed.
+        let _turn = self.0.acquire().await;
+        let done = step();
+        tokio::task::yield_now().await;
+        done
+    }
+}
+
+/// Why a handshake fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandshakeFault {
+    /// What came is no TLS.
+    Malformed,
+    /// There is no version, cipher or the like that both sides know.
+    Incompatible,
+    /// No certificate has the name that the client asks for.
+    NoCertificate,
+    /// The client's own certificate is missing, or not to be trusted.
+    ClientCertificate,
+    /// The client gave it up and said so: it may not trust our certificate.
+    Alert,
+}
+
+impl HandshakeFault {
+    fn of(error: &rustls::Error) -> Self {
+        use rustls::Error;
+        match error {
+            Error::AlertReceived(_) => Self::Alert,
+            Error::PeerIncompatible(_) => Self::Incompatible,
+            Error::NoCertificatesPresented
+            | Error::InvalidCertificate(_)
+            | Error::InvalidCertRevocationList(_) => Self::ClientCertificate,
+            // What rustls says where its resolver has none.
+            Error::General(_) => Self::NoCertificate,
+            _ => Self::Malformed,
+        }
+    }
+
+    /// What it is counted under.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "tls_malformed",
+            Self::Incompatible => "tls_incompatible",
+            Self::NoCertificate => "tls_no_certificate",
+            Self::ClientCertificate => "tls_client_certificate",
+            Self::Alert => "tls_alert",
+        }
+    }
+}
+
+/// Shakes hands with a client. None of a connection that is over.
+pub(super) async fn shake(
+    worker: &Worker,
+    frontend: &Frontend,
+    presence: &Presence,
+    terminator: &Terminator,
+    arrival: Arrival,
+) -> Option<Arrival> {
+    let Arrival { client, peer, address, input, owes_request } = arrival;
+    presence.deadline().set(frontend.rules().timeouts.handshake);
+    let begun = client.begin_tls(input, terminator.server(), worker.tls.clone());
+    let counters = &frontend.counters().tls;
+    let mut heard = false;
+    let failure = match begun.as_ref().map(Io::tls) {
+        Ok(Some(tls)) => {
+            let handshake = go_on(worker, presence, tls, owes_request, &mut heard);
+            match presence.deadline().guard(handshake).await {
+                Ok(Ok(())) => {
+                    let kind = tls.agreed(|agreed| agreed.handshake_kind());
+                    if kind == Some(HandshakeKind::Resumed) { &counters.resumed } else { &counters.full }
+                        .inc();
+                    return Some(Arrival { client: begun.ok()?, peer, address, input: None, owes_request });
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) if presence.deadline().is_cut() => Failure::Cut(false),
+                Err(_) if worker.is_leaving() => Failure::ClientClosed,
+                Err(_) => Failure::HandshakeTimeout,
+            }
+        }
+        Ok(None) | Err(_) => Failure::Shortage,
+    };
+    // Whoever says nothing only looks whether somebody listens.
+    if heard || failure != Failure::ClientClosed {
+        counters.failed.inc();
+        unheard::settle(worker, frontend, presence, failure, &[]);
+    }
+    None
+}
+
+async fn go_on(
+    worker: &Worker,
+    presence: &Presence,
+    client: &Tls,
+    owes_request: bool,
+    heard: &mut bool,
+) -> Result<(), Failure> {
+    let mut impatience = Impatience::default();
+    loop {
+        let more = poll_fn(|cx| {
+            let more = client.poll_handshake(cx);
+            if more.is_pending() && !owes_request {
+                impatience.look(worker, presence, cx);
+            }
+            more
+        });
+        match more.await {
+            Ok(false) => return Ok(()),
+            Ok(true) => *heard = true,
+            Err(_) => return Err(Failure::ClientClosed),
+        }
+        let step = worker.handshakes.take(|| client.shake_hands()).await;
+        step.map_err(|error| Failure::Handshake(HandshakeFault::of(&error)))?;
+    }
+}

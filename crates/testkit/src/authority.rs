@@ -1,0 +1,93 @@
+//! Certificates for tests, from an authority of their own.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
+};
+use tempfile::TempDir;
+
+/// An authority, and the files that it has made.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    dir: TempDir,
+}
+
+/// The kind of a certificate's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateKey {
+    /// ECDSA on P-256.
+    Ecdsa,
+    /// RSA of 2,048 bits.
+    Rsa,
+}
+
+impl CertificateKey {
+    fn algorithm(self) -> &'static SignatureAlgorithm {
+        match self {
+            Self::Ecdsa => &PKCS_ECDSA_P256_SHA256,
+            Self::Rsa => &PKCS_RSA_SHA256,
+        }
+    }
+}
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, "Tandem's tests");
+        let key = KeyPair::generate().expect("the system has randomness");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("it signs itself");
+        let dir = tempfile::Builder::new().prefix("tandem-ca-").tempdir().expect("a temporary directory");
+        fs::write(dir.path().join("ca.crt"), issuer.pem()).expect("an own file");
+        Self { issuer, dir }
+    }
+
+    /// The file of its own certificate.
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes a certificate for some names, and writes it with its key to `FILE`, in place of what was there.
+    ///
+    /// # Panics
+    /// When the names are none, or the disk is full.
+    pub fn issue(&self, file: &str, names: &[&str], key: CertificateKey) -> PathBuf {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let common = names.first().cloned().unwrap_or_default();
+        let mut params = CertificateParams::new(names).expect("good names");
+        params.distinguished_name.push(DnType::CommonName, common);
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate_for(key.algorithm()).expect("the system has randomness");
+        let certificate = params.signed_by(&key, &self.issuer).expect("it signs");
+        let path = self.dir.path().join(file);
+        let new = path.with_extension("new");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+        let text = certificate.pem() + &key.serialize_pem();
+        file.and_then(|mut file| file.write_all(text.as_bytes())).expect("an own file");
+        fs::rename(&new, &path).expect("an own file");
+        path
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
