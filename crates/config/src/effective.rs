@@ -71,6 +71,7 @@ fn frontend(frontend: &Frontend) -> Value {
         ("mode", text(frontend.mode.word())),
         ("bind", list(&frontend.bind, tls::bind)),
         ("accept_proxy", list(&frontend.accept_proxy, |network| text(network))),
+        ("http2", frontend.http2.into()),
         ("errors", map(errors.iter().map(|(status, file)| (status.as_str(), text(file))))),
         (
             "timeouts",

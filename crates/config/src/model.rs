@@ -67,6 +67,8 @@ pub struct Frontend {
     pub bind: Vec<Bind>,
     /// Whose connections begin with a PROXY header, which says who the client is. Default: nobody's.
     pub accept_proxy: Vec<Network>,
+    /// Whether clients may speak HTTP/2. Default: they may.
+    pub http2: bool,
     /// Where requests go, or are answered, that one of these fits.
     pub routes: Routes,
     /// The name of an existing backend, for all others; none answers them with 404. There is one where there are no routes.

@@ -349,17 +349,18 @@ fn frontend() -> impl Strategy<Value = Frontend> {
     let access_log = select(vec![AccessLog::Httplog, AccessLog::Json, AccessLog::Off]);
     let bind = vec((any::<SocketAddr>().prop_map(plain), option::of(tls())), 1..4)
         .prop_map(|binds| binds.into_iter().map(|(address, tls)| Bind { address, tls }).collect());
-    let clients = (option::of(maxconn()), networks());
+    let clients = (option::of(maxconn()), networks(), any::<bool>());
     (name(), bind, timeouts, limits, forwarded_for, access_log, clients).prop_map(
         |(name, bind, timeouts, limits, (forwarded, request_id, edits), access_log, clients)| {
             let (forwarded_for, forwarded) = forwarded;
-            let (maxconn, accept_proxy) = clients;
+            let (maxconn, accept_proxy, http2) = clients;
             let fields = limits.fields;
             Frontend {
                 name,
                 mode: Mode::Http,
                 bind,
                 accept_proxy,
+                http2,
                 routes: Routes::default(),
                 backend: None,
                 errors: [404, 503]

@@ -49,7 +49,7 @@ faults! {
         Target = 400 "target" "the request target is not a path, an http URL, or `*` with OPTIONS",
         /// A fragment, or a byte that must be percent-encoded (RFC 3986 section 2).
         TargetCharacter = 400 "target_character" "the request target has a character that must be percent-encoded",
-        /// A major version other than 1, HTTP/2's preface among them.
+        /// A major version other than 1, HTTP/2's preface among them, where that is not spoken.
         Version = 505 "version" "only HTTP/1.0 and HTTP/1.1 are supported",
         /// The request line exceeds its limit.
         RequestLineTooLong = 414 "request_line_too_long" "the request line is too long",

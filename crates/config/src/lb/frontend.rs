@@ -28,6 +28,7 @@ pub(super) fn read(
         name: name.to_owned(),
         mode: mode.unwrap_or(Mode::Http),
         accept_proxy: accept_proxy(s),
+        http2: s.yes_or_no("http2", true),
         routes: routes::read(s, mode, backends, files, &bind),
         bind,
         backend: backend(s, mode, backends),

@@ -15,6 +15,7 @@ pub(crate) const fn useless_to_frontend(mode: Mode) -> &'static [&'static [&'sta
     match mode {
         Mode::Http => &[&["timeouts", "client_fin"], &["timeouts", "client_hello"]],
         Mode::Tcp => &[
+            &["http2"],
             &["errors"],
             &["limits"],
             &["forwarded_for"],

@@ -223,6 +223,7 @@ impl Control {
             routes: stats::routes(&state),
             certificates: stats::certificates(&state),
             handshakes: stats::handshakes(&state),
+            http2: stats::http2(&state),
             latency: latency.collect(),
             healthd: healthd_link(&state, now),
             verdict_age: state.verdicts().age(now),

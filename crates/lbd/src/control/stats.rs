@@ -12,12 +12,13 @@ use wire::{Backups, Condition, LifeState, Queue, RowKind, StatRow, StickyCounts,
 
 use crate::control::state::State;
 use crate::shared::counters::{
-    Counter, FrontendCounters, PerWorker, Responses, ServiceCounters, StickyCounters,
+    Counter, FrontendCounters, Http2Counters, PerWorker, Responses, ServiceCounters, StickyCounters,
 };
 use crate::shared::millis;
 use crate::shared::routing::{Backend, Routing};
 use crate::shared::tls::Terminator;
 use crate::view::certificates::{CertificateRow, HandshakeRow};
+use crate::view::http2::Http2Row;
 use crate::view::routes::RouteRow;
 
 /// The names of the rows that stand for a whole frontend or backend, as in HAProxy.
@@ -172,6 +173,26 @@ pub fn handshakes(state: &State) -> Vec<HandshakeRow> {
 /// The addresses of a frontend.
 fn addresses(frontend: &config::Frontend) -> String {
     frontend.bind.iter().map(|bind| bind.address.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// What of every frontend in HTTP mode is done in HTTP/2.
+pub fn http2(state: &State) -> Vec<Http2Row> {
+    let frontends = state.routing().frontends.iter().map(|frontend| &frontend.config);
+    let rows = frontends.filter(|config| config.mode == config::Mode::Http).map(|config| {
+        let counters = state.registry().frontend(&config.name);
+        let sum = |of: fn(&Http2Counters) -> u64| counters.sum(|worker| of(&worker.http2));
+        Http2Row {
+            frontend: config.name.clone(),
+            connections: sum(|counted| counted.connections.get()),
+            streams: sum(|counted| counted.streams.get()),
+            resets: [
+                ("malformed", sum(|counted| counted.malformed.get())),
+                ("client", sum(|counted| counted.reset_by_client.get())),
+                ("response_broken", sum(|counted| counted.broken.get())),
+            ],
+        }
+    });
+    rows.collect()
 }
 
 /// In the order of the configuration.

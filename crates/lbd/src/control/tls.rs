@@ -11,7 +11,7 @@ use config::{LbConfig, Reread, Stamp};
 
 use crate::control::app::{Shared, lock};
 use crate::shared::routing::Terminators;
-use crate::shared::tls::{Terminator, TicketKey};
+use crate::shared::tls::{Protocols, Terminator, TicketKey};
 
 /// How often it is looked whether files have changed.
 const LOOK: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ impl TlsListeners {
             for bind in &frontend.bind {
                 let Some(tls) = &bind.tls else { continue };
                 let terminator =
-                    Terminator::new(tls.clone(), frontend.mode, &self.own.keys).map_err(|error| {
+                    Terminator::new(tls.clone(), protocols(frontend), &self.own.keys).map_err(|error| {
                         format!("TLS at {} of frontend \"{}\": {error}", bind.address, frontend.name)
                     })?;
                 terminators.insert(bind.address, Arc::new(terminator));
@@ -88,6 +88,15 @@ impl TlsListeners {
                 }
             }
         }
+    }
+}
+
+/// What clients of a frontend may speak inside of TLS.
+fn protocols(frontend: &config::Frontend) -> Protocols {
+    match (frontend.mode, frontend.http2) {
+        (config::Mode::Http, true) => &[b"h2", b"http/1.1"],
+        (config::Mode::Http, false) => &[b"http/1.1"],
+        (config::Mode::Tcp, _) => &[],
     }
 }
 

@@ -184,6 +184,23 @@ pub struct FrontendCounters {
     pub responses: Responses,
     /// TLS handshakes.
     pub tls: HandshakeCounters,
+    /// What is done in HTTP/2.
+    pub http2: Http2Counters,
+}
+
+/// Connections that speak HTTP/2, as one worker sees them.
+#[derive(Debug, Default)]
+pub struct Http2Counters {
+    /// Connections that began with its preface.
+    pub connections: Counter,
+    /// Streams, malformed requests among them.
+    pub streams: Counter,
+    /// Streams that were reset because their request was malformed.
+    pub malformed: Counter,
+    /// Streams that clients reset before their end.
+    pub reset_by_client: Counter,
+    /// Streams that were reset because their response broke off.
+    pub broken: Counter,
 }
 
 /// TLS handshakes that have ended, as one worker sees them.

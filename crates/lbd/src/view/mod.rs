@@ -5,6 +5,7 @@
 //! | [`page`] | people with a browser |
 //! | [`csv`], [`json`], [`text`] | scripts that know HAProxy's statistics and its socket |
 //! | [`routes`] | the routes of frontends |
+//! | [`http2`] | what is done in HTTP/2 |
 //! | [`certificates`] | the certificates that are presented |
 //! | [`sessions`] | client connections |
 //! | [`metrics`] | Prometheus |
@@ -15,6 +16,7 @@ pub mod certificates;
 mod columns;
 pub mod command;
 pub mod csv;
+pub mod http2;
 pub mod json;
 pub mod metrics;
 pub mod page;

@@ -249,6 +249,12 @@ pub(crate) fn measured() -> super::metrics::Sample {
             resumed: 98_765,
             failed: 7,
         }],
+        http2: vec![super::http2::Http2Row {
+            frontend: "web".into(),
+            connections: 345,
+            streams: 67_890,
+            resets: [("malformed", 1), ("client", 23), ("response_broken", 4)],
+        }],
         latency: vec![super::metrics::BackendLatency {
             backend: "nginx".into(),
             times: wire::Histogram {

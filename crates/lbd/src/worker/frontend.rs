@@ -33,6 +33,8 @@ pub(crate) struct Frontend {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) mode: Mode,
+    /// Whether clients may speak HTTP/2.
+    pub(crate) http2: bool,
     pub(crate) timeouts: ClientTimeouts,
     pub(crate) limits: Limits,
     /// The longest body of a request.
@@ -48,6 +50,7 @@ impl Rules {
     fn of(config: &config::Frontend) -> Self {
         Self {
             mode: config.mode,
+            http2: config.http2,
             timeouts: config.timeouts,
             limits: Limits {
                 request_line: config.limits.request_line,

@@ -16,6 +16,7 @@ mod failure;
 mod frontend;
 mod handshake;
 mod http;
+mod http2;
 mod introduction;
 mod leaving;
 mod net;
@@ -135,6 +136,8 @@ struct Worker {
     frontends: RefCell<HashMap<String, Rc<Frontend>>>,
     backends: RefCell<Backends>,
     connections: RefCell<HashMap<u64, Rc<Presence>>>,
+    /// The requests under way of those that speak HTTP/2.
+    streams: RefCell<HashMap<u64, Rc<Presence>>>,
     descriptors: Descriptors,
     spare: Arc<Spare>,
     /// When it told last that local ports are used up.
@@ -251,7 +254,7 @@ impl Worker {
 
     /// Ends the sessions whose servers end theirs.
     fn end_sessions(&self) {
-        self.connections.borrow().values().for_each(|presence| presence.end_with_server());
+        self.for_each(|_, presence| presence.end_with_server());
     }
 
     /// Gives back a descriptor that nobody uses, or has another worker do so. Whether anybody had one.
@@ -313,11 +316,25 @@ impl Worker {
     /// Connections that wait look around: idle ones whether they are still wanted, others how long they may wait for a server.
     fn wake_waiting(&self) {
         let leaving = self.is_leaving();
-        for presence in self.connections.borrow().values() {
+        self.for_each(|_, presence| {
             if leaving || presence.is_left_over() {
                 presence.wake();
             }
+        });
+    }
+
+    /// Every connection, and every stream of one.
+    fn for_each(&self, mut see: impl FnMut(u64, &Rc<Presence>)) {
+        for all in [&self.connections, &self.streams] {
+            all.borrow().iter().for_each(|(number, presence)| see(*number, presence));
         }
+    }
+
+    /// Ends the streams of a connection, whatever they are at.
+    fn cut_streams(&self, connection: &Rc<Presence>, why: Cut) {
+        let streams = self.streams.borrow();
+        let own = streams.values().filter(|stream| stream.is_stream_of(connection));
+        own.for_each(|stream| stream.deadline().cut(why));
     }
 
     /// What operators see of connections, so many at most, and how many there are.
@@ -337,17 +354,19 @@ impl Worker {
     }
 
     fn meant(&self, whose: &Whose) -> Vec<(SessionId, Rc<Presence>)> {
-        let connections = self.connections.borrow();
-        let known = |number: &u64| SessionId { worker: self.id, number: *number };
-        match whose {
-            Whose::One(SessionId { worker, .. }) if *worker != self.id => Vec::new(),
-            Whose::One(id) => connections.get(&id.number).map(|one| (*id, one.clone())).into_iter().collect(),
-            Whose::All => connections.iter().map(|(number, one)| (known(number), one.clone())).collect(),
-            Whose::With { backend, server } => {
-                let with = connections.iter().filter(|(_, one)| one.is_with(backend, server.as_deref()));
-                with.map(|(number, one)| (known(number), one.clone())).collect()
+        let mut meant = Vec::new();
+        self.for_each(|number, presence| {
+            let id = SessionId { worker: self.id, number };
+            let is_meant = match whose {
+                Whose::All => true,
+                Whose::One(one) => *one == id,
+                Whose::With { backend, server } => presence.is_with(backend, server.as_deref()),
+            };
+            if is_meant {
+                meant.push((id, presence.clone()));
             }
-        }
+        });
+        meant
     }
 
     /// Has every connection that there is leave after its next request, and tells when all of them have.
@@ -443,6 +462,7 @@ async fn work(setup: Setup) {
         frontends: RefCell::default(),
         backends: RefCell::default(),
         connections: RefCell::default(),
+        streams: RefCell::default(),
         descriptors,
         spare,
         ports_told: Cell::new(None),

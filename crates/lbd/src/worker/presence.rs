@@ -31,6 +31,8 @@ pub(crate) struct Presence {
     /// Whether it is from before lbd began to stop.
     elder: Cell<bool>,
     waits: RefCell<Option<Waker>>,
+    /// The connection that it is a stream of.
+    stream_of: Option<Rc<Self>>,
 }
 
 /// What a connection does.
@@ -62,7 +64,23 @@ impl Presence {
             awaited: Cell::new(true),
             elder: Cell::default(),
             waits: RefCell::default(),
+            stream_of: None,
         }
+    }
+
+    /// A stream of a connection.
+    fn stream(connection: &Rc<Self>) -> Self {
+        let mut stream = Self::new(connection.frontend.clone(), connection.client());
+        stream.destination = connection.destination.clone();
+        // Whoever waits for the connection waits for its streams.
+        stream.awaited = Cell::new(false);
+        stream.stream_of = Some(connection.clone());
+        stream
+    }
+
+    /// Whether it is a stream of that connection.
+    pub(crate) fn is_stream_of(&self, connection: &Rc<Self>) -> bool {
+        self.stream_of.as_ref().is_some_and(|of| Rc::ptr_eq(of, connection))
     }
 
     /// Whose connection it is: where it comes from, unless a proxy in front names another client.
@@ -190,6 +208,35 @@ impl Presence {
         if let Some(waker) = self.waits.borrow_mut().take() {
             waker.wake();
         }
+    }
+}
+
+/// A stream's place among those of its worker, given back when it is dropped. It is no connection: none of their limits and counts
+/// know of it.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    worker: Rc<Worker>,
+    presence: Rc<Presence>,
+    id: u64,
+}
+
+impl Listed {
+    pub(super) fn new(worker: &Rc<Worker>, connection: &Rc<Presence>) -> Self {
+        let presence = Rc::new(Presence::stream(connection));
+        let id = worker.next_connection.get();
+        worker.next_connection.set(id.wrapping_add(1));
+        worker.streams.borrow_mut().insert(id, presence.clone());
+        Self { worker: worker.clone(), presence, id }
+    }
+
+    pub(super) fn presence(&self) -> Rc<Presence> {
+        self.presence.clone()
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.worker.streams.borrow_mut().remove(&self.id);
     }
 }
 

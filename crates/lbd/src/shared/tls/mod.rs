@@ -5,7 +5,7 @@ mod tickets;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use config::{Mode, SecretBytes, Tls, TlsVersion};
+use config::{SecretBytes, Tls, TlsVersion};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::version::{TLS12, TLS13};
@@ -18,9 +18,12 @@ pub type TicketKey = [u8; 32];
 /// How a listener ends TLS. What it presents is renewed while connections come.
 #[derive(Debug)]
 pub struct Terminator {
-    mode: Mode,
+    protocols: Protocols,
     now: ArcSwap<Setup>,
 }
+
+/// What is spoken inside of TLS, by the names that clients are offered (ALPN, RFC 7301), the best first; none where lbd does not know.
+pub type Protocols = &'static [&'static [u8]];
 
 #[derive(Debug)]
 struct Setup {
@@ -34,8 +37,8 @@ impl Terminator {
     ///
     /// # Errors
     /// When rustls cannot work with it.
-    pub fn new(tls: Arc<Tls>, mode: Mode, own: &[TicketKey]) -> Result<Self, rustls::Error> {
-        Ok(Self { mode, now: ArcSwap::from_pointee(Setup::new(tls, mode, own.to_vec())?) })
+    pub fn new(tls: Arc<Tls>, protocols: Protocols, own: &[TicketKey]) -> Result<Self, rustls::Error> {
+        Ok(Self { protocols, now: ArcSwap::from_pointee(Setup::new(tls, protocols, own.to_vec())?) })
     }
 
     /// Takes what its files say now. Connections that have begun keep what they began with.
@@ -44,7 +47,7 @@ impl Terminator {
     /// When rustls cannot work with it; nothing has changed then.
     pub fn renew(&self, tls: Arc<Tls>) -> Result<(), rustls::Error> {
         let own = self.now.load().own.clone();
-        self.now.store(Arc::new(Setup::new(tls, self.mode, own)?));
+        self.now.store(Arc::new(Setup::new(tls, self.protocols, own)?));
         Ok(())
     }
 
@@ -54,7 +57,7 @@ impl Terminator {
     /// When rustls cannot work with it; nothing has changed then.
     pub fn rekey(&self, own: &[TicketKey]) -> Result<(), rustls::Error> {
         let tls = self.tls();
-        self.now.store(Arc::new(Setup::new(tls, self.mode, own.to_vec())?));
+        self.now.store(Arc::new(Setup::new(tls, self.protocols, own.to_vec())?));
         Ok(())
     }
 
@@ -70,7 +73,7 @@ impl Terminator {
 }
 
 impl Setup {
-    fn new(tls: Arc<Tls>, mode: Mode, own: Vec<TicketKey>) -> Result<Self, rustls::Error> {
+    fn new(tls: Arc<Tls>, protocols: Protocols, own: Vec<TicketKey>) -> Result<Self, rustls::Error> {
         let versions = match tls.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
             TlsVersion::Tls13 => &[&TLS13],
@@ -91,9 +94,7 @@ impl Setup {
         server.ticketer = Arc::new(tickets);
         // All that is known of a session is in its ticket, so that the other node knows as much.
         server.session_storage = Arc::new(NoServerSessionStorage {});
-        if mode == Mode::Http {
-            server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        }
+        server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Self { tls, own, server: Arc::new(server) })
     }
 }

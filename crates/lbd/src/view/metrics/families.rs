@@ -9,6 +9,7 @@ use wire::{Condition, Histogram, RowKind, StatRow, StickyCounts};
 
 use super::Sample;
 use crate::view::HealthdLink;
+use crate::view::http2::Http2Row;
 
 /// The labels of a frontend or a backend, and those of a server.
 const PROXY: &[&str] = &["proxy"];
@@ -69,6 +70,21 @@ pub const FAMILIES: &[Family<Sample>] = &[
         "TLS handshakes: full ones, those of sessions that went on, and those that failed.",
         &["proxy", "result"],
         handshakes,
+    ),
+    counter("tandem_frontend_http2_connections_total", "Client connections that speak HTTP/2.", PROXY, |s| {
+        http2(s, |row| row.connections)
+    }),
+    counter(
+        "tandem_frontend_http2_streams_total",
+        "Streams of such connections: each is a request.",
+        PROXY,
+        |s| http2(s, |row| row.streams),
+    ),
+    counter(
+        "tandem_frontend_http2_resets_total",
+        "Streams that were reset before their end.",
+        &["proxy", "reason"],
+        resets,
     ),
     gauge(
         "tandem_frontend_certificate_expiry_timestamp_seconds",
@@ -490,6 +506,18 @@ fn handshakes(sample: &Sample) -> Samples<'_> {
     let rows = sample.handshakes.iter().flat_map(|row| {
         let results = [("full", row.full), ("resumed", row.resumed), ("failed", row.failed)];
         results.map(|(result, count)| (vec![(&row.frontend).into(), result.into()], number(count)))
+    });
+    rows.collect()
+}
+
+fn http2(sample: &Sample, value: impl Fn(&Http2Row) -> u64) -> Samples<'_> {
+    sample.http2.iter().map(|row| (vec![(&row.frontend).into()], number(value(row)))).collect()
+}
+
+/// Streams that were reset, by why.
+fn resets(sample: &Sample) -> Samples<'_> {
+    let rows = sample.http2.iter().flat_map(|row| {
+        row.resets.map(|(reason, count)| (vec![(&row.frontend).into(), reason.into()], number(count)))
     });
     rows.collect()
 }

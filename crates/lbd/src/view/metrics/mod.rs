@@ -11,6 +11,7 @@ use wire::{Histogram, Info, StatRow};
 
 use super::HealthdLink;
 use super::certificates::{CertificateRow, HandshakeRow};
+use super::http2::Http2Row;
 use super::routes::RouteRow;
 
 /// Everything that is measured, at one moment.
@@ -26,6 +27,8 @@ pub struct Sample {
     pub certificates: Vec<CertificateRow>,
     /// TLS handshakes of frontends.
     pub handshakes: Vec<HandshakeRow>,
+    /// What of frontends is done in HTTP/2.
+    pub http2: Vec<Http2Row>,
     /// How long backends took to answer.
     pub latency: Vec<BackendLatency>,
     /// How lbd stands with healthd.

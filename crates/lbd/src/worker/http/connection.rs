@@ -8,22 +8,23 @@ mod route;
 mod upgraded;
 
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use config::Scheme;
-use http1::{RequestHead, RequestParser, empty_lines};
-use tokio::time::{Instant, sleep};
+use http1::{RequestFault, RequestHead, RequestParser, empty_lines};
+use tokio::time::Instant;
 
 use self::upgraded::Upgraded;
 use super::answer;
+use super::linger::{LINGER, linger};
 use crate::shared::access_log::{CookieStates, REQUEST_LINE_MAX, Record, Times};
 use crate::worker::Worker;
 use crate::worker::client_text::ClientText;
 use crate::worker::failure::Failure;
 use crate::worker::frontend::Frontend;
+use crate::worker::http2::{PREFACE_LINE, driver};
 use crate::worker::leaving::Leaving;
 use crate::worker::net::buffer::Buffer;
 use crate::worker::net::io::Io;
@@ -31,13 +32,6 @@ use crate::worker::net::listener::Arrival;
 use crate::worker::net::send;
 use crate::worker::presence::Presence;
 use crate::worker::upstream::service::Reserved;
-
-/// How long, and for how many bytes, a client that may still be sending is listened to after its last response: closing at
-/// once would reset the connection, and could destroy the response on its way.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
-/// How often it is looked whether such a client has everything, when lbd ends.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// A client's connection and what it holds on to between requests.
 pub(crate) struct Connection {
@@ -89,6 +83,8 @@ pub(crate) enum After {
     Linger,
     /// It carries another protocol.
     Upgrade,
+    /// It goes on with HTTP/2, whose preface was received.
+    Http2,
     /// It is closed after listening for a moment: at most a request on its way can come, and nobody who has seen the end sends one.
     Farewell,
 }
@@ -151,6 +147,11 @@ impl Connection {
                 break after;
             }
         };
+        if after == After::Http2 {
+            let Self { worker, frontend, presence, client, port, input, .. } = *self;
+            // Boxed, as below.
+            return Box::pin(driver::serve(worker, frontend, presence, client, port, input)).await;
+        }
         if after == After::Upgrade {
             // Boxed, so that idle connections do without room for it.
             Box::pin(self.carry_upgraded()).await;
@@ -159,7 +160,16 @@ impl Connection {
             self.worker.requests.give(input);
         }
         if let After::Linger | After::Farewell = after {
-            self.linger(after).await;
+            linger(&mut self.client, &self.worker, &self.presence, after).await;
+        }
+    }
+
+    /// Serves one request: what comes behind it is of no concern.
+    pub(crate) async fn serve_one(self: Box<Self>) {
+        let worker = self.worker.clone();
+        let (mut connection, _) = worker.desks.lend().serve(self).await;
+        if let Some(input) = connection.input.take() {
+            worker.requests.give(input);
         }
     }
 
@@ -199,12 +209,19 @@ impl Connection {
             if !input.is_empty() {
                 match parser.parse(input.filled()) {
                     Ok(Some(head)) => {
-                        keep_line(input.filled(), &mut self.request_line);
+                        keep_line(input.filled(), &self.client, &mut self.request_line);
                         let received = if at_once { begun } else { Instant::now() };
                         let arrived = Arrived { begun, received, wall: SystemTime::now() };
                         return Ok(Request { head, arrived });
                     }
                     Ok(None) => {}
+                    Err(RequestFault::Version)
+                        if rules.http2
+                            && self.request_line.is_empty()
+                            && is_preface(&self.client, input.filled()) =>
+                    {
+                        return Err(NoRequest::Over(After::Http2));
+                    }
                     Err(fault) => return Err(NoRequest::Refused(Failure::Request(fault), begun)),
                 }
             }
@@ -284,7 +301,7 @@ impl Connection {
         counters.requests.inc();
         let received = self.input.as_ref().map_or(&[][..], Buffer::filled);
         counters.bytes_in.add(received.len() as u64);
-        keep_line(received, &mut self.request_line);
+        keep_line(received, &self.client, &mut self.request_line);
         let status = failure.status();
         let mut bytes = 0;
         if let Some(reason) = failure.refusal() {
@@ -343,46 +360,6 @@ impl Connection {
             Ok(Err(_)) | Err(_) => After::Close,
         }
     }
-
-    // RFC 9112 section 9.6: "The server MUST NOT process any further requests received on that connection"
-    /// Ends our side and listens for a moment, so that what was sent arrives (RFC 9112 9.6).
-    async fn linger(&mut self, after: After) {
-        self.presence.deadline().set(LINGER);
-        let worker = self.worker.clone();
-        let work = async {
-            self.client.end().await?;
-            self.presence.let_go(worker.counters());
-            let mut heard = 0;
-            while heard < LINGER_BYTES {
-                tokio::select! {
-                    biased;
-                    // Most clients say nothing more: nothing is held for them.
-                    readable = self.client.readable() => readable?,
-                    () = missed_nothing(&self.client, &worker), if after == After::Farewell => break,
-                }
-                match self.client.discard() {
-                    Ok(0) => break,
-                    Ok(n) => heard += n,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            io::Result::Ok(())
-        };
-        // Whether the client stayed to the end or not, this connection is over.
-        let _ = self.presence.deadline().guard(work).await;
-    }
-}
-
-/// Waits until lbd ends, and a client has everything that it was sent.
-async fn missed_nothing(client: &Io, worker: &Worker) {
-    if worker.leaving() != Leaving::End {
-        worker.ends.notified().await;
-    }
-    // A connection that the kernel tells nothing of is no more.
-    while !client.has_everything().unwrap_or(true) {
-        sleep(LOOK).await;
-    }
 }
 
 /// Whether these are the first bytes of a head, and not of an empty line before it.
@@ -390,10 +367,21 @@ fn has_begun(received: &[u8]) -> bool {
     !matches!(received[empty_lines(received)..], [] | [b'\r'])
 }
 
-/// Keeps the first line for the log.
-fn keep_line(received: &[u8], line: &mut Vec<u8>) {
+// RFC 9113 section 3.3: "Implementations that support HTTP/2 over TLS MUST use protocol negotiation in TLS"
+/// Whether a client goes on with HTTP/2, as it may: without TLS, or because that has been negotiated.
+fn is_preface(client: &Io, received: &[u8]) -> bool {
+    let may = client.tls().is_none_or(|tls| tls.agreed(|agreed| agreed.alpn_protocol() == Some(b"h2")));
+    may && received.starts_with(PREFACE_LINE)
+}
+
+/// Keeps the first line for the log, which tells of HTTP/2 where it is.
+fn keep_line(received: &[u8], client: &Io, line: &mut Vec<u8>) {
     let received = &received[empty_lines(received)..];
     let end = received.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(received.len());
     line.clear();
     line.extend_from_slice(&received[..end.min(REQUEST_LINE_MAX)]);
+    if client.is_stream() && line.ends_with(b" HTTP/1.1") {
+        line.truncate(line.len() - 3);
+        line.extend_from_slice(b"2.0");
+    }
 }

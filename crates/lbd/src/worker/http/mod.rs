@@ -7,4 +7,5 @@ pub(super) mod edits;
 pub(super) mod exchange;
 pub(super) mod ids;
 pub(super) mod key;
+pub(super) mod linger;
 pub(super) mod turns;

@@ -24,6 +24,7 @@ use super::buffer::Buffer;
 use super::hang_up::hang_up;
 use super::tls::{Buffers, Tls};
 use crate::shared::listen;
+use crate::worker::http2::stream::Stream;
 
 /// A connection to a client or a server.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) enum Io {
     Tcp(TcpStream),
     /// Boxed: it is large, and most connections have none.
     Tls(Box<Tls>),
+    /// A stream of HTTP/2.
+    Stream(Box<Stream>),
 }
 
 /// What comes from the other side.
@@ -38,6 +41,7 @@ pub(crate) enum Io {
 pub(crate) enum Reader<'a> {
     Tcp(ReadHalf<'a>),
     Tls(&'a Tls),
+    Stream(&'a Stream),
 }
 
 /// What goes to the other side.
@@ -45,6 +49,7 @@ pub(crate) enum Reader<'a> {
 pub(crate) enum Writer<'a> {
     Tcp(WriteHalf<'a>),
     Tls(&'a Tls),
+    Stream(&'a Stream),
 }
 
 impl Io {
@@ -60,7 +65,7 @@ impl Io {
     ) -> io::Result<Self> {
         match self {
             Self::Tcp(stream) => Ok(Self::Tls(Box::new(Tls::accept(stream, early, config, buffers)?))),
-            Self::Tls(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Self::Tls(_) | Self::Stream(_) => Err(io::ErrorKind::AlreadyExists.into()),
         }
     }
 
@@ -72,6 +77,7 @@ impl Io {
                 (Reader::Tcp(reader), Writer::Tcp(writer))
             }
             Self::Tls(tls) => (Reader::Tls(tls), Writer::Tls(tls)),
+            Self::Stream(stream) => (Reader::Stream(stream), Writer::Stream(stream)),
         }
     }
 
@@ -85,13 +91,22 @@ impl Io {
 
     /// Whether there is TLS on it.
     pub(crate) fn is_tls(&self) -> bool {
-        self.tls().is_some()
+        match self {
+            Self::Tcp(_) => false,
+            Self::Tls(_) => true,
+            Self::Stream(stream) => stream.has_tls(),
+        }
+    }
+
+    /// Whether it is a stream of HTTP/2.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
     }
 
     /// The TLS on it, if there is some.
     pub(crate) fn tls(&self) -> Option<&Tls> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Stream(_) => None,
             Self::Tls(tls) => Some(tls),
         }
     }
@@ -101,6 +116,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
             Self::Tls(tls) => tls.socket().local_addr(),
+            Self::Stream(stream) => stream.local(),
         }
     }
 
@@ -109,6 +125,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => stream.readable().await,
             Self::Tls(tls) => poll_fn(|cx| tls.poll_read_ready(cx)).await,
+            Self::Stream(stream) => poll_fn(|cx| stream.poll_read_ready(cx)).await,
         }
     }
 
@@ -119,6 +136,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => hang_up(stream, end_counts).await,
             Self::Tls(tls) => hang_up(tls.socket(), end_counts).await,
+            Self::Stream(stream) => poll_fn(|cx| stream.poll_gone(cx)).await,
         }
     }
 
@@ -127,6 +145,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => is_nothing(&stream.try_read(&mut [0])),
             Self::Tls(tls) => tls.is_quiet(false),
+            Self::Stream(_) => true,
         }
     }
 
@@ -135,6 +154,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => is_nothing(&peek(stream)),
             Self::Tls(tls) => tls.is_quiet(true),
+            Self::Stream(_) => true,
         }
     }
 
@@ -143,6 +163,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => peek(stream).is_ok_and(|n| n > 0),
             Self::Tls(tls) => !tls.is_quiet(true),
+            Self::Stream(_) => false,
         }
     }
 
@@ -151,6 +172,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => stream.try_read(&mut [0; 16 * 1024]),
             Self::Tls(tls) => tls.socket().try_read(&mut [0; 16 * 1024]),
+            Self::Stream(_) => Ok(0),
         }
     }
 
@@ -159,6 +181,8 @@ impl Io {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
             Self::Tls(tls) => poll_fn(|cx| tls.poll_end(cx)).await,
+            // Its response ends it, or its drop.
+            Self::Stream(_) => Ok(()),
         }
     }
 
@@ -172,6 +196,8 @@ impl Io {
                 tls.abort();
                 reset(tls.socket())
             }
+            // What is not whole ends with a reset anyway.
+            Self::Stream(_) => Ok(()),
         });
     }
 
@@ -180,6 +206,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => drop(stream.set_quickack(true)),
             Self::Tls(tls) => drop(tls.socket().set_quickack(true)),
+            Self::Stream(_) => {}
         }
     }
 
@@ -188,6 +215,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => acknowledged(stream),
             Self::Tls(tls) => acknowledged(tls.socket()),
+            Self::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -196,6 +224,7 @@ impl Io {
         match self {
             Self::Tcp(stream) => listen::has_everything(stream),
             Self::Tls(tls) => listen::has_everything(tls.socket()),
+            Self::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -205,7 +234,7 @@ impl Reader<'_> {
     pub(crate) fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Stream(_) => None,
         }
     }
 
@@ -214,6 +243,7 @@ impl Reader<'_> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
             Self::Tls(tls) => tls.poll_read_ready(cx),
+            Self::Stream(stream) => stream.poll_read_ready(cx),
         }
     }
 
@@ -222,6 +252,7 @@ impl Reader<'_> {
         match self {
             Self::Tcp(half) => hang_up(half.as_ref(), end_counts).await,
             Self::Tls(tls) => hang_up(tls.socket(), end_counts).await,
+            Self::Stream(stream) => poll_fn(|cx| stream.poll_gone(cx)).await,
         }
     }
 
@@ -230,6 +261,7 @@ impl Reader<'_> {
         match self {
             Self::Tcp(half) => drop(half.as_ref().set_quickack(true)),
             Self::Tls(tls) => drop(tls.socket().set_quickack(true)),
+            Self::Stream(_) => {}
         }
     }
 }
@@ -239,7 +271,7 @@ impl Writer<'_> {
     pub(crate) fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Stream(_) => None,
         }
     }
 }
@@ -249,6 +281,7 @@ impl AsyncRead for Reader<'_> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, to),
             Self::Tls(tls) => tls.poll_read(cx, to),
+            Self::Stream(stream) => stream.poll_read(cx, to),
         }
     }
 }
@@ -258,6 +291,7 @@ impl AsyncWrite for Writer<'_> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
             Self::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
+            Self::Stream(stream) => stream.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
 
@@ -269,13 +303,14 @@ impl AsyncWrite for Writer<'_> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write_vectored(cx, slices),
             Self::Tls(tls) => tls.poll_write(cx, slices),
+            Self::Stream(stream) => stream.poll_write(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(half) => half.is_write_vectored(),
-            Self::Tls(_) => true,
+            Self::Tls(_) | Self::Stream(_) => true,
         }
     }
 
@@ -283,7 +318,7 @@ impl AsyncWrite for Writer<'_> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_flush(cx),
             // What counts as written is in the kernel.
-            Self::Tls(_) => Poll::Ready(Ok(())),
+            Self::Tls(_) | Self::Stream(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -291,6 +326,7 @@ impl AsyncWrite for Writer<'_> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
             Self::Tls(tls) => tls.poll_end(cx),
+            Self::Stream(_) => Poll::Ready(Ok(())),
         }
     }
 }

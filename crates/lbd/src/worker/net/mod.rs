@@ -9,3 +9,4 @@ pub(super) mod listener;
 pub(super) mod send;
 pub(super) mod splice;
 pub(super) mod tls;
+pub(super) mod transport;
