@@ -139,7 +139,6 @@ fn requests_for_nowhere() {
 fn other_protocols() {
     assert_refused(&[
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", &[400, 505]),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[400, 505]),
         ("GET /\r\n\r\n", &[400]),
         ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\r\n\r\n", &[400]),
         ("complete nonsense\r\n\r\n", &[400]),

@@ -61,6 +61,7 @@ fn clients_of_every_kind_are_answered() {
     for version in ["1.2", "1.3"] {
         let mut command = curl(&authority, stack.web(), "/headers");
         command.args([
+            "--http1.1",
             &format!("--tlsv{version}"),
             "--tls-max",
             version,

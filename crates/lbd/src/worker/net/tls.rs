@@ -398,7 +398,8 @@ impl State {
     fn open(&mut self, socket: &TcpStream, to: &mut ReadBuf<'_>) -> Result<Step, rustls::Error> {
         let step = self.step(&Wanted::Open, to);
         if step.is_err() {
-            // The error itself is what counts.
+            // The alert is the last word, and the error what counts.
+            self.aborted = true;
             let _ = self.answer();
             self.try_send(socket);
         }
