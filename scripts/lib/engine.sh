@@ -42,10 +42,8 @@ find_running() {
     local candidate
     running_engine='' running_demo=''
     for candidate in netns docker podman; do
-        case $candidate in
-            netns) running_demo=$(cat /run/tandem-demo/demo 2>/dev/null || true) ;;
-            *) answers "$candidate" && running_demo=$(on_engine "$candidate" running | head -n 1) ;;
-        esac
+        [ "$candidate" = netns ] || answers "$candidate" || continue
+        running_demo=$(on_engine "$candidate" running | head -n 1)
         if [ -n "$running_demo" ]; then
             running_engine=$candidate
             return

@@ -22,9 +22,10 @@ namespace() { printf 'tandem-%s' "$1"; }
 
 box_process() { cat "$boxes/$1/pid" 2>/dev/null; }
 
+# A number alone may be of another process by now.
 box_runs() {
     local pid
-    pid=$(box_process "$1") && [ -d "/proc/$pid" ]
+    pid=$(box_process "$1") && [ "/proc/$pid/ns/net" -ef "/run/netns/$(namespace "$1")" ]
 }
 
 switch_up() {

@@ -1,8 +1,14 @@
 # shellcheck shell=bash
 # The boxes' addresses, and their name server: dnsmasq in the switch's namespace. Needs box.sh.
 
+# Whether it runs, which it does as long as a demo does.
+names_run() {
+    local pid
+    pid=$(cat "$boxes/names.pid" 2>/dev/null) && grep -qs -e "--addn-hosts=$boxes/names" "/proc/$pid/cmdline"
+}
+
 names_up() {
-    [ ! -e "$boxes/names.pid" ] || return 0
+    ! names_run || return 0
     mkdir -p "$boxes/names"
     # A second to keep an answer, and no such name for everything unknown, without asking anybody else.
     ip netns exec "$switch" dnsmasq --conf-file=/dev/null --pid-file="$boxes/names.pid" --user=nobody \
@@ -11,7 +17,7 @@ names_up() {
 }
 
 names_down() {
-    [ ! -e "$boxes/names.pid" ] || kill "$(cat "$boxes/names.pid")" 2>/dev/null || true
+    ! names_run || kill "$(cat "$boxes/names.pid")"
 }
 
 name_is() { # NAME ADDRESS

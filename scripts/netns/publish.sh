@@ -11,6 +11,6 @@ publish() { # PORT BOX BOX-PORT
 unpublish() {
     local pid
     for pid in "$boxes"/port-*.pid; do
-        [ ! -e "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true
+        [ ! -e "$pid" ] || ! grep -qsx socat "/proc/$(cat "$pid")/comm" || kill "$(cat "$pid")"
     done
 }
