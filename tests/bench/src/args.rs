@@ -1,6 +1,7 @@
 //! What the benchmark is told.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -37,10 +38,13 @@ pub(crate) enum Part {
     Echo { listen: SocketAddr },
     /// Holds connections until it is killed.
     #[command(hide = true)]
-    Hold { to: SocketAddr, connections: usize, held: crate::memory::Held },
+    Hold { to: SocketAddr, connections: usize, held: crate::memory::Held, authority: PathBuf },
     /// Sends messages through upgraded connections.
     #[command(hide = true)]
     Tunnels { to: SocketAddr, connections: usize, seconds: u64 },
+    /// Resumes TLS sessions, a connection for each request.
+    #[command(hide = true)]
+    Resume { to: SocketAddr, path: String, connections: usize, seconds: u64, authority: PathBuf },
 }
 
 #[derive(Debug, ClapArgs)]
@@ -61,7 +65,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn main(self) -> anyhow::Result<()> {
-        for program in ["wrk", "haproxy", "nginx", "taskset"] {
+        for program in ["wrk", "h2load", "haproxy", "nginx", "taskset"] {
             if !is_installed(program) {
                 bail!("{program} is not installed; `make bench` installs it");
             }

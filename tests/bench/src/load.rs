@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use clap::ValueEnum as _;
 use testkit::{Process, wait_until};
 
 use crate::cpu::{Processors, pinned};
+use crate::h2load;
 use crate::memory::Held;
-use crate::peer::Peer;
+use crate::peer::{AUTHORITY, Peer};
+use crate::tls_client;
 use crate::tunnel;
 use crate::work::{Kind, Way, Work};
 
@@ -39,10 +42,18 @@ pub(crate) fn run(
     let mut command = pinned(processors.load, "wrk");
     command.args(["--latency", "-t", "1", "-c", &connections, "-d", &duration]);
     let scheme = if work.way == Way::Https { "https" } else { "http" };
+    if let Way::Http2 { streams } = work.way {
+        return h2load::run(work, to, (streams, seconds), processors, dir);
+    }
     match work.kind {
         Kind::Get(path) => _ = command.arg(format!("{scheme}://{to}{path}")),
         Kind::GetOnce(path) => {
             _ = command.args(["-H", "Connection: close"]).arg(format!("{scheme}://{to}{path}"));
+        }
+        Kind::GetResumed(path) => {
+            command = this_program(processors.load)?;
+            command.args(["resume", &to.to_string(), path, &connections, &seconds.to_string()]);
+            command.arg(dir.join(AUTHORITY));
         }
         Kind::Post(length) => {
             let script = dir.join("post.lua");
@@ -76,6 +87,21 @@ pub(crate) fn run(
 pub(crate) fn this_program(processor: usize) -> anyhow::Result<Command> {
     let program = std::env::current_exe()?;
     Ok(pinned(processor, program.to_str().context("this program's path is no text")?))
+}
+
+/// Reports what our own load has measured, as wrk does.
+pub(crate) fn tell(times: &mut [Duration], seconds: u64) -> anyhow::Result<()> {
+    let (median, p99) = percentiles(times).context("nothing came back")?;
+    println!("  50% {}us\n  99% {}us", median.as_micros(), p99.as_micros());
+    println!("  {} requests in {seconds}s\nRequests/sec: {}", times.len(), times.len() as u64 / seconds);
+    Ok(())
+}
+
+/// The median and the 99th percentile.
+pub(crate) fn percentiles(times: &mut [Duration]) -> Option<(Duration, Duration)> {
+    times.sort_unstable();
+    let at = |per_cent: usize| times.get(times.len() * per_cent / 100).copied();
+    at(50).zip(at(99))
 }
 
 /// Reads wrk's report, which our own load imitates. A load that met errors measured something else.
@@ -120,7 +146,11 @@ pub(crate) fn start_holding(
     dir: &Path,
 ) -> anyhow::Result<Process> {
     let kind = if let Held::Tunnel | Held::Session = held { Kind::Tunnel } else { Kind::Get("/100") };
-    let way = if held == Held::Session { Way::Tcp } else { Way::Http };
+    let way = match held {
+        Held::Session => Way::Tcp,
+        Held::Tls => Way::Https,
+        Held::Idle | Held::Tunnel | Held::Upload => Way::Http,
+    };
     let name = held.to_possible_value().context("each kind has a name")?;
     let mut command = this_program(processors.load)?;
     command.args([
@@ -129,6 +159,7 @@ pub(crate) fn start_holding(
         &connections.to_string(),
         name.get_name(),
     ]);
+    command.arg(dir.join(AUTHORITY));
     // What it says is its own: another one in this directory has said the same before.
     static STARTED: AtomicUsize = AtomicUsize::new(0);
     let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -141,16 +172,19 @@ pub(crate) fn start_holding(
 }
 
 /// Opens connections, brings each as far as it is to be held, and holds them until it is killed.
-pub(crate) fn hold(to: SocketAddr, connections: usize, held: Held) -> anyhow::Result<()> {
+pub(crate) fn hold(to: SocketAddr, connections: usize, held: Held, authority: &Path) -> anyhow::Result<()> {
+    const REQUEST: &[u8] = b"GET /100 HTTP/1.1\r\nHost: bench\r\n\r\n";
     let mut streams = Vec::with_capacity(connections);
+    let (client, mut sessions) = (Arc::new(tls_client::client(authority)?), Vec::new());
     let mut buffer = [0; 1024];
     for _ in 0..connections {
         let mut stream = TcpStream::connect(to)?;
         match held {
             Held::Idle => {
-                stream.write_all(b"GET /100 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+                stream.write_all(REQUEST)?;
                 anyhow::ensure!(stream.read(&mut buffer)? > 0, "the proxy closed a connection");
             }
+            Held::Tls => sessions.push(tls_client::hold(&mut stream, client.clone(), REQUEST)?),
             Held::Tunnel | Held::Session => tunnel::open(&mut stream)?,
             Held::Upload => {
                 stream

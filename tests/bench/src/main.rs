@@ -7,6 +7,7 @@
 mod args;
 mod checks;
 mod cpu;
+mod h2load;
 mod load;
 mod memory;
 mod origin;
@@ -15,6 +16,7 @@ mod program;
 mod relay;
 mod report;
 mod storm;
+mod tls_client;
 mod tunnel;
 mod work;
 
@@ -32,8 +34,11 @@ fn main() -> ExitCode {
         Part::Relay { listen, to } => relay::main(listen, to),
         Part::Echo { listen } => tunnel::echo(listen),
         Part::Memory(memory) => memory.main(),
-        Part::Hold { to, connections, held } => load::hold(to, connections, held),
+        Part::Hold { to, connections, held, authority } => load::hold(to, connections, held, &authority),
         Part::Tunnels { to, connections, seconds } => tunnel::load(to, connections, seconds),
+        Part::Resume { to, path, connections, seconds, authority } => {
+            tls_client::resume(to, &path, connections, seconds, &authority)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

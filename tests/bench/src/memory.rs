@@ -23,6 +23,9 @@ pub(crate) struct Memory {
     /// Idle connections between requests.
     #[arg(long, default_value_t = 5000)]
     idle: usize,
+    /// Idle connections under TLS.
+    #[arg(long, default_value_t = 4000)]
+    tls: usize,
     /// Idle upgraded connections.
     #[arg(long, default_value_t = 2000)]
     tunnels: usize,
@@ -42,6 +45,8 @@ pub(crate) struct Memory {
 pub(crate) enum Held {
     /// After a request and its response.
     Idle,
+    /// The same under TLS.
+    Tls,
     /// In a tunnel that has carried a message each way.
     Tunnel,
     /// In a session in TCP mode that has carried a message each way.
@@ -69,11 +74,11 @@ impl Memory {
         let addresses = Addresses::claim();
         let origin = Origin::start(&addresses, dir.path(), processors)?;
         println!(
-            "Resident memory with {} idle connections, {} idle tunnels and {} sessions in TCP mode that have carried a message, \
+            "Resident memory with {} idle connections, {} under TLS, {} idle tunnels and {} sessions in TCP mode that have carried a message, \
              and a crowd of {} clients in the middle of an upload; what of the crowd's memory is back {} s after it left.\n\n\
-             | proxy | an idle connection, kB | a tunnel, kB | a session, kB | at rest, MiB | the crowd's peak, MiB | back |\n\
-             |---|---|---|---|---|---|---|",
-            self.idle, self.tunnels, self.sessions, self.uploads, self.rest
+             | proxy | an idle connection, kB | under TLS, kB | a tunnel, kB | a session, kB | at rest, MiB | the crowd's peak, MiB | back |\n\
+             |---|---|---|---|---|---|---|---|",
+            self.idle, self.tls, self.tunnels, self.sessions, self.uploads, self.rest
         );
         for name in &self.peers {
             // Each begins anew: what one kind has left behind would serve the next.
@@ -84,6 +89,7 @@ impl Memory {
                 resident(&peer, held, count, rest, &dir, processors)
             };
             let idle = measure(Held::Idle, self.idle, 0)?;
+            let tls = measure(Held::Tls, self.tls, 0)?;
             let tunnels = measure(Held::Tunnel, self.tunnels, 0)?;
             let sessions = measure(Held::Session, self.sessions, 0)?;
             let crowd = measure(Held::Upload, self.uploads, self.rest)?;
@@ -92,8 +98,9 @@ impl Memory {
             };
             let grown = crowd.peak.saturating_sub(crowd.before).max(1) as f64;
             println!(
-                "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0}% |",
+                "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0}% |",
                 each(idle, self.idle),
+                each(tls, self.tls),
                 each(tunnels, self.tunnels),
                 each(sessions, self.sessions),
                 crowd.before as f64 / 1024.0,

@@ -20,6 +20,11 @@ use crate::work::{Kind, Way};
 /// The routes of `haproxy-routes` and `lbd-routes`, each for a host and a path; the last one is what the load asks for.
 const ROUTES: usize = 1000;
 
+/// The name in the proxies' certificate.
+pub(crate) const SERVER_NAME: &str = "bench";
+/// The file of whoever vouches for it.
+pub(crate) const AUTHORITY: &str = "ca.pem";
+
 /// How long a proxy may take to serve.
 const START: Duration = Duration::from_secs(20);
 
@@ -49,7 +54,7 @@ impl Peer {
             (Kind::Tunnel, Way::Tcp) => self.tcp_echo,
             (Kind::Tunnel, _) => self.tunnels,
             (_, Way::Http) => self.address,
-            (_, Way::Https) => self.tls,
+            (_, Way::Https | Way::Http2 { .. }) => self.tls,
             (_, Way::Tcp) => self.tcp,
         }
     }
@@ -128,11 +133,13 @@ pub(crate) fn start(
         servers: (0..servers).map(server).collect(),
         echo: origin.echo,
     };
-    let dir = dir.join(format!("{name}-{servers}"));
+    let parent = dir;
+    let dir = parent.join(format!("{name}-{servers}"));
     fs::create_dir(&dir)?;
     if !plan.certificate.exists() {
         let authority = Authority::new();
-        fs::copy(authority.issue("bench.pem", &["bench"], CertificateKey::Ecdsa), &plan.certificate)?;
+        fs::copy(authority.issue("bench.pem", &[SERVER_NAME], CertificateKey::Ecdsa), &plan.certificate)?;
+        fs::copy(authority.ca_file(), parent.join(AUTHORITY))?;
     }
     let now = |daemon| Ok(binary(daemon));
     let commands = match name {
@@ -233,7 +240,7 @@ defaults
     {log_what}
 frontend web
     bind {address}
-    bind {tls} ssl crt {certificate} alpn http/1.1
+    bind {tls} ssl crt {certificate} alpn h2,http/1.1
 {routes}    default_backend web
 frontend tunnels
     bind {tunnels}
@@ -279,7 +286,7 @@ fn nginx(plan: &Plan, dir: &Path, processors: Processors) -> anyhow::Result<Comm
     upstream tunnels {{ server {echo}; }}
     server {{
         listen {address};
-        listen {tls} ssl;
+        listen {tls} ssl http2;
         ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.3;
         location / {{
             proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection \"\";

@@ -4,10 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
+
+use crate::load::tell;
 
 const MESSAGE: [u8; 64] = [b'm'; 64];
 const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -102,11 +104,7 @@ pub(crate) fn load(to: SocketAddr, connections: usize, seconds: u64) -> anyhow::
         }
         anyhow::Ok(times)
     })?;
-    times.sort_unstable();
-    let at = |per_cent: usize| times.get(times.len() * per_cent / 100).copied().context("nothing came back");
-    println!("  50% {}us\n  99% {}us", at(50)?.as_micros(), at(99)?.as_micros());
-    println!("  {} requests in {seconds}s\nRequests/sec: {}", times.len(), times.len() as u64 / seconds);
-    Ok(())
+    tell(&mut times, seconds)
 }
 
 async fn talk(mut stream: TcpStream, end: Instant) -> anyhow::Result<Vec<Duration>> {

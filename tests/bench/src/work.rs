@@ -33,6 +33,8 @@ pub(crate) enum Way {
     Http,
     /// As requests under TLS, which ends at the proxy.
     Https,
+    /// As requests of HTTP/2 under TLS, with so many streams at once on a connection.
+    Http2 { streams: usize },
     /// As bytes that are only carried: `mode tcp`.
     Tcp,
 }
@@ -43,6 +45,8 @@ pub(crate) enum Kind {
     Get(&'static str),
     /// GET of a path, on a connection of its own.
     GetOnce(&'static str),
+    /// GET of a path, on a connection of its own that resumes a TLS session.
+    GetResumed(&'static str),
     /// POST of so many bytes.
     Post(usize),
     /// POST of so many chunks of one byte, each with an extension.
@@ -71,6 +75,7 @@ pub(crate) fn all() -> Vec<Work> {
     };
     let tcp = |work: Work| Work { way: Way::Tcp, ..work };
     let tls = |work: Work| Work { way: Way::Https, ..work };
+    let http2 = |work: Work| Work { way: Way::Http2 { streams: 16 }, ..work };
     let small = |name, about, servers, idle| Work { servers, idle, ..get(name, about, "/100", 64) };
     vec![
         get("keep-alive", "100 B, keep-alive, 64 connections", "/100", 64),
@@ -121,6 +126,17 @@ pub(crate) fn all() -> Vec<Work> {
                 64,
             )
         }),
+        tls(Work {
+            kind: Kind::GetResumed("/100"),
+            ..get(
+                "tls-resumed",
+                "TLS 1.3: a session resumed for each request of 100 B, 16 at once",
+                "/100",
+                16,
+            )
+        }),
+        http2(get("http2", "HTTP/2 under TLS: 100 B, 64 connections of 16 streams", "/100", 64)),
+        http2(get("http2-16k", "HTTP/2 under TLS: 16 KiB, 64 connections of 16 streams", "/16k", 64)),
         small("servers-10", "100 B, 10 servers", 10, 0),
         small("servers-100", "100 B, 100 servers", 100, 0),
         small("servers-1000", "100 B, 1,000 servers", 1000, 0),
@@ -137,7 +153,10 @@ impl Work {
             return false;
         }
         peer != "relay"
-            || self.way != Way::Https && self.servers == 3 && self.idle == 0 && self.kind != Kind::Tunnel
+            || matches!(self.way, Way::Http | Way::Tcp)
+                && self.servers == 3
+                && self.idle == 0
+                && self.kind != Kind::Tunnel
     }
 
     /// Does the work through a proxy for some seconds.
