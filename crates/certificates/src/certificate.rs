@@ -20,8 +20,10 @@ use crate::{Doubt, DoubtKind, Fault, FaultKind, Pem};
 
 /// The most certificates of a chain: what clients read of one is bounded, too.
 pub(crate) const MAX_CHAIN: usize = 16;
-/// How long before its end a certificate is told of: those of a month are renewed after two weeks.
+/// How long before its end a certificate is told of, in seconds, and the part of its life that this is at most: what lives for
+/// some days alone is renewed when a third of them is left.
 const SOON: i64 = 14 * 24 * 60 * 60;
+const SOON_PART: i64 = 3;
 /// The least bits of an RSA key.
 const MIN_RSA: usize = 2048;
 
@@ -168,9 +170,10 @@ impl Certificate {
             )),
         };
         let mut doubt = |kind| doubts.push(Doubt { file: chain.file.clone(), kind });
+        let life = read.not_after.saturating_sub(read.not_before);
         if read.not_after < now {
             doubt(DoubtKind::Expired(read.not_after));
-        } else if read.not_after < now.saturating_add(SOON) {
+        } else if read.not_after < now.saturating_add(SOON.min(life / SOON_PART)) {
             doubt(DoubtKind::Expiring(read.not_after));
         }
         if read.not_before > now {

@@ -131,6 +131,12 @@ fn what_is_doubtful_is_told() {
     expiring.not_after = rcgen::date_time_ymd(2030, 1, 10);
     let mut renewed = of(&["renewed.example"]);
     renewed.not_after = rcgen::date_time_ymd(2030, 1, 20);
+    let mut short = [of(&["four-days-left.example"]), of(&["one-day-left.example"])];
+    for (params, day) in short.iter_mut().zip([5, 2]) {
+        params.not_before =
+            rcgen::date_time_ymd(2030, 1, day) - std::time::Duration::from_secs(6 * 24 * 60 * 60);
+        params.not_after = rcgen::date_time_ymd(2030, 1, day);
+    }
     let mut early = of(&["early.example"]);
     early.not_before = rcgen::date_time_ymd(2030, 1, 2);
     let (one, two) = (common::authority("one"), common::authority("two"));
@@ -141,6 +147,8 @@ fn what_is_doubtful_is_told() {
         whole("expired", text(&expired)),
         whole("expiring", text(&expiring)),
         whole("renewed", text(&renewed)),
+        whole("four-days-left", text(&short[0])),
+        whole("one-day-left", text(&short[1])),
         whole("early", text(&early)),
         whole("ordered", chain("")),
         whole("disordered", chain(&two.pem())),
@@ -154,6 +162,7 @@ fn what_is_doubtful_is_told() {
         [
             "expired: its certificate has expired on 2029-12-31",
             "expiring: its certificate expires on 2030-01-10",
+            "one-day-left: its certificate expires on 2030-01-02",
             "early: its certificate is not valid before 2030-01-02",
             "disordered: its certificate number 2 has not signed the one before it",
             "disordered: its certificate is never presented: ordered has the same names and a key of the same kind",
@@ -161,9 +170,9 @@ fn what_is_doubtful_is_told() {
             "old: its certificate is never presented: early has the same names and a key of the same kind",
         ]
     );
-    let (_, doubts) = Store::new(&sources[6..7], false, NOW).expect("it can be presented");
+    let (_, doubts) = Store::new(&sources[8..9], false, NOW).expect("it can be presented");
     assert_eq!(doubts, [], "the default needs no name");
-    let (_, doubts) = Store::new(&sources[6..7], true, NOW).expect("it can be presented");
+    let (_, doubts) = Store::new(&sources[8..9], true, NOW).expect("it can be presented");
     assert_eq!(doubts.first().map(|doubt| doubt.kind.clone()), Some(DoubtKind::Nameless));
 }
 
