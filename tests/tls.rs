@@ -350,3 +350,24 @@ fn tls_ends_before_bytes_that_nobody_understands() {
     command.args([stack.web().ip().to_string(), stack.web().port().to_string()]);
     assert_eq!(text(command), "hello\n300000 bytes\n");
 }
+
+#[test]
+fn sessions_under_tls_go_where_the_name_of_their_handshake_leads() {
+    let authority = Authority::new();
+    let file = authority.issue("app.pem", NAMES, CertificateKey::Ecdsa);
+    let tls = format!("{{ certificates: [\"{}\"] }}", file.display());
+    let mut stack = Stack::builder()
+        .servers(2)
+        .unchecked()
+        .frontend("mode: tcp")
+        .backend("mode: tcp")
+        .config(|config, _| config.tls = tls)
+        .start();
+    stack.config.frontend = "mode: tcp\nroutes: [{ sni: \"*.apps.example\", backend: apps }]".to_owned();
+    let (_, second) = stack.config.servers.pop().unwrap();
+    stack.config.more_backends = format!("apps: {{ mode: tcp, check: off, servers: {{ one: {second} }} }}");
+    stack.reload();
+    let ask = |name: &str| said(&s_client(stack.web(), &["-quiet", "-servername", name], LAST_REQUEST));
+    assert!(ask("app.example").ends_with("NGINX Instance 1\n"), "{}", ask("app.example"));
+    assert!(ask("one.apps.example").ends_with("NGINX Instance 2\n"), "{}", ask("one.apps.example"));
+}

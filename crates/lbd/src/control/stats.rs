@@ -160,10 +160,15 @@ pub fn handshakes(state: &State) -> Vec<HandshakeRow> {
             continue;
         }
         let counters = state.registry().frontend(frontend);
+        let (full, resumed) =
+            (counters.sum(|worker| worker.tls.full.get()), counters.sum(|worker| worker.tls.resumed.get()));
+        let tls12 = counters.sum(|worker| worker.tls.tls12.get());
         rows.push(HandshakeRow {
             frontend: frontend.to_owned(),
-            full: counters.sum(|worker| worker.tls.full.get()),
-            resumed: counters.sum(|worker| worker.tls.resumed.get()),
+            full,
+            resumed,
+            // The counters are read one after the other, while others count.
+            versions: [("TLSv1.2", tls12), ("TLSv1.3", (full + resumed).saturating_sub(tls12))],
             failed: counters.sum(|worker| worker.tls.failed.get()),
         });
     }

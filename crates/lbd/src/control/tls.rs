@@ -54,7 +54,9 @@ impl TlsListeners {
     /// # Errors
     /// Why there can be none like that.
     pub fn prepare(&mut self, config: &LbConfig, now: Instant) -> Result<Terminators, String> {
-        self.own.rotate(now);
+        if self.own.keys.is_empty() {
+            self.own.rotate(now);
+        }
         let mut terminators = HashMap::new();
         for frontend in &config.frontends {
             for bind in &frontend.bind {

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use config::AccessLog as Format;
 use time::OffsetDateTime;
 
+use crate::shared::tls::Agreed;
+
 /// A buffer of this size is handed to the writer.
 const BATCH: usize = 32 * 1024;
 /// Batches that may wait for the writer, for all workers together.
@@ -56,6 +58,8 @@ pub struct Record<'a> {
     pub received: SystemTime,
     /// The frontend.
     pub frontend: &'a str,
+    /// What the client's handshake has agreed on, if it speaks TLS.
+    pub tls: Option<Agreed>,
     /// The backend.
     pub backend: &'a str,
     /// The last server tried.
@@ -230,7 +234,7 @@ impl AccessLog {
         let [all, front, back, server] = record.concurrency;
         let mut line = Line(&mut self.text);
         line.text(record.client_text).text(" [").text(&self.date).text(".").three_digits(millis).text("] ");
-        line.text(record.frontend).text(" ").text(record.backend).text("/");
+        line.text(record.frontend).text(tls_mark(record)).text(record.backend).text("/");
         line.text(record.server.unwrap_or("<NOSRV>")).text(" ").number(ms(times.request)).text("/");
         line.number(ms(times.queue)).text("/").number(ms(times.connect)).text("/");
         line.number(ms(times.response)).text("/").number(total).text(" ");
@@ -263,7 +267,7 @@ impl AccessLog {
         let [all, front, back, server] = record.concurrency;
         let mut line = Line(&mut self.text);
         line.text(record.client_text).text(" [").text(&self.date).text(".").three_digits(millis).text("] ");
-        line.text(record.frontend).text(" ").text(record.backend).text("/");
+        line.text(record.frontend).text(tls_mark(record)).text(record.backend).text("/");
         line.text(record.server.unwrap_or("<NOSRV>")).text(" ").number(ms(times.queue)).text("/");
         line.number(ms(times.connect)).text("/").number(ms(Some(times.total))).text(" ").number(record.bytes);
         line.text(" ")
@@ -301,6 +305,10 @@ impl AccessLog {
             "redispatched": record.redispatched,
             "queued_behind": record.queued_behind,
         });
+        if let Some(tls) = record.tls {
+            line["tls_version"] = tls.version().into();
+            line["tls_cipher"] = tls.cipher().into();
+        }
         if let Some(request) = record.request {
             line["request"] = String::from_utf8_lossy(request).into();
             line["status"] = status(record).into();
@@ -369,6 +377,11 @@ fn split(time: SystemTime) -> (i64, u32) {
     (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_millis())
 }
 
+/// What stands between frontend and backend: HAProxy marks frontends whose client speaks TLS.
+fn tls_mark(record: &Record<'_>) -> &'static str {
+    if record.tls.is_some() { "~ " } else { " " }
+}
+
 /// The status, or -1 as in HAProxy where there was no response.
 fn status(record: &Record<'_>) -> i32 {
     record.status.map_or(-1, i32::from)
@@ -392,6 +405,8 @@ fn escape_into(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use rustls::{CipherSuite, ProtocolVersion};
+
     use super::*;
 
     fn record(request: &[u8]) -> Record<'_> {
@@ -400,6 +415,7 @@ mod tests {
             client_text: "192.0.2.7:5123",
             received: UNIX_EPOCH + Duration::from_millis(1_795_433_100_042),
             frontend: "web",
+            tls: None,
             backend: "nginx",
             server: Some("nginx2"),
             times: Times {
@@ -436,6 +452,20 @@ mod tests {
             line(Format::Httplog, &record(b"GET /a\"b\x01 HTTP/1.1")),
             "192.0.2.7:5123 [23/Nov/2026:11:25:00.042] web nginx/nginx2 1/6/0/-1/12 200 345 - - --VN 4/3/2/1/+1 0/5 \
              \"GET /a#22b#01 HTTP/1.1\"\n"
+        );
+    }
+
+    #[test]
+    fn tls_is_marked_as_haproxy_does_and_told_in_json() {
+        let agreed = Agreed::new(ProtocolVersion::TLSv1_3, CipherSuite::TLS13_AES_256_GCM_SHA384);
+        let record = Record { tls: Some(agreed), ..record(b"GET / HTTP/1.1") };
+        for format in [Format::Httplog, Format::Tcplog] {
+            assert!(line(format, &record).contains("] web~ nginx/nginx2 "));
+        }
+        let value: serde_json::Value = serde_json::from_str(&line(Format::Json, &record)).unwrap();
+        assert_eq!(
+            (&value["tls_version"], &value["tls_cipher"], &value["frontend"]),
+            (&"TLSv1.3".into(), &"TLS_AES_256_GCM_SHA384".into(), &"web".into())
         );
     }
 

@@ -210,6 +210,8 @@ pub struct HandshakeCounters {
     pub full: Counter,
     /// Of a session that went on.
     pub resumed: Counter,
+    /// Those of either that agreed on TLS 1.2; all others did on TLS 1.3.
+    pub tls12: Counter,
     /// Without success, whatever the cause.
     pub failed: Counter,
 }

@@ -29,6 +29,8 @@ pub struct HandshakeRow {
     pub full: u64,
     /// Of sessions that went on.
     pub resumed: u64,
+    /// Those of either that agreed on TLS 1.2, and on TLS 1.3.
+    pub versions: [(&'static str, u64); 2],
     /// Without success.
     pub failed: u64,
 }

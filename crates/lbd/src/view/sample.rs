@@ -247,6 +247,7 @@ pub(crate) fn measured() -> super::metrics::Sample {
             frontend: "web".into(),
             full: 1_234,
             resumed: 98_765,
+            versions: [("TLSv1.2", 999), ("TLSv1.3", 99_000)],
             failed: 7,
         }],
         http2: vec![super::http2::Http2Row {

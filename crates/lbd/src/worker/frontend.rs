@@ -125,6 +125,12 @@ impl Frontend {
         self.routes.borrow().clone()
     }
 
+    /// Whether the server that a TLS client names decides where its session goes.
+    pub(crate) fn looks_at_server_names(&self) -> bool {
+        let routes = self.routes.borrow();
+        self.rules.get().mode == Mode::Tcp && routes.table().is_some_and(|table| table.needs_host())
+    }
+
     pub(crate) fn counters(&self) -> &FrontendCounters {
         self.counters.of(self.worker)
     }

@@ -17,7 +17,7 @@ use super::net::listener::Arrival;
 use super::net::tls::Tls;
 use super::presence::Presence;
 use super::unheard;
-use crate::shared::tls::Terminator;
+use crate::shared::tls::{Agreed, Terminator};
 
 /// Whose turn it is to compute.
 #[derive(Debug)]
@@ -53,21 +53,24 @@ pub(crate) enum HandshakeFault {
     Alert,
 }
 
-impl HandshakeFault {
-    fn of(error: &rustls::Error) -> Self {
-        use rustls::Error;
-        match error {
-            Error::AlertReceived(_) => Self::Alert,
-            Error::PeerIncompatible(_) => Self::Incompatible,
-            Error::NoCertificatesPresented
-            | Error::InvalidCertificate(_)
-            | Error::InvalidCertRevocationList(_) => Self::ClientCertificate,
-            // What rustls says where its resolver has none.
-            Error::General(_) => Self::NoCertificate,
-            _ => Self::Malformed,
-        }
-    }
+/// What an error of rustls means for the connection.
+fn failure_of(error: &rustls::Error) -> Failure {
+    use rustls::Error;
+    Failure::Handshake(match error {
+        Error::AlertReceived(_) => HandshakeFault::Alert,
+        Error::PeerIncompatible(_) => HandshakeFault::Incompatible,
+        Error::NoCertificatesPresented
+        | Error::InvalidCertificate(_)
+        | Error::InvalidCertRevocationList(_) => HandshakeFault::ClientCertificate,
+        // What rustls says where its resolver has none.
+        Error::General(_) => HandshakeFault::NoCertificate,
+        // What is ours, and not the client's.
+        Error::Other(_) | Error::FailedToGetRandomBytes => return Failure::Shortage,
+        _ => HandshakeFault::Malformed,
+    })
+}
 
+impl HandshakeFault {
     /// What it is counted under.
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -88,7 +91,7 @@ pub(super) async fn shake(
     terminator: &Terminator,
     arrival: Arrival,
 ) -> Option<Arrival> {
-    let Arrival { client, peer, address, input, owes_request } = arrival;
+    let Arrival { client, peer, port, input, server_name, owes_request } = arrival;
     presence.deadline().set(frontend.rules().timeouts.handshake);
     let begun = client.begin_tls(input, terminator.server(), worker.tls.clone());
     let counters = &frontend.counters().tls;
@@ -98,10 +101,16 @@ pub(super) async fn shake(
             let handshake = go_on(worker, presence, tls, owes_request, &mut heard);
             match presence.deadline().guard(handshake).await {
                 Ok(Ok(())) => {
+                    let agreed = tls.agreed(Agreed::of);
+                    presence.agreed(agreed);
+                    if agreed.is_some_and(Agreed::is_tls12) {
+                        counters.tls12.inc();
+                    }
                     let kind = tls.agreed(|agreed| agreed.handshake_kind());
                     if kind == Some(HandshakeKind::Resumed) { &counters.resumed } else { &counters.full }
                         .inc();
-                    return Some(Arrival { client: begun.ok()?, peer, address, input: None, owes_request });
+                    let client = begun.ok()?;
+                    return Some(Arrival { client, peer, port, input: None, server_name, owes_request });
                 }
                 Ok(Err(failure)) => failure,
                 Err(_) if presence.deadline().is_cut() => Failure::Cut(false),
@@ -141,6 +150,6 @@ async fn go_on(
             Err(_) => return Err(Failure::ClientClosed),
         }
         let step = worker.handshakes.take(|| client.shake_hands()).await;
-        step.map_err(|error| Failure::Handshake(HandshakeFault::of(&error)))?;
+        step.map_err(|error| failure_of(&error))?;
     }
 }

@@ -14,6 +14,7 @@ use super::tcp::relay::Flow;
 use super::upstream::service::{Seat, Server};
 use crate::shared::counters::WorkerCounters;
 use crate::shared::sessions::{Carried, SessionId, SessionRow};
+use crate::shared::tls::Agreed;
 
 /// What a connection does, and how it is reached from outside its task: a leaving worker wakes those that wait, and an operator
 /// can list all, and end them.
@@ -31,6 +32,8 @@ pub(crate) struct Presence {
     /// Whether it is from before lbd began to stop.
     elder: Cell<bool>,
     waits: RefCell<Option<Waker>>,
+    /// What its handshake has agreed on, if there was one.
+    tls: Cell<Option<Agreed>>,
     /// The connection that it is a stream of.
     stream_of: Option<Rc<Self>>,
 }
@@ -64,6 +67,7 @@ impl Presence {
             awaited: Cell::new(true),
             elder: Cell::default(),
             waits: RefCell::default(),
+            tls: Cell::default(),
             stream_of: None,
         }
     }
@@ -74,6 +78,7 @@ impl Presence {
         stream.destination = connection.destination.clone();
         // Whoever waits for the connection waits for its streams.
         stream.awaited = Cell::new(false);
+        stream.tls = connection.tls.clone();
         stream.stream_of = Some(connection.clone());
         stream
     }
@@ -98,6 +103,16 @@ impl Presence {
         self.client.set(client);
         // There is one introduction to a connection.
         let _ = self.destination.set(Box::new(destination));
+    }
+
+    /// What its handshake has agreed on, if there was one.
+    pub(crate) fn tls(&self) -> Option<Agreed> {
+        self.tls.get()
+    }
+
+    /// Its handshake is complete.
+    pub(crate) fn agreed(&self, tls: Option<Agreed>) {
+        self.tls.set(tls);
     }
 
     /// Since when it is there.

@@ -36,6 +36,7 @@ pub(super) fn settle(
             client_text: ClientText::new(client).with_port(),
             received: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
             frontend: frontend.name(),
+            tls: presence.tls(),
             backend: frontend.name(),
             server: None,
             times: Times { total, ..Times::default() },

@@ -1,14 +1,15 @@
-//! What listeners that end TLS are set up with.
+//! What listeners that end TLS are set up with, and what is agreed on there.
 
 mod tickets;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use config::{SecretBytes, Tls, TlsVersion};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
 use self::tickets::Tickets;
 
@@ -20,6 +21,49 @@ pub type TicketKey = [u8; 32];
 pub struct Terminator {
     protocols: Protocols,
     now: ArcSwap<Setup>,
+    /// Held by whoever changes it, who begins with what it is now.
+    changing: Mutex<()>,
+}
+
+/// What a handshake has agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    version: ProtocolVersion,
+    cipher: CipherSuite,
+}
+
+impl Agreed {
+    /// Of its parts.
+    pub fn new(version: ProtocolVersion, cipher: CipherSuite) -> Self {
+        Self { version, cipher }
+    }
+
+    /// None while a handshake is under way.
+    pub fn of(session: &CommonState) -> Option<Self> {
+        let (version, cipher) = (session.protocol_version()?, session.negotiated_cipher_suite()?);
+        (!session.is_handshaking()).then(|| Self::new(version, cipher.suite()))
+    }
+
+    /// Whether it is the oldest version that there is here.
+    pub fn is_tls12(self) -> bool {
+        self.version == ProtocolVersion::TLSv1_2
+    }
+
+    /// The version, as HAProxy and OpenSSL write it.
+    pub fn version(self) -> &'static str {
+        match self.version {
+            ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => "unknown",
+        }
+    }
+
+    /// The cipher suite, by its name at IANA.
+    pub fn cipher(self) -> String {
+        let name = self.cipher.as_str().unwrap_or("unknown");
+        // rustls has a name of its own for those of TLS 1.3.
+        name.strip_prefix("TLS13_").map_or_else(|| name.to_owned(), |suite| format!("TLS_{suite}"))
+    }
 }
 
 /// What is spoken inside of TLS, by the names that clients are offered (ALPN, RFC 7301), the best first; none where lbd does not know.
@@ -38,7 +82,8 @@ impl Terminator {
     /// # Errors
     /// When rustls cannot work with it.
     pub fn new(tls: Arc<Tls>, protocols: Protocols, own: &[TicketKey]) -> Result<Self, rustls::Error> {
-        Ok(Self { protocols, now: ArcSwap::from_pointee(Setup::new(tls, protocols, own.to_vec())?) })
+        let now = ArcSwap::from_pointee(Setup::new(tls, protocols, own.to_vec())?);
+        Ok(Self { protocols, now, changing: Mutex::default() })
     }
 
     /// Takes what its files say now. Connections that have begun keep what they began with.
@@ -46,9 +91,7 @@ impl Terminator {
     /// # Errors
     /// When rustls cannot work with it; nothing has changed then.
     pub fn renew(&self, tls: Arc<Tls>) -> Result<(), rustls::Error> {
-        let own = self.now.load().own.clone();
-        self.now.store(Arc::new(Setup::new(tls, self.protocols, own)?));
-        Ok(())
+        self.change(|now| (tls, now.own.clone()))
     }
 
     /// Takes other keys for tickets.
@@ -56,8 +99,13 @@ impl Terminator {
     /// # Errors
     /// When rustls cannot work with it; nothing has changed then.
     pub fn rekey(&self, own: &[TicketKey]) -> Result<(), rustls::Error> {
-        let tls = self.tls();
-        self.now.store(Arc::new(Setup::new(tls, self.protocols, own.to_vec())?));
+        self.change(|now| (now.tls.clone(), own.to_vec()))
+    }
+
+    fn change(&self, to: impl FnOnce(&Setup) -> (Arc<Tls>, Vec<TicketKey>)) -> Result<(), rustls::Error> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tls, own) = to(&self.now.load());
+        self.now.store(Arc::new(Setup::new(tls, self.protocols, own)?));
         Ok(())
     }
 

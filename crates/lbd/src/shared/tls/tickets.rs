@@ -41,17 +41,17 @@ impl Tickets {
         let info = [&b"tandem ticket"[..], salt, &self.policy];
         let okm = key.secret.expand(&info, &AES_256_GCM).ok()?;
         let mut nonce = [0; NONCE_LEN];
-        key.secret.expand(&[b"tandem nonce", salt], NonceLen).ok()?.fill(&mut nonce).ok()?;
+        key.secret.expand(&[b"tandem nonce", salt], Len(NONCE_LEN)).ok()?.fill(&mut nonce).ok()?;
         Some((LessSafeKey::new(UnboundKey::from(okm)), Nonce::assume_unique_for_key(nonce)))
     }
 }
 
-/// How many bytes a nonce has, for whoever expands a key.
-struct NonceLen;
+/// How many bytes a key is expanded to.
+struct Len(usize);
 
-impl aws_lc_rs::hkdf::KeyType for NonceLen {
+impl aws_lc_rs::hkdf::KeyType for Len {
     fn len(&self) -> usize {
-        NONCE_LEN
+        self.0
     }
 }
 
@@ -59,16 +59,8 @@ impl Key {
     fn new(secret: &[u8]) -> Option<Self> {
         let secret = Salt::new(HKDF_SHA256, b"tandem session tickets").extract(secret);
         let mut name = [0; NAME];
-        secret.expand(&[b"tandem name"], NameLen).ok()?.fill(&mut name).ok()?;
+        secret.expand(&[b"tandem name"], Len(NAME)).ok()?.fill(&mut name).ok()?;
         Some(Self { name, secret })
-    }
-}
-
-struct NameLen;
-
-impl aws_lc_rs::hkdf::KeyType for NameLen {
-    fn len(&self) -> usize {
-        NAME
     }
 }
 

@@ -71,6 +71,12 @@ pub const FAMILIES: &[Family<Sample>] = &[
         &["proxy", "result"],
         handshakes,
     ),
+    counter(
+        "tandem_frontend_tls_versions_total",
+        "TLS handshakes that succeeded, by the version that they agreed on.",
+        &["proxy", "version"],
+        versions,
+    ),
     counter("tandem_frontend_http2_connections_total", "Client connections that speak HTTP/2.", PROXY, |s| {
         http2(s, |row| row.connections)
     }),
@@ -506,6 +512,14 @@ fn handshakes(sample: &Sample) -> Samples<'_> {
     let rows = sample.handshakes.iter().flat_map(|row| {
         let results = [("full", row.full), ("resumed", row.resumed), ("failed", row.failed)];
         results.map(|(result, count)| (vec![(&row.frontend).into(), result.into()], number(count)))
+    });
+    rows.collect()
+}
+
+/// Those that succeeded, by version.
+fn versions(sample: &Sample) -> Samples<'_> {
+    let rows = sample.handshakes.iter().flat_map(|row| {
+        row.versions.map(|(version, count)| (vec![(&row.frontend).into(), version.into()], number(count)))
     });
     rows.collect()
 }

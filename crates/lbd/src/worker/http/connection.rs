@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use self::upgraded::Upgraded;
 use super::answer;
-use super::linger::{LINGER, linger};
+use super::linger::{LINGER, hear_out, linger};
 use crate::shared::access_log::{CookieStates, REQUEST_LINE_MAX, Record, Times};
 use crate::worker::Worker;
 use crate::worker::client_text::ClientText;
@@ -104,9 +104,9 @@ impl Connection {
         presence: Rc<Presence>,
         arrival: Arrival,
     ) -> Box<Self> {
-        let Arrival { client, address, input, owes_request, .. } = arrival;
+        let Arrival { client, port, input, owes_request, .. } = arrival;
         let client_text = ClientText::new(presence.client());
-        let port = presence.destination().unwrap_or(address).port();
+        let port = presence.destination().map_or(port, |destination| destination.port());
         let scheme = if client.is_tls() { Scheme::Https } else { Scheme::Http };
         let mut connection = Box::new(Self {
             worker,
@@ -167,7 +167,10 @@ impl Connection {
     /// Serves one request: what comes behind it is of no concern.
     pub(crate) async fn serve_one(self: Box<Self>) {
         let worker = self.worker.clone();
-        let (mut connection, _) = worker.desks.lend().serve(self).await;
+        let (mut connection, after) = worker.desks.lend().serve(self).await;
+        if after == After::Linger {
+            hear_out(&connection.client, &connection.presence).await;
+        }
         if let Some(input) = connection.input.take() {
             worker.requests.give(input);
         }
@@ -325,6 +328,7 @@ impl Connection {
             client_text: self.client_text.with_port(),
             received: wall,
             frontend: self.frontend.name(),
+            tls: self.presence.tls(),
             backend: self.frontend.name(),
             server: None,
             times: Times { total, ..Times::default() },

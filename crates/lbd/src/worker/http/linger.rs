@@ -1,5 +1,6 @@
 //! The end of a client's connection.
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
@@ -44,6 +45,16 @@ pub(crate) async fn linger(client: &mut Io, worker: &Worker, presence: &Presence
     };
     // Whether the client stayed to the end or not, this connection is over.
     let _ = presence.deadline().guard(work).await;
+}
+
+/// Listens for a moment to whoever still sends its request on a stream of HTTP/2: many take the end of a stream for a failure that
+/// comes before their own, although their answer has come.
+pub(crate) async fn hear_out(client: &Io, presence: &Presence) {
+    let Io::Stream(stream) = client else { return };
+    presence.deadline().set(LINGER);
+    let mut most = LINGER_BYTES;
+    // Whether it came to its end or not, the stream is over.
+    let _ = presence.deadline().guard(poll_fn(|cx| stream.poll_drain(cx, &mut most))).await;
 }
 
 /// Waits until lbd ends, and a client has everything that it was sent.

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -244,8 +243,8 @@ impl Driver {
         let listed = Listed::new(&ground.worker, presence);
         let client = Io::Stream(Box::new(stream));
         let peer = presence.client();
-        let address = SocketAddr::new(peer.ip(), *port);
-        let arrival = Arrival { client, peer, address, input: None, owes_request: true };
+        let port = *port;
+        let arrival = Arrival { client, peer, port, input: None, server_name: None, owes_request: true };
         let connection = Connection::new(ground.worker.clone(), frontend.clone(), listed.presence(), arrival);
         tokio::task::spawn_local(async move {
             connection.serve_one().await;

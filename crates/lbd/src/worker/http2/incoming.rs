@@ -1,7 +1,7 @@
 //! A request as it comes: the fields of a stream become the head of a request of HTTP/1.1, and its frames the body.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::RecvStream;
@@ -126,6 +126,21 @@ impl Incoming {
                 },
                 // Nothing follows, and whether the client is still there is another question.
                 Next::Nothing => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Reads on and forgets what comes, until the request ends, or more than `most` bytes have come.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, most: &mut usize) -> Poll<()> {
+        loop {
+            let got = self.data.len();
+            let Some(left) = most.checked_sub(got) else { return Poll::Ready(()) };
+            *most = left;
+            self.data.clear();
+            // A stream that is over needs no room.
+            let _ = self.body.flow_control().release_capacity(got);
+            if self.next == Next::Nothing || ready!(self.poll_more(cx)).is_err() {
+                return Poll::Ready(());
             }
         }
     }

@@ -79,6 +79,11 @@ impl Stream {
         self.incoming.borrow_mut().poll_read(cx, to)
     }
 
+    /// Reads on and forgets what comes, until the request ends, or more than `most` bytes have come.
+    pub(crate) fn poll_drain(&self, cx: &mut Context<'_>, most: &mut usize) -> Poll<()> {
+        self.incoming.borrow_mut().poll_drain(cx, most)
+    }
+
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.outgoing.borrow_mut().poll_write(cx, slices)
     }

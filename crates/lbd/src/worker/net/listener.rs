@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use config::Mode;
+use route::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -26,6 +27,7 @@ use crate::worker::handshake;
 use crate::worker::http::connection::Connection;
 use crate::worker::introduction;
 use crate::worker::presence::{Presence, Registered};
+use crate::worker::tcp::hello::Hello;
 use crate::worker::tcp::session::Session;
 
 /// How long accepting pauses when the system has no descriptor or memory left: the backlog waits meanwhile.
@@ -110,7 +112,7 @@ async fn accept_all(
             biased;
             patience = &mut closed => break patience.unwrap_or_default(),
             accepted = admit(&worker, &frontend, &door) => match accepted {
-                Ok(arrival) => serve(&worker, &frontend.borrow(), arrival),
+                Ok(arrival) => serve(&worker, &frontend.borrow(), &door, arrival),
                 Err(error) => pause(&worker, &error).await,
             },
         }
@@ -118,7 +120,7 @@ async fn accept_all(
     let last = async {
         loop {
             match door.accept().await {
-                Ok(arrival) => serve(&worker, &frontend.borrow(), arrival),
+                Ok(arrival) => serve(&worker, &frontend.borrow(), &door, arrival),
                 Err(error) => pause(&worker, &error).await,
             }
         }
@@ -160,10 +162,12 @@ async fn admit(worker: &Worker, frontend: &RefCell<Rc<Frontend>>, door: &Door) -
 pub(crate) struct Arrival {
     pub(crate) client: Io,
     pub(crate) peer: SocketAddr,
-    /// Where it arrived.
-    pub(crate) address: SocketAddr,
+    /// The port that it has connected to.
+    pub(crate) port: u16,
     /// What was received and not yet used.
     pub(crate) input: Option<Buffer>,
+    /// The server that its ClientHello names, where it was looked at.
+    pub(crate) server_name: Option<Box<ServerName>>,
     /// Whether the client has sent something that was dropped, and will send it again.
     pub(crate) owes_request: bool,
 }
@@ -218,7 +222,14 @@ impl Door {
                 listen::take_packets(&self.socket, self.address)?;
             }
         }
-        Ok(Arrival { client: Io::Tcp(client), peer, address: self.address, input: None, owes_request })
+        Ok(Arrival {
+            client: Io::Tcp(client),
+            peer,
+            port: self.address.port(),
+            input: None,
+            server_name: None,
+            owes_request,
+        })
     }
 }
 
@@ -239,12 +250,12 @@ async fn pause(worker: &Worker, error: &std::io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
+fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, door: &Door, arrival: Arrival) {
     let registered = Registered::new(worker, frontend, arrival.peer);
     let limits = [worker.places(), frontend.places()];
     let mut admission = Admission::ask(limits.into_iter().flatten());
     let (worker, frontend, presence) = (worker.clone(), frontend.clone(), registered.presence());
-    let terminator = worker.terminator(arrival.address);
+    let terminator = worker.terminator(door.address);
     let is_introduced = frontend.expects_introduction(arrival.peer.ip());
     if is_introduced || terminator.is_some() {
         tokio::task::spawn_local(async move {
@@ -273,7 +284,10 @@ fn serve(worker: &Rc<Worker>, frontend: &Rc<Frontend>, arrival: Arrival) {
             // Boxed: all this is large and short, and sessions are many and long.
             let open = Box::pin(async move {
                 admission.complete().await;
-                session.open(arrival.client, None).await.map(|connected| (connected, admission))
+                session
+                    .open(arrival.client, Hello::unread(None))
+                    .await
+                    .map(|connected| (connected, admission))
             });
             tokio::task::spawn_local(async move {
                 if let Some((connected, _admission)) = open.await {
@@ -297,10 +311,14 @@ async fn begin(
     if is_introduced {
         arrival = introduction::hear(worker, frontend, presence, arrival).await?;
     }
-    match terminator {
-        Some(terminator) => handshake::shake(worker, frontend, presence, &terminator, arrival).await,
-        None => Some(arrival),
+    let Some(terminator) = terminator else { return Some(arrival) };
+    if frontend.looks_at_server_names() {
+        // What comes out of TLS does not tell it any more.
+        let hello = Hello::read(worker, frontend, presence, &mut arrival.client, arrival.input.take()).await;
+        let Hello { bytes, name } = hello.ok()?;
+        (arrival.input, arrival.server_name) = ((!bytes.is_empty()).then_some(bytes), name);
     }
+    handshake::shake(worker, frontend, presence, &terminator, arrival).await
 }
 
 /// Serves a client whose connection has begun.
@@ -309,7 +327,8 @@ async fn converse(worker: Rc<Worker>, frontend: Rc<Frontend>, presence: Rc<Prese
         Mode::Http => Connection::new(worker, frontend, presence, arrival).serve().await,
         Mode::Tcp => {
             let session = Session::new(worker, frontend, presence);
-            if let Some(connected) = Box::pin(session.open(arrival.client, arrival.input)).await {
+            let hello = Hello { bytes: arrival.input.unwrap_or_default(), name: arrival.server_name };
+            if let Some(connected) = Box::pin(session.open(arrival.client, hello)).await {
                 connected.carry().await;
             }
         }

@@ -527,7 +527,7 @@ fn put<E: fmt::Display>(
     what: impl FnOnce(&mut [u8]) -> Result<usize, E>,
 ) -> Result<usize, rustls::Error> {
     lend(buffer, pool);
-    let put = buffer.put(what).map_err(|error| rustls::Error::General(error.to_string()));
+    let put = buffer.put(what).map_err(|error| no_room(&error.to_string()));
     give_back(buffer, pool);
     put
 }
@@ -540,8 +540,13 @@ fn keep(bytes: &[u8], buffer: &mut Buffer, pool: &Pool<Buffer>) -> Result<(), ru
     lend(buffer, pool);
     match buffer.append(bytes) {
         true => Ok(()),
-        false => Err(rustls::Error::General("there is no memory for a record".to_owned())),
+        false => Err(no_room("there is no memory for a record")),
     }
+}
+
+/// Not the other side's doing, and nothing that rustls says by itself.
+fn no_room(why: &str) -> rustls::Error {
+    rustls::Error::Other(rustls::OtherError(Arc::new(io::Error::new(io::ErrorKind::OutOfMemory, why))))
 }
 
 fn broken(error: rustls::Error) -> io::Error {

@@ -2,41 +2,44 @@
 
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use route::{CLIENT_HELLO_MAX, ClientHello, Request, ServerName};
 
-use crate::worker::deadline::Deadline;
+use crate::worker::Worker;
 use crate::worker::failure::Failure;
-use crate::worker::net::buffer::{Buffer, Lent, Pool};
+use crate::worker::frontend::Frontend;
+use crate::worker::net::buffer::{Buffer, Lent};
 use crate::worker::net::io::Io;
+use crate::worker::presence::Presence;
 use crate::worker::routes::{Routes, Target};
 
 /// What a session begins with.
 #[derive(Debug, Default)]
-pub(super) struct Hello {
+pub(crate) struct Hello {
     /// All that was read of it. The server gets it as it is.
-    pub(super) bytes: Buffer,
-    name: Option<ServerName>,
+    pub(crate) bytes: Buffer,
+    /// Boxed: it has room for the longest, and few sessions have one.
+    pub(crate) name: Option<Box<ServerName>>,
 }
 
 impl Hello {
     /// One that nobody has looked at.
-    pub(super) fn unread(bytes: Option<Buffer>) -> Self {
+    pub(crate) fn unread(bytes: Option<Buffer>) -> Self {
         Self { bytes: bytes.unwrap_or_default(), name: None }
     }
 
     /// Reads what the client says first, for a bounded time, until it is known which server it names, or that it names none.
     ///
     /// No buffer is held before it says something. `early` has what it has said already.
-    pub(super) async fn read(
+    pub(crate) async fn read(
+        worker: &Worker,
+        frontend: &Frontend,
+        presence: &Presence,
         client: &mut Io,
         early: Option<Buffer>,
-        pool: &Pool<Buffer>,
-        deadline: &Deadline,
-        patience: Duration,
     ) -> Result<Self, Failure> {
-        deadline.set(patience);
+        let (pool, deadline) = (&worker.requests, presence.deadline());
+        deadline.set(frontend.rules().timeouts.client_hello);
         let first = async {
             match early {
                 Some(early) => Ok(early),
@@ -51,7 +54,7 @@ impl Hello {
         };
         loop {
             let needed = match ClientHello::read(bytes.filled()) {
-                ClientHello::Name(name) => return Ok(Self { bytes, name: Some(name) }),
+                ClientHello::Name(name) => return Ok(Self { bytes, name: Some(Box::new(name)) }),
                 ClientHello::Nameless => return Ok(Self { bytes, name: None }),
                 ClientHello::More(needed) => needed,
             };
@@ -69,7 +72,7 @@ impl Hello {
 
     /// What becomes of the session.
     pub(super) fn target(&self, routes: &Routes, source: IpAddr) -> Target {
-        let host = self.name.as_ref().map(ServerName::as_bytes);
+        let host = self.name.as_ref().map(|name| name.as_bytes());
         routes.of_session(&Request { host, ..Request::from_source(source) })
     }
 }

@@ -1,5 +1,5 @@
 //! Bytes that nobody here understands: sessions in TCP mode, and tunnels.
 
-mod hello;
+pub(super) mod hello;
 pub(super) mod relay;
 pub(super) mod session;

@@ -78,17 +78,17 @@ impl Session {
         Self { worker, frontend, presence, wall: SystemTime::now() }
     }
 
-    /// Connects the client to the server that it is to have, and counts and logs a session that gets none. `early` has what came
+    /// Connects the client to the server that it is to have, and counts and logs a session that gets none. `hello` has what came
     /// first.
-    pub(crate) async fn open(self, mut client: Io, early: Option<Buffer>) -> Option<Box<Connected>> {
+    pub(crate) async fn open(self, mut client: Io, hello: Hello) -> Option<Box<Connected>> {
         let routes = self.frontend.routes();
-        let hello = match routes.table() {
-            Some(table) if table.needs_host() => {
-                let patience = self.frontend.rules().timeouts.client_hello;
-                let deadline = self.presence.deadline();
-                Hello::read(&mut client, early, &self.worker.requests, deadline, patience).await
+        let hello = match self.frontend.looks_at_server_names() && !client.is_tls() {
+            true => {
+                let Self { worker, frontend, presence, .. } = &self;
+                let early = (!hello.bytes.is_empty()).then_some(hello.bytes);
+                Hello::read(worker, frontend, presence, &mut client, early).await
             }
-            _ => Ok(Hello::unread(early)),
+            false => Ok(hello),
         };
         let mut attempts = Attempts::default();
         let hello = match hello {
@@ -227,6 +227,7 @@ impl Session {
                 client_text: ClientText::new(self.client()).with_port(),
                 received: self.wall,
                 frontend: self.frontend.name(),
+                tls: self.presence.tls(),
                 backend: backend.map_or(self.frontend.name(), |backend| &backend.name),
                 server: seat.map(|seat| &*seat.server.name),
                 times,

@@ -169,6 +169,7 @@ impl Connection {
             client_text: self.client_text.with_port(),
             received: arrived.wall,
             frontend: self.frontend.name(),
+            tls: self.presence.tls(),
             backend: backend.map_or(self.frontend.name(), |backend| &backend.name),
             server: seat.as_ref().map(|seat| &*seat.server.name),
             times,
