@@ -371,3 +371,45 @@ fn sessions_under_tls_go_where_the_name_of_their_handshake_leads() {
     assert!(ask("app.example").ends_with("NGINX Instance 1\n"), "{}", ask("app.example"));
     assert!(ask("one.apps.example").ends_with("NGINX Instance 2\n"), "{}", ask("one.apps.example"));
 }
+
+#[test]
+fn a_scanner_finds_no_weakness() {
+    needs!("testssl");
+    let authority = Authority::new();
+    let stack = with_tls(&authority, "").servers(1).start();
+    let report = stack.dir().join("testssl.json");
+    let mut command = Command::new("testssl");
+    // Protocols, ciphers, forward secrecy, preferences, defaults and known vulnerabilities.
+    command.args(["--quiet", "--warnings", "off", "-p", "-s", "-f", "-P", "-S", "-U"]);
+    command.args(["--openssl", "/usr/bin/openssl", "--jsonfile"]).arg(&report);
+    command.args(["--ip", &stack.web().ip().to_string()]);
+    command.arg("--add-ca").arg(authority.ca_file());
+    command.arg(format!("https://app.example:{}/", stack.web().port()));
+    let output = command.output().unwrap();
+    let text = fs::read_to_string(&report).unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let of = |id: &str| {
+        let finding = findings.iter().find(|finding| finding["id"] == id);
+        finding.and_then(|finding| finding["finding"].as_str()).unwrap_or("nothing")
+    };
+    for (id, expected) in [
+        ("TLS1", "not offered"),
+        ("TLS1_1", "not offered"),
+        ("TLS1_2", "offered"),
+        ("TLS1_3", "offered with final"),
+        ("PFS", "offered"),
+        ("cert_trust", "Ok via SAN"),
+        ("cert_chain_of_trust", "passed"),
+    ] {
+        assert!(of(id).starts_with(expected), "{id}: {}", of(id));
+    }
+    let weak = findings.iter().filter(|finding| {
+        let is = |what: &[&str]| what.iter().any(|what| finding["severity"] == **what);
+        let id = finding["id"].as_str().unwrap_or_default();
+        // The test's own certificate, and the scanner's own programs, are not what is tried. The order is the client's (docs/decisions.md).
+        let is_about = |what: &str| id.starts_with(what);
+        is(&["LOW", "MEDIUM", "HIGH", "CRITICAL", "FATAL"])
+            && !["cert_", "DNS_", "OCSP", "cipher_order"].into_iter().any(is_about)
+    });
+    assert_eq!(weak.collect::<Vec<_>>(), Vec::<&serde_json::Value>::new());
+}

@@ -2,11 +2,11 @@
 
 use testkit::{Stack, wait_until};
 
-use crate::{needs_python_h2, python};
+use crate::{needs_python, python};
 
 #[test]
 fn head_and_statuses_without_a_body_end_with_their_head() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().start();
     stack.nginx[0].file("some", 5000);
     python(
@@ -28,7 +28,7 @@ is_equal(forbidden & set(dict(answer.fields)), set())
 
 #[test]
 fn trailers_and_interim_responses_are_passed_on_each_way() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (stack, server) = Stack::builder().start_before(|peer| {
         peer.read_request()?;
         let body = peer.read_until(b"0\r\n")?;
@@ -63,7 +63,7 @@ is_equal(answer.trailers, [("grpc-status", "0"), ("grpc-message", "fine")])
 
 #[test]
 fn a_client_that_waits_to_be_asked_for_the_body_is_asked() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (stack, _server) = Stack::builder().start_before(|peer| {
         peer.read_request()?;
         peer.send("HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -88,7 +88,7 @@ is_equal((answer.interim, answer.status, answer.body), (["100"], "200", b"hello"
 
 #[test]
 fn an_early_answer_ends_the_stream_and_nothing_else() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (stack, _server) = Stack::builder().frontend("limits: { body: 1KiB }").start_before(|peer| {
         let head = peer.read_request()?;
         if head.starts_with("POST") {
@@ -112,7 +112,7 @@ is_equal(client.get("/").status, "200")
 
 #[test]
 fn a_response_that_breaks_off_is_never_taken_for_whole() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (stack, _server) = Stack::builder().start_before(|peer| {
         let head = peer.read_request()?;
         match () {

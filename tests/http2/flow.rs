@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use testkit::{Stack, wait_until};
 
-use crate::{needs_python_h2, python};
+use crate::{needs_python, python};
 
 #[test]
 fn a_client_that_takes_nothing_stops_its_server_and_no_other_stream() {
-    needs_python_h2!();
+    needs_python!("h2");
     let sent = Arc::new(AtomicUsize::new(0));
     let count = sent.clone();
     let (stack, _server) = Stack::builder().start_before(move |peer| {
@@ -61,7 +61,7 @@ if not {}:
 
 #[test]
 fn a_client_that_takes_nothing_is_given_up_after_its_time() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().frontend("timeouts: { client: 500ms }").start();
     stack.nginx[0].file("some", 1 << 20);
     python(
@@ -82,7 +82,7 @@ is_equal(client.get("/").status, "200")
 
 #[test]
 fn a_server_that_takes_nothing_stops_its_client_and_no_other_stream() {
-    needs_python_h2!();
+    needs_python!("h2");
     let over = Arc::new(AtomicBool::new(false));
     let is_over = over.clone();
     let (stack, _server) = Stack::builder().start_before(move |peer| {
@@ -115,7 +115,7 @@ is_equal(client.get("/").body, b"ok")
 
 #[test]
 fn a_stream_that_is_reset_leaves_its_server() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (stack, server) = Stack::builder().start_before(|peer| {
         peer.read_request()?;
         peer.stall()

@@ -2,7 +2,7 @@
 
 use testkit::{Stack, wait_until};
 
-use crate::{needs_python_h2, python};
+use crate::{needs_python, python};
 
 /// A server that answers as soon as the test says so.
 fn gated() -> (Stack, testkit::RawServer, std::sync::Arc<std::sync::atomic::AtomicBool>) {
@@ -32,7 +32,7 @@ is_equal(client.goaway[-1], (0, 39))
 
 #[test]
 fn an_lbd_that_stops_answers_every_stream_first() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (mut stack, server, open) = gated();
     let address = stack.web();
     let client = std::thread::spawn(move || python(address, TWENTY));
@@ -46,7 +46,7 @@ fn an_lbd_that_stops_answers_every_stream_first() {
 
 #[test]
 fn a_frontend_that_is_gone_answers_every_stream_first() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (mut stack, server, open) = gated();
     let address = stack.web();
     let client = std::thread::spawn(move || python(address, TWENTY));
@@ -63,7 +63,7 @@ fn a_frontend_that_is_gone_answers_every_stream_first() {
 
 #[test]
 fn no_request_is_lost_while_lbd_is_restarted() {
-    needs_python_h2!();
+    needs_python!("h2");
     let mut stack = Stack::builder().unchecked().start();
     let dir = tempfile::tempdir().unwrap();
     let enough = dir.path().join("enough");
@@ -117,7 +117,7 @@ assert connections > 3, connections
 
 #[test]
 fn streams_are_listed_and_ended_with_their_server_or_their_connection() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (stack, server, _open) = gated();
     let address = stack.web();
     let client = std::thread::spawn(move || {

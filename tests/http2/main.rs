@@ -25,24 +25,24 @@ fn python(address: SocketAddr, script: &str) -> String {
     out.into_owned()
 }
 
-/// Whether Python knows HTTP/2.
-fn has_python_h2() -> bool {
+/// Whether Debian's Python has a module.
+fn has_python(module: &str) -> bool {
     Command::new("/usr/bin/python3")
-        .args(["-c", "import h2"])
+        .args(["-c", &format!("import {module}")])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|it| it.success())
 }
 
-/// Skips the test without Python's h2.
-macro_rules! needs_python_h2 {
-    () => {
-        if !crate::has_python_h2() {
-            testkit::skip!("python3-h2 is not installed");
+/// Skips the test without a module of Python.
+macro_rules! needs_python {
+    ($module:literal) => {
+        if !crate::has_python($module) {
+            testkit::skip!("Debian's Python has no module {}", $module);
         }
     };
 }
-use needs_python_h2;
+use needs_python;
 
 fn curl(address: SocketAddr, path: &str) -> Command {
     let mut command = Command::new("curl");
@@ -162,7 +162,7 @@ fn a_connection_that_has_begun_with_http_1_goes_on_with_it() {
 
 #[test]
 fn a_preface_in_pieces_is_one() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().start();
     python(
         stack.web(),
@@ -209,7 +209,7 @@ fn streams_have_routes_edits_limits_and_sticky_servers_as_requests_of_http_1() {
 
 #[test]
 fn connections_are_counted_and_streams_are_not() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().frontend("maxconn: 1").start();
     stack.nginx[0].file("some", 1 << 20);
     python(
@@ -226,7 +226,7 @@ for answer in client.wait(*[client.request("/files/some") for _ in range(20)]):
 
 #[test]
 fn inside_of_tls_it_is_negotiated() {
-    needs_python_h2!();
+    needs_python!("h2");
     let authority = Authority::new();
     let file = authority.issue("app.pem", &["app.example"], CertificateKey::Ecdsa);
     let tls = format!("{{ certificates: [\"{}\"] }}", file.display());
@@ -271,4 +271,24 @@ is_equal(Client(ADDRESS, tls=context).get("/", scheme="https").status, "200")
         "https://app.example/",
     ]);
     assert!(text(off).ends_with("1.1"));
+}
+
+#[test]
+fn a_grpc_client_is_told_clearly_that_its_server_speaks_http_1_1() {
+    needs_python!("grpc");
+    let stack = Stack::builder().servers(1).unchecked().start();
+    let script = r#"
+import sys
+import grpc
+try:
+    grpc.insecure_channel(sys.argv[1]).unary_unary("/test.Service/Method")(b"x", timeout=50)
+except grpc.RpcError as error:
+    print(error.code().name, error.details())
+"#;
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", script, &stack.web().to_string()]);
+    // nginx has nothing to be POSTed to there.
+    assert_eq!(text(command).trim(), "UNIMPLEMENTED Received http2 header with status: 404");
+    let lines: Vec<LogLine> = stack.log_lines(1, |line| line.target == "/test.Service/Method");
+    assert_eq!(lines[0].status, 404);
 }

@@ -2,12 +2,12 @@
 
 use testkit::{Stack, wait_until};
 
-use crate::{needs_python_h2, python};
+use crate::{needs_python, python};
 
 // RFC 9113 section 8.1.1: "Malformed requests or responses that are detected MUST be treated as a stream error of type PROTOCOL_ERROR."
 #[test]
 fn malformed_requests_are_reset_and_reach_no_server() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().start();
     python(
         stack.web(),
@@ -65,7 +65,7 @@ is_equal(client.get("/").status, "200")
 // RFC 9113 section 8.1.1: "A request or response is also malformed if the value of a content-length header field does not equal the sum of the DATA frame payload lengths that form the content"
 #[test]
 fn a_body_of_another_length_than_told_is_reset() {
-    needs_python_h2!();
+    needs_python!("h2");
     let (stack, server) = Stack::builder().start_before(|peer| {
         peer.read_request()?;
         peer.stall()
@@ -89,7 +89,7 @@ for sent in [b"four", b"six666"]:
 
 #[test]
 fn what_http_itself_forbids_is_refused_and_logged_as_everywhere() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().start();
     python(
         stack.web(),
@@ -118,7 +118,7 @@ is_equal(client.get("/").status, "200")
 
 #[test]
 fn whoever_resets_most_streams_is_sent_away() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().start();
     stack.nginx[0].file("some", 1 << 20);
     python(
@@ -149,7 +149,7 @@ is_equal(Client(ADDRESS).get("/").status, "200")
 
 #[test]
 fn floods_of_frames_end_the_connection() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder().servers(1).unchecked().start();
     python(
         stack.web(),
@@ -183,7 +183,7 @@ is_equal(Client(ADDRESS).get("/").status, "200")
 
 #[test]
 fn a_connection_that_says_nothing_more_ends() {
-    needs_python_h2!();
+    needs_python!("h2");
     let stack = Stack::builder()
         .servers(1)
         .unchecked()
