@@ -276,7 +276,11 @@ is_equal(Client(ADDRESS, tls=context).get("/", scheme="https").status, "200")
 #[test]
 fn a_grpc_client_is_told_clearly_that_its_server_speaks_http_1_1() {
     needs_python!("grpc");
-    let stack = Stack::builder().servers(1).unchecked().start();
+    let (stack, _server) = Stack::builder().start_before(|peer| {
+        peer.read_request()?;
+        peer.send("HTTP/1.1 415 Unsupported Media Type\r\nContent-Length: 0\r\n\r\n")?;
+        peer.stall()
+    });
     let script = r#"
 import sys
 import grpc
@@ -287,8 +291,7 @@ except grpc.RpcError as error:
 "#;
     let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", script, &stack.web().to_string()]);
-    // nginx has nothing to be POSTed to there.
-    assert_eq!(text(command).trim(), "UNIMPLEMENTED Received http2 header with status: 404");
+    assert_eq!(text(command).trim(), "UNKNOWN Received http2 header with status: 415");
     let lines: Vec<LogLine> = stack.log_lines(1, |line| line.target == "/test.Service/Method");
-    assert_eq!(lines[0].status, 404);
+    assert_eq!(lines[0].status, 415);
 }

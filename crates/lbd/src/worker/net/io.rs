@@ -171,7 +171,7 @@ impl Io {
     pub(crate) fn discard(&self) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(&mut [0; 16 * 1024]),
-            Self::Tls(tls) => tls.socket().try_read(&mut [0; 16 * 1024]),
+            Self::Tls(tls) => tls.discard(),
             Self::Stream(_) => Ok(0),
         }
     }

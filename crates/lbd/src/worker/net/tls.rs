@@ -175,6 +175,16 @@ impl Tls {
         Poll::Ready(SockRef::from(&self.socket).shutdown(Shutdown::Write))
     }
 
+    /// Reads what nobody wants any more, once, and opens none of it: nothing can be read after that.
+    pub(crate) fn discard(&self) -> io::Result<usize> {
+        let mut state = self.state.borrow_mut();
+        match (state.ended, state.forget()) {
+            (true, _) => Ok(0),
+            (false, 0) => self.socket.try_read(&mut [0; 16 * 1024]),
+            (false, forgotten) => Ok(forgotten),
+        }
+    }
+
     /// Has its end tell nobody that everything was said.
     pub(crate) fn abort(&self) {
         self.state.borrow_mut().aborted = true;
@@ -311,6 +321,19 @@ impl State {
     /// Whether there is room for whatever rustls answers.
     fn may_answer(&self) -> bool {
         self.sent.filled().len() <= WRITTEN
+    }
+
+    /// Drops what has come and was not read. How much that was.
+    fn forget(&mut self) -> usize {
+        let Self { buffers, received, plain, examined, .. } = self;
+        *examined = 0;
+        let dropped = [received, plain].map(|buffer| {
+            let len = buffer.filled().len();
+            buffer.consume(len);
+            give_back(buffer, &buffers.received);
+            len
+        });
+        dropped.into_iter().sum()
     }
 
     /// Moves plain bytes that wait to their reader.
