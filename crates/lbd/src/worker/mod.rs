@@ -76,6 +76,8 @@ const RESPONSE_BUFFER: usize = 64 * 1024;
 const HEAD_BUFFER: usize = 2048;
 /// Buffers of each kind that wait for use.
 const POOLED: usize = 256;
+/// The same of what is small and held by each request under way: HTTP/2 has many at once.
+const SMALL_POOLED: usize = 2048;
 
 /// What a worker is made with.
 #[derive(Debug)]
@@ -443,8 +445,8 @@ async fn work(setup: Setup) {
         counters,
         requests: Pool::new(REQUEST_BUFFER, POOLED),
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
-        heads: Pool::new(HEAD_BUFFER, POOLED),
-        desks: Pool::new(0, POOLED),
+        heads: Pool::new(HEAD_BUFFER, SMALL_POOLED),
+        desks: Pool::new(0, SMALL_POOLED),
         ids: Ids::default(),
         handshakes: Turns::new(),
         tls: Rc::new(tls::Buffers::new(POOLED)),

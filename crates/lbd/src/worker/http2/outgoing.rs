@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -240,16 +241,18 @@ fn response(head: &ResponseHead, text: &[u8]) -> io::Result<Response<()>> {
 // RFC 9113 section 8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields."
 /// Fields from their lines, but for those that are about a connection of HTTP/1.
 fn fields(lines: &[u8]) -> io::Result<HeaderMap> {
-    let mut fields = HeaderMap::new();
-    for line in lines.split(|&byte| byte == b'\n') {
+    // All values are parts of one copy, and the map never grows.
+    let copy = Bytes::copy_from_slice(lines);
+    let mut fields = HeaderMap::with_capacity(lines.iter().filter(|&&byte| byte == b'\n').count());
+    for line in copy.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| malformed())?;
         let of_connection = [CONNECTION, TRANSFER_ENCODING, UPGRADE, TE].contains(&name)
             || matches!(name.as_str(), "keep-alive" | "proxy-connection");
         if !of_connection {
-            let value = line[colon + 1..].trim_ascii();
-            fields.append(name, HeaderValue::from_bytes(value).map_err(|_| malformed())?);
+            let value = copy.slice_ref(line[colon + 1..].trim_ascii());
+            fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?);
         }
     }
     Ok(fields)
