@@ -9,7 +9,6 @@ use anyhow::{Context as _, bail};
 
 use crate::cpu::{Processors, pinned};
 use crate::load::{Outcome, percentiles};
-use crate::peer::SERVER_NAME;
 use crate::work::{Kind, Work};
 
 /// Runs it to its end, with so many streams at once on each connection for so many seconds.
@@ -31,7 +30,7 @@ pub(crate) fn run(
         "-D",
         &seconds.to_string(),
     ]);
-    command.arg(format!("--log-file={}", log.display())).arg(format!("--sni={SERVER_NAME}"));
+    command.arg(format!("--log-file={}", log.display()));
     let output = command.arg(format!("https://{to}{path}")).output().context("h2load does not start")?;
     let said = String::from_utf8_lossy(&output.stdout);
     let outcome = match output.status.success() {
