@@ -1,5 +1,7 @@
 //! The demos in network namespaces of this machine, without any container engine.
 
+use std::process::Command;
+
 use testkit::{is_root, skip};
 
 #[path = "demo/kit.rs"]
@@ -24,3 +26,35 @@ fn demo_2_works_in_network_namespaces() {
     }
     two::run("netns");
 }
+
+#[test]
+fn a_demo_that_died_with_its_machine_is_in_nobodys_way() {
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    if let Some(reason) = kit::obstacle() {
+        skip!("{reason}");
+    }
+    let names = ["WEB_PORT", "STATS_PORT", "HEALTHD_PORT", "PROMETHEUS_PORT"];
+    let ports: Vec<_> = names.into_iter().zip(kit::free_addresses::<4>()).collect();
+    let make = |target: &str| {
+        let output = kit::make(target, "netns", &ports);
+        assert!(output.status.success(), "make {target}: {}", kit::text(&output));
+    };
+    make("demo-1");
+    // All but its files, which stay where /run is a disk's.
+    let died = Command::new("bash").args(["-c", DIED]).output().expect("bash is there");
+    assert!(died.status.success(), "{}", kit::text(&died));
+    let status = kit::script_ok(&["status"]);
+    assert!(status.contains("No demo runs"), "{status}");
+    make("demo-1");
+    make("demo-1-down");
+}
+
+const DIED: &str = "set -e
+    for namespace in $(ip netns list | awk '/^tandem-/ { print $1 }'); do
+        ip netns pids $namespace | xargs --no-run-if-empty kill -KILL || true
+        umount /run/netns/$namespace
+    done
+    cat /run/tandem-demo/port-*.pid | xargs kill -KILL
+    test -e /run/tandem-demo/demo";

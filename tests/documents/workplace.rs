@@ -62,7 +62,9 @@ impl Workplace {
             TcpListener::bind(("127.0.0.1", port))
                 .map_err(|error| format!("documents name port {port} of this machine: {error}"))?;
         }
-        if Path::new("/run/tandem-demo").exists() {
+        let running = Command::new("scripts/engines/netns").arg("running").current_dir(root()).output();
+        let running = running.map_err(|error| format!("scripts/engines/netns: {error}"))?;
+        if !running.stdout.is_empty() {
             return Err("a demo runs on this machine already".to_owned());
         }
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
