@@ -258,6 +258,26 @@ fn a_request_that_its_server_may_not_understand_goes_out_on_a_new_connection() {
     }
 }
 
+/// What counts is what the server is sent.
+#[test]
+fn an_edited_path_is_judged_as_the_server_gets_it() {
+    let edit = "request: { replace_path: { pattern: \"^/[{]id[}]\", with: /id } }";
+    let (stack, raw) = Stack::builder().backend(edit).start_before(|peer| {
+        loop {
+            let head = peer.read_request()?;
+            assert!(head.starts_with("GET /id ") || head.starts_with("GET / "), "{head}");
+            peer.send(OK)?;
+        }
+    });
+    let mut client = stack.client();
+    assert_eq!(client.get("/").status, 200);
+    let connections = raw.connections();
+    for _ in 0..5 {
+        assert_eq!(client.get("/{id}").status, 200);
+    }
+    assert_eq!(raw.connections(), connections);
+}
+
 /// Serves one connection until its end, and only then the next one.
 const ONE_AT_A_TIME: &str = r#"
 import http.server, sys

@@ -50,6 +50,7 @@ pub use message::{Body, Method, Version};
 pub use name::{FRAMING_FIELDS, field_starts_with, is_same_field};
 pub use request::{
     Forward, ForwardedField, ForwardedFields, ForwardedFor, Limits, RequestHead, RequestParser, empty_lines,
+    has_plain_target,
 };
 pub use response::{ClientSide, INTERIM_MAX, ResponseHead, ResponseLimits, ResponseParser};
 pub use span::Span;

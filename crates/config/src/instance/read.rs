@@ -98,7 +98,7 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
         .flatten();
     // RFC 9568 section 5.2.4: "VRRP Routers backing up a Virtual Router MUST use priority values between 1-254 (decimal)."
     let priority = s.number("priority", Priority::DEFAULT.get(), 1..=254);
-    let (profile, interval) = timing(s, version);
+    let (profile, interval) = timing(s, known);
     let addresses =
         addresses(s.required("virtual_addresses", "an address such as 192.0.2.100/24, or a list of them"));
     let ipv6 = addresses.first().is_some_and(|address| address.ip.is_ipv6());
@@ -151,9 +151,16 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
     }
 }
 
-fn timing(s: &mut Section<'_>, version: Version) -> (Profile, AdvertInterval) {
+/// Where the version is not known, an interval is right that is so in one of them.
+fn timing(s: &mut Section<'_>, version: Option<Version>) -> (Profile, AdvertInterval) {
     let profile = s.word("timing", Profile::Safe, &[("safe", Profile::Safe), ("fast", Profile::Fast)]);
     let default = profile.interval();
+    let interval = |wanted| match version {
+        Some(version) => AdvertInterval::new(version, wanted),
+        None => {
+            AdvertInterval::new(Version::V3, wanted).or_else(|_| AdvertInterval::new(Version::V2, wanted))
+        }
+    };
     let value = s.value(
         "advert_interval",
         "a duration from 10ms to 40950ms, for version 2 whole seconds",
@@ -161,9 +168,9 @@ fn timing(s: &mut Section<'_>, version: Version) -> (Profile, AdvertInterval) {
     );
     let wanted = value.scalar(|text| {
         let wanted = scalar::duration(text, &(Duration::from_millis(10)..=Duration::from_secs(255)))?;
-        AdvertInterval::new(version, wanted).map_err(|error| Problem::Because(error.to_string()))
+        interval(wanted).map_err(|error| Problem::Because(error.to_string()))
     });
-    let interval = wanted.or_else(|| match AdvertInterval::new(version, default) {
+    let interval = wanted.or_else(|| match interval(default) {
         Ok(interval) => Some(interval),
         Err(error) => {
             if !value.is_given() {

@@ -14,6 +14,12 @@ use crate::edits::Edits;
 use crate::{Body, Method, Span, Version};
 use line::Form;
 
+/// Whether the target of a head that is written, or edited, is one that RFC 3986 allows. What else browsers and scripts send is
+/// passed on, but not each server understands it.
+pub fn has_plain_target(head: &[u8]) -> bool {
+    head.split(|&byte| byte == b' ').nth(1).is_some_and(is_uri)
+}
+
 /// The head of a request. Spans refer to the buffer it was parsed from.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
@@ -47,12 +53,6 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Whether the target is one that RFC 3986 allows. What else browsers and scripts send is passed on, but not each server
-    /// understands it.
-    pub fn has_plain_target(&self, buf: &[u8]) -> bool {
-        is_uri(self.target.of(buf))
-    }
-
     /// The path, without the query; of a URL that has none it is `/`, or `*` where the request is about the server as a whole.
     pub fn path<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
         let target = self.target.of(buf);

@@ -116,8 +116,6 @@ impl Connection {
         if let Some(cookie) = &ways.sticky {
             cookie.remove(&mut head_out);
         }
-        // Some servers answer what they do not understand with nothing, and only close a connection that is new.
-        let plain = head.has_plain_target(input.filled());
 
         // What has arrived of the body goes out with the head: one write, and still there for another attempt.
         let mut body = BodyReader::new(head.body);
@@ -143,6 +141,8 @@ impl Connection {
         let editor = edits.and_then(|edits| edits.request.as_ref());
         // What cannot be edited is refused before a server is asked for.
         let mut edited = editor.map(|editor| opening.edited(&self.worker, editor, &context)).transpose()?;
+        // Some servers answer what they do not understand with nothing, and only close a connection that is new.
+        let plain = http1::has_plain_target(edited.as_ref().unwrap_or(&opening).head());
         let complete = step.done;
         let withheld = head.expects_continue && step.consumed == 0 && input.is_empty();
         if complete {
