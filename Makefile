@@ -24,7 +24,7 @@ demo-1: ## build and start demo 1: lbd and healthd before three nginx
 demo-1-status: ## what demo 1 is doing
 	@scripts/demo status
 
-demo-1-down: ## stop demo 1 and remove everything that it made
+demo-1-down: ## stop demo 1 and remove its containers; images stay
 	@scripts/demo down 1
 
 demo-2: ## build and start demo 2: two load balancers behind one virtual address
@@ -33,7 +33,7 @@ demo-2: ## build and start demo 2: two load balancers behind one virtual address
 demo-2-status: ## what demo 2 is doing, and who holds the virtual address
 	@scripts/demo status
 
-demo-2-down: ## stop demo 2 and remove everything that it made
+demo-2-down: ## stop demo 2 and remove its containers; images stay
 	@scripts/demo down 2
 
 reload: ## take edited files in compose/ into use, in the demo that runs

@@ -54,10 +54,16 @@ find_running() {
 # Removes whatever is there of a demo, in every engine, also what was left half started.
 down() { # DEMO
     local candidate
+    local -a with_images=()
     for candidate in docker podman; do
         answers "$candidate" || continue
         on_engine "$candidate" down "$1"
+        [ -z "$("$candidate" image ls --quiet 'localhost/tandem/*' 2>/dev/null)" ] || with_images+=("$candidate")
     done
     [ ! -d /run/tandem-demo ] || on_engine netns down "$1"
     step "Demo $1 is gone."
+    for candidate in "${with_images[@]}"; do
+        say "Its images stay in $candidate for the next start. To remove them, too:"
+        say "$candidate image rm \$($candidate image ls --format '{{.Repository}}:{{.Tag}}' 'localhost/tandem/*')"
+    done
 }

@@ -5,6 +5,7 @@ up() { # DEMO
     local demo=$1
     [ -e "compose/demo-$demo.yml" ] || die "there is no demo $demo"
     step "Demo $demo"
+    refuse_missing_programs
     find_running
     if [ -z "$running_engine" ]; then
         choose_engine
@@ -40,6 +41,16 @@ join_running() { # DEMO
     esac
 }
 
+# What is not built here has to be there already.
+refuse_missing_programs() {
+    local dir=${TANDEM_BIN_DIR:-} program
+    [ -n "$dir" ] || return 0
+    for program in healthd lbd vrrpd tandemctl; do
+        [ -x "$dir/$program" ] || die "TANDEM_BIN_DIR is $dir, and there is no program $program in it" \
+            "Without TANDEM_BIN_DIR everything is built here."
+    done
+}
+
 # The daemons read the configuration as a user of their own.
 refuse_unreadable_configuration() {
     local unreadable
@@ -67,7 +78,7 @@ Try
     make demo-1-status             the state of everything in the terminal
     edit compose/lb.yaml, then make reload: no restart, and a mistake is refused and explained
 
-docs/workshop.md continues from here. make demo-1-down removes everything.
+docs/workshop.md continues from here. make demo-1-down stops and removes it.
 GUIDE
 }
 
@@ -90,6 +101,6 @@ Try
     ./scripts/failover-test.sh lbd-killed    what exactly that costs clients
     make demo-2-status             the state of both nodes in the terminal
 
-docs/workshop.md continues from here. make demo-2-down removes everything.
+docs/workshop.md continues from here. make demo-2-down stops and removes it.
 GUIDE
 }

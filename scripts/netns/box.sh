@@ -91,11 +91,12 @@ box_run() {
         scripts/netns/box-init "$root" "$name" "$@" </dev/null \
         > >(exec setsid s6-log -b n3 s1000000 "$root/log" >/dev/null 2>&1) 2>&1
     local _
-    for _ in {1..50}; do
+    # On a machine that builds something else meanwhile it takes its time.
+    for _ in {1..200}; do
         [ -s "$root/pid" ] && return
         sleep 0.1
     done
-    cat "$root"/log/current >&2
+    cat "$root"/log/current >&2 || true
     die "the box $name did not start"
 }
 

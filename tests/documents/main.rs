@@ -39,9 +39,10 @@ fn the_guide_to_production_keeps_its_promises() {
         elsewhere: &[
             INSTALLS,
             ("sudoedit", "it waits for an editor"),
+            ("head -c 33 /dev/urandom", "the demo has a key"),
             ("sudo systemctl enable", "tests/units starts the units"),
         ],
-        before: &[("tandemctl status", "make demo-2")],
+        before: &[("tandemctl check lb1/vrrp.yaml", "make demo-2")],
         ..Document::default()
     });
 }
