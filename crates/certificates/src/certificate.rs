@@ -27,6 +27,12 @@ const SOON_PART: i64 = 3;
 /// The least bits of an RSA key.
 const MIN_RSA: usize = 2048;
 
+/// From when on a certificate is told of, as it ends soon; all in seconds since 1970.
+pub(crate) fn ends_soon_from(not_before: i64, not_after: i64) -> i64 {
+    let life = not_after.saturating_sub(not_before);
+    not_after.saturating_sub(SOON.min(life / SOON_PART))
+}
+
 /// The files of one certificate.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -170,10 +176,9 @@ impl Certificate {
             )),
         };
         let mut doubt = |kind| doubts.push(Doubt { file: chain.file.clone(), kind });
-        let life = read.not_after.saturating_sub(read.not_before);
         if read.not_after < now {
             doubt(DoubtKind::Expired(read.not_after));
-        } else if read.not_after < now.saturating_add(SOON.min(life / SOON_PART)) {
+        } else if ends_soon_from(read.not_before, read.not_after) < now {
             doubt(DoubtKind::Expiring(read.not_after));
         }
         if read.not_before > now {

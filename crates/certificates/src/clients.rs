@@ -83,7 +83,8 @@ fn verifier(
     if required { builder } else { builder.allow_unauthenticated() }.build()
 }
 
-fn roots(authorities: &Pem, hash: &mut Sha256) -> Result<RootCertStore, Fault> {
+/// The certificates of authorities in a file, of which each can be used.
+pub(crate) fn roots(authorities: &Pem, hash: &mut Sha256) -> Result<RootCertStore, Fault> {
     let content = authorities.content()?;
     let mut roots = RootCertStore::empty();
     for (line, certificate) in content.certificates {

@@ -145,8 +145,8 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// The day of a moment, in UTC.
-fn day(at: i64) -> String {
+/// The day of a moment, in seconds since 1970, in UTC.
+pub fn day(at: i64) -> String {
     ASN1Time::from_timestamp(at).map_or_else(|_| at.to_string(), |at| at.to_datetime().date().to_string())
 }
 

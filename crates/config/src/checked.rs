@@ -50,7 +50,7 @@ impl Checked {
         Self::load_with(path, Files::all_of(path))
     }
 
-    /// The same without certificates and keys of TLS, for those who present none, and must not need the keys.
+    /// The same without certificates and keys of listeners, for those who have none, and must not need the keys.
     ///
     /// # Errors
     /// All that is wrong with it, or why it cannot be read.
@@ -103,7 +103,7 @@ impl Checked {
             Content::Vrrp(_) => Subject::Vrrp,
         };
         // What certificates say is in none of it.
-        let files = Files::without_keys_of(&self.path);
+        let files = Files::pages_of(&self.path);
         let again =
             |node: &Node, report: &Report| Some(read(subject, &self.path, files, &Value::root(node, report)));
         match Veil::over(&self.text, again) {

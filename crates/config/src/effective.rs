@@ -187,6 +187,7 @@ fn backend(backend: &Backend) -> Value {
         ("check", backend.check.as_ref().map_or_else(|| text("off"), check)),
         ("servers", named(&backend.servers, |server| (&server.name, self::server(server)))),
         ("send_proxy", send_proxy(backend.send_proxy)),
+        ("tls", backend.tls.as_deref().map_or(Value::Null, tls::servers)),
         ("retries", backend.retries.into()),
         ("retry_budget", text(format_args!("{}%", backend.retry_budget))),
         (
@@ -231,8 +232,8 @@ fn backend(backend: &Backend) -> Value {
         ("abort_on_close", text(if backend.abort_on_close { "on" } else { "off" })),
     ];
     let edits = edits::written(backend.edits.as_deref());
-    let absent: &[&[&str]] = if backend.sticky.is_none() { &[&["sticky"]] } else { &[] };
-    without(without(map(all.into_iter().chain(edits)), useless_to_backend(backend.mode)), absent)
+    let present = all.into_iter().filter(|(_, value)| !value.is_null());
+    without(map(present.chain(edits)), useless_to_backend(backend.mode))
 }
 
 fn sticky(sticky: &Sticky) -> Value {
@@ -282,7 +283,7 @@ fn without(mut all: Value, keys: &[&[&str]]) -> Value {
 }
 
 fn server(server: &Server) -> Value {
-    map([
+    let keys = [
         ("address", text(&server.address)),
         ("weight", server.weight.get().into()),
         ("state", text(server.state)),
@@ -291,7 +292,8 @@ fn server(server: &Server) -> Value {
         ("check", or_off(server.check.as_ref(), server_check)),
         ("backup", server.backup.map_or(false.into(), |level| level.get().into())),
         ("send_proxy", send_proxy(server.send_proxy)),
-    ])
+    ];
+    map(keys.into_iter().chain(server.server_name.iter().map(|name| ("server_name", text(name)))))
 }
 
 fn send_proxy(version: Option<Version>) -> Value {

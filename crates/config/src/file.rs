@@ -32,12 +32,13 @@ pub fn load(path: &Path) -> Result<Loaded, Invalid> {
     parse_lb(&path.display().to_string(), &text(path)?.0, Files::all_of(path))
 }
 
-/// The same without the files that it names, for those who answer no requests, and must not need the keys of TLS.
+/// The same with no other files than it takes to connect to servers, for those who only check them, and must not need the keys of
+/// listeners.
 ///
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
-pub fn load_alone(path: &Path) -> Result<Loaded, Invalid> {
-    parse(&path.display().to_string(), &text(path)?.0)
+pub fn load_for_checks(path: &Path) -> Result<Loaded, Invalid> {
+    parse_lb(&path.display().to_string(), &text(path)?.0, Files::for_checks_of(path))
 }
 
 /// Reads and parses a `vrrp.yaml` of at most 1 MiB, and the key files that it names, by paths that start at its directory.

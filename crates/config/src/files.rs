@@ -22,32 +22,51 @@ pub(crate) const EXPOSED: u32 = 0o026;
 pub(crate) struct Files<'f> {
     /// The `lb.yaml`; none where no file is read.
     config: Option<&'f Path>,
-    /// Whether certificates and keys of TLS are.
-    keys: bool,
+    /// Whether pages are.
+    pages: bool,
+    /// Whether certificates and keys of listeners are.
+    listeners: bool,
+    /// Whether those of connections to servers are.
+    servers: bool,
 }
 
 impl<'f> Files<'f> {
     /// None of them: each is taken for an empty one.
-    pub(crate) const NONE: Self = Self { config: None, keys: false };
+    pub(crate) const NONE: Self = Self { config: None, pages: false, listeners: false, servers: false };
 
     /// All of them.
     pub(crate) const fn all_of(config: &'f Path) -> Self {
-        Self { config: Some(config), keys: true }
+        Self { config: Some(config), pages: true, listeners: true, servers: true }
     }
 
-    /// All but those with certificates and keys of TLS.
+    /// All but those with certificates and keys of listeners.
     pub(crate) const fn without_keys_of(config: &'f Path) -> Self {
-        Self { config: Some(config), keys: false }
+        Self { listeners: false, ..Self::all_of(config) }
+    }
+
+    /// Those that it takes to connect to servers.
+    pub(crate) const fn for_checks_of(config: &'f Path) -> Self {
+        Self { pages: false, ..Self::without_keys_of(config) }
+    }
+
+    /// All but those of TLS.
+    pub(crate) const fn pages_of(config: &'f Path) -> Self {
+        Self { servers: false, ..Self::without_keys_of(config) }
     }
 
     /// The content of a file, or at least more of it than is allowed.
     pub(crate) fn page(self, name: &str) -> Result<Vec<u8>, String> {
-        self.config.map_or_else(|| Ok(Vec::new()), |config| page_file(config, name))
+        self.config.filter(|_| self.pages).map_or_else(|| Ok(Vec::new()), |config| page_file(config, name))
     }
 
-    /// Where the paths of certificates and keys start, if these are read.
-    pub(crate) fn keys(self) -> Option<PathBuf> {
-        self.config.filter(|_| self.keys).map(directory)
+    /// Where the paths of listeners' certificates and keys start, if these are read.
+    pub(crate) fn listeners(self) -> Option<PathBuf> {
+        self.config.filter(|_| self.listeners).map(directory)
+    }
+
+    /// Where the paths of what connections to servers are secured by start, if that is read.
+    pub(crate) fn servers(self) -> Option<PathBuf> {
+        self.config.filter(|_| self.servers).map(directory)
     }
 }
 

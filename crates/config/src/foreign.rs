@@ -26,17 +26,19 @@ pub(crate) fn meaning(subject: Subject, home: &str, word: &str) -> Option<(Strin
     };
     let word = word.strip_prefix("option ").unwrap_or(word);
     let folded = word.replace('-', "_").to_ascii_lowercase();
-    let (_, here) = words.iter().find(|(known, _)| *known == folded)?;
-    let (meaning, key) = match here {
+    let meant = |here: &Here| match here {
         Key(path) => match path.rsplit_once('.') {
-            Some((section, key)) if section == home => (format!("\"{key}\" here"), Some(key)),
-            _ => (format!("{path} here"), None),
+            Some((section, key)) if section == home => Some((format!("\"{key}\" here"), Some(key))),
+            _ => Some((format!("{path} here"), None)),
         },
-        Words(words) => ((*words).to_owned(), None),
-        Top(words) if home.is_empty() => ((*words).to_owned(), None),
-        In(section, words) if *section == home => ((*words).to_owned(), None),
-        Top(_) | In(..) => return None,
+        Words(words) => Some(((*words).to_owned(), None)),
+        Top(words) if home.is_empty() => Some(((*words).to_owned(), None)),
+        In(section, words) if *section == home => Some(((*words).to_owned(), None)),
+        Top(_) | In(..) => None,
     };
+    // What a word is in one section stands before what it is elsewhere.
+    let (meaning, key) =
+        words.iter().filter(|(known, _)| *known == folded).find_map(|(_, here)| meant(here))?;
     Some((format!("{program}'s {word} is {meaning}"), key))
 }
 
@@ -59,6 +61,10 @@ pub(crate) fn file_of(text: &str) -> Option<(Mark, &'static str)> {
 }
 
 const TLS: &str = "frontends.NAME.bind.tls";
+const BACKEND: &str = "backends.NAME";
+const BACKEND_TLS: &str = "backends.NAME.tls";
+const SERVER: &str = "backends.NAME.servers.NAME";
+const CHECK_TLS: &str = "not there: checks speak TLS where requests do, unless they have a port of their own";
 const CIPHERS: &str = "not there: those of TLS 1.3 are spoken, and of TLS 1.2 those with forward secrecy";
 const PATHS: &str = "not there; paths start at the directory of this file";
 
@@ -67,13 +73,21 @@ const HAPROXY: &[(&str, Here)] = &[
     ("accept_proxy", Key("frontends.NAME.accept_proxy")),
     ("acl", Key("frontends.NAME.routes")),
     ("allbackups", Words("\"use: all\" of backends.NAME.backups")),
+    ("alpn", In(SERVER, "\"alpn\" of the backend's tls")),
     ("ca_base", Top(PATHS)),
+    ("ca_file", In(BACKEND_TLS, "\"server_ca\" here")),
+    ("ca_file", In(SERVER, "\"server_ca\" of the backend's tls")),
     ("ca_file", In(TLS, "\"client_ca\" here, and \"check.tls.ca_file\" in backends")),
+    ("check_alpn", Words(CHECK_TLS)),
     ("check_send_proxy", Key("backends.NAME.check.send_proxy")),
+    ("check_sni", Words(CHECK_TLS)),
+    ("check_ssl", Words(CHECK_TLS)),
     ("ciphers", Words(CIPHERS)),
     ("ciphersuites", Words(CIPHERS)),
     ("cookie", Key("backends.NAME.sticky")),
     ("crl_file", Key("frontends.NAME.bind.tls.client_crl")),
+    ("crt", In(BACKEND_TLS, "\"certificate\" here")),
+    ("crt", In(SERVER, "\"certificate\" of the backend's tls")),
     ("crt", Key("frontends.NAME.bind.tls.certificates")),
     ("crt_base", Top(PATHS)),
     ("crt_list", Words("\"certificates\" of frontends.NAME.bind.tls, each chosen by the names in it")),
@@ -106,6 +120,7 @@ const HAPROXY: &[(&str, Here)] = &[
     ("mysql_check", Key("backends.NAME.check.mysql")),
     ("nameserver", Key("resolvers.nameservers")),
     ("nbthread", Key("lbd.workers")),
+    ("no_check_ssl", Words(CHECK_TLS)),
     ("no_tls_tickets", Words("not there; sessions are always resumed by tickets")),
     ("no_tlsv12", Words("\"min_version: 1.3\" of frontends.NAME.bind.tls")),
     ("pgsql_check", Key("backends.NAME.check.postgres")),
@@ -115,13 +130,19 @@ const HAPROXY: &[(&str, Here)] = &[
     ("send_proxy_v2", Words("\"send_proxy: v2\" of a backend or server")),
     ("slowstart", Key("backends.NAME.slow_start")),
     ("smtpchk", Key("backends.NAME.check.smtp")),
+    ("sni", In(BACKEND_TLS, "\"server_name\" here")),
+    ("sni", In(SERVER, "\"server_name\" here")),
+    ("ssl", In(BACKEND, "\"tls: {}\" here")),
+    ("ssl", In(SERVER, "\"tls: {}\" of the backend")),
     ("ssl", Key("frontends.NAME.bind.tls")),
     ("ssl_default_bind_ciphers", Words(CIPHERS)),
     ("ssl_default_bind_ciphersuites", Words(CIPHERS)),
     ("ssl_default_bind_options", Words("\"min_version\" of frontends.NAME.bind.tls")),
     ("ssl_fc", Key("frontends.NAME.routes.tls")),
     ("ssl_max_ver", Words("not there; \"min_version\" of frontends.NAME.bind.tls is the oldest version")),
+    ("ssl_min_ver", In(BACKEND_TLS, "\"min_version\" here")),
     ("ssl_min_ver", Key("frontends.NAME.bind.tls.min_version")),
+    ("ssl_server_verify", Words("\"verify\" of backends.NAME.tls")),
     ("stats", Key("admin")),
     ("tcp_check", Key("backends.NAME.check.tcp")),
     ("tcplog", Words("\"access_log: tcplog\" of a frontend")),
@@ -130,6 +151,8 @@ const HAPROXY: &[(&str, Here)] = &[
     ("use_backend", Key("frontends.NAME.routes")),
     ("userlist", Key("admin.users")),
     ("verify", In(TLS, "\"client_certificate\" here: required or optional, beside client_ca")),
+    ("verify", In(SERVER, "\"verify\" of the backend's tls")),
+    ("verifyhost", Words("\"server_name\" of backends.NAME.tls, or of a server")),
 ];
 
 const KEEPALIVED: &[(&str, Here)] = &[

@@ -11,7 +11,8 @@ use proxy_protocol::Version;
 use route::Network;
 
 use crate::{
-    Access, Action, Balance, Check, CheckProxy, Edits, Page, RequestId, Routes, ServerCheck, Sticky, Tls,
+    Access, Action, Balance, Check, CheckProxy, Edits, Page, RequestId, Routes, ServerCheck, ServerTls,
+    Sticky, Tls,
 };
 
 /// A whole `lb.yaml`.
@@ -193,6 +194,8 @@ pub struct Backend {
     pub servers: Vec<Server>,
     /// The PROXY header that connections to servers begin with, unless a server has its own. Default: none.
     pub send_proxy: Option<Version>,
+    /// How connections to servers are secured. Default: they are not.
+    pub tls: Option<Arc<ServerTls>>,
     /// How many other attempts a request gets when connecting fails. Default 3.
     pub retries: u32,
     /// Retries in per cent of requests, beyond which a failure is final. Default 20; a few are always allowed.
@@ -221,6 +224,23 @@ impl Backend {
     /// How one of its servers is checked; none if it is not.
     pub fn check_of<'a>(&'a self, server: &'a Server) -> Option<(&'a Check, &'a ServerCheck)> {
         self.check.as_ref().zip(server.check.as_ref())
+    }
+
+    /// What one of its servers is asked for, and its certificate has to be for: a host's name or an address; none without TLS.
+    pub fn tls_name_of(&self, server: &Server) -> Option<String> {
+        let tls = self.tls.as_ref()?;
+        let host = || match &server.address.host {
+            Host::Ip(address) => address.to_string(),
+            Host::Name(name) => name.clone(),
+        };
+        let given = server.server_name.as_ref().or(tls.server_name.as_ref());
+        Some(given.cloned().unwrap_or_else(host))
+    }
+
+    /// How checks of one of its servers are secured, if they are: as requests to it, unless the check has a port of its own.
+    pub fn check_tls_of(&self, server: &Server) -> Option<&Arc<ServerTls>> {
+        let (check, own) = self.check_of(server)?;
+        self.tls.as_ref().filter(|_| own.port.or(check.port).is_none())
     }
 
     /// The PROXY header that checks of one of its servers begin with.
@@ -304,6 +324,8 @@ pub struct Server {
     pub backup: Option<BackupLevel>,
     /// The PROXY header that connections begin with. Default: the backend's.
     pub send_proxy: Option<Version>,
+    /// What it is asked for, and its certificate has to be for. Default: the backend's choice.
+    pub server_name: Option<String>,
 }
 
 /// Where a server listens.

@@ -1,6 +1,7 @@
-//! What a listener with TLS presents, and asks of clients.
+//! What a listener with TLS presents, and asks of clients; and how connections to servers are secured.
 
 mod files;
+mod servers;
 mod stamp;
 mod tickets;
 
@@ -9,10 +10,12 @@ use std::sync::Arc;
 
 use certificates::{Clients, Store};
 
+pub use self::servers::ServerTls;
 pub use self::stamp::Stamp;
 use crate::SecretBytes;
 use crate::files::directory;
 pub(crate) use files::{Material, Remark, Setting, read};
+pub(crate) use servers::read_servers;
 
 /// What a listener with TLS presents, and asks of clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use config::{
     Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe, LbConfig, Lbd,
     Mode, OnDown, OnUp, OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId, RequestLimits, Resolvers,
     Respond, Route, Routes, SameSite, Scheme, Secret, Server, ServerAddress, ServerCheck, ServerTimeouts,
-    Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
+    ServerTls, Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
 };
 use edit::{FieldEdits, FieldName, FieldNames, PathEdits, Place, Replacement, RequestEdits, Template};
 use health::Timing;
@@ -319,6 +319,30 @@ fn tls() -> impl Strategy<Value = Arc<Tls>> {
     )
 }
 
+/// Hosts of servers may be no names that a certificate can be for.
+fn server_tls() -> impl Strategy<Value = Arc<ServerTls>> {
+    let path = || option::of("[ -~\u{e4}]{1,20}");
+    let version = select(TlsVersion::ALL.to_vec());
+    (any::<bool>(), path(), host_name(), path(), version).prop_map(
+        |(verify, server_ca, server_name, certificate, min_version)| {
+            let (server_name, alpn) = (Some(server_name), Vec::new());
+            Arc::new(ServerTls {
+                verify,
+                server_ca,
+                server_name,
+                certificate,
+                min_version,
+                alpn,
+                servers: None,
+            })
+        },
+    )
+}
+
+fn host_name() -> &'static str {
+    "[a-z][a-z0-9]{0,10}(\\.[a-z]{1,10}){0,2}"
+}
+
 fn frontend() -> impl Strategy<Value = Frontend> {
     let timeouts = (timeout(), timeout(), timeout(), timeout()).prop_map(
         |(request_head, keep_alive, client, tunnel)| ClientTimeouts {
@@ -526,7 +550,8 @@ fn backend() -> impl Strategy<Value = Backend> {
     let queue = (timeout(), 0..=1_000_000_u32).prop_map(|(timeout, max)| Queue { timeout, max });
     let when_all_down = select(vec![WhenAllDown::Reject, WhenAllDown::Try]);
     let edited = (backups(), edits());
-    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), edited, proxy());
+    let wire = (proxy(), option::of(server_tls()));
+    let overload = (queue, option::of(slow_start()), when_all_down, any::<bool>(), edited, wire);
     (
         name(),
         (balance(), option::of(sticky())),
@@ -546,7 +571,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 retries,
                 retry_budget,
                 timeouts,
-                (queue, slow_start, when_all_down, abort_on_close, (backups, edits), send_proxy),
+                (queue, slow_start, when_all_down, abort_on_close, (backups, edits), (send_proxy, tls)),
             )| Backend {
                 name,
                 mode: Mode::Http,
@@ -555,6 +580,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 check,
                 servers,
                 send_proxy,
+                tls,
                 retries,
                 retry_budget,
                 timeouts,
@@ -645,17 +671,21 @@ fn server() -> impl Strategy<Value = Server> {
     let own = (option::of(1..=u16::MAX), option::of("[a-z0-9.:\\[\\]-]{1,20}"));
     let check = option::of(own.prop_map(|(port, host)| ServerCheck { port, host }));
     let bounds = (option::of(maxconn()), option::of(slow_start()));
-    (name(), prop_oneof![ip, named], weight, state, bounds, check, backup, proxy()).prop_map(
-        |(name, address, weight, state, (maxconn, slow_start), check, backup, send_proxy)| Server {
-            name,
-            address,
-            weight,
-            state,
-            maxconn,
-            slow_start,
-            check,
-            backup,
-            send_proxy,
+    let wire = (proxy(), option::of(host_name()));
+    (name(), prop_oneof![ip, named], weight, state, bounds, check, backup, wire).prop_map(
+        |(name, address, weight, state, (maxconn, slow_start), check, backup, (send_proxy, server_name))| {
+            Server {
+                name,
+                address,
+                weight,
+                state,
+                maxconn,
+                slow_start,
+                check,
+                backup,
+                send_proxy,
+                server_name,
+            }
         },
     )
 }
@@ -724,7 +754,7 @@ fn other_probe() -> impl Strategy<Value = Probe> {
         Probe::Steps(steps)
     });
     let role = select(vec![None, Some(RedisRole::Master), Some(RedisRole::Replica)]);
-    let host = || "[a-z][a-z0-9]{0,10}(\\.[a-z]{1,10}){0,2}";
+    let host = host_name;
     let tls = (option::of(host()), option::of("/[!-~]{1,20}"));
     prop_oneof![
         Just(Probe::Tcp),

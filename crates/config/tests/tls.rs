@@ -164,7 +164,7 @@ fn who_presents_nothing_needs_no_keys() {
     let place = Place::new();
     let path = place.configuration("{ certificates: missing, client_ca: missing, ticket_keys: missing }");
     assert!(config::load(&path).is_err());
-    let loaded = config::load_alone(&path).expect("it can be used");
+    let loaded = config::load_for_checks(&path).expect("it can be used");
     assert_eq!(loaded.warnings, []);
     assert!(Checked::load_without_keys(&path).is_ok() && Checked::load(&path).is_err());
     let alone = loaded.digest;
@@ -172,7 +172,7 @@ fn who_presents_nothing_needs_no_keys() {
     assert!(config::load(&path).is_err(), "these are no ticket keys");
     let path = place.configuration("{ certificates: missing }");
     let (read, unread) =
-        (config::load(&path).expect("it is there"), config::load_alone(&path).expect("it is right"));
+        (config::load(&path).expect("it is there"), config::load_for_checks(&path).expect("it is right"));
     assert_eq!(read.digest, unread.digest, "what files say is not what the configuration is");
     assert_ne!(read.digest, alone);
     assert_ne!(read.config, unread.config);
@@ -281,4 +281,67 @@ fn renewed_files_are_noticed_and_read_anew() {
     let before = file.metadata().expect("it is there").modified().expect("a time");
     file.set_modified(before - Duration::from_secs(1)).expect("it is ours");
     is_new("an older one");
+}
+
+/// What is said about the TLS of a backend, without where it is.
+fn said_of_servers(place: &Place, tls: &str) -> String {
+    let text = format!(
+        "frontends: {{ web: {{ bind: 127.0.0.1:80, backend: b }} }}\n\
+         backends:\n  b:\n    tls: {tls}\n    servers: {{ a: \"127.0.0.1:443\" }}\n"
+    );
+    place.write("lb.yaml", &text);
+    let path = place.path("lb.yaml");
+    let said = match config::load(&path) {
+        Ok(loaded) => loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        Err(invalid) => invalid.to_string(),
+    };
+    let for_checks = match config::load_for_checks(&path) {
+        Ok(loaded) => loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        Err(invalid) => invalid.to_string(),
+    };
+    assert_eq!(said, for_checks, "healthd reads what lbd reads");
+    said.replace(&format!("{}/", place.0.path().display()), "")
+}
+
+#[test]
+fn files_for_connections_to_servers_are_read_and_what_is_wrong_is_told() {
+    let place = Place::new();
+    place.write("ca.pem", &site("authority.example").0);
+    place.write("own.pem", &both("lbd.example"));
+    place.write("no-key.pem", &site("lbd.example").0);
+    place.write("text", "no certificate");
+    assert_eq!(said_of_servers(&place, "{ server_ca: ca.pem, certificate: own.pem }"), "");
+    for (tls, said) in [
+        (
+            "{ server_ca: missing, certificate: no-key.pem }",
+            "lb.yaml:4:23: error: missing: there is no such file",
+        ),
+        (
+            "{ certificate: no-key.pem, server_ca: ca.pem }",
+            "lb.yaml:4:25: error: no-key.pem: there is no private key in it, nor in no-key.pem.key or no-key.key; append the key to it, or \
+             give it such a file",
+        ),
+        ("{ server_ca: text }", "lb.yaml:4:23: error: text: there is no certificate in it"),
+        ("{ verify: false }", "lb.yaml:4:20: warning: backend \"b\" does not verify its servers"),
+    ] {
+        let found = said_of_servers(&place, tls);
+        assert!(found.starts_with(said), "{found}");
+    }
+}
+
+#[test]
+fn backends_with_the_same_settings_share_what_their_files_say() {
+    let place = Place::new();
+    place.write("ca.pem", &site("authority.example").0);
+    let text = "frontends: { web: { bind: 127.0.0.1:80, routes: [ { path: /, backend: a }, { path: /b, backend: b } ], backend: c } }\n\
+        backends:\n  a: &a { tls: { server_ca: ca.pem }, servers: { s: \"127.0.0.1:443\" } }\n  b: *a\n  \
+        c: { tls: { server_ca: ca.pem, min_version: 1.3 }, servers: { s: \"127.0.0.1:443\" } }\n";
+    place.write("lb.yaml", text);
+    let load = || config::load(&place.path("lb.yaml")).expect("it can be used").config;
+    let before = load();
+    let [a, b, c] = [0, 1, 2].map(|at: usize| before.backends[at].tls.clone().expect("it has TLS"));
+    assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+    assert_eq!(load().backends[0].tls, Some(a.clone()));
+    place.write("ca.pem", &site("other.example").0);
+    assert_ne!(load().backends[0].tls, Some(a), "a reload takes what the file says now");
 }

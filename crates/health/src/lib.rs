@@ -11,4 +11,4 @@ pub mod dialogue;
 mod types;
 
 pub use checker::{Checker, Moment, Transition};
-pub use types::{CheckCode, CheckResult, Status, Timing};
+pub use types::{CertificateEnd, CheckCode, CheckResult, Status, Timing};

@@ -126,6 +126,15 @@ impl fmt::Display for CheckCode {
     }
 }
 
+/// When a certificate ends, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateEnd {
+    /// Until when it is valid.
+    pub not_after: i64,
+    /// From when on that is told of.
+    pub soon_from: i64,
+}
+
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckResult {
@@ -137,6 +146,8 @@ pub struct CheckResult {
     pub duration: Duration,
     /// One line for people: `200 OK`, `Connection refused`.
     pub text: String,
+    /// When the certificate ends that the server has shown, if it has shown one.
+    pub certificate: Option<CertificateEnd>,
 }
 
 /// When checks run and how many of them decide.

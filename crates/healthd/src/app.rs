@@ -46,7 +46,7 @@ pub struct Daemon {
 /// When the configuration cannot be used, or the system refuses something.
 pub async fn main(context: Context) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
-    let (file, config) = ConfigFile::open_with(&context.config, config::load_alone)?;
+    let (file, config) = ConfigFile::open_with(&context.config, config::load_for_checks)?;
     let address = config.healthd.admin;
     let doors = Doors::open(&context, "healthd.admin.bind", address).await?;
 

@@ -90,7 +90,13 @@ mod tests {
             let (seconds, code) = servers[number];
             async move {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
-                let result = CheckResult { code, http_status: None, duration: WHOLE, text: String::new() };
+                let result = CheckResult {
+                    code,
+                    http_status: None,
+                    duration: WHOLE,
+                    text: String::new(),
+                    certificate: None,
+                };
                 if code == CheckCode::SockErr { Probed::Starved(result) } else { Probed::Server(result) }
             }
         };

@@ -175,12 +175,24 @@ impl State {
         let mut checks = HashMap::new();
         for backend in &config.backends {
             let Some(check) = &backend.check else { continue };
-            let plan = match self.checks.get(&backend.name).filter(|known| *known.check == *check) {
+            let tls = backend.tls.as_ref();
+            let is_same = |known: &&CheckPlan| {
+                *known.check == *check && known.tls.as_ref() == tls && known.mode == backend.mode
+            };
+            let plan = match self.checks.get(&backend.name).filter(is_same) {
                 Some(known) => known.clone(),
                 None => {
                     let failed = |reason| ApplyError { backend: backend.name.clone(), reason };
-                    let prober = Arc::new(Prober::new(check).map_err(failed)?);
-                    CheckPlan { check: Arc::new(check.clone()), prober }
+                    let mut prober = Prober::new(check).map_err(failed)?;
+                    if let Some(tls) = tls {
+                        prober = prober.secured(check, tls, backend.mode).map_err(failed)?;
+                    }
+                    CheckPlan {
+                        check: Arc::new(check.clone()),
+                        tls: tls.cloned(),
+                        mode: backend.mode,
+                        prober: Arc::new(prober),
+                    }
                 }
             };
             checks.insert(backend.name.clone(), plan);
@@ -203,7 +215,8 @@ fn plans(config: &LbConfig, checks: &HashMap<String, CheckPlan>) -> Vec<(ServerK
             let check = checks.get(&backend.name).filter(|_| wanted.is_some()).cloned();
             let own = wanted.map(|(_, own)| own.clone()).unwrap_or_default();
             let proxy = backend.check_proxy_of(server);
-            let plan = Plan { server: server.address.clone(), check, own, proxy };
+            let tls_name = backend.check_tls_of(server).and_then(|_| backend.tls_name_of(server));
+            let plan = Plan { server: server.address.clone(), check, own, proxy, tls_name };
             let turn = (place, backend.servers.len());
             plans.push(((Arc::clone(&name), Arc::from(server.name.as_str())), plan, turn));
         }

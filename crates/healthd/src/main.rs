@@ -17,8 +17,8 @@ fn main() -> ExitCode {
     program.main(healthd::app::main)
 }
 
-/// Checks an `lb.yaml`, and the files that healthd reads: keys of TLS are none of them.
+/// Checks an `lb.yaml`, and the files that healthd reads: keys of listeners are none of them.
 fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
-    config::load_alone(path)?;
+    config::load_for_checks(path)?;
     Checked::load_without_keys(path).map(|checked| checked.warnings)
 }

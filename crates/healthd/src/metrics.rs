@@ -81,6 +81,18 @@ const READINGS: &[Family<Seen>] = &[
         by_check(seen, |check| seconds(check.age_ms))
     }),
     gauge(
+        "tandem_health_server_certificate_expiry_timestamp_seconds",
+        "Until when the certificate is valid that the server showed in its last check over TLS.",
+        SERVER,
+        |seen| {
+            by_server(seen, |server| {
+                server
+                    .certificate
+                    .map_or_else(Vec::new, |at| one(number(u64::try_from(at).unwrap_or_default())))
+            })
+        },
+    ),
+    gauge(
         "tandem_health_names",
         "Names in use, by whether the last question had an answer.",
         &["state"],

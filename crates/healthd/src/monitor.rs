@@ -13,9 +13,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use config::{Check, Host, ServerAddress, ServerCheck};
-use health::{CheckResult, Checker, Moment, Status, Timing, Transition};
+use config::{Check, Host, Mode, ServerAddress, ServerCheck, ServerTls};
+use health::{CertificateEnd, CheckResult, Checker, Moment, Status, Timing, Transition};
 use proxy_protocol::Version;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -49,19 +50,24 @@ pub(crate) struct Plan {
     pub(crate) own: ServerCheck,
     /// The PROXY header that checks begin with.
     pub(crate) proxy: Option<Version>,
+    /// Whom its certificate has to be for, where checks are secured as requests are.
+    pub(crate) tls_name: Option<String>,
 }
 
 /// How the servers of a backend are checked.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckPlan {
     pub(crate) check: Arc<Check>,
+    /// What requests are secured with, if they are, and what is spoken.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) mode: Mode,
     /// Made for the check, and nothing else.
     pub(crate) prober: Arc<Prober>,
 }
 
 impl PartialEq for CheckPlan {
     fn eq(&self, other: &Self) -> bool {
-        self.check == other.check
+        (&self.check, &self.tls, self.mode) == (&other.check, &other.tls, other.mode)
     }
 }
 
@@ -89,6 +95,8 @@ pub(crate) struct Monitor {
     starved: bool,
     /// The last check was good, at the address in use.
     worked: bool,
+    /// The end of the certificate that was told of, as it is near.
+    expiry_told: Option<i64>,
     /// Where the next check begins with the addresses that are not in use.
     next_other: usize,
 }
@@ -120,6 +128,7 @@ impl Monitor {
             urgent: false,
             starved: false,
             worked: false,
+            expiry_told: None,
             next_other: 0,
         };
         monitor.adopt(None);
@@ -181,6 +190,9 @@ impl Monitor {
     fn adopt(&mut self, before: Option<Plan>) {
         let now = self.now();
         self.record.configured = self.plan.server.to_string().into();
+        if before.as_ref().is_some_and(|before| before.check != self.plan.check) {
+            self.record.certificate = None;
+        }
         match (&self.plan.check, &mut self.record.checker) {
             (None, _) => {
                 self.record.unchecked(now);
@@ -264,6 +276,7 @@ impl Monitor {
         }
         let target =
             Target::new(&self.plan.server, check.check.port, &self.plan.own).introduced(self.plan.proxy);
+        let target = target.secured(self.plan.tls_name.clone());
         let port = target.port();
         let others = self.others(address.ip(), port);
         let whole = check.check.timing.timeout;
@@ -390,12 +403,27 @@ impl Monitor {
         if !result.code.is_good() {
             self.doubt_name();
         }
+        self.tell_expiry(result.certificate);
         let text = result.text.clone();
         if let Some(transition) = judge(&mut self.record, result, now) {
             self.announce(transition, &text);
         }
         self.first_round = None;
         self.publish();
+    }
+
+    /// Tells once of a certificate that ends soon.
+    fn tell_expiry(&mut self, certificate: Option<CertificateEnd>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let ending = certificate.filter(|certificate| certificate.soon_from < now);
+        let ending = ending.map(|certificate| certificate.not_after);
+        if let Some(not_after) = ending.filter(|ending| self.expiry_told != Some(*ending)) {
+            self.expiry_told = Some(not_after);
+            let (backend, server) = &self.record.key;
+            let on = certificates::day(not_after);
+            warn!(%backend, %server, %on, "server's certificate expires soon");
+        }
     }
 
     fn doubt_name(&self) {

@@ -50,6 +50,8 @@ pub struct Record {
     pub checker: Option<Checker>,
     /// Since when it is in the configuration, or unchecked.
     pub since: Moment,
+    /// Until when its certificate is valid, as the last check that saw it found, in seconds since 1970.
+    pub certificate: Option<i64>,
     last: Option<Ended>,
     /// How often checks ended with each code, in the order of [`CheckCode::ALL`].
     counts: [u64; CheckCode::ALL.len()],
@@ -73,6 +75,7 @@ impl Record {
             resolve_error: None,
             checker: None,
             since,
+            certificate: None,
             last: None,
             counts: [0; CheckCode::ALL.len()],
             ups: 0,
@@ -117,6 +120,8 @@ impl Record {
         if let Some(index) = CheckCode::ALL.iter().position(|code| *code == result.code) {
             self.counts[index] += 1;
         }
+        let shown = result.certificate.map(|certificate| certificate.not_after);
+        self.certificate = shown.or(self.certificate);
         self.last = Some(Ended { result: Arc::new(result), at: now });
     }
 
@@ -124,6 +129,7 @@ impl Record {
     pub fn unchecked(&mut self, now: Moment) {
         if self.checker.take().is_some() {
             self.last = None;
+            self.certificate = None;
             self.since = now;
         }
     }
@@ -157,6 +163,7 @@ impl Record {
             configured: self.configured.to_string(),
             checks,
             ups: self.ups,
+            certificate: self.certificate,
         }
     }
 }

@@ -68,9 +68,27 @@ impl Authority {
     /// # Panics
     /// When the names are none, or the disk is full.
     pub fn issue(&self, file: &str, names: &[&str], key: CertificateKey) -> PathBuf {
+        self.issue_until(file, names, key, None)
+    }
+
+    /// The same, valid until the begin of a day, from a year before.
+    ///
+    /// # Panics
+    /// When the names are none, or the disk is full.
+    pub fn issue_until(
+        &self,
+        file: &str,
+        names: &[&str],
+        key: CertificateKey,
+        end: Option<(i32, u8, u8)>,
+    ) -> PathBuf {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let common = names.first().cloned().unwrap_or_default();
         let mut params = CertificateParams::new(names).expect("good names");
+        if let Some((year, month, day)) = end {
+            params.not_before = rcgen::date_time_ymd(year - 1, month, day);
+            params.not_after = rcgen::date_time_ymd(year, month, day);
+        }
         params.distinguished_name.push(DnType::CommonName, common);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

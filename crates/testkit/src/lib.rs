@@ -54,7 +54,7 @@ pub use haproxy::Haproxy;
 pub use held::Held;
 pub use load::{Load, Report, RunningLoad};
 pub use netns::{Netns, Network};
-pub use nginx::Nginx;
+pub use nginx::{Nginx, NginxTls};
 pub use postgres::{Postgres, psql_client};
 pub use process::{Process, raise_descriptors};
 pub use raw_server::{Peer, RawServer};

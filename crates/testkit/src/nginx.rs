@@ -22,6 +22,7 @@ use crate::{Netns, pattern};
 ///   `/slow/NAME`: the same at 16 KiB a second;
 /// - `/upload/NAME`: takes a `PUT` of up to 64 MiB; [`Nginx::uploaded`] has what arrived;
 /// - `/headers`: the fields of the request that a proxy adds or removes, one a line;
+/// - `/tls`: what was agreed in the TLS handshake, and the number of the connection and of the request on it, one a line;
 /// - `/proxy`: what a PROXY header has said, and the number of the request on its connection;
 /// - `/status/CODE` for 204, 304 and 500: that status.
 #[derive(Debug)]
@@ -32,7 +33,27 @@ pub struct Nginx {
     namespace: Option<String>,
     /// Whether each connection has to begin with a PROXY header.
     introduced: bool,
+    /// What it speaks TLS with, if it does.
+    tls: Option<NginxTls>,
     process: Option<Process>,
+}
+
+/// What an nginx speaks TLS with.
+#[derive(Clone, Debug)]
+pub struct NginxTls {
+    /// The file of its certificate and key.
+    pub certificate: PathBuf,
+    /// The file of the authority whose certificates clients have to have, if they have to.
+    pub client_ca: Option<PathBuf>,
+    /// The versions of TLS that it speaks.
+    pub versions: &'static str,
+}
+
+impl NginxTls {
+    /// With a certificate, and no questions about that of clients.
+    pub fn new(certificate: PathBuf) -> Self {
+        Self { certificate, client_ca: None, versions: "TLSv1.2 TLSv1.3" }
+    }
 }
 
 impl Nginx {
@@ -56,6 +77,27 @@ impl Nginx {
         nginx
     }
 
+    /// Starts it where each connection has TLS.
+    ///
+    /// # Panics
+    /// When nginx is not installed or does not start.
+    pub fn start_secured(instance: usize, address: SocketAddr, tls: NginxTls) -> Self {
+        let mut nginx = Self { tls: Some(tls), ..Self::prepare(instance, address, None) };
+        nginx.restart();
+        nginx
+    }
+
+    /// Starts it where each connection begins with a PROXY header, and then has TLS.
+    ///
+    /// # Panics
+    /// When nginx is not installed or does not start.
+    pub fn start_introduced_and_secured(instance: usize, address: SocketAddr, tls: NginxTls) -> Self {
+        let plain = Self::prepare(instance, address, None);
+        let mut nginx = Self { introduced: true, tls: Some(tls), ..plain };
+        nginx.restart();
+        nginx
+    }
+
     /// Starts it inside a network namespace, and waits until it listens.
     ///
     /// # Panics
@@ -72,7 +114,7 @@ impl Nginx {
         for dir in ["files", "upload", "tmp"] {
             fs::create_dir(prefix.path().join(dir)).expect("an own directory");
         }
-        Self { instance, address, prefix, namespace, introduced: false, process: None }
+        Self { instance, address, prefix, namespace, introduced: false, tls: None, process: None }
     }
 
     /// Where it listens.
@@ -168,6 +210,22 @@ impl Nginx {
         let PathTexts { prefix, files, upload, tmp } = PathTexts::of(&self.prefix);
         let (address, page) = (self.address, self.page());
         let proxy = if self.introduced { " proxy_protocol" } else { "" };
+        let (ssl, tls) = match &self.tls {
+            None => ("", String::new()),
+            Some(NginxTls { certificate, client_ca, versions }) => {
+                let file = certificate.display();
+                let clients = client_ca
+                    .as_ref()
+                    .map(|ca| format!("ssl_client_certificate {}; ssl_verify_client on;", ca.display()));
+                let clients = clients.unwrap_or_default();
+                (
+                    " ssl",
+                    format!(
+                        "ssl_protocols {versions}; ssl_certificate {file}; ssl_certificate_key {file}; {clients}"
+                    ),
+                )
+            }
+        };
         // Root's workers would change to another user, who may not read the test's directory.
         let user = if crate::is_root() { "user root;" } else { "" };
         format!(
@@ -184,7 +242,8 @@ http {{
     client_max_body_size 64m;
     default_type text/plain;
     server {{
-        listen {address}{proxy};
+        listen {address}{proxy}{ssl};
+        {tls}
         location / {{ return 200 "{page}\n"; }}
         location = /health {{ return 200 "OK\n"; }}
         location /files/ {{ alias {files}/; }}
@@ -194,6 +253,9 @@ http {{
         location /upload/ {{ alias {upload}/; dav_methods PUT; }}
         location = /headers {{
             return 200 "method=$request_method\nhost=$http_host\nx-forwarded-for=$http_x_forwarded_for\nx-forwarded-proto=$http_x_forwarded_proto\nconnection=$http_connection\nkeep-alive=$http_keep_alive\nte=$http_te\nproxy-connection=$http_proxy_connection\nx-hop=$http_x_hop\nx-end=$http_x_end\ncookie=$http_cookie\n";
+        }}
+        location = /tls {{
+            return 200 "name=$ssl_server_name\nreused=$ssl_session_reused\nconnection=$connection\nrequest=$connection_requests\nclient=$ssl_client_verify\nprotocol=$ssl_protocol\nalpn=$ssl_alpn_protocol\n";
         }}
         location = /proxy {{
             return 200 "from=$proxy_protocol_addr $proxy_protocol_port\nto=$proxy_protocol_server_addr $proxy_protocol_server_port\nrequest=$connection_requests\n";

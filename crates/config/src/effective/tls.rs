@@ -1,9 +1,10 @@
-//! Listening addresses written out, with their settings of TLS: the paths of files, and never what is in them.
+//! Listening addresses written out, with their settings of TLS, and those of connections to servers: the paths of files, and never
+//! what is in them.
 
 use serde_yaml::Value;
 
 use super::{list, map, text};
-use crate::{Bind, Tls};
+use crate::{Bind, ServerTls, Tls};
 
 pub(super) fn bind(bind: &Bind) -> Value {
     match &bind.tls {
@@ -24,5 +25,16 @@ fn tls(tls: &Tls) -> Value {
         keys.extend(client.crl_file.iter().map(|file| ("client_crl", text(file))));
     }
     keys.extend(tls.ticket_keys.iter().map(|keys| ("ticket_keys", text(&keys.file))));
+    map(keys)
+}
+
+pub(super) fn servers(tls: &ServerTls) -> Value {
+    let mut keys = vec![("verify", tls.verify.into()), ("min_version", text(tls.min_version.word()))];
+    keys.extend(tls.server_ca.iter().map(|file| ("server_ca", text(file))));
+    keys.extend(tls.server_name.iter().map(|name| ("server_name", text(name))));
+    keys.extend(tls.certificate.iter().map(|file| ("certificate", text(file))));
+    if !tls.alpn.is_empty() {
+        keys.push(("alpn", list(&tls.alpn, |name| text(name))));
+    }
     map(keys)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use balance::{AdminState, BackupLevel, BackupRules, BackupUse, Weight};
 use proxy_protocol::Version;
 
+use super::server_tls::{self, Reached};
 use super::{MAXCONN, TIMEOUT, balancing, check, check_name, edits, lints, mode, sticky};
 use crate::read::{Section, Value};
 use crate::{
@@ -26,7 +27,7 @@ pub(super) const DEFAULT_QUEUE: Queue = Queue { timeout: Duration::from_secs(5),
 const SERVER_ADDRESS: &str = "an address with a port such as nginx1:80";
 
 /// The backend, and its mode where that can be read.
-pub(super) fn read(name: &str, s: &mut Section<'_>) -> (Backend, Option<Mode>) {
+pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (Backend, Option<Mode>) {
     let errors = s.report.errors();
     let slow_start = s.duration_or_off("slow_start", None, "off", SLOW_START);
     let send_proxy = s.word("send_proxy", None, &PROXY);
@@ -36,7 +37,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> (Backend, Option<Mode>) {
         "an address with a port such as nginx1:80, or a mapping with address",
         |name, value| Some((value.key_at(), server(name, &value, usual)?)),
     );
-    let (marks, servers) = servers.into_iter().unzip();
+    let (marks, servers): (Vec<_>, _) = servers.into_iter().unzip();
     let mode = mode::read(s);
     let backend = Backend {
         name: name.to_owned(),
@@ -46,6 +47,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> (Backend, Option<Mode>) {
         check: check::read(s, mode.unwrap_or(Mode::Http)),
         servers,
         send_proxy,
+        tls: server_tls::read(s, reached),
         retries: s.number("retries", 3, 0..=10),
         retry_budget: s
             .value("retry_budget", "a percentage from 0% to 100%", "20%")
@@ -73,6 +75,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>) -> (Backend, Option<Mode>) {
         abort_on_close: s.word("abort_on_close", false, &[("off", false), ("on", true)]),
         edits: edits::read_as_elsewhere(s),
     };
+    server_tls::check_names(s, &backend, &marks);
     if s.report.errors() == errors {
         lints::backend(s, &backend, marks);
     }
@@ -126,8 +129,18 @@ fn server(name: &str, value: &Value<'_>, usual: Usual) -> Option<Server> {
         let address = value.scalar(scalar::server_address)?;
         let (weight, state) = (Weight::ONE, AdminState::Ready);
         let check = Some(ServerCheck::default());
-        let (maxconn, backup) = (None, None);
-        return Some(Server { name, address, weight, state, maxconn, slow_start, check, backup, send_proxy });
+        return Some(Server {
+            name,
+            address,
+            weight,
+            state,
+            maxconn: None,
+            slow_start,
+            check,
+            backup: None,
+            send_proxy,
+            server_name: None,
+        });
     }
     value.section(|s| {
         let address = address(s);
@@ -136,8 +149,19 @@ fn server(name: &str, value: &Value<'_>, usual: Usual) -> Option<Server> {
         let slow_start = s.duration_or_off("slow_start", slow_start, "the backend's", SLOW_START);
         let (check, backup) = (check::of_server(s), backup(s));
         let send_proxy = s.word_or("send_proxy", send_proxy, "the backend's", &PROXY);
-        let address = address?;
-        Some(Server { name, address, weight, state, maxconn, slow_start, check, backup, send_proxy })
+        let server_name = server_tls::server_name(s, "the backend's choice");
+        Some(Server {
+            name,
+            address: address?,
+            weight,
+            state,
+            maxconn,
+            slow_start,
+            check,
+            backup,
+            send_proxy,
+            server_name,
+        })
     })
 }
 

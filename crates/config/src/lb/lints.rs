@@ -57,6 +57,7 @@ pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
     }
     useless(s, backend.mode, useless_to_backend(backend.mode));
     overload(s, backend);
+    tls(s, backend, &marks);
     sticky(s, backend);
     backups(s, backend);
     servers(s, backend, marks);
@@ -91,6 +92,34 @@ fn overload(s: &Section<'_>, backend: &Backend) {
             "has a slow_start, but a single server",
             "there is nobody else to take the rest of the requests; it has no effect",
         );
+    }
+}
+
+fn tls(s: &Section<'_>, backend: &Backend, marks: &[Mark]) {
+    let Some(tls) = &backend.tls else {
+        for (server, mark) in backend.servers.iter().zip(marks).filter(|(one, _)| one.server_name.is_some()) {
+            let doubt = format!(
+                "server {} of backend {} has a server_name, but its backend has no tls",
+                quoted(&server.name),
+                quoted(&backend.name)
+            );
+            s.report.warning(*mark, doubt, "it has no effect");
+        }
+        return;
+    };
+    if !tls.verify {
+        s.warning(
+            ["tls", "verify"],
+            "does not verify its servers",
+            "whoever answers in a server's place reads and changes everything; name the authority with server_ca instead",
+        );
+        if tls.server_ca.is_some() {
+            s.warning(
+                ["tls", "server_ca"],
+                "has a server_ca, but does not verify its servers",
+                "it has no effect",
+            );
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod listeners;
 pub(crate) mod mode;
 mod process;
 mod routes;
+mod server_tls;
 mod sticky;
 mod tls;
 
@@ -20,6 +21,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use self::listeners::Listeners;
+use self::server_tls::Reached;
 use self::tls::Presented;
 use crate::files::Files;
 use crate::read::Value;
@@ -44,11 +46,12 @@ struct Known {
 pub(crate) fn read(file: &Value<'_>, files: Files<'_>) -> LbConfig {
     file.section(|s| {
         let mut known = HashMap::new();
+        let mut reached = Reached::new(files);
         let (backend_marks, backends): (Vec<_>, Vec<_>) = s
             .required("backends", "a mapping of names to backends")
             .at_least_one("backend", "a mapping with servers", |name, value| {
                 check_name(name, &value);
-                let (backend, mode) = value.section(|s| backend::read(name, s));
+                let (backend, mode) = value.section(|s| backend::read(name, s, &mut reached));
                 known.insert(name, Known { mode, line: value.key_at().line });
                 Some((value.key_at(), backend))
             })

@@ -32,7 +32,7 @@ pub(crate) const fn useless_to_frontend(mode: Mode) -> &'static [&'static [&'sta
 /// Of a backend.
 pub(crate) const fn useless_to_backend(mode: Mode) -> &'static [&'static [&'static str]] {
     match mode {
-        Mode::Http => &[&["timeouts", "server_fin"], &["on_down"], &["on_up"]],
+        Mode::Http => &[&["timeouts", "server_fin"], &["on_down"], &["on_up"], &["tls", "alpn"]],
         Mode::Tcp => &[&["timeouts", "keep_alive"], &["abort_on_close"], &["request"], &["response"]],
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Presented {
 
 impl Presented {
     pub(super) fn new(files: Files<'_>) -> Self {
-        Self { directory: files.keys(), now: files::now(), known: Vec::new() }
+        Self { directory: files.listeners(), now: files::now(), known: Vec::new() }
     }
 }
 
@@ -72,7 +72,8 @@ fn client(s: &mut Section<'_>) -> Option<ClientCertificates> {
     Some(ClientCertificates { ca_file: authorities.scalar(file)?, required, crl_file, clients: None })
 }
 
-fn file(text: &str) -> Result<String, Problem> {
+/// A path, as it is used.
+pub(super) fn file(text: &str) -> Result<String, Problem> {
     match text {
         "" => Err(Problem::Unexpected),
         text if text.chars().any(char::is_control) => Problem::because("no path has control characters"),
@@ -90,7 +91,7 @@ fn present(tls: Tls, s: &Section<'_>, certificates: &[Mark], presented: &mut Pre
         Setting::Certificates(place) => certificates.get(place).copied().unwrap_or_default(),
         Setting::Authorities => s.mark(&["client_ca"]),
         Setting::Revocations => s.mark(&["client_crl"]),
-        Setting::TicketKeys => s.mark(&["ticket_keys"]),
+        Setting::TicketKeys | Setting::Servers => s.mark(&["ticket_keys"]),
     };
     let tls = match tls::read(&tls, directory, presented.now) {
         Ok((material, doubts)) => {

@@ -49,10 +49,12 @@ pub(crate) enum Setting {
     Revocations,
     /// `ticket_keys`
     TicketKeys,
+    /// `server_ca`
+    Servers,
 }
 
 impl Remark {
-    fn fault(about: Setting, message: impl ToString) -> Self {
+    pub(super) fn fault(about: Setting, message: impl ToString) -> Self {
         Self { about, message: message.to_string(), help: None }
     }
 
@@ -112,7 +114,7 @@ fn store(tls: &Tls, directory: &Path, now: i64, remarks: &mut Remarks) -> Store 
             break;
         }
         for file in files {
-            match source(&file, found, about, remarks) {
+            match source(&file, found, about, &mut remarks.doubts) {
                 Ok(source) => {
                     total += source.chain.bytes.len();
                     sources.push(source);
@@ -189,7 +191,12 @@ fn listed(path: &Path) -> Result<(Vec<PathBuf>, bool), String> {
 }
 
 /// A file with a certificate, and the one with its key.
-fn source(path: &Path, found: bool, about: Setting, remarks: &mut Remarks) -> Result<Source, String> {
+pub(super) fn source(
+    path: &Path,
+    found: bool,
+    about: Setting,
+    doubts: &mut Vec<Remark>,
+) -> Result<Source, String> {
     let (chain, mode) = pem(path)?;
     let mut key = None;
     let mut key_mode = Some(mode).filter(|_| holds_key(&chain.bytes));
@@ -206,7 +213,7 @@ fn source(path: &Path, found: bool, about: Setting, remarks: &mut Remarks) -> Re
         let message = format!(
             "{file}: its private key can be read by every user of this machine, or replaced by its group"
         );
-        remarks.doubts.push(Remark { about, message, help: Some(EXPOSED_HELP) });
+        doubts.push(Remark { about, message, help: Some(EXPOSED_HELP) });
     }
     Ok(Source { chain, key, found })
 }
@@ -266,7 +273,7 @@ fn tickets(path: &Path, remarks: &mut Remarks) -> Vec<SecretBytes> {
 }
 
 /// A file, and who else may read it.
-fn pem(path: &Path) -> Result<(Pem, u32), String> {
+pub(super) fn pem(path: &Path) -> Result<(Pem, u32), String> {
     let (bytes, mode) = regular(path)?;
     if bytes.len() > MAX_BYTES {
         return Err(format!("{}: larger than 1 MiB; this is hardly a certificate", path.display()));

@@ -18,6 +18,7 @@ fn exposition() -> String {
         http_status: Some(200),
         duration: Duration::from_millis(3),
         text: "200 OK".to_owned(),
+        certificate: None,
     };
     metrics.checked("nginx", &result);
     metrics.starved();

@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use config::{Check, Host, Probe, ServerAddress, ServerCheck};
+use config::{Check, Host, Mode, Probe, ServerAddress, ServerCheck, ServerTls};
 use health::dialogue::{Dialogue, Mysql, Postgres, Redis, Smtp, Steps, Verdict};
 use health::{CheckCode, CheckResult};
 use proxy_protocol::Version;
@@ -22,12 +22,14 @@ use tokio::time::{Instant, timeout_at};
 use dial::{Connected, Dial};
 pub use failure::io_text;
 use http::HttpCheck;
-use tls::TlsCheck;
+use tls::{Expiry, TlsCheck};
 
 /// Runs the checks of a backend's servers. Cheap to share, and does nothing by itself.
 #[derive(Debug)]
 pub struct Prober {
     kind: Kind,
+    /// What checks are secured with, where requests to the servers are.
+    secure: Option<TlsCheck>,
     limits: Limits,
 }
 
@@ -53,6 +55,8 @@ pub struct Target {
     host: Option<String>,
     /// The PROXY header that a connection begins with.
     proxy: Option<Version>,
+    /// Whom its certificate has to be for, where checks of it are secured as requests are.
+    tls_name: Option<String>,
 }
 
 impl Target {
@@ -61,13 +65,19 @@ impl Target {
         let port = own.port.or(port).unwrap_or(server.port);
         let checked = ServerAddress { host: server.host.clone(), port };
         let (authority, host) = (checked.to_string(), own.host.clone());
-        Self { authority, server: checked.host, port, host, proxy: None }
+        Self { authority, server: checked.host, port, host, proxy: None, tls_name: None }
     }
 
     /// The same, but connections begin with a PROXY header of that version, if any.
     #[must_use]
     pub fn introduced(self, proxy: Option<Version>) -> Self {
         Self { proxy, ..self }
+    }
+
+    /// The same, but checks are secured as requests to it are, if it has such a name.
+    #[must_use]
+    pub fn secured(self, tls_name: Option<String>) -> Self {
+        Self { tls_name, ..self }
     }
 
     /// The port that is checked.
@@ -112,7 +122,15 @@ impl Prober {
             Probe::Tls(probe) => Kind::Tls(Box::new(TlsCheck::new(probe)?)),
             other => Kind::Other(other.clone()),
         };
-        Ok(Self { kind, limits })
+        Ok(Self { kind, secure: None, limits })
+    }
+
+    /// The same, but checks are secured as requests to the servers of such a backend are.
+    ///
+    /// # Errors
+    /// When rustls cannot work with it.
+    pub fn secured(self, check: &Check, tls: &ServerTls, mode: Mode) -> Result<Self, BadCheck> {
+        Ok(Self { secure: Some(TlsCheck::as_requests(tls, mode, &check.probe)?), ..self })
     }
 
     /// Checks the server at `address` (the port is the check's).
@@ -121,7 +139,8 @@ impl Prober {
     pub async fn run(&self, target: &Target, address: SocketAddr) -> Probed {
         let started = Instant::now();
         let line = Line { address, proxy: target.proxy, limits: self.limits, started };
-        let finding = match self.dialogue(target) {
+        let expiry = Expiry::new();
+        let finding = match self.dialogue(target, &expiry) {
             None => tcp::probe(line).await,
             Some(mut dialogue) => exchange::run(&mut *dialogue, line).await,
         };
@@ -131,15 +150,29 @@ impl Prober {
             http_status: finding.http_status,
             duration,
             text: finding.text,
+            certificate: expiry.get().copied(),
         };
         if finding.starved { Probed::Starved(result) } else { Probed::Server(result) }
     }
 
     /// What is said and heard in one check; nothing where a connection is enough.
-    fn dialogue<'a>(&'a self, target: &'a Target) -> Option<Box<dyn Dialogue + 'a>> {
+    fn dialogue<'a>(&'a self, target: &'a Target, expiry: &'a Expiry) -> Option<Box<dyn Dialogue + 'a>> {
+        let secure = self.secure.as_ref().filter(|_| target.tls_name.is_some());
+        match (&self.kind, secure) {
+            (Kind::Tls(own), secure) => {
+                // What it says itself of the handshake counts.
+                let tls = secure.filter(|_| !own.is_particular()).unwrap_or(own);
+                Some(Box::new(tls.dialogue(target, None, expiry)))
+            }
+            (_, Some(secure)) => Some(Box::new(secure.dialogue(target, self.inner(target), expiry))),
+            (_, None) => self.inner(target),
+        }
+    }
+
+    /// The same without TLS.
+    fn inner<'a>(&'a self, target: &'a Target) -> Option<Box<dyn Dialogue + 'a>> {
         Some(match &self.kind {
             Kind::Http(http) => Box::new(http.dialogue(target)),
-            Kind::Tls(tls) => Box::new(tls.dialogue(target)),
             Kind::Other(probe) => match probe {
                 Probe::Steps(steps) => Box::new(Steps::new(steps)),
                 Probe::Mysql { user } => Box::new(Mysql::new(user.as_deref())),
@@ -148,6 +181,7 @@ impl Prober {
                 Probe::Smtp { domain } => Box::new(Smtp::new(domain)),
                 Probe::Tcp | Probe::Http(_) | Probe::Tls(_) => return None,
             },
+            Kind::Tls(_) => return None,
         })
     }
 }
@@ -184,6 +218,7 @@ pub fn unresolved(reason: &str) -> CheckResult {
         http_status: None,
         duration: Duration::ZERO,
         text: reason.to_owned(),
+        certificate: None,
     }
 }
 

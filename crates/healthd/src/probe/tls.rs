@@ -1,147 +1,181 @@
-//! The TLS check: a handshake, which is ended as soon as it is complete.
+//! TLS in checks: a handshake, which is all there is to it or what another dialogue goes on in.
+//!
+//! No session is resumed: what a server shows now is what is looked at.
 
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use config::{Host, TlsProbe};
-use health::CheckCode;
+use certificates::{Pem, Servers, Trust, reason, server_name};
+use config::{Host, Mode, Probe, ServerTls, TlsProbe, TlsVersion};
 use health::dialogue::{Dialogue, Layer, Verdict};
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use health::{CertificateEnd, CheckCode};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::{BadCheck, Target};
 
 /// The largest file of authorities, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
+/// How much a server may send in a handshake, in bytes: a chain of certificates may be long.
+const HANDSHAKE: u64 = 128 * 1024;
 
 /// The TLS checks of a backend.
 #[derive(Debug)]
 pub(super) struct TlsCheck {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
+    /// Whether it says itself whom it expects.
+    particular: bool,
 }
 
+/// When the certificate ends that a server has shown.
+pub(super) type Expiry = OnceLock<CertificateEnd>;
+
 impl TlsCheck {
+    /// A handshake with settings of its own.
     pub(super) fn new(probe: &TlsProbe) -> Result<Self, BadCheck> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match &probe.ca_file {
-            Some(file) => verifier(file, &provider)?,
-            None => Arc::new(Unverified(Arc::clone(&provider))),
+        let servers = match &probe.ca_file {
+            Some(file) => servers(file)?,
+            None => Servers::unverified(),
         };
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| BadCheck(error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
         let name = probe.name.as_ref().map(|name| {
-            ServerName::try_from(name.clone())
-                .map_err(|_| BadCheck(format!("`{name}` is not a name of a server")))
+            server_name(name).ok_or_else(|| BadCheck(format!("`{name}` is not a name of a server")))
         });
-        Ok(Self { config: Arc::new(config), name: name.transpose()? })
+        let particular = probe.name.is_some() || probe.ca_file.is_some();
+        Ok(Self { config: client(&servers, true, &[])?, name: name.transpose()?, particular })
     }
 
-    /// A check of one server.
-    pub(super) fn dialogue(&self, target: &Target) -> TlsDialogue {
+    /// What secures a check as requests to the servers are.
+    pub(super) fn as_requests(tls: &ServerTls, mode: Mode, probe: &Probe) -> Result<Self, BadCheck> {
+        let servers = tls.servers.as_ref();
+        let servers = servers.ok_or_else(|| BadCheck("its certificates were not read".to_owned()))?;
+        let protocols: Vec<Vec<u8>> = match (probe, mode) {
+            (Probe::Http(_), _) | (_, Mode::Http) => vec![b"http/1.1".to_vec()],
+            (_, Mode::Tcp) => tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect(),
+        };
+        let config = client(servers, tls.min_version == TlsVersion::Tls12, &protocols)?;
+        Ok(Self { config, name: None, particular: false })
+    }
+
+    /// Whether it says itself whom it expects, whatever requests to the servers are secured with.
+    pub(super) fn is_particular(&self) -> bool {
+        self.particular
+    }
+
+    /// A handshake with one server, and what is said in it then, if anything is.
+    pub(super) fn dialogue<'a>(
+        &self,
+        target: &Target,
+        inner: Option<Box<dyn Dialogue + 'a>>,
+        expiry: &'a Expiry,
+    ) -> TlsDialogue<'a> {
         // Without a name that could be asked for none is, as with an address.
         let unnamed = ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let own = || match &target.server {
+        let host = || match &target.server {
             Host::Ip(ip) => ServerName::from(*ip),
-            Host::Name(name) => {
-                let name = name.strip_suffix('.').unwrap_or(name);
-                ServerName::try_from(name.to_owned()).unwrap_or(unnamed)
-            }
+            Host::Name(name) => server_name(name).unwrap_or(unnamed),
         };
+        let own = || target.tls_name.as_deref().and_then(server_name).unwrap_or_else(host);
         let name = self.name.clone().unwrap_or_else(own);
-        TlsDialogue(ClientConnection::new(Arc::clone(&self.config), name))
+        let connection = ClientConnection::new(Arc::clone(&self.config), name);
+        TlsDialogue { connection, inner, is_open: false, is_over: false, plain: Vec::new(), expiry }
     }
+}
+
+fn client(servers: &Servers, tls12: bool, protocols: &[Vec<u8>]) -> Result<Arc<ClientConfig>, BadCheck> {
+    servers.client(tls12, protocols).map(Arc::new).map_err(|error| BadCheck(error.to_string()))
 }
 
 /// Certificates have to be signed by one of the authorities of a file.
-fn verifier(file: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, BadCheck> {
-    let bad = |reason: String| BadCheck(format!("`{}`: {reason}", file.display()));
+fn servers(file: &Path) -> Result<Servers, BadCheck> {
+    let bad = |error: io::Error| BadCheck(format!("{}: {}", file.display(), super::io_text(&error)));
     let mut bytes = Vec::new();
-    let opened = std::fs::File::open(file).map_err(|error| bad(super::io_text(&error)))?;
-    opened.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| bad(super::io_text(&error)))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(bad("no certificate is in it".to_owned()));
-    }
-    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let verifier = builder.build().map_err(|error| bad(error.to_string()))?;
-    Ok(verifier)
-}
-
-/// Any certificate will do, as long as the server has its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    File::open(file).map_err(bad)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(bad)?;
+    let pem = Pem { file: file.display().to_string(), bytes };
+    match Servers::new(Trust::Authorities(&pem), None, 0) {
+        Ok((servers, _)) => Ok(servers),
+        Err(faults) => {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Err(BadCheck(faults.join("; ")))
+        }
     }
 }
 
-/// One handshake, or why it cannot begin.
-pub(super) struct TlsDialogue(Result<ClientConnection, rustls::Error>);
+/// One handshake, or why it cannot begin, and what is said in it.
+pub(super) struct TlsDialogue<'a> {
+    connection: Result<ClientConnection, rustls::Error>,
+    inner: Option<Box<dyn Dialogue + 'a>>,
+    /// The handshake is complete.
+    is_open: bool,
+    /// The server has ended its side.
+    is_over: bool,
+    /// What the dialogue inside has not taken yet.
+    plain: Vec<u8>,
+    expiry: &'a Expiry,
+}
 
-impl TlsDialogue {
+impl TlsDialogue<'_> {
     fn step(&mut self, heard: &mut Vec<u8>, say: &mut Vec<u8>) -> Result<Option<Verdict>, Failure> {
-        let connection = self.0.as_mut().map_err(|error| Failure::Tls(error.clone()))?;
+        let opened = self.open(heard);
+        let verdict = opened.and_then(|()| self.talk());
+        // An alert, too, where something was wrong.
+        if let Ok(connection) = &mut self.connection {
+            write(connection, say)?;
+        }
+        verdict
+    }
+
+    /// Takes what has come out of its records.
+    fn open(&mut self, heard: &mut Vec<u8>) -> Result<(), Failure> {
+        let connection = self.connection.as_mut().map_err(|error| Failure::Tls(error.clone()))?;
         let mut rest = heard.as_slice();
-        let mut outcome = Ok(());
-        while !rest.is_empty() && outcome.is_ok() {
+        while !rest.is_empty() && !self.is_over {
             connection.read_tls(&mut rest)?;
-            outcome = connection.process_new_packets().map(drop);
+            let state = connection.process_new_packets().map_err(Failure::Tls)?;
+            let held = self.plain.len();
+            self.plain.resize(held + state.plaintext_bytes_to_read(), 0);
+            connection.reader().read_exact(self.plain.split_at_mut(held).1)?;
+            self.is_over = state.peer_has_closed();
         }
         heard.clear();
-        let done = outcome.is_ok() && !connection.is_handshaking();
-        if done {
+        Ok(())
+    }
+
+    /// Goes on with what is said in TLS, once there is some.
+    fn talk(&mut self) -> Result<Option<Verdict>, Failure> {
+        let Self { connection, inner, is_open, is_over, plain, expiry } = self;
+        let connection = connection.as_mut().map_err(|error| Failure::Tls(error.clone()))?;
+        if connection.is_handshaking() {
+            return Ok(None);
+        }
+        let mut say = Vec::new();
+        if !std::mem::replace(is_open, true) {
+            let first = connection.peer_certificates().and_then(|chain| chain.first());
+            if let Some(certificates::Expiry { not_after, soon_from }) = first.and_then(certificates::expiry)
+            {
+                expiry.get_or_init(|| CertificateEnd { not_after, soon_from });
+            }
+            say.extend(inner.iter_mut().flat_map(|inner| inner.opening()));
+        }
+        let verdict = match inner {
+            None => Some(Verdict::new(CheckCode::L6Ok, agreed(connection))),
+            Some(inner) if !plain.is_empty() => inner.hear(plain, &mut say),
+            Some(_) => None,
+        };
+        let verdict = verdict.or_else(|| inner.as_mut().filter(|_| *is_over).map(|inner| inner.ended(plain)));
+        connection.writer().write_all(&say)?;
+        if verdict.is_some() {
             connection.send_close_notify();
         }
-        // An alert, too, where something was wrong.
-        write(connection, say)?;
-        outcome.map_err(Failure::Tls)?;
-        Ok(done.then(|| Verdict::new(CheckCode::L6Ok, agreed(connection))))
+        Ok(verdict)
+    }
+
+    /// The dialogue inside, once it is its turn.
+    fn inner(&self) -> Option<&dyn Dialogue> {
+        self.inner.as_deref().filter(|_| self.is_open)
     }
 }
 
@@ -171,10 +205,10 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl Dialogue for TlsDialogue {
+impl Dialogue for TlsDialogue<'_> {
     fn opening(&mut self) -> Vec<u8> {
         let mut say = Vec::new();
-        if let Ok(connection) = &mut self.0 {
+        if let Ok(connection) = &mut self.connection {
             // Writing into memory does not fail; without a hello the server's silence is what is found.
             let _ = write(connection, &mut say);
         }
@@ -184,34 +218,40 @@ impl Dialogue for TlsDialogue {
     fn hear(&mut self, heard: &mut Vec<u8>, say: &mut Vec<u8>) -> Option<Verdict> {
         let reason = match self.step(heard, say) {
             Ok(verdict) => return verdict,
-            Err(Failure::Tls(error)) => error.to_string(),
+            Err(Failure::Tls(error)) => reason(&error),
             Err(Failure::Bytes(error)) => error.to_string(),
         };
-        Some(Verdict::new(CheckCode::L6Rsp, format!("no TLS handshake: {reason}")))
+        let what = if self.is_open { "TLS broke off" } else { "no TLS handshake" };
+        Some(Verdict::new(CheckCode::L6Rsp, format!("{what}: {reason}")))
     }
 
     fn awaited(&self) -> String {
-        "a whole TLS handshake".to_owned()
+        self.inner().map_or_else(|| "a whole TLS handshake".to_owned(), |inner| inner.awaited())
     }
 
     fn ended(&mut self, _: &[u8]) -> Verdict {
-        Verdict::new(CheckCode::L6Rsp, "the connection was closed in the TLS handshake")
+        match self.inner.as_mut().filter(|_| self.is_open) {
+            Some(inner) => inner.ended(&self.plain),
+            None => Verdict::new(CheckCode::L6Rsp, "the connection was closed in the TLS handshake"),
+        }
     }
 
     fn late(&self, _: &[u8], patience: &str) -> String {
-        format!("connected, but no TLS handshake within {patience}")
+        match self.inner() {
+            Some(inner) => inner.late(&self.plain, patience),
+            None => format!("connected, but no TLS handshake within {patience}"),
+        }
     }
 
     fn layer(&self) -> Layer {
-        Layer::Session
+        self.inner().map_or(Layer::Session, |inner| inner.layer())
     }
 
-    /// A chain of certificates may be long.
     fn most(&self) -> u64 {
-        128 * 1024
+        self.inner.as_ref().map_or(0, |inner| inner.most()).saturating_add(HANDSHAKE)
     }
 
     fn room(&self) -> usize {
-        4 * 1024
+        self.inner.as_ref().map_or(0, |inner| inner.room()).max(4 * 1024)
     }
 }

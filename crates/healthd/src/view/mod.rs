@@ -31,6 +31,8 @@ pub struct ServerSeen {
     pub checks: Vec<(health::CheckCode, u64)>,
     /// Times that it came up.
     pub ups: u64,
+    /// Until when its certificate is valid, in seconds since 1970, if a check has seen one.
+    pub certificate: Option<i64>,
 }
 
 impl Seen {

@@ -26,6 +26,7 @@ fn server(name: &str, status: Status, check: Option<LastCheck>) -> ServerSeen {
         configured: format!("{name}:80"),
         checks,
         ups: 1,
+        certificate: None,
     }
 }
 
@@ -35,7 +36,8 @@ fn check(code: CheckCode, http_status: Option<u16>, text: &str) -> LastCheck {
 
 /// The site.
 pub(crate) fn seen() -> Seen {
-    let up = server("nginx1", Status::Up, Some(check(CheckCode::L7Ok, Some(200), "200 OK")));
+    let mut up = server("nginx1", Status::Up, Some(check(CheckCode::L7Ok, Some(200), "200 OK")));
+    up.certificate = Some(1_800_000_000);
     let mut falling =
         server("nginx2", Status::Up, Some(check(CheckCode::L7Sts, Some(503), "503, expected 200")));
     falling.verdict.streak = 1;

@@ -61,7 +61,12 @@ fn a_server_in_its_states() {
     let mut server = serve(dir.path(), address, "-tls1_3");
     finds(&any, address, L6Ok, "TLSv1_3 TLS13_");
     finds(&probe(Some("db1.example.org"), Some("ca.pem")), address, L6Ok, "TLSv1_3");
-    finds(&probe(Some("db2.example.org"), Some("ca.pem")), address, L6Rsp, "not valid for name");
+    finds(
+        &probe(Some("db2.example.org"), Some("ca.pem")),
+        address,
+        L6Rsp,
+        "is for db1.example.org, not db2.example.org",
+    );
     openssl(
         dir.path(),
         &[
@@ -78,7 +83,7 @@ fn a_server_in_its_states() {
             "other.pem",
         ],
     );
-    finds(&probe(Some("db1.example.org"), Some("other.pem")), address, L6Rsp, "UnknownIssuer");
+    finds(&probe(Some("db1.example.org"), Some("other.pem")), address, L6Rsp, "unknown issuer");
     let haproxy = Haproxy::start(address, &[("tls", "SERVER check-ssl verify none")]);
     haproxy.finds("tls", "L6OK");
     server.kill();

@@ -1,6 +1,7 @@
 //! The control thread and those beside it: what there is to route by, and when lbd starts, reloads, hands over and stops.
 
 pub mod app;
+pub mod connectors;
 pub mod control_socket;
 pub mod directory;
 pub mod drain;

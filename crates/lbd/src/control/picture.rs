@@ -9,6 +9,7 @@ use balance::{AdminState, BackendView, Health, ServerView, Throttle};
 use config::{LbConfig, ServerAddress, WhenAllDown};
 use health::Status;
 
+use crate::control::connectors::ByBackend;
 use crate::control::directory::{Directory, Names};
 use crate::control::operator::Operator;
 use crate::control::registry::Registry;
@@ -29,6 +30,8 @@ pub struct Sources<'a> {
     pub directory: &'a Directory,
     /// How TLS ends at the addresses that have it.
     pub terminators: &'a Terminators,
+    /// What connections to servers are secured with.
+    pub connectors: &'a ByBackend,
     /// What healthd says.
     pub verdicts: &'a Verdicts,
     /// Addresses found by lbd itself.
@@ -101,6 +104,7 @@ impl Sources<'_> {
             servers: counters.collect(),
             attention: attention.collect(),
             introductions: config.servers.iter().map(|server| server.send_proxy).collect(),
+            connectors: self.connectors.get(&config.name).cloned(),
             limits: limits(config, self.operator, self.registry).map(Arc::new),
         })
     }

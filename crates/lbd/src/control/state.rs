@@ -9,6 +9,7 @@ use config::{LbConfig, ServerAddress};
 use tokio::sync::watch;
 use wire::{LifeState, Liveness, Verdict};
 
+use crate::control::connectors::{self, ByBackend};
 use crate::control::directory::Directory;
 use crate::control::intents::Intents;
 use crate::control::keeper::Saving;
@@ -32,6 +33,7 @@ pub struct State {
     config: Arc<LbConfig>,
     directory: Directory,
     tls: TlsListeners,
+    connectors: ByBackend,
     verdicts: Verdicts,
     operator: Operator,
     intents: Intents,
@@ -53,11 +55,18 @@ pub struct State {
     pulse: Arc<Pulse>,
 }
 
+/// What a configuration has to have beside itself to come into force.
+#[derive(Debug)]
+pub struct Prepared {
+    terminators: Terminators,
+    connectors: ByBackend,
+}
+
 impl State {
     /// The state of a new lbd, and where its workers find the routing.
     ///
     /// # Errors
-    /// Why its listeners cannot be set up.
+    /// Why TLS cannot be set up.
     pub fn new(
         config: LbConfig,
         operator: Operator,
@@ -69,13 +78,15 @@ impl State {
         let routing = Arc::new(Routing::empty());
         let (publish, receiver) = watch::channel(routing.clone());
         let mut tls = TlsListeners::default();
-        let terminators = tls.prepare(&config, now)?;
+        let connectors = connectors::prepare(&config, &ByBackend::new())?;
+        let prepared = Prepared { terminators: tls.prepare(&config, now)?, connectors };
         let mut state = Self {
             start: now,
             settled: false,
             config: config.clone(),
             directory: Directory::default(),
             tls,
+            connectors: ByBackend::new(),
             verdicts: Verdicts::default(),
             operator,
             intents: Intents::default(),
@@ -92,7 +103,7 @@ impl State {
             publish,
             pulse: Arc::new(Pulse::new(config.lbd.workers, now)),
         };
-        state.adopt(config, terminators, now);
+        state.adopt(config, prepared, now);
         Ok((state, receiver))
     }
 
@@ -155,8 +166,9 @@ impl State {
     ///
     /// # Errors
     /// Why that is not possible.
-    pub fn prepare(&mut self, config: &LbConfig, now: Instant) -> Result<Terminators, String> {
-        self.tls.prepare(config, now)
+    pub fn prepare(&mut self, config: &LbConfig, now: Instant) -> Result<Prepared, String> {
+        let connectors = connectors::prepare(config, &self.connectors)?;
+        Ok(Prepared { terminators: self.tls.prepare(config, now)?, connectors })
     }
 
     /// The TLS listeners, whose files are to be looked after. Their tickets get another key if it is time.
@@ -166,8 +178,10 @@ impl State {
     }
 
     /// Takes another configuration into force, with what was prepared for it.
-    pub fn adopt(&mut self, config: Arc<LbConfig>, terminators: Terminators, now: Instant) {
+    pub fn adopt(&mut self, config: Arc<LbConfig>, prepared: Prepared, now: Instant) {
+        let Prepared { terminators, connectors } = prepared;
         self.tls.adopt(terminators);
+        self.connectors = connectors;
         self.registry.adopt(&config);
         self.registry.limit(&config, &self.operator);
         self.intents.adopt(&config, &self.operator, now);
@@ -390,6 +404,7 @@ impl State {
             config: &self.config,
             directory: &self.directory,
             terminators: self.tls.terminators(),
+            connectors: &self.connectors,
             verdicts: &self.verdicts,
             resolved: &self.resolved,
             operator: &self.operator,

@@ -12,7 +12,8 @@ use wire::{Backups, Condition, LifeState, Queue, RowKind, StatRow, StickyCounts,
 
 use crate::control::state::State;
 use crate::shared::counters::{
-    Counter, FrontendCounters, Http2Counters, PerWorker, Responses, ServiceCounters, StickyCounters,
+    Counter, FrontendCounters, HandshakeCounters, Http2Counters, PerWorker, Responses, ServiceCounters,
+    StickyCounters,
 };
 use crate::shared::millis;
 use crate::shared::routing::{Backend, Routing};
@@ -152,27 +153,40 @@ pub fn certificates(state: &State) -> Vec<CertificateRow> {
     rows
 }
 
-/// TLS handshakes of every frontend that has some.
+/// TLS handshakes of every frontend that has some, and with every server.
 pub fn handshakes(state: &State) -> Vec<HandshakeRow> {
     let mut rows: Vec<HandshakeRow> = Vec::new();
     for (frontend, ..) in tls_listeners(state) {
-        if rows.last().is_some_and(|row| row.frontend == frontend) {
-            continue;
+        if rows.last().is_none_or(|row| row.proxy != frontend) {
+            let counters = state.registry().frontend(frontend);
+            rows.push(handshakes_of(frontend, None, |count| counters.sum(|worker| count(&worker.tls))));
         }
-        let counters = state.registry().frontend(frontend);
-        let (full, resumed) =
-            (counters.sum(|worker| worker.tls.full.get()), counters.sum(|worker| worker.tls.resumed.get()));
-        let tls12 = counters.sum(|worker| worker.tls.tls12.get());
-        rows.push(HandshakeRow {
-            frontend: frontend.to_owned(),
-            full,
-            resumed,
-            // The counters are read one after the other, while others count.
-            versions: [("TLSv1.2", tls12), ("TLSv1.3", (full + resumed).saturating_sub(tls12))],
-            failed: counters.sum(|worker| worker.tls.failed.get()),
-        });
+    }
+    for backend in state.config().backends.iter().filter(|backend| backend.tls.is_some()) {
+        rows.extend(backend.servers.iter().map(|server| {
+            let counters = state.registry().server(&backend.name, &server.name);
+            let sum = |count: Count| counters.sum(|worker| count(&worker.tls));
+            handshakes_of(&backend.name, Some(server.name.clone()), sum)
+        }));
     }
     rows
+}
+
+/// One of the counts of handshakes.
+type Count = fn(&HandshakeCounters) -> u64;
+
+fn handshakes_of(proxy: &str, server: Option<String>, sum: impl Fn(Count) -> u64) -> HandshakeRow {
+    let (full, resumed) = (sum(|tls| tls.full.get()), sum(|tls| tls.resumed.get()));
+    let tls12 = sum(|tls| tls.tls12.get());
+    HandshakeRow {
+        proxy: proxy.to_owned(),
+        server,
+        full,
+        resumed,
+        // The counters are read one after the other, while others count.
+        versions: [("TLSv1.2", tls12), ("TLSv1.3", (full + resumed).saturating_sub(tls12))],
+        failed: sum(|tls| tls.failed.get()),
+    }
 }
 
 /// The addresses of a frontend.

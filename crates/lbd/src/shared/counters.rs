@@ -288,6 +288,8 @@ pub struct ServiceCounters {
     pub latency: Latency,
     /// What sticky cookies said; kept for backends.
     pub sticky: StickyCounters,
+    /// TLS handshakes; kept for servers.
+    pub tls: HandshakeCounters,
 }
 
 /// Requests by what their sticky cookie said, and the cookies that were set, as one worker sees them.

@@ -15,7 +15,7 @@ use crate::shared::counters::{FrontendCounters, PerWorker, RouteCounters, Servic
 use crate::shared::limits::Places;
 use crate::shared::queue::Queue;
 use crate::shared::sticky::StickyCookie;
-use crate::shared::tls::Terminator;
+use crate::shared::tls::{Connector, Terminator};
 
 /// Everything a worker needs to know to route.
 #[derive(Clone, Debug)]
@@ -34,6 +34,9 @@ pub struct Routing {
 
 /// How TLS ends, by the address that clients connect to.
 pub type Terminators = Arc<HashMap<SocketAddr, Arc<Terminator>>>;
+
+/// What connections to the servers of a backend are secured with, in the order of the configuration.
+pub type Connectors = Arc<[Arc<Connector>]>;
 
 /// A frontend and where it is counted.
 #[derive(Debug)]
@@ -71,6 +74,8 @@ pub struct Backend {
     pub attention: Arc<[Arc<Attention>]>,
     /// The PROXY headers that connections to them begin with, in the same order.
     pub introductions: Arc<[Option<Version>]>,
+    /// What connections to them are secured with, in the same order, if they are.
+    pub connectors: Option<Connectors>,
     /// Its limits, if any of its servers has one.
     pub limits: Option<Arc<Limits>>,
     /// Servers of which nobody has said yet how they are, or where.

@@ -20,11 +20,13 @@ pub struct CertificateRow {
     pub not_after: i64,
 }
 
-/// TLS handshakes of a frontend.
+/// TLS handshakes of a frontend, or with a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeRow {
-    /// The frontend.
-    pub frontend: String,
+    /// The frontend or backend.
+    pub proxy: String,
+    /// The server, if it is with one.
+    pub server: Option<String>,
     /// With everything that belongs to it.
     pub full: u64,
     /// Of sessions that went on.

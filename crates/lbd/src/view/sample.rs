@@ -243,13 +243,24 @@ pub(crate) fn measured() -> super::metrics::Sample {
             key: "ECDSA P-256".into(),
             not_after: 1_800_000_000,
         }],
-        handshakes: vec![super::certificates::HandshakeRow {
-            frontend: "web".into(),
-            full: 1_234,
-            resumed: 98_765,
-            versions: [("TLSv1.2", 999), ("TLSv1.3", 99_000)],
-            failed: 7,
-        }],
+        handshakes: vec![
+            super::certificates::HandshakeRow {
+                proxy: "web".into(),
+                server: None,
+                full: 1_234,
+                resumed: 98_765,
+                versions: [("TLSv1.2", 999), ("TLSv1.3", 99_000)],
+                failed: 7,
+            },
+            super::certificates::HandshakeRow {
+                proxy: "nginx".into(),
+                server: Some("nginx1".into()),
+                full: 12,
+                resumed: 345,
+                versions: [("TLSv1.2", 57), ("TLSv1.3", 300)],
+                failed: 2,
+            },
+        ],
         http2: vec![super::http2::Http2Row {
             frontend: "web".into(),
             connections: 345,

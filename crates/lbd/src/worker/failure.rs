@@ -49,6 +49,8 @@ pub(crate) enum Failure {
     Shortage,
     /// Every attempt to connect failed.
     Connect,
+    /// The last one succeeded, but for TLS: the server cannot show who it is, or refuses lbd.
+    ServerHandshake,
     /// Connecting took too long.
     ConnectTimeout,
     /// The server closed before the response's first byte: it may never have seen the request.
@@ -133,7 +135,9 @@ impl Failure {
             Self::ClientLeft(Wait::Connection) => (None, End::CLIENT_IN_CONNECT, Client),
             Self::ClientLeft(Wait::Response) => (None, End::CLIENT_IN_HEAD, Client),
             Self::Queue => (Some(503), End::TIMEOUT_IN_QUEUE, Nobody),
-            Self::NoServer | Self::Connect => (Some(503), End::SERVER_IN_CONNECT, Nobody),
+            Self::NoServer | Self::Connect | Self::ServerHandshake => {
+                (Some(503), End::SERVER_IN_CONNECT, Nobody)
+            }
             Self::Shortage => (Some(503), End::SHORTAGE_IN_CONNECT, Nobody),
             Self::ConnectTimeout => (Some(503), End::SERVER_TIMEOUT_IN_CONNECT, Nobody),
             Self::Unanswered | Self::Dismissed | Self::ServerClosed => {

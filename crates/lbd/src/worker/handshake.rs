@@ -29,7 +29,7 @@ impl Turns {
     }
 
     /// Does one step when it is its turn, and lets everything else go on before the next one's.
-    async fn take<T>(&self, step: impl FnOnce() -> T) -> T {
+    pub(super) async fn take<T>(&self, step: impl FnOnce() -> T) -> T {
         // It is never closed.
         let _turn = self.0.acquire().await;
         let done = step();

@@ -117,6 +117,8 @@ struct Worker {
     ids: Ids,
     /// Whose turn it is to go on with a handshake.
     handshakes: Turns,
+    /// The same of handshakes with servers.
+    server_handshakes: Turns,
     tls: Rc<tls::Buffers>,
     pipes: Rc<Pipes>,
     settling: Settling,
@@ -449,6 +451,7 @@ async fn work(setup: Setup) {
         desks: Pool::new(0, SMALL_POOLED),
         ids: Ids::default(),
         handshakes: Turns::new(),
+        server_handshakes: Turns::new(),
         tls: Rc::new(tls::Buffers::new(POOLED)),
         pipes: Rc::default(),
         settling: Settling::default(),

@@ -62,10 +62,10 @@ impl App {
             opened.insert(*address, listeners);
         }
         let now = Instant::now();
-        let terminators = lock(&self.state).prepare(&config, now)?;
+        let prepared = lock(&self.state).prepare(&config, now)?;
         self.warn_of_restart(&config);
         self.life.guard().admit(&config.lbd.access);
-        lock(&self.state).adopt(Arc::new(config), terminators, now);
+        lock(&self.state).adopt(Arc::new(config), prepared, now);
         self.reloaded = true;
         let before = std::mem::replace(&mut self.bound, wanted);
         if self.is_starting() {

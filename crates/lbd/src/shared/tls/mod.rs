@@ -1,5 +1,6 @@
-//! What listeners that end TLS are set up with, and what is agreed on there.
+//! What listeners that end TLS are set up with, and connections to servers that have it; and what is agreed on there.
 
+mod connector;
 mod tickets;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
+pub use self::connector::Connector;
 use self::tickets::Tickets;
 
 /// A key of tickets that no file gives.

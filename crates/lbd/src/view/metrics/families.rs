@@ -7,7 +7,7 @@ use health::CheckCode;
 use wire::RowKind::{Backend, Frontend, Server};
 use wire::{Condition, Histogram, RowKind, StatRow, StickyCounts};
 
-use super::Sample;
+use super::{HandshakeRow, Sample};
 use crate::view::HealthdLink;
 use crate::view::http2::Http2Row;
 
@@ -69,13 +69,13 @@ pub const FAMILIES: &[Family<Sample>] = &[
         "tandem_frontend_tls_handshakes_total",
         "TLS handshakes: full ones, those of sessions that went on, and those that failed.",
         &["proxy", "result"],
-        handshakes,
+        |s| handshakes(s, false),
     ),
     counter(
         "tandem_frontend_tls_versions_total",
         "TLS handshakes that succeeded, by the version that they agreed on.",
         &["proxy", "version"],
-        versions,
+        |s| versions(s, false),
     ),
     counter("tandem_frontend_http2_connections_total", "Client connections that speak HTTP/2.", PROXY, |s| {
         http2(s, |row| row.connections)
@@ -303,6 +303,18 @@ pub const FAMILIES: &[Family<Sample>] = &[
         rows(s, Server, |r| number(r.connect_errors))
     }),
     counter(
+        "tandem_server_tls_handshakes_total",
+        "TLS handshakes: full ones, those of sessions that went on, and those that failed.",
+        &["proxy", "server", "result"],
+        |s| handshakes(s, true),
+    ),
+    counter(
+        "tandem_server_tls_versions_total",
+        "TLS handshakes that succeeded, by the version that they agreed on.",
+        &["proxy", "server", "version"],
+        |s| versions(s, true),
+    ),
+    counter(
         "tandem_server_response_errors_total",
         "Responses that were malformed, late or broken off.",
         SERVER,
@@ -507,21 +519,31 @@ fn routes(sample: &Sample) -> Samples<'_> {
     rows.map(|row| (vec![(&row.frontend).into(), (&row.route).into()], number(row.taken))).collect()
 }
 
-/// TLS handshakes by how they ended.
-fn handshakes(sample: &Sample) -> Samples<'_> {
-    let rows = sample.handshakes.iter().flat_map(|row| {
-        let results = [("full", row.full), ("resumed", row.resumed), ("failed", row.failed)];
-        results.map(|(result, count)| (vec![(&row.frontend).into(), result.into()], number(count)))
-    });
-    rows.collect()
+/// TLS handshakes of frontends, or with servers, by how they ended.
+fn handshakes(sample: &Sample, with_servers: bool) -> Samples<'_> {
+    by_handshakes(sample, with_servers, |row| {
+        vec![("full", row.full), ("resumed", row.resumed), ("failed", row.failed)]
+    })
 }
 
 /// Those that succeeded, by version.
-fn versions(sample: &Sample) -> Samples<'_> {
-    let rows = sample.handshakes.iter().flat_map(|row| {
-        row.versions.map(|(version, count)| (vec![(&row.frontend).into(), version.into()], number(count)))
-    });
-    rows.collect()
+fn versions(sample: &Sample, with_servers: bool) -> Samples<'_> {
+    by_handshakes(sample, with_servers, |row| row.versions.to_vec())
+}
+
+fn by_handshakes(
+    sample: &Sample,
+    with_servers: bool,
+    counts: impl Fn(&HandshakeRow) -> Vec<(&'static str, u64)>,
+) -> Samples<'_> {
+    let mut all = Vec::new();
+    for row in sample.handshakes.iter().filter(|row| row.server.is_some() == with_servers) {
+        for (what, count) in counts(row) {
+            let whose = [Some(&row.proxy), row.server.as_ref()].into_iter().flatten();
+            all.push((whose.map(Into::into).chain([what.into()]).collect(), number(count)));
+        }
+    }
+    all
 }
 
 fn http2(sample: &Sample, value: impl Fn(&Http2Row) -> u64) -> Samples<'_> {

@@ -25,7 +25,7 @@ pub struct Sample {
     pub routes: Vec<RouteRow>,
     /// The certificates that are presented.
     pub certificates: Vec<CertificateRow>,
-    /// TLS handshakes of frontends.
+    /// TLS handshakes of frontends, and with servers.
     pub handshakes: Vec<HandshakeRow>,
     /// What of frontends is done in HTTP/2.
     pub http2: Vec<Http2Row>,

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -65,6 +66,22 @@ impl Io {
     ) -> io::Result<Self> {
         match self {
             Self::Tcp(stream) => Ok(Self::Tls(Box::new(Tls::accept(stream, early, config, buffers)?))),
+            Self::Tls(_) | Self::Stream(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
+    /// The same, to a server.
+    ///
+    /// # Errors
+    /// When there is TLS on it already, or no memory.
+    pub(crate) fn begin_tls_to(
+        self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        buffers: Rc<Buffers>,
+    ) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => Ok(Self::Tls(Box::new(Tls::connect(stream, config, name, buffers)?))),
             Self::Tls(_) | Self::Stream(_) => Err(io::ErrorKind::AlreadyExists.into()),
         }
     }

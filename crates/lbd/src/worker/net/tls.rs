@@ -7,14 +7,17 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::RecvFlags;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{CommonState, ServerConfig};
+use rustls::{ClientConfig, CommonState, ServerConfig};
 use socket2::SockRef;
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -58,7 +61,7 @@ pub(crate) struct Tls {
 
 /// What there is beside the socket.
 struct State {
-    session: UnbufferedServerConnection,
+    session: Session,
     buffers: Rc<Buffers>,
     /// Records that were received, and not yet opened.
     received: Buffer,
@@ -70,10 +73,29 @@ struct State {
     sent: Buffer,
     /// How many of the bytes that are being written they stand for.
     taken: usize,
+    /// How many bytes of records the kernel has.
+    sent_before: u64,
     /// The other side has ended, by a close_notify or without.
     ended: bool,
     /// Something is missing, and a close_notify would hide that.
     aborted: bool,
+}
+
+/// Which side of the connection this is.
+enum Session {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+impl Deref for Session {
+    type Target = CommonState;
+
+    fn deref(&self) -> &CommonState {
+        match self {
+            Self::Server(session) => session,
+            Self::Client(session) => session,
+        }
+    }
 }
 
 /// What a step is for.
@@ -111,21 +133,23 @@ impl Tls {
         buffers: Rc<Buffers>,
     ) -> io::Result<Self> {
         let session = UnbufferedServerConnection::new(config).map_err(broken)?;
-        let mut state = State {
-            session,
-            buffers,
-            received: Buffer::default(),
-            examined: 0,
-            plain: Buffer::default(),
-            sent: Buffer::default(),
-            taken: 0,
-            ended: false,
-            aborted: false,
-        };
+        let mut state = State::new(Session::Server(session), buffers);
         if let Some(early) = early {
             keep(early.filled(), &mut state.received, &state.buffers.received).map_err(broken)?;
         }
         Ok(Self { socket, state: RefCell::new(state) })
+    }
+
+    /// A client's side of a connection to a server of that name, before its handshake. Its first words are made here, which takes
+    /// time.
+    pub(crate) fn connect(
+        socket: TcpStream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        buffers: Rc<Buffers>,
+    ) -> io::Result<Self> {
+        let session = UnbufferedClientConnection::new(config, name).map_err(broken)?;
+        Ok(Self { socket, state: RefCell::new(State::new(Session::Client(session), buffers)) })
     }
 
     /// The socket, of which only the connection itself may read and write.
@@ -136,6 +160,11 @@ impl Tls {
     /// What was agreed in the handshake.
     pub(crate) fn agreed<T>(&self, what: impl FnOnce(&CommonState) -> T) -> T {
         what(&self.state.borrow().session)
+    }
+
+    /// How many bytes of records have been written to the socket.
+    pub(crate) fn sent(&self) -> u64 {
+        self.state.borrow().sent_before
     }
 
     /// Waits until something has come that the handshake goes on with. Whether it does: it may be complete.
@@ -197,9 +226,26 @@ impl Tls {
 }
 
 impl State {
+    fn new(session: Session, buffers: Rc<Buffers>) -> Self {
+        Self {
+            session,
+            buffers,
+            received: Buffer::default(),
+            examined: 0,
+            plain: Buffer::default(),
+            sent: Buffer::default(),
+            taken: 0,
+            sent_before: 0,
+            ended: false,
+            aborted: false,
+        }
+    }
+
     fn poll_handshake(&mut self, cx: &mut Context<'_>, socket: &TcpStream) -> Poll<io::Result<bool>> {
-        // With a request that has come already the last of it goes out with the response.
-        if self.session.is_handshaking() || !self.has_unopened() {
+        // With a request that has come already the last of it goes out with the response. A server may wait for it, whatever it has
+        // said already.
+        let is_client = matches!(self.session, Session::Client(_));
+        if is_client || self.session.is_handshaking() || !self.has_unopened() {
             ready!(self.poll_send(cx, socket))?;
         }
         if !self.session.is_handshaking() {
@@ -371,41 +417,11 @@ impl State {
             Wanted::Open => received.filled().len(),
             Wanted::Seal(_) | Wanted::Close | Wanted::Answer => self.examined,
         };
-        let UnbufferedStatus { mut discard, state } =
-            session.process_tls_records(&mut received.filled_mut()[..shown]);
-        let step = match state {
-            Ok(ConnectionState::ReadTraffic(mut state)) => {
-                debug_assert!(plain.is_empty(), "a record is opened before the last one is read");
-                let mut kept = Ok(());
-                while let Some(Ok(record)) = state.next_record() {
-                    discard += record.discard;
-                    let (fits, rest) = record.payload.split_at(record.payload.len().min(to.remaining()));
-                    to.put_slice(fits);
-                    kept = kept.and(keep(rest, plain, &buffers.received));
-                }
-                kept.map(|()| Step::Went)
-            }
-            Ok(ConnectionState::EncodeTlsData(mut state)) => {
-                put(sent, &buffers.sent, |space| state.encode(space)).map(|_| Step::Went)
-            }
-            Ok(ConnectionState::TransmitTlsData(state)) => {
-                // It is in the buffer that goes out before anything else.
-                state.done();
-                Ok(Step::Went)
-            }
-            Ok(ConnectionState::WriteTraffic(mut state)) => match wanted {
-                Wanted::Open | Wanted::Answer => Ok(Step::Hungry),
-                Wanted::Seal(bytes) => put(sent, &buffers.sent, |space| state.encrypt(bytes, space))
-                    .map(|_| Step::Sealed(bytes.len())),
-                Wanted::Close => {
-                    put(sent, &buffers.sent, |space| state.queue_close_notify(space)).map(|_| Step::Sealed(0))
-                }
-            },
-            Ok(ConnectionState::PeerClosed) => Ok(Step::Ended),
-            Ok(ConnectionState::Closed) => Ok(Step::Over),
-            // Early data is not taken.
-            Ok(_) => Ok(Step::Hungry),
-            Err(error) => Err(error),
+        let records = &mut received.filled_mut()[..shown];
+        let hands = Hands { buffers, plain, sent };
+        let (discard, step) = match session {
+            Session::Server(session) => hands.carry_out(session.process_tls_records(records), wanted, to),
+            Session::Client(session) => hands.carry_out(session.process_tls_records(records), wanted, to),
         };
         received.consume(discard);
         self.examined = match step {
@@ -463,7 +479,7 @@ impl State {
         while !self.sent.is_empty() {
             match socket.try_write(self.sent.filled()) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => self.sent.consume(written),
+                Ok(written) => self.was_sent(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(socket.poll_write_ready(cx))?;
                 }
@@ -474,15 +490,75 @@ impl State {
         Poll::Ready(Ok(()))
     }
 
+    fn was_sent(&mut self, written: usize) {
+        self.sent.consume(written);
+        self.sent_before += written as u64;
+    }
+
     /// Sends what the socket takes now. Whoever writes next meets what is wrong with it.
     fn try_send(&mut self, socket: &TcpStream) {
         while !self.sent.is_empty() {
             match socket.try_write(self.sent.filled()) {
-                Ok(written) if written > 0 => self.sent.consume(written),
+                Ok(written) if written > 0 => self.was_sent(written),
                 Ok(_) | Err(_) => return,
             }
         }
         give_back(&mut self.sent, &self.buffers.sent);
+    }
+}
+
+/// Where the bytes of a step go.
+struct Hands<'a> {
+    buffers: &'a Buffers,
+    plain: &'a mut Buffer,
+    sent: &'a mut Buffer,
+}
+
+impl Hands<'_> {
+    /// Does what rustls asks for. How many received bytes are done with, and what became of the step.
+    fn carry_out<Data>(
+        self,
+        status: UnbufferedStatus<'_, '_, Data>,
+        wanted: &Wanted<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> (usize, Result<Step, rustls::Error>) {
+        let Self { buffers, plain, sent } = self;
+        let UnbufferedStatus { mut discard, state } = status;
+        let step = match state {
+            Ok(ConnectionState::ReadTraffic(mut state)) => {
+                debug_assert!(plain.is_empty(), "a record is opened before the last one is read");
+                let mut kept = Ok(());
+                while let Some(Ok(record)) = state.next_record() {
+                    discard += record.discard;
+                    let (fits, rest) = record.payload.split_at(record.payload.len().min(to.remaining()));
+                    to.put_slice(fits);
+                    kept = kept.and(keep(rest, plain, &buffers.received));
+                }
+                kept.map(|()| Step::Went)
+            }
+            Ok(ConnectionState::EncodeTlsData(mut state)) => {
+                put(sent, &buffers.sent, |space| state.encode(space)).map(|_| Step::Went)
+            }
+            Ok(ConnectionState::TransmitTlsData(state)) => {
+                // It is in the buffer that goes out before anything else.
+                state.done();
+                Ok(Step::Went)
+            }
+            Ok(ConnectionState::WriteTraffic(mut state)) => match wanted {
+                Wanted::Open | Wanted::Answer => Ok(Step::Hungry),
+                Wanted::Seal(bytes) => put(sent, &buffers.sent, |space| state.encrypt(bytes, space))
+                    .map(|_| Step::Sealed(bytes.len())),
+                Wanted::Close => {
+                    put(sent, &buffers.sent, |space| state.queue_close_notify(space)).map(|_| Step::Sealed(0))
+                }
+            },
+            Ok(ConnectionState::PeerClosed) => Ok(Step::Ended),
+            Ok(ConnectionState::Closed) => Ok(Step::Over),
+            // Early data is not taken.
+            Ok(_) => Ok(Step::Hungry),
+            Err(error) => Err(error),
+        };
+        (discard, step)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::idle::{Reuse, ServerConnection};
 use super::patience::Patience;
+use super::secure::secure;
 use super::service::{Backend, Reserved, Seat, Server, Unchosen, Wanted};
 use crate::shared::queue::Queue;
 use crate::worker::Worker;
@@ -22,7 +23,7 @@ use crate::worker::presence::Presence;
 
 /// How often a request that waits for a descriptor tries again, where there is none to spare.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How often a worker tells that local ports are used up.
+/// How often a worker tells that local ports are used up, or that there is no TLS with a server.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// The search for a server.
@@ -175,11 +176,15 @@ pub(crate) async fn acquire(
             }
             // No server is to blame, and no other one would help.
             Err(_) if short.get() => return Err((Failure::Shortage, Some(seat))),
-            Ok(Err(error)) if lacks_port(&error) => {
+            Ok(Err(Unreached::Connecting(error))) if lacks_port(&error) => {
                 tell_ports_are_used_up(worker, backend, &seat.server);
                 Failure::Shortage
             }
-            Ok(Err(_)) => Failure::Connect,
+            Ok(Err(Unreached::Connecting(_))) => Failure::Connect,
+            Ok(Err(Unreached::Securing(reason))) => {
+                tell_insecure(backend, &seat.server, &reason);
+                Failure::ServerHandshake
+            }
             // Nor here.
             Err(_) if patience.is_cut() => return Err((Failure::Cut(false), Some(seat))),
             Err(_) => Failure::ConnectTimeout,
@@ -261,6 +266,20 @@ async fn wait(
     })
 }
 
+/// Why there is no connection to a server.
+enum Unreached {
+    /// There is none at all.
+    Connecting(io::Error),
+    /// It has no TLS, for this reason.
+    Securing(String),
+}
+
+impl From<io::Error> for Unreached {
+    fn from(error: io::Error) -> Self {
+        Self::Connecting(error)
+    }
+}
+
 /// Connects to the server of a seat. Where this host is `short` of something it waits until it is not: idle connections are a
 /// luxury, and make room for one that is needed.
 async fn connect(
@@ -268,8 +287,8 @@ async fn connect(
     seat: &Seat,
     caller: &Caller<'_>,
     short: &Cell<bool>,
-) -> io::Result<ServerConnection> {
-    let address = seat.server.address().ok_or(io::ErrorKind::NotFound)?;
+) -> Result<ServerConnection, Unreached> {
+    let address = seat.server.address().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
     let mut waits = None;
     let result = loop {
         let result = open(address).await;
@@ -289,7 +308,22 @@ async fn connect(
         send::all(&mut connection.stream.writer(), &header, || {}).await?;
         connection.was_introduced(header.len() as u64);
     }
+    if let Some(connector) = seat.server.connector() {
+        connection =
+            secure(worker, &seat.server, connector, connection).await.map_err(Unreached::Securing)?;
+    }
     Ok(connection)
+}
+
+/// Tells why there is no TLS with a server, at a bounded rate.
+fn tell_insecure(backend: &Backend, server: &Server, reason: &str) {
+    let now = Instant::now();
+    if server.insecure_told.get().is_some_and(|told| now.duration_since(told) < TELL_AGAIN) {
+        return;
+    }
+    server.insecure_told.set(Some(now));
+    let (backend, address) = (&*backend.name, server.address());
+    tracing::warn!(backend, server = &*server.name, ?address, reason, "no TLS with this server");
 }
 
 /// Tells that a server cannot be connected to and is not to blame, at a bounded rate.

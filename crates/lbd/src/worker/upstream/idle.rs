@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::shared::attention::{Approach, Attention, Seen};
 use crate::shared::spare::Spare;
+use crate::shared::tls::Connector;
 use crate::worker::clock::Clock;
 use crate::worker::net::acknowledged::HANDSHAKE;
 use crate::worker::net::io::Io;
+use crate::worker::net::tls::Buffers;
 
 /// Idle connections kept for each server.
 const IDLE_MAX: usize = 1024;
@@ -35,10 +38,14 @@ pub(crate) struct ServerConnection {
     opened: Instant,
     /// Whether it has begun with a client's address, and so is for that client alone.
     pub(crate) is_introduced: bool,
+    /// What it was secured with, if it is.
+    pub(crate) connector: Option<Arc<Connector>>,
     /// While it waits for its first answer.
     pub(crate) first_answer: FirstAnswer,
     /// What the other host had acknowledged before the request that is under way: all of those before it.
     acknowledged: u64,
+    /// The same before there was TLS on it.
+    before_tls: u64,
     /// What had been seen of the server when the request that is under way began.
     begun: Seen,
 }
@@ -52,11 +59,13 @@ impl ServerConnection {
             address,
             opened: Instant::now(),
             is_introduced: false,
+            connector: None,
             first_answer: FirstAnswer {
                 awaited: RefCell::new(Some(attention.approach())),
                 seen: Cell::new(None),
             },
             acknowledged: HANDSHAKE,
+            before_tls: HANDSHAKE,
             begun: seen,
         }
     }
@@ -74,7 +83,22 @@ impl ServerConnection {
 
     /// A request of so many bytes was answered, and so had been received.
     pub(crate) fn was_answered(&mut self, sent: u64) {
-        self.acknowledged += sent;
+        match self.stream.tls() {
+            // What it came to in records.
+            Some(tls) => self.acknowledged = self.before_tls + tls.sent(),
+            None => self.acknowledged += sent,
+        }
+    }
+
+    /// The same with TLS on it, whose handshake is still to come.
+    pub(crate) fn secured(self, connector: Arc<Connector>, buffers: Rc<Buffers>) -> io::Result<Self> {
+        let stream = self.stream.begin_tls_to(connector.client(), connector.name(), buffers)?;
+        Ok(Self { stream, connector: Some(connector), before_tls: self.acknowledged, ..self })
+    }
+
+    /// The handshake is complete, which belongs to no request.
+    pub(crate) fn was_secured(&mut self) {
+        self.was_answered(0);
     }
 }
 

@@ -3,5 +3,6 @@
 pub(super) mod connect;
 pub(super) mod idle;
 pub(super) mod patience;
+mod secure;
 pub(super) mod service;
 pub(super) mod settle;

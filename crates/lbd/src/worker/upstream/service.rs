@@ -20,6 +20,7 @@ use crate::shared::limits::{Place, Places};
 use crate::shared::queue::Queue;
 use crate::shared::routing::{self, BackendRules, Limits};
 use crate::shared::sticky::StickyCookie;
+use crate::shared::tls::Connector;
 use crate::worker::clock::Clock;
 use crate::worker::deadline::Cut;
 
@@ -116,6 +117,10 @@ pub(crate) struct Server {
     keep_alive: Cell<Option<Duration>>,
     /// The PROXY header that connections begin with.
     introduction: Cell<Option<Version>>,
+    /// What they are secured with, if they are.
+    connector: RefCell<Option<Arc<Connector>>>,
+    /// When it was last told that they could not be.
+    pub(super) insecure_told: Cell<Option<Instant>>,
     idle: Pool,
     counters: Counted,
 }
@@ -198,12 +203,6 @@ impl Backend {
 
     /// Takes what leads requests to a server. Whether clients stay with theirs now and did not before, or the other way round.
     fn adopt_ways(&self, routing: &routing::Backend) -> bool {
-        fn is_same<T>(held: Option<&Arc<T>>, now: Option<&Arc<T>>) -> bool {
-            match (held, now) {
-                (Some(held), Some(now)) => Arc::ptr_eq(held, now),
-                (held, now) => held.is_none() && now.is_none(),
-            }
-        }
         let held = self.ways();
         if !is_same(held.key.as_ref(), routing.key.as_ref())
             || !is_same(held.sticky.as_ref(), routing.sticky.as_ref())
@@ -226,7 +225,10 @@ impl Backend {
         let mut before: HashMap<_, Rc<Server>> =
             servers.drain(..).map(|server| (Arc::as_ptr(&server.counters.all), server)).collect();
         let shared = routing.servers.iter().zip(&*routing.attention).zip(&*routing.introductions);
-        for (view, ((all, attention), introduction)) in routing.view.servers.iter().zip(shared) {
+        let connector = |place: usize| routing.connectors.as_ref().and_then(|all| all.get(place).cloned());
+        for (place, (view, ((all, attention), introduction))) in
+            routing.view.servers.iter().zip(shared).enumerate()
+        {
             let server = before.remove(&Arc::as_ptr(all)).unwrap_or_else(|| {
                 Rc::new(Server {
                     backend: self.name.clone(),
@@ -239,12 +241,15 @@ impl Backend {
                     places: RefCell::default(),
                     keep_alive: Cell::default(),
                     introduction: Cell::new(*introduction),
+                    connector: RefCell::default(),
+                    insecure_told: Cell::default(),
                     idle: Pool::new(attention.clone(), self.reaper.clone()),
                     counters: Counted { all: all.clone(), worker: self.counters.worker },
                 })
             });
             ends_sessions |= server.follow(view, &routing.rules, self.is_sticky());
             server.introduce_by(*introduction);
+            server.secure_by(connector(place));
             servers.push(server);
         }
         // Servers that are gone take their idle connections with them.
@@ -501,6 +506,18 @@ impl Server {
         }
     }
 
+    fn secure_by(&self, connector: Option<Arc<Connector>>) {
+        let before = self.connector.replace(connector);
+        if !is_same(before.as_ref(), self.connector.borrow().as_ref()) {
+            self.forget_idle();
+        }
+    }
+
+    /// What connections are secured with, if they are.
+    pub(crate) fn connector(&self) -> Option<Arc<Connector>> {
+        self.connector.borrow().clone()
+    }
+
     /// The PROXY header that connections begin with.
     pub(crate) fn introduction(&self) -> Option<Version> {
         self.introduction.get()
@@ -553,7 +570,8 @@ impl Server {
     /// kept.
     pub(crate) fn keep(&self, connection: ServerConnection, now: Instant) -> Option<u64> {
         let keep = self.keep_alive.get()?;
-        let is_alike = connection.is_introduced == self.introduction.get().is_some();
+        let is_alike = connection.is_introduced == self.introduction.get().is_some()
+            && is_same(connection.connector.as_ref(), self.connector.borrow().as_ref());
         if !(is_alike && self.usable.get() && Some(connection.address) == self.address.get()) {
             return None;
         }
@@ -586,6 +604,14 @@ impl Server {
     fn forget_idle(&self) {
         self.idle.clear();
         self.count_idle();
+    }
+}
+
+/// Whether both are the very same, or neither is there.
+fn is_same<T>(held: Option<&Arc<T>>, now: Option<&Arc<T>>) -> bool {
+    match (held, now) {
+        (Some(held), Some(now)) => Arc::ptr_eq(held, now),
+        (held, now) => held.is_none() && now.is_none(),
     }
 }
 
