@@ -52,6 +52,11 @@ pub fn things(n: impl TryInto<u64>, thing: &str) -> String {
     format!("{} {thing}{plural}", count(n))
 }
 
+/// So many of all things: `1 of 3 servers`, `1 of 1 server`.
+pub fn part(n: usize, all: usize, thing: &str) -> String {
+    format!("{n} of {}", things(all, thing))
+}
+
 /// A number in at most four digits and a letter: `999`, `12.3k`, `4.5M`.
 pub fn short_count(n: u64) -> String {
     scaled(n, 1000, ["", "k", "M", "G", "T", "P"])
@@ -106,6 +111,8 @@ mod tests {
         assert_eq!(things(1, "server"), "1 server");
         assert_eq!(things(0, "server"), "0 servers");
         assert_eq!(things(1_200_u32, "address"), "1,200 addresses");
+        assert_eq!(part(1, 3, "server"), "1 of 3 servers");
+        assert_eq!(part(1, 1, "server"), "1 of 1 server");
     }
 
     #[test]

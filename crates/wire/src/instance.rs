@@ -108,9 +108,23 @@ impl InstanceStatus {
                 format!("{name} was {state}, and the election has hung for {}", human::duration(ms)),
             );
         }
-        match self.also() {
-            Some(also) => (Tone::Bad, format!("{name} is {state}, and {also}")),
-            None => (self.state.into(), format!("{name} is {state}")),
+        let tone = Tone::from(self.state);
+        match (self.also(), self.handicap()) {
+            (Some(also), _) => (Tone::Bad, format!("{name} is {state}, and {also}")),
+            (None, Some(handicap)) => (tone.max(Tone::Warning), format!("{name} is {state}, but {handicap}")),
+            (None, None) => (tone, format!("{name} is {state}")),
+        }
+    }
+
+    /// Which trackers fail that leave the instance a lower priority, rather than none: `tracker gateway fails`.
+    fn handicap(&self) -> Option<String> {
+        let is_failing = |tracker: &&TrackerStatus| tracker.weight != 0 && tracker.good == Some(false);
+        let failing: Vec<&str> =
+            self.trackers.iter().filter(is_failing).map(|tracker| tracker.name.as_str()).collect();
+        match failing.as_slice() {
+            [] => None,
+            [one] => Some(format!("tracker {one} fails")),
+            many => Some(format!("trackers {} fail", many.join(", "))),
         }
     }
 
@@ -142,8 +156,8 @@ impl InstanceStatus {
     pub fn refusal(&self) -> Option<(Tone, String)> {
         let RefusedStatus { text, source, age_ms, .. } = self.refused.as_ref()?;
         let count: u64 = self.counters.receive_errors.values().sum();
-        let (count, ago) = (human::count(count), human::duration(*age_ms));
-        let text = format!("{count} packets were not believed, the last from {source}, {ago} ago: {text}");
+        let (count, ago) = (human::things(count, "packet"), human::duration(*age_ms));
+        let text = format!("{count} not believed, the last from {source}, {ago} ago: {text}");
         Some((latest(Some(*age_ms), Tone::Warning).unwrap_or(Tone::Paused), text))
     }
 
@@ -157,13 +171,11 @@ impl InstanceStatus {
     pub fn claims(&self) -> Option<(Tone, String)> {
         let claim = self.claim.as_ref().filter(|claim| claim.age_ms <= CLAIM_TOLD_MS);
         let ClaimStatus { address, mac, age_ms } = claim?;
-        let (count, ago) = (human::count(self.counters.conflicts), human::duration(*age_ms));
+        let (count, ago) = (human::things(self.counters.conflicts, "claim"), human::duration(*age_ms));
         let tone = if self.living_claim().is_some() { Tone::Bad } else { Tone::Paused };
         Some((
             tone,
-            format!(
-                "another station ({mac}) claimed {address}, which was here, {ago} ago; {count} claims in all"
-            ),
+            format!("another station ({mac}) claimed {address}, which was here, {ago} ago; {count} in all"),
         ))
     }
 }
@@ -425,6 +437,32 @@ mod tests {
     }
 
     #[test]
+    fn a_tracker_that_lowers_the_priority_is_no_good_news() {
+        let with = |state, trackers: &[(&str, i16, bool)]| InstanceStatus {
+            trackers: trackers
+                .iter()
+                .map(|(name, weight, good)| TrackerStatus {
+                    name: (*name).to_owned(),
+                    good: Some(*good),
+                    text: String::new(),
+                    weight: *weight,
+                    since_ms: 0,
+                    failures: 0,
+                })
+                .collect(),
+            ..status(state, &[], None)
+        };
+        let (master, backup) = (InstanceState::Master, InstanceState::Backup);
+        assert_eq!(with(master, &[("lbd", 0, true), ("disk", -20, true)]).headline().0, Tone::Good);
+        let one = (Tone::Warning, "web is MASTER, but tracker disk fails".to_owned());
+        assert_eq!(with(master, &[("disk", -20, false)]).headline(), one);
+        let two = (Tone::Warning, "web is BACKUP, but trackers disk, uplink fail".to_owned());
+        assert_eq!(with(backup, &[("disk", -20, false), ("uplink", 20, false)]).headline(), two);
+        let fault = with(InstanceState::Fault, &[("lbd", 0, false)]).headline();
+        assert_eq!(fault, (Tone::Bad, "web is FAULT".to_owned()), "the reason says why");
+    }
+
+    #[test]
     fn a_master_that_is_not_believed_is_a_master_all_the_same() {
         let refused = |state, age_ms| InstanceStatus {
             refused: Some(RefusedStatus {
@@ -448,7 +486,7 @@ mod tests {
         assert_eq!(tone, Tone::Warning);
         assert_eq!(
             told,
-            "7 packets were not believed, the last from 192.0.2.12, 4 s ago: the signature does not fit"
+            "7 packets not believed, the last from 192.0.2.12, 4 s ago: the signature does not fit"
         );
         assert_eq!(refused(InstanceState::Backup, 61_000).refusal().unwrap().0, Tone::Paused, "it is over");
     }

@@ -1,6 +1,6 @@
 //! What a person should know first of all frontends, backends and servers.
 
-use crate::{Condition, RowKind, StatRow, Tone};
+use crate::{Condition, RowKind, StatRow, Tone, human};
 
 /// How the servers of one backend stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,21 +95,22 @@ fn standing(rows: &[StatRow]) -> (Tone, String) {
     .or_else(|| {
         named(Tone::Warning, |tally| {
             (tally.down > 0).then(|| {
-                let down = format!("{} of {} servers DOWN", tally.down, tally.servers);
+                let down = format!("{} DOWN", human::part(tally.down, tally.servers, "server"));
                 if tally.backups_used > 0 { format!("{down}, backup servers serve") } else { down }
             })
         })
     })
     .or_else(|| {
         named(Tone::Warning, |tally| {
-            (tally.falling > 0).then(|| format!("{} of {} servers fail checks", tally.falling, tally.servers))
+            (tally.falling > 0)
+                .then(|| format!("{} fail checks", human::part(tally.falling, tally.servers, "server")))
         })
     })
     .or_else(|| named(Tone::Warning, |tally| (tally.backups_used > 0).then(|| "backup servers serve".into())))
     .unwrap_or_else(|| {
         let sum = |of: fn(&Tally) -> usize| backends.iter().map(|(_, tally)| of(tally)).sum::<usize>();
-        let usable =
-            format!("{} of {} servers usable", sum(|tally| tally.usable), sum(|tally| tally.servers));
+        let of_all = human::part(sum(|tally| tally.usable), sum(|tally| tally.servers), "server");
+        let usable = format!("{of_all} usable");
         let usable = match sum(|tally| tally.standing_by) {
             0 => usable,
             standing_by => format!("{usable}, {standing_by} standing by"),
@@ -160,7 +161,7 @@ mod tests {
             headline(&rows, None)
         };
         for (statuses, stands_by, tone, line) in [
-            (["UP", "UP"], true, Tone::Good, "1 of 1 servers usable, 1 standing by"),
+            (["UP", "UP"], true, Tone::Good, "1 of 1 server usable, 1 standing by"),
             (["DOWN", "UP"], true, Tone::Warning, "a: 1 of 2 servers DOWN"),
             (["UP", "DOWN"], false, Tone::Warning, "a: 1 of 2 servers DOWN, backup servers serve"),
             (["UP", "MAINT"], false, Tone::Warning, "a: backup servers serve"),
@@ -177,9 +178,9 @@ mod tests {
     fn old_verdicts_are_no_good_news() {
         let told = |statuses: &[&str], link| headline(&site(&[("a", statuses)]), doubt(link));
         assert_eq!(told(&["UP"], "connected").0, Tone::Good);
-        let old = (Tone::Warning, "1 of 1 servers usable, on verdicts 4 s old".to_owned());
+        let old = (Tone::Warning, "1 of 1 server usable, on verdicts 4 s old".to_owned());
         assert_eq!(told(&["UP"], "lost 4 s ago"), old);
-        let unchecked = "1 of 1 servers usable, unchecked, as healthd was never reached".to_owned();
+        let unchecked = "1 of 1 server usable, unchecked, as healthd was never reached".to_owned();
         assert_eq!(told(&["no check"], "never reached"), (Tone::Warning, unchecked));
         let (tone, line) = told(&["DOWN"], "connected, with another configuration");
         assert_eq!(tone, Tone::Bad);

@@ -292,7 +292,11 @@ fn why(server: &StatRow) -> Option<(Tone, String)> {
     let reason = (!server.reason.is_empty()).then(|| server.reason.clone());
     let warming = server.throttle.map(|percent| format!("warms up, with {percent}% of its weight"));
     let queue = server.queue.filter(|queue| queue.now > 0 || queue.refused > 0).map(|queue| {
-        format!("{} requests wait for a server, {} were refused for it", queue.now, queue.refused)
+        format!(
+            "{} waiting for a server, {} refused for it",
+            human::things(queue.now, "request"),
+            queue.refused
+        )
     });
     let lines: Vec<String> = said.into_iter().chain(reason).chain(warming).chain(queue).collect();
     let tone = match Condition::of(&server.status).tone() {

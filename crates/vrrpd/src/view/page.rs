@@ -17,16 +17,20 @@ pub fn render(info: &Info, instances: &[InstanceStatus]) -> String {
 
 /// What a person should know first.
 fn headline(instances: &[InstanceStatus]) -> (Tone, String) {
-    let lines = instances.iter().map(InstanceStatus::headline);
     if let [only] = instances {
         return only.headline();
     }
-    let bad: Vec<String> = lines.filter(|(tone, _)| *tone == Tone::Bad).map(|(_, line)| line).collect();
-    if bad.is_empty() {
-        let masters = instances.iter().filter(|instance| instance.state == InstanceState::Master).count();
-        (Tone::Good, format!("master of {masters} of {} instances", instances.len()))
-    } else {
-        (Tone::Bad, bad.join("; "))
+    let lines: Vec<(Tone, String)> = instances.iter().map(InstanceStatus::headline).collect();
+    // The worst are named; the others are well.
+    match lines.iter().map(|(tone, _)| *tone).max() {
+        Some(worst @ (Tone::Warning | Tone::Bad)) => {
+            let worst_lines = lines.into_iter().filter(|(tone, _)| *tone == worst).map(|(_, line)| line);
+            (worst, worst_lines.collect::<Vec<_>>().join("; "))
+        }
+        Some(Tone::Good | Tone::Paused) | None => {
+            let masters = instances.iter().filter(|instance| instance.state == InstanceState::Master).count();
+            (Tone::Good, format!("master of {}", human::part(masters, instances.len(), "instance")))
+        }
     }
 }
 
