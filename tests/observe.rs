@@ -258,6 +258,39 @@ fn a_status_has_held_since_it_began() {
 }
 
 #[test]
+fn healthd_says_what_operators_have_taken_out_as_long_as_lbd_does() {
+    let mut stack = Stack::start();
+    let says = |stack: &Stack, headline: &str| {
+        let admin = stack.config.healthd_admin;
+        wait_until(&format!("healthd says {headline}"), || get(admin, "/").text().contains(headline));
+    };
+    let paused = "no server of 3 is down, 1 in drain or maint";
+    says(&stack, "no server of 3 is down<");
+    stack.tandemctl_ok(&["drain", "app/s1"]);
+    says(&stack, paused);
+    // Whatever its checks say, it is no fault.
+    stack.nginx[0].stop();
+    let state = || text_command(&stack.healthd.socket(), "show servers state");
+    wait_until("s1 is down", || state().contains("\napp s1 DOWN "));
+    assert!(
+        state().lines().any(|line| line.starts_with("app s1 ") && line.contains(" drain ")),
+        "{}",
+        state()
+    );
+    says(&stack, paused);
+    stack.healthd.kill();
+    stack.healthd.start();
+    says(&stack, paused);
+    stack.tandemctl_ok(&["ready", "app/s1"]);
+    says(&stack, "1 of 3 servers DOWN<");
+    // Who does not hear of it any more forgets it.
+    stack.tandemctl_ok(&["maint", "app/s1"]);
+    says(&stack, paused);
+    stack.lbd.kill();
+    says(&stack, "1 of 3 servers DOWN<");
+}
+
+#[test]
 fn tandemctl_shows_the_whole_system() {
     let mut stack = Stack::start();
     stack.nginx[2].stop();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{Network, PATIENCE, Stack, VrrpNode, get, is_root, needs, skip, wait_until};
+use testkit::{Network, PATIENCE, Stack, VrrpNode, get, is_root, needs, skip, text_command, wait_until};
 
 use crate::browser::Browser;
 
@@ -76,7 +76,8 @@ async fn the_pages_of_a_site_look_well_in_every_state() {
     both("well", ("good", "3 of 3 servers usable"), ("good", "no server of 3 is down")).await;
 
     stack.tandemctl_ok(&["drain", "app/s1"]);
-    both("draining", ("paused", "1 in drain"), ("good", "no server of 3 is down")).await;
+    both("draining", ("paused", "1 in drain"), ("paused", "no server of 3 is down, 1 in drain or maint"))
+        .await;
     stack.tandemctl_ok(&["ready", "app/s1"]);
 
     stack.nginx[1].stop();
@@ -143,13 +144,14 @@ async fn the_page_of_a_router_looks_well_and_does_not_hide_a_second_master() {
     }
     let network = Network::new(24);
     // Routers that speak different versions believe nothing of each other.
-    let lines = |version: u8, priority: u8| {
+    let (good, failing) = ("interface: eth0", "gateway: 10.9.0.250");
+    let lines = |version: u8, priority: u8, tracker: &str| {
         format!(
             "virtual_router_id: 51\nversion: {version}\npriority: {priority}\nvirtual_addresses: [10.9.0.100/24]\n\
-             advert_interval: 1s\nprobe: off\ntrack: [{{ gateway: 10.9.0.250, weight: -10 }}]"
+             advert_interval: 1s\nprobe: off\ntrack: [{{ {tracker}, weight: -10 }}]"
         )
     };
-    let first = VrrpNode::start(network.host("lb1", Ipv4Addr::new(10, 9, 0, 1)), &lines(3, 200));
+    let first = VrrpNode::start(network.host("lb1", Ipv4Addr::new(10, 9, 0, 1)), &lines(3, 200, good));
     first.wait_for_state("master");
     let page = |node: &VrrpNode| {
         let address: SocketAddr = (Ipv4Addr::LOCALHOST, 8407).into();
@@ -161,7 +163,18 @@ async fn the_page_of_a_router_looks_well_and_does_not_hide_a_second_master() {
     browser.wait_for_headline("good", "web is MASTER").await;
     browser.inspect("vrrpd-well").await;
 
-    let second = VrrpNode::start(network.host("lb2", Ipv4Addr::new(10, 9, 0, 2)), &lines(2, 100));
+    first.configure(&lines(3, 200, failing));
+    text_command(&first.vrrpd.socket(), "reload");
+    wait_until("the page tells of the tracker", || {
+        let told = page(&first);
+        let found = told.contains("web is MASTER, but tracker");
+        *html.lock().unwrap() = told;
+        found
+    });
+    browser.wait_for_headline("warning", "web is MASTER, but tracker").await;
+    browser.inspect("vrrpd-tracker-fails").await;
+
+    let second = VrrpNode::start(network.host("lb2", Ipv4Addr::new(10, 9, 0, 2)), &lines(2, 100, failing));
     second.wait_for_state("master");
     for (node, other) in [(&first, Ipv4Addr::new(10, 9, 0, 2)), (&second, Ipv4Addr::new(10, 9, 0, 1))] {
         let words =

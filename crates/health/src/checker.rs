@@ -37,6 +37,8 @@ pub struct Checker {
     streak: u32,
     /// Since when the status holds.
     since: Moment,
+    /// What was so before the first check, if somebody remembers.
+    remembered: Option<(Status, Moment)>,
     /// When the check that runs, or ran last, was started.
     last_start: Option<Moment>,
     running: bool,
@@ -84,6 +86,7 @@ impl Checker {
             status: Status::Unknown,
             streak: 0,
             since: now,
+            remembered: None,
             last_start: None,
             running: false,
             next: now,
@@ -99,6 +102,14 @@ impl Checker {
         checker.next = now.saturating_add(part.saturating_mul(share(place))).saturating_add(delay);
         checker.check_invariants();
         checker
+    }
+
+    /// Remembers since when the server has had a status, from before there were checks here. It decides nothing: if the first
+    /// check finds the same, that holds since then.
+    pub fn remember(&mut self, status: Status, since: Moment) {
+        if self.status == Status::Unknown {
+            self.remembered = Some((status, since));
+        }
     }
 
     /// When the next check is to start; none while one runs.
@@ -186,6 +197,11 @@ impl Checker {
         now.saturating_sub(self.since)
     }
 
+    /// Where the server stands and since when; before its first check, as it is remembered.
+    pub fn standing(&self) -> (Status, Moment) {
+        self.remembered.unwrap_or((self.status, self.since))
+    }
+
     /// The timing in force.
     pub fn timing(&self) -> &Timing {
         &self.timing
@@ -219,6 +235,7 @@ impl Checker {
         debug_assert!(self.streak < needed.max(1), "{self:?}");
         debug_assert!(!self.running || self.last_start.is_some(), "{self:?}");
         debug_assert!(self.running || !self.hurried, "{self:?}");
+        debug_assert!(self.remembered.is_none() || self.status == Status::Unknown, "{self:?}");
         debug_assert!(self.downs > 0 || self.status != Status::Down && self.downtime.is_zero(), "{self:?}");
     }
 
@@ -254,7 +271,8 @@ impl Checker {
             self.downs = self.downs.saturating_add(1);
         }
         self.status = to;
-        self.since = now;
+        let remembered = self.remembered.take().filter(|(status, _)| *status == to);
+        self.since = remembered.map_or(now, |(_, since)| since.min(now));
         self.streak = 0;
     }
 

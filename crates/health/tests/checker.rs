@@ -41,6 +41,36 @@ fn checker(timing: Timing) -> Checker {
 }
 
 #[test]
+fn a_status_that_is_found_as_it_is_remembered_holds_since_then() {
+    let (start, at) = (Duration::from_secs(100), Duration::from_secs);
+    let remembering = |status| {
+        let mut checker = Checker::new(TIMING, (0, 1), 7, start);
+        checker.remember(status, at(40));
+        assert_eq!((checker.status(), checker.standing()), (Status::Unknown, (status, at(40))));
+        checker
+    };
+    let mut up = remembering(Status::Up);
+    check(&mut up, true);
+    assert_eq!((up.standing(), up.held_for(at(110))), ((Status::Up, at(40)), at(70)));
+    up.remember(Status::Up, at(1));
+    assert_eq!(up.standing().1, at(40), "whoever has been checked knows it");
+    for _ in 0..3 {
+        check(&mut up, false);
+    }
+    for _ in 0..2 {
+        check(&mut up, true);
+    }
+    assert!(up.standing().0 == Status::Up && up.standing().1 > start, "{up:?}");
+
+    let mut down = remembering(Status::Down);
+    check(&mut down, false);
+    assert_eq!((down.downs(), down.downtime(at(110))), (1, at(70)));
+    let mut other = remembering(Status::Down);
+    check(&mut other, true);
+    assert!(other.standing().1 >= start, "{other:?}");
+}
+
+#[test]
 fn results_decide() {
     // results, and the status after each: unknown, UP, DOWN
     let table = [

@@ -1,6 +1,5 @@
 //! healthd as a whole: what it starts with, and what it does when it is told to.
 
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use wire::{Answer, Document, Info, Ping};
 
 use crate::control::Control;
 use crate::fleet::{FirstRound, Fleet};
+use crate::kept;
 use crate::metrics::Metrics;
 use crate::resolve::SystemFiles;
 use crate::view::{self, Seen};
@@ -52,7 +52,9 @@ pub async fn main(context: Context) -> Result<(), Failure> {
 
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let registry = shared::registry("healthd").context("metrics")?;
-    let fleet = Fleet::new(&config, SystemFiles::default(), seats(), Arc::clone(&metrics));
+    let dir = context.own_dir();
+    let kept = kept::load(&dir);
+    let fleet = Fleet::new(&config, SystemFiles::default(), seats(), Arc::clone(&metrics), kept);
     let first_round = fleet.apply(&config).context("the configuration cannot be used")?;
     let daemon =
         Arc::new(Daemon { life: Life::new(context, file, &config.healthd.access), admin: address, fleet });
@@ -60,7 +62,9 @@ pub async fn main(context: Context) -> Result<(), Failure> {
     let exposition = metrics.exposition(registry, move || looked_at.seen()).context("metrics")?;
     let router = admin::router(&daemon, exposition, &[]);
     let control = Arc::new(Control::new(Arc::clone(&daemon)));
-    serve::serve(daemon, doors, control, router, signals, begin(first_round), pending()).await
+    let watched = Arc::clone(&daemon);
+    let work = async move { match kept::keep(dir, &watched.fleet).await {} };
+    serve::serve(daemon, doors, control, router, signals, begin(first_round), work).await
 }
 
 /// Waits for the first round of checks, within bounds.

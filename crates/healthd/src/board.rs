@@ -5,11 +5,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use health::Status;
+use balance::AdminState;
+use health::{Moment, Status};
 use tokio::sync::watch;
 use wire::topic::{Feed, News, Position};
 use wire::{Item, TopicName, Verdict};
 
+use crate::kept::Standing;
 use crate::record::{Clock, Record, ServerKey};
 use crate::view::ServerSeen;
 
@@ -66,10 +68,24 @@ impl Board {
         self.lock().servers.iter().map(|record| record.verdict(now)).collect()
     }
 
-    /// Every server as it is shown, in the order of the configuration.
-    pub fn seen(&self) -> Vec<ServerSeen> {
+    /// Every server as it is shown, in the order of the configuration. Those that operators want to be `ready` are left out of
+    /// `admin_states`.
+    pub fn seen(&self, admin_states: &HashMap<ServerKey, AdminState>) -> Vec<ServerSeen> {
         let now = self.clock.now();
-        self.lock().servers.iter().map(|record| record.seen(now)).collect()
+        let seen = |record: &Record| {
+            let admin_state = admin_states.get(&record.key).copied().unwrap_or(AdminState::Ready);
+            record.seen(admin_state, now)
+        };
+        self.lock().servers.iter().map(seen).collect()
+    }
+
+    /// How every server stands, and the moment of that.
+    pub fn standing(&self) -> (Standing, Moment) {
+        let standing = |record: &Record| {
+            let (status, since) = record.standing();
+            (record.key.clone(), status, since)
+        };
+        (self.lock().servers.iter().map(standing).collect(), self.clock.now())
     }
 
     /// How many connections follow the verdicts.

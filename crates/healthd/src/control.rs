@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use daemon::serve::{self, Own};
+use wire::human::part;
 use wire::server::Handler;
 use wire::text::DENIED;
 use wire::topic::Feed;
@@ -37,9 +38,13 @@ impl Handler for Control {
             Request::Observe { observations } => {
                 let known = fleet.observe(&observations);
                 Ok(Answer::Done(format!(
-                    "{known} of {} observed servers are checked soon",
-                    observations.len()
+                    "checked soon: {}",
+                    part(known, observations.len(), "observed server")
                 )))
+            }
+            Request::AdminStates { servers } => {
+                let known = fleet.note_admin_states(&servers);
+                Ok(Answer::Done(format!("noted: {}", part(known, servers.len(), "server"))))
             }
             Request::Reload => {
                 let done = serve::reload(&self.daemon).await.map(Answer::Done);

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use balance::AdminState;
 use config::{Backend, LbConfig};
-use health::Status;
+use health::{Moment, Status};
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::topic::Feed;
-use wire::{Info, Observation, Resolution, Verdict};
+use wire::{Info, Observation, Resolution, ServerAdminState, Verdict};
 
+use crate::admin_states::AdminStates;
 use crate::board::Board;
+use crate::kept::{Kept, Standing};
 use crate::metrics::Metrics;
 use crate::monitor::{CheckPlan, Monitor, Plan, Shared};
 use crate::pace::Pace;
@@ -25,6 +28,7 @@ use crate::view::Seen;
 pub struct Fleet {
     shared: Arc<Shared>,
     state: Mutex<State>,
+    admin_states: AdminStates,
 }
 
 #[derive(Default)]
@@ -32,6 +36,8 @@ struct State {
     /// How the servers of each backend that has checks are checked.
     checks: HashMap<String, CheckPlan>,
     members: HashMap<ServerKey, Member>,
+    /// What an earlier healthd knew, until this one has servers.
+    remembered: HashMap<ServerKey, (Status, Moment)>,
 }
 
 /// A server's monitor, ended when it is dropped.
@@ -68,13 +74,22 @@ impl FirstRound {
 }
 
 impl Fleet {
-    /// No servers yet. `seats` is the number of checks at once.
-    pub fn new(config: &LbConfig, files: SystemFiles, seats: usize, metrics: Arc<Metrics>) -> Self {
-        let clock = Clock::start();
+    /// No servers yet. `seats` is the number of checks at once, `kept` what an earlier healthd knew.
+    pub fn new(
+        config: &LbConfig,
+        files: SystemFiles,
+        seats: usize,
+        metrics: Arc<Metrics>,
+        kept: Kept,
+    ) -> Self {
+        let first = kept.values().map(|(_, age)| *age).max().unwrap_or_default();
+        let clock = Clock::start_at(first);
+        let since = |(key, (status, age)): (ServerKey, (Status, Duration))| (key, (status, first - age));
+        let state = State { remembered: kept.into_iter().map(since).collect(), ..State::default() };
         let names = Names::new(&config.resolvers, files, metrics.queries());
         let board = Board::new(clock);
         let shared = Shared { clock, names, board, metrics, seats: Semaphore::new(seats), pace: Pace::new() };
-        Self { shared: Arc::new(shared), state: Mutex::default() }
+        Self { shared: Arc::new(shared), state: Mutex::new(state), admin_states: AdminStates::default() }
     }
 
     /// Checks the servers of `config` from now on. Those that stay keep their verdicts, new ones start unknown. Has to be
@@ -89,6 +104,7 @@ impl Fleet {
         let (round, first_round) = mpsc::channel(1);
         let mut before = std::mem::take(&mut state.members);
         let (mut order, mut new) = (Vec::new(), Vec::new());
+        let mut remembered = std::mem::take(&mut state.remembered);
         let plans = plans(config, &checks);
         let timings =
             plans.iter().filter_map(|(_, plan, _)| plan.check.as_ref()).map(|plan| plan.check.timing);
@@ -107,7 +123,11 @@ impl Fleet {
             let (plan, plans) = watch::channel(plan);
             let hurried = Arc::new(Notify::new());
             let shared = Arc::clone(&self.shared);
-            let monitor = Monitor::new(shared, key, plans, turn, Arc::clone(&hurried), round.clone());
+            let before = remembered.remove(&key);
+            let mut monitor = Monitor::new(shared, key, plans, turn, Arc::clone(&hurried), round.clone());
+            if let Some((status, since)) = before {
+                monitor.remember(status, since);
+            }
             new.push((plan, hurried, monitor));
         }
         // The board knows a server before its monitor speaks.
@@ -138,6 +158,23 @@ impl Fleet {
         known
     }
 
+    /// Notes what operators want of servers; how many of them are known.
+    pub fn note_admin_states(&self, told: &[ServerAdminState]) -> usize {
+        let state = self.lock();
+        let keys =
+            told.iter().map(|told| ((told.backend.as_str().into(), told.server.as_str().into()), told.state));
+        let known: Vec<(ServerKey, AdminState)> =
+            keys.filter(|(key, _)| state.members.contains_key(key)).collect();
+        let count = known.len();
+        self.admin_states.hear(known, self.shared.clock.now());
+        count
+    }
+
+    /// How every server stands, and the moment of that.
+    pub fn standing(&self) -> (Standing, Moment) {
+        self.shared.board.standing()
+    }
+
     /// Every verdict, in the order of the configuration.
     pub fn verdicts(&self) -> Vec<Verdict> {
         self.shared.board.verdicts()
@@ -161,7 +198,8 @@ impl Fleet {
     /// Everything there is to see.
     pub fn seen(&self, info: Info) -> Seen {
         let board = &self.shared.board;
-        Seen { info, servers: board.seen(), names: self.resolutions(), subscribers: board.followers() }
+        let servers = board.seen(&self.admin_states.at(self.shared.clock.now()));
+        Seen { info, servers, names: self.resolutions(), subscribers: board.followers() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -10,16 +10,20 @@
 //! | [`probe`] | one check of one server |
 //! | [`resolve`] | names and their addresses, one task a name |
 //! | [`record`], [`board`] | what is held of each server, and the topic that lbd follows |
+//! | [`kept`] | since when servers are as they are, for the next healthd |
+//! | `admin_states` | what operators have taken out, as lbd tells it |
 //! | [`control`] | the socket: requests and text commands |
 //! | [`view`], [`metrics`] | the admin page, text and Prometheus |
 //!
 //! Everything runs on one thread: healthd waits for others nearly all of its time.
 
+mod admin_states;
 pub mod app;
 pub mod board;
 mod candidates;
 pub mod control;
 pub mod fleet;
+pub mod kept;
 pub mod metrics;
 mod monitor;
 mod pace;

@@ -135,6 +135,11 @@ impl Monitor {
         monitor
     }
 
+    /// Takes it over from an earlier healthd since when the server has had a status.
+    pub(crate) fn remember(&mut self, status: Status, since: Moment) {
+        self.record.remember(status, since);
+    }
+
     /// The server's record.
     pub(crate) fn record(&self) -> &Record {
         &self.record

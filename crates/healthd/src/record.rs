@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use balance::AdminState;
 use health::{CheckCode, CheckResult, Checker, Moment, Status, Transition};
 use tokio::time::Instant;
 use wire::{LastCheck, Verdict};
@@ -13,25 +14,30 @@ use crate::view::ServerSeen;
 /// A server's backend and name.
 pub type ServerKey = (Arc<str>, Arc<str>);
 
-/// Tells the time that has passed since healthd's start, which is what the pure engine counts in.
+/// Tells moments, which is what the pure engine counts in.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+pub struct Clock {
+    start: Instant,
+    /// The moment of the start.
+    first: Moment,
+}
 
 impl Clock {
-    /// Starts at zero.
-    pub fn start() -> Self {
-        Self(Instant::now())
+    /// Starts at a moment: what was before it can be told as far back as zero.
+    pub fn start_at(first: Moment) -> Self {
+        Self { start: Instant::now(), first }
     }
 
     /// Now.
     pub fn now(self) -> Moment {
-        self.0.elapsed()
+        self.first.saturating_add(self.start.elapsed())
     }
 
-    /// The runtime's instant of a moment.
+    /// The runtime's instant of a moment. One before the start is as good as the start.
     pub fn instant(self, moment: Moment) -> Instant {
+        let later = moment.saturating_sub(self.first);
         // A moment too far away to be an instant is as good as one far away.
-        self.0.checked_add(moment).unwrap_or_else(|| self.0 + Duration::from_secs(86_400 * 365))
+        self.start.checked_add(later).unwrap_or_else(|| self.start + Duration::from_secs(86_400 * 365))
     }
 }
 
@@ -80,6 +86,20 @@ impl Record {
             counts: [0; CheckCode::ALL.len()],
             ups: 0,
         }
+    }
+
+    /// Takes it over from an earlier healthd since when the server has had a status.
+    pub fn remember(&mut self, status: Status, since: Moment) {
+        match &mut self.checker {
+            Some(checker) => checker.remember(status, since),
+            None if status == Status::Unchecked => self.since = since,
+            None => {}
+        }
+    }
+
+    /// Its status and since when it holds; before its first check, what was taken over.
+    pub fn standing(&self) -> (Status, Moment) {
+        self.checker.as_ref().map_or((Status::Unchecked, self.since), Checker::standing)
     }
 
     /// Up, down, not known, or not checked.
@@ -156,10 +176,11 @@ impl Record {
     }
 
     /// As it is shown to people and to Prometheus.
-    pub fn seen(&self, now: Moment) -> ServerSeen {
+    pub fn seen(&self, admin_state: AdminState, now: Moment) -> ServerSeen {
         let checks = CheckCode::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0).collect();
         ServerSeen {
             verdict: self.verdict(now),
+            admin_state,
             configured: self.configured.to_string(),
             checks,
             ups: self.ups,

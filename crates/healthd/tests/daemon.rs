@@ -246,6 +246,38 @@ fn a_bad_file_changes_nothing() {
 }
 
 #[test]
+fn a_new_healthd_knows_since_when_servers_are_as_they_are() {
+    let mut healthd = Healthd::prepare();
+    let mut nginx = [healthd.nginx(1), healthd.nginx(2)];
+    for (server, nginx) in ["s1", "s2"].into_iter().zip(&nginx) {
+        healthd.config.server(server, nginx.address());
+    }
+    healthd.start();
+    nginx[1].stop();
+    healthd.wait_for_status("s2", Status::Down);
+    let file = healthd.daemon.socket().with_file_name("healthd.since");
+    wait_until("that is kept", || fs::read_to_string(&file).is_ok_and(|text| text.contains("\"down\"")));
+    let before = ["s1", "s2"].map(|server| healthd.verdict(server).since_ms);
+    healthd.daemon.kill();
+    healthd.daemon.start();
+    assert!(healthd.wait_for_status("s1", Status::Up).since_ms >= before[0]);
+    assert!(healthd.wait_for_status("s2", Status::Down).since_ms >= before[1]);
+
+    // What has changed meanwhile, is so from now on.
+    healthd.daemon.kill();
+    nginx[1].restart();
+    healthd.daemon.start();
+    let [kept, changed] = ["s1", "s2"].map(|server| healthd.wait_for_status(server, Status::Up).since_ms);
+    assert!(changed < before[1].min(kept), "{changed} ms");
+
+    healthd.daemon.kill();
+    fs::write(&file, "{").unwrap();
+    healthd.daemon.start();
+    healthd.event(&["since when servers have been up or down is not known", "healthd.since is not what"]);
+    assert!(healthd.wait_for_status("s1", Status::Up).since_ms < before[0]);
+}
+
+#[test]
 fn what_lbd_saw_brings_the_next_check_forward() {
     let mut healthd = Healthd::prepare();
     let mut nginx = healthd.nginx(1);

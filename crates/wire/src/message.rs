@@ -104,6 +104,11 @@ pub enum Request {
         /// Observations since the last report, at most one a server.
         observations: Vec<Observation>,
     },
+    /// lbd to healthd: which servers operators have taken out, so that nobody takes them for a fault there. Needs permission.
+    AdminStates {
+        /// As many as fit into a line. Each counts for three seconds, or until it is told to be `ready`.
+        servers: Vec<ServerAdminState>,
+    },
 }
 
 impl Request {
@@ -113,6 +118,7 @@ impl Request {
             Self::SetServer { .. }
             | Self::Reload
             | Self::Observe { .. }
+            | Self::AdminStates { .. }
             | Self::Handover { .. }
             | Self::Drain
             | Self::Released
@@ -130,7 +136,7 @@ impl Request {
     const fn answered_by(&self) -> &'static str {
         match self {
             Self::Stat | Self::SetServer { .. } | Self::Drain | Self::Released | Self::Kept => "lbd",
-            Self::Verdicts | Self::Resolvers | Self::Observe { .. } => "healthd",
+            Self::Verdicts | Self::Resolvers | Self::Observe { .. } | Self::AdminStates { .. } => "healthd",
             Self::Instances | Self::Handover { .. } => "vrrpd",
             Self::Subscribe { .. } | Self::Info | Self::Reload => "every daemon",
         }
@@ -365,6 +371,14 @@ pub struct Verdict {
     pub downtime_ms: u64,
 }
 
+impl Verdict {
+    /// What is wrong with its name, unless its last check says the same.
+    pub fn name_trouble(&self) -> Option<&str> {
+        let said = self.check.as_ref().map(|check| check.text.as_str());
+        self.resolve_error.as_deref().filter(|error| said != Some(*error))
+    }
+}
+
 /// The last check of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastCheck {
@@ -410,6 +424,17 @@ pub struct Observation {
     pub connect_failures: u64,
     /// Answers with a 5xx status, or broken ones.
     pub bad_responses: u64,
+}
+
+/// What operators want of one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAdminState {
+    /// Its backend.
+    pub backend: String,
+    /// Its name.
+    pub server: String,
+    /// `drain` without weight, too.
+    pub state: AdminState,
 }
 
 /// The state of a daemon in its life.

@@ -4,6 +4,7 @@
 pub mod page;
 pub mod text;
 
+use balance::AdminState;
 use health::Status;
 use wire::{Condition, Info, Resolution, Tone, Verdict};
 
@@ -25,6 +26,8 @@ pub struct Seen {
 pub struct ServerSeen {
     /// The verdict, with its ages as of now.
     pub verdict: Verdict,
+    /// What operators want of it, as far as lbd tells.
+    pub admin_state: AdminState,
     /// Where the configuration says that it listens.
     pub configured: String,
     /// Checks that ended, by HAProxy's code; only codes that occurred.
@@ -61,9 +64,17 @@ impl ServerSeen {
         self.condition().map_or_else(|| "INI".to_owned(), |condition| condition.to_string())
     }
 
-    /// How good or bad the status is.
+    /// How good or bad the status is. It matters little of a server that its operator has taken out.
     pub fn tone(&self) -> Tone {
-        self.condition().map_or(Tone::Warning, Condition::tone)
+        match self.is_paused() {
+            true => Tone::Paused,
+            false => self.condition().map_or(Tone::Warning, Condition::tone),
+        }
+    }
+
+    /// Whether its operator has taken it out.
+    pub fn is_paused(&self) -> bool {
+        self.admin_state != AdminState::Ready
     }
 
     fn condition(&self) -> Option<Condition> {

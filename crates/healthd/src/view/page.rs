@@ -12,8 +12,6 @@ pub fn render(seen: &Seen) -> String {
     let (tone, headline) = headline(seen);
     let body = html! {
         (facts(&seen.info))
-        p .facts { "Health alone: what operators have drained or taken out of service stands on lbd's page." }
-        (LINE)
         @for backend in seen.backends() { (backend_section(backend, seen)) }
         @if !seen.names.is_empty() { (names_section(&seen.names)) }
     };
@@ -21,23 +19,39 @@ pub fn render(seen: &Seen) -> String {
     Page { daemon: "healthd", headline: &headline, tone, links: &links, body }.render()
 }
 
-/// What a person should know first.
+/// What a person should know first. What operators have taken out is no fault, whatever its checks say.
 fn headline(seen: &Seen) -> (Tone, String) {
-    let count = |status| seen.servers.iter().filter(|server| server.verdict.status == status).count();
-    let all = seen.servers.len();
-    let falling = seen.servers.iter().filter(|server| server.is_falling()).count();
-    match (count(Status::Down), count(Status::Unknown), falling) {
-        (down, ..) if down > 0 && down == all => (Tone::Bad, format!("all {all} servers DOWN")),
+    let (paused, wanted): (Vec<_>, Vec<_>) = seen.servers.iter().partition(|server| server.is_paused());
+    let count = |status| wanted.iter().filter(|server| server.verdict.status == status).count();
+    let (all, used) = (seen.servers.len(), wanted.len());
+    let of_all = |n| human::part(n, all, "server");
+    let falling = wanted.iter().filter(|server| server.is_falling()).count();
+    let (tone, line) = match (count(Status::Down), count(Status::Unknown), falling) {
+        (down, ..) if down > 0 && down == all => {
+            (Tone::Bad, format!("all {} DOWN", human::things(all, "server")))
+        }
         (0, 0, 0) => (Tone::Good, format!("no server of {all} is down")),
-        (0, 0, falling) => (Tone::Warning, format!("{falling} of {all} servers fail checks")),
-        (0, unknown, _) => (Tone::Warning, format!("{unknown} of {all} servers not checked yet")),
-        (down, ..) => (Tone::Warning, format!("{down} of {all} servers DOWN")),
+        (0, 0, falling) => (Tone::Warning, format!("{} fail checks", of_all(falling))),
+        (0, unknown, _) => (Tone::Warning, format!("{} not checked yet", of_all(unknown))),
+        (down, ..) => {
+            let tone = if down == used { Tone::Bad } else { Tone::Warning };
+            (tone, format!("{} DOWN", of_all(down)))
+        }
+    };
+    match paused.len() {
+        0 => (tone, line),
+        paused => (tone.max(Tone::Paused), format!("{line}, {paused} in drain or maint")),
     }
 }
 
 impl ServerSeen {
     fn is_falling(&self) -> bool {
         self.verdict.status == Status::Up && self.verdict.streak > 0
+    }
+
+    /// Whether its checks fail, and it should not be so.
+    fn is_failing(&self) -> bool {
+        !self.is_paused() && (self.is_falling() || self.verdict.status == Status::Down)
     }
 }
 
@@ -48,7 +62,8 @@ fn backend_section(backend: &str, seen: &Seen) -> Markup {
         .filter(|server| matches!(server.verdict.status, Status::Up | Status::Unchecked))
         .count();
     let tone = servers.iter().map(|server| server.tone()).max().unwrap_or(Tone::Good);
-    let tone = if up == 0 { Tone::Bad } else { tone.min(Tone::Warning) };
+    let is_paused = servers.iter().all(|server| server.is_paused());
+    let tone = if up == 0 && !is_paused { Tone::Bad } else { tone.min(Tone::Warning) };
     html! {
         section data-tone=(class(tone)) aria-labelledby={ "backend-" (backend) } {
             header {
@@ -85,7 +100,10 @@ fn server_row(server: &ServerSeen) -> Markup {
                 small { (server.configured) @if server.configured != address { " → " (address) } }
             }
             td .text role="cell" data-label="Status" {
-                (badge(server.tone(), &server.status())) small { "for " (human::duration(verdict.since_ms)) }
+                (badge(server.tone(), &server.status())) small {
+                    "for " (human::duration(verdict.since_ms))
+                    @if server.is_paused() { ", in " (server.admin_state) }
+                }
             }
             td .text .calm role="cell" data-label="Last check" { (last_check(server)) }
             td .text .calm role="cell" data-label="In a row" {
@@ -98,7 +116,7 @@ fn server_row(server: &ServerSeen) -> Markup {
             }
             td .more role="cell" data-label="Checks" { (human::count(checks)) }
             td .more role="cell" data-label="Failed while up" {
-                (count_of(verdict.failed_checks, server.is_falling() || verdict.status == Status::Down))
+                (count_of(verdict.failed_checks, server.is_failing()))
             }
             td .calm role="cell" data-label="Downtime" {
                 @if verdict.downtime_ms == 0 { span .zero { "none" } }
@@ -122,9 +140,7 @@ fn last_check(server: &ServerSeen) -> Markup {
         } @else {
             span .zero { "none" }
         }
-        @if let Some(error) = &server.verdict.resolve_error {
-            @if server.verdict.check.as_ref().is_none_or(|check| check.text != *error) { small { (error) } }
-        }
+        @if let Some(error) = server.verdict.name_trouble() { small { (error) } }
     }
 }
 
@@ -180,6 +196,8 @@ fn count_of(count: u64, goes_on: bool) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use balance::AdminState;
+
     use super::*;
     use crate::view::sample;
 
@@ -219,5 +237,28 @@ mod tests {
         assert_eq!(headline(&seen), (Tone::Bad, "all 2 servers DOWN".to_owned()));
         seen.servers.clear();
         assert_eq!(headline(&seen), (Tone::Good, "no server of 0 is down".to_owned()));
+    }
+
+    #[test]
+    fn what_operators_have_taken_out_is_no_fault() {
+        let mut seen = sample::seen();
+        let pause = |seen: &mut Seen, server: &str| {
+            let server = seen.servers.iter_mut().find(|seen| seen.verdict.server == server).unwrap();
+            server.admin_state = AdminState::Drain;
+        };
+        pause(&mut seen, "nginx3");
+        let one = "1 of 6 servers DOWN, 1 in drain or maint".to_owned();
+        assert_eq!(headline(&seen), (Tone::Warning, one));
+        let html = render(&seen);
+        let line = html.lines().find(|line| line.contains("nginx3<")).unwrap();
+        assert!(line.contains("for 1 min 1 s, in drain"), "{line}");
+        seen.servers.truncate(4);
+        pause(&mut seen, "nginx1");
+        pause(&mut seen, "nginx2");
+        let rest = "1 of 4 servers DOWN, 3 in drain or maint".to_owned();
+        assert_eq!(headline(&seen), (Tone::Bad, rest), "no other is left");
+        pause(&mut seen, "nginx4");
+        let none = "no server of 4 is down, 4 in drain or maint".to_owned();
+        assert_eq!(headline(&seen), (Tone::Paused, none));
     }
 }

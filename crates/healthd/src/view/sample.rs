@@ -1,5 +1,6 @@
 //! A site with a server in every state, for the tests of what is shown.
 
+use balance::AdminState;
 use health::{CheckCode, Status};
 use wire::{Info, LastCheck, LifeState, Resolution, Verdict};
 
@@ -23,6 +24,7 @@ fn server(name: &str, status: Status, check: Option<LastCheck>) -> ServerSeen {
             downs: 0,
             downtime_ms: 0,
         },
+        admin_state: AdminState::Ready,
         configured: format!("{name}:80"),
         checks,
         ups: 1,

@@ -75,7 +75,7 @@ fn show_info(seen: &Seen) -> String {
 fn show_servers(seen: &Seen, backend: Option<&str>) -> String {
     let mut text = String::from(
         "# be_name srv_name status addr check_status check_code check_duration_ms check_age_ms streak rise fall \
-         since_ms check_failures downs downtime_ms \"text\"\n",
+         since_ms check_failures downs downtime_ms admin_state \"text\"\n",
     );
     for server in
         seen.servers.iter().filter(|server| backend.is_none_or(|name| server.verdict.backend == name))
@@ -86,7 +86,7 @@ fn show_servers(seen: &Seen, backend: Option<&str>) -> String {
             verdict.resolve_error.as_deref().or(check.map(|check| check.text.as_str())).unwrap_or_default();
         _ = writeln!(
             text,
-            "{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} \"{}\"",
+            "{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} \"{}\"",
             verdict.backend,
             verdict.server,
             server.status().replace(' ', "_"),
@@ -102,6 +102,7 @@ fn show_servers(seen: &Seen, backend: Option<&str>) -> String {
             verdict.failed_checks,
             verdict.downs,
             verdict.downtime_ms,
+            server.admin_state,
             one_line(reason).replace('"', "'"),
         );
     }
@@ -161,14 +162,14 @@ mod tests {
         }
         assert_eq!(
             lines[2],
-            "nginx nginx2 UP_2/3 10.0.0.11:80 L7STS 503 3 1200 1 2 3 61000 1 0 0 \"503, expected 200\""
+            "nginx nginx2 UP_2/3 10.0.0.11:80 L7STS 503 3 1200 1 2 3 61000 1 0 0 ready \"503, expected 200\""
         );
         assert_eq!(
             lines[3],
-            "nginx nginx3 DOWN - SOCKERR - 3 1200 0 2 3 61000 0 2 90500 \
+            "nginx nginx3 DOWN - SOCKERR - 3 1200 0 2 3 61000 0 2 90500 ready \
              \"nginx3: no such host (NXDOMAIN from 127.0.0.11)\""
         );
-        assert_eq!(lines[6], "db db1 INI 10.0.0.11:80 - - - - 0 2 3 61000 0 0 0 \"\"");
+        assert_eq!(lines[6], "db db1 INI 10.0.0.11:80 - - - - 0 2 3 61000 0 0 0 ready \"\"");
     }
 
     #[test]

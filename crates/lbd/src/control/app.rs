@@ -28,6 +28,7 @@ use wire::{Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Ver
 use crate::control::control_socket::{Control, Reach, Socket};
 use crate::control::heritage;
 use crate::control::operator::Operator;
+use crate::control::paused;
 use crate::control::sessions::Sessions;
 use crate::control::state::State;
 use crate::control::tls;
@@ -224,6 +225,7 @@ impl App {
         let mut opened = Some(opened);
         let mut stops = self.stops.clone();
         let mut healthd = self.follow_healthd();
+        tokio::spawn(paused::tell(self.life.context().socket("healthd"), lock(&self.state).paused()));
         tokio::spawn(tls::follow_files(self.state.clone(), self.life.context().config.clone()));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -407,6 +407,7 @@ impl Handler for Socket {
             | Request::Verdicts
             | Request::Resolvers
             | Request::Observe { .. }
+            | Request::AdminStates { .. }
             | Request::Instances
             | Request::Handover { .. } => {
                 let message = "lbd does not know this request; another daemon may".to_owned();

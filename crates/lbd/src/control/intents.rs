@@ -7,6 +7,7 @@ use balance::AdminState;
 use config::LbConfig;
 
 use crate::control::operator::{InForce, Operator};
+use crate::control::paused::Paused;
 
 /// By backend and server.
 #[derive(Debug, Default)]
@@ -42,6 +43,14 @@ impl Intents {
             Some(intent) => *intent = Intent { state, since: Some(now) },
             None => _ = known.insert(server.to_owned(), Intent { state, since: None }),
         }
+    }
+
+    /// The servers that are wanted otherwise than ready.
+    pub fn paused(&self) -> Paused {
+        let servers = self.0.iter().flat_map(|(backend, servers)| {
+            servers.iter().map(move |(server, intent)| ((backend.clone(), server.clone()), intent.state))
+        });
+        servers.filter(|(_, state)| *state != AdminState::Ready).collect()
     }
 
     /// For how long a server has been wanted as it is; none if that has not changed since lbd's start.

@@ -9,6 +9,7 @@ pub mod heritage;
 pub mod intents;
 pub mod keeper;
 pub mod operator;
+pub mod paused;
 pub mod picture;
 pub mod registry;
 pub mod sessions;

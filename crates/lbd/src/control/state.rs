@@ -14,6 +14,7 @@ use crate::control::directory::Directory;
 use crate::control::intents::Intents;
 use crate::control::keeper::Saving;
 use crate::control::operator::{Operator, Wish};
+use crate::control::paused::Paused;
 use crate::control::picture::Sources;
 use crate::control::registry::Registry;
 use crate::control::stats::{Age, Ages, Rates, Service};
@@ -37,6 +38,8 @@ pub struct State {
     verdicts: Verdicts,
     operator: Operator,
     intents: Intents,
+    /// The servers that are out as operators want it, for healthd.
+    paused: watch::Sender<Paused>,
     registry: Registry,
     descriptors: Descriptors,
     warmups: Warmups,
@@ -90,6 +93,7 @@ impl State {
             verdicts: Verdicts::default(),
             operator,
             intents: Intents::default(),
+            paused: watch::Sender::default(),
             registry: Registry::new(config.lbd.workers),
             descriptors,
             warmups: Warmups::default(),
@@ -162,6 +166,11 @@ impl State {
         self.intents.age(backend, server, now)
     }
 
+    /// The servers that are out as operators want it, now and later.
+    pub fn paused(&self) -> watch::Receiver<Paused> {
+        self.paused.subscribe()
+    }
+
     /// Sets up what a configuration has to have beside itself to come into force.
     ///
     /// # Errors
@@ -185,6 +194,7 @@ impl State {
         self.registry.adopt(&config);
         self.registry.limit(&config, &self.operator);
         self.intents.adopt(&config, &self.operator, now);
+        self.paused.send_replace(self.intents.paused());
         self.directory = Directory::new(&config);
         self.verdicts.adopt(&config);
         let known: HashSet<&ServerAddress> = config
@@ -249,6 +259,7 @@ impl State {
             self.operator.of(&backend.name, configured),
             now,
         );
+        self.paused.send_replace(self.intents.paused());
         self.registry.limit_backend(backend, &self.operator);
         let before = self.routing.backends.get(place).cloned();
         let (sources, warmups) = self.sources(now);

@@ -266,7 +266,9 @@ fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>,
         AdminState::Ready => health,
     };
     let reason = match &held {
-        Some(Verdict { resolve_error: Some(error), .. }) => error.clone(),
+        Some(verdict) if verdict.resolve_error.is_some() => {
+            verdict.name_trouble().unwrap_or_default().to_owned()
+        }
         _ if view.address.is_none() => "the name has not been resolved yet".into(),
         None if !unchecked => "no verdict from healthd yet; used unchecked".into(),
         Some(verdict) if verdict.status == Status::Unknown => {

@@ -176,7 +176,7 @@ fn row_of(verdict: &Verdict) -> StatRow {
         check: verdict.check.clone(),
         rise: verdict.rise,
         fall: verdict.fall,
-        reason: verdict.resolve_error.clone().unwrap_or_default(),
+        reason: verdict.name_trouble().unwrap_or_default().to_owned(),
         ..StatRow::default()
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{ClientHello, ClientLine, PROTOCOL, Refusal, RefusalCode, Request};
 
 /// Every request's word.
-const REQUESTS: [&str; 13] = [
+const REQUESTS: [&str; 14] = [
     "subscribe",
     "info",
     "stat",
@@ -19,6 +19,7 @@ const REQUESTS: [&str; 13] = [
     "set_server",
     "reload",
     "observe",
+    "admin_states",
 ];
 /// Every topic's word.
 const TOPICS: [&str; 3] = ["verdicts", "liveness", "instances"];
