@@ -29,7 +29,7 @@ fn plain(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a line has an address (192.0.2.1), a time (13:24:27) or a duration (26s, 375 ms).
+/// Whether a line has an address (192.0.2.1), a time (13:24:27.815, 2026-11-23T13:24:27Z) or a duration (26s, 375 ms).
 fn is_of_a_moment(line: &str) -> bool {
     let is_number = |word: &str| word.parse::<f64>().is_ok();
     let is_made_of = |word: &str, separator: char, count: usize| {
@@ -43,12 +43,13 @@ fn is_of_a_moment(line: &str) -> bool {
         let amount = UNITS.iter().find_map(|unit| word.strip_suffix(unit));
         is_made_of(word, '.', 4)
             || is_made_of(word, ':', 4)
+            || word.ends_with('Z') && is_made_of(word, '-', 3)
             || amount.is_some_and(|amount| is_number(if amount.is_empty() { before } else { amount }))
     })
 }
 
 /// Every figure that is no part of a name becomes `#`, a word of figures with its unit too, or `-` for none, and so do several
-/// of them in a row.
+/// of them in a row. A date with a time, which has a T between figures, is no name.
 fn without_figures(line: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in line.split(' ') {
@@ -59,7 +60,7 @@ fn without_figures(line: &str) -> String {
             let is_figure = if goes_on {
                 c.is_ascii_digit() || ".:/,".contains(c)
             } else {
-                c.is_ascii_digit() && !last.is_ascii_alphanumeric()
+                c.is_ascii_digit() && (!last.is_ascii_alphanumeric() || general.ends_with("#T"))
             };
             if !is_figure {
                 general.push(c);
@@ -81,7 +82,7 @@ fn without_figures(line: &str) -> String {
 #[test]
 fn figures_of_a_moment_may_differ_and_others_may_not() {
     let seen = "Failed       0\n  nginx1  DOWN  6s  L4TOUT 2s  1   0  3  -  172.23.0.3:80\nlb.yaml:18:7: error: no\n\
-                172.20.0.100 is on lb1\nmaster (took 5.1 ms)\n";
+                172.20.0.100 is on lb1\nmaster (took 5.1 ms)\n2026-11-23T13:40:30.452182Z  INFO server is UP\n";
     for kept in [
         "Failed 0",
         "nginx1 DOWN 16s L4TOUT 1s 9 8 7ms 172.20.1.77:80",
@@ -90,6 +91,7 @@ fn figures_of_a_moment_may_differ_and_others_may_not() {
         "lb.yaml:18:7: ...: no",
         "10.0.0.1 is on lb1",
         "master (took 12 ms)",
+        "2027-01-02T03:04:05.6789Z  INFO server is UP",
     ] {
         assert!(missing(kept, seen).is_empty(), "{kept}");
     }

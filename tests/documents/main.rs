@@ -46,3 +46,13 @@ fn the_guide_to_production_keeps_its_promises() {
         ..Document::default()
     });
 }
+
+#[test]
+fn the_first_page_keeps_its_promises() {
+    follow(&Document {
+        path: "README.md",
+        elsewhere: &[INSTALLS, ("make test", "it is what runs this")],
+        before: &[("tandemctl check lb.yaml", "make demo-2")],
+        ..Document::default()
+    });
+}
