@@ -115,7 +115,7 @@ fn who_is_not_who_it_should_be_gets_no_request() {
         assert_eq!(nginx.requests(), Vec::<String>::new());
         assert_eq!((handshakes(&stack, "full"), handshakes(&stack, "resumed")), (0.0, 0.0));
         let failed = handshakes(&stack, "failed");
-        assert!(failed >= 1.0 && stack.stat("app", "s1").number("econ") == failed as u64, "{failed}");
+        assert!(failed >= 1.0 && stack.stat("app", "s1").text("econ") == failed.to_string(), "{failed}");
         wait_until(reason, || stack.lbd.stderr().contains(reason));
         assert_eq!(
             stack.lbd.stderr().matches("no TLS with this server").count(),

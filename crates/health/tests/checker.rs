@@ -25,6 +25,7 @@ fn result(good: bool) -> CheckResult {
         http_status: None,
         duration: MILLISECOND,
         text: String::new(),
+        certificate: None,
     }
 }
 

@@ -65,7 +65,7 @@ impl Bench {
         let check = Check { probe: Probe::Tcp, timing, port: Some(port), send_proxy: CheckProxy::Auto };
         let prober = Arc::new(Prober::new(&check).unwrap());
         let server = ServerAddress { host: Host::Name("app.test".to_owned()), port: 1 };
-        let check = Some(CheckPlan { check: Arc::new(check), tls: None, mode: config::Mode::Http, prober });
+        let check = Some(CheckPlan { check: Arc::new(check), tls: None, mode: Mode::Http, prober });
         let (plan, plans) =
             watch::channel(Plan { server, check, own: ServerCheck::default(), proxy: None, tls_name: None });
         let hurried = Arc::new(Notify::new());

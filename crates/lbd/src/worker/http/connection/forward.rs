@@ -29,7 +29,7 @@ enum Forwarded {
     /// The response went to the client.
     Answered(After),
     /// It switched protocols; what it sent behind its head is here.
-    Switched(ServerConnection, Buffer),
+    Switched(Box<ServerConnection>, Buffer),
 }
 
 impl Connection {
@@ -48,7 +48,7 @@ impl Connection {
             Ok(Forwarded::Switched(server, early)) => {
                 let arrived = request.arrived;
                 self.upgraded = Some(Box::new(Upgraded {
-                    server,
+                    server: *server,
                     early,
                     arrived,
                     backend,
@@ -279,7 +279,7 @@ impl Connection {
                         false => After::Close,
                     }));
                 }
-                Ok(Ended::Tunnel(early)) => return Ok(Forwarded::Switched(server, early)),
+                Ok(Ended::Tunnel(early)) => return Ok(Forwarded::Switched(Box::new(server), early)),
             }
         }
     }
