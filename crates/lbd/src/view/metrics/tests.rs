@@ -35,6 +35,7 @@ fn what_is_not_known_is_left_out() {
         rows: Vec::new(),
         latency: Vec::new(),
         refusals: Vec::new(),
+        handshakes: Vec::new(),
         verdict_age: None,
         healthd: HealthdLink::Never(Duration::ZERO),
         ..sample::measured()
