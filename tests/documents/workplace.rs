@@ -141,7 +141,12 @@ impl Workplace {
     /// What a script says on both its outputs, and whether it succeeds.
     fn shell(&self, script: &str) -> (String, bool) {
         let programs = binary(Program::Lbd);
-        let output = Command::new("timeout")
+        let mut command = Command::new("timeout");
+        // Nobody types them inside of another make, which would be named.
+        for of_make in ["MAKELEVEL", "MAKEFLAGS", "MFLAGS"] {
+            command.env_remove(of_make);
+        }
+        let output = command
             .args(["300", "bash", "-c", &format!("exec 2>&1\n{script}")])
             .current_dir(self.dir.path())
             .env("ENGINE", self.engine)
