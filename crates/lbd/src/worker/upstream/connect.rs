@@ -322,8 +322,8 @@ fn tell_insecure(backend: &Backend, server: &Server, reason: &str) {
         return;
     }
     server.insecure_told.set(Some(now));
-    let (backend, address) = (&*backend.name, server.address());
-    tracing::warn!(backend, server = &*server.name, ?address, reason, "no TLS with this server");
+    let (backend, address) = (&*backend.name, server.address().map(tracing::field::display));
+    tracing::warn!(backend, server = &*server.name, address, reason, "no TLS with this server");
 }
 
 /// Tells that a server cannot be connected to and is not to blame, at a bounded rate.
