@@ -278,6 +278,13 @@ fn healthd_says_what_operators_have_taken_out_as_long_as_lbd_does() {
         state()
     );
     says(&stack, paused);
+    let documents =
+        [get(stack.config.healthd_admin, "/status.json").text(), stack.tandemctl_ok(&["status", "--json"])];
+    for document in documents {
+        let document: Value = serde_json::from_str(&document).unwrap();
+        let states: Vec<&Value> = [0, 1].map(|server| &document["verdicts"][server]["admin_state"]).into();
+        assert_eq!(states, ["drain", "ready"], "{document}");
+    }
     stack.healthd.kill();
     stack.healthd.start();
     says(&stack, paused);

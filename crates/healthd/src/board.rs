@@ -9,7 +9,7 @@ use balance::AdminState;
 use health::{Moment, Status};
 use tokio::sync::watch;
 use wire::topic::{Feed, News, Position};
-use wire::{Item, TopicName, Verdict};
+use wire::{Item, TopicName};
 
 use crate::kept::Standing;
 use crate::record::{Clock, Record, ServerKey};
@@ -60,12 +60,6 @@ impl Board {
         if self.lock().update(record) && self.followers() > 0 {
             self.changed.send_replace(());
         }
-    }
-
-    /// Every verdict, in the order of the configuration.
-    pub fn verdicts(&self) -> Vec<Verdict> {
-        let now = self.clock.now();
-        self.lock().servers.iter().map(|record| record.verdict(now)).collect()
     }
 
     /// Every server as it is shown, in the order of the configuration. Those that operators want to be `ready` are left out of

@@ -22,7 +22,7 @@ use crate::pace::Pace;
 use crate::probe::{BadCheck, Prober};
 use crate::record::{Clock, ServerKey};
 use crate::resolve::{Names, SystemFiles};
-use crate::view::Seen;
+use crate::view::{Seen, ServerSeen};
 
 /// The monitors of all servers, and what they know.
 pub struct Fleet {
@@ -175,9 +175,9 @@ impl Fleet {
         self.shared.board.standing()
     }
 
-    /// Every verdict, in the order of the configuration.
+    /// Every verdict, in the order of the configuration, with what operators want of the server.
     pub fn verdicts(&self) -> Vec<Verdict> {
-        self.shared.board.verdicts()
+        self.servers().into_iter().map(|server| server.verdict).collect()
     }
 
     /// What is known of each name in use.
@@ -197,9 +197,12 @@ impl Fleet {
 
     /// Everything there is to see.
     pub fn seen(&self, info: Info) -> Seen {
-        let board = &self.shared.board;
-        let servers = board.seen(&self.admin_states.at(self.shared.clock.now()));
-        Seen { info, servers, names: self.resolutions(), subscribers: board.followers() }
+        let subscribers = self.shared.board.followers();
+        Seen { info, servers: self.servers(), names: self.resolutions(), subscribers }
+    }
+
+    fn servers(&self) -> Vec<ServerSeen> {
+        self.shared.board.seen(&self.admin_states.at(self.shared.clock.now()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

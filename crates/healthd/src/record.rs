@@ -154,7 +154,7 @@ impl Record {
         }
     }
 
-    /// As it is told to others, with its ages as of `now`.
+    /// As it is told to those who follow it, with its ages as of `now`.
     pub fn verdict(&self, now: Moment) -> Verdict {
         let (backend, server) = &self.key;
         let checker = self.checker.as_ref();
@@ -172,6 +172,7 @@ impl Record {
             failed_checks: checker.map_or(0, Checker::failed_checks),
             downs: checker.map_or(0, Checker::downs),
             downtime_ms: millis(checker.map_or(Duration::ZERO, |checker| checker.downtime(now))),
+            admin_state: None,
         }
     }
 
@@ -179,8 +180,7 @@ impl Record {
     pub fn seen(&self, admin_state: AdminState, now: Moment) -> ServerSeen {
         let checks = CheckCode::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0).collect();
         ServerSeen {
-            verdict: self.verdict(now),
-            admin_state,
+            verdict: Verdict { admin_state: Some(admin_state), ..self.verdict(now) },
             configured: self.configured.to_string(),
             checks,
             ups: self.ups,

@@ -10,7 +10,7 @@ use balance::{AdminState, Weight};
 use health::{CheckCode, Status};
 use serde::{Deserialize, Serialize};
 
-use crate::InstanceStatus;
+use crate::{Condition, InstanceStatus};
 
 /// The protocol's version, in every hello.
 pub const PROTOCOL: u32 = 1;
@@ -369,9 +369,23 @@ pub struct Verdict {
     pub downs: u64,
     /// Time spent down, in all.
     pub downtime_ms: u64,
+    /// What operators want of it, as far as lbd tells. None in a subscription: there lbd is who listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_state: Option<AdminState>,
 }
 
 impl Verdict {
+    /// What its checks say.
+    pub const fn health(&self) -> Condition {
+        match (self.status, self.streak) {
+            (Status::Up, 0) => Condition::Up,
+            (Status::Up, bad) => Condition::Falling { left: self.fall.saturating_sub(bad), of: self.fall },
+            (Status::Down, 0) => Condition::Down,
+            (Status::Down, good) => Condition::Rising { good, of: self.rise },
+            (Status::Unknown | Status::Unchecked, _) => Condition::NoCheck,
+        }
+    }
+
     /// What is wrong with its name, unless its last check says the same.
     pub fn name_trouble(&self) -> Option<&str> {
         let said = self.check.as_ref().map(|check| check.text.as_str());

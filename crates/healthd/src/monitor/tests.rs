@@ -6,6 +6,7 @@ use config::{CheckProxy, Probe, ServerCheck};
 
 use super::*;
 use crate::resolve::SystemFiles;
+use crate::view::ServerSeen;
 
 /// What may happen to a monitor between two of its turns.
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +93,12 @@ impl Bench {
         }
     }
 
+    fn seen(&self) -> ServerSeen {
+        self.shared.board.seen(&HashMap::new()).remove(0)
+    }
+
     fn address(&self) -> Option<IpAddr> {
-        self.shared.board.verdicts()[0].address.map(|address| address.ip())
+        self.seen().verdict.address.map(|address| address.ip())
     }
 }
 
@@ -124,19 +129,17 @@ async fn a_server_whose_name_is_gone_is_down_at_once_and_waits_for_its_name_in_p
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut bench = Bench::start(listener.local_addr().unwrap().port());
     bench.let_happen(Event::Answer).await;
-    while bench.shared.board.verdicts()[0].status != Status::Up {
+    while bench.seen().verdict.status != Status::Up {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     bench.shared.names.deny("app.test");
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let verdict = bench.shared.board.verdicts().remove(0);
+    let verdict = bench.seen().verdict;
     assert_eq!((verdict.status, verdict.address), (Status::Down, None));
     assert_eq!(verdict.resolve_error.as_deref(), Some("app.test: no such host"));
-    let seen = |bench: &Bench| -> u64 {
-        bench.shared.board.seen(&HashMap::new())[0].checks.iter().map(|(_, count)| count).sum()
-    };
-    let before = seen(&bench);
+    let looks = || -> u64 { bench.seen().checks.iter().map(|(_, count)| count).sum() };
+    let before = looks();
     tokio::time::sleep(Duration::from_secs(100)).await;
-    let looked = seen(&bench) - before;
+    let looked = looks() - before;
     assert!((90..=120).contains(&looked), "{looked} looks in 100 intervals");
 }

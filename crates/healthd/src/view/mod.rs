@@ -26,8 +26,6 @@ pub struct Seen {
 pub struct ServerSeen {
     /// The verdict, with its ages as of now.
     pub verdict: Verdict,
-    /// What operators want of it, as far as lbd tells.
-    pub admin_state: AdminState,
     /// Where the configuration says that it listens.
     pub configured: String,
     /// Checks that ended, by HAProxy's code; only codes that occurred.
@@ -72,21 +70,19 @@ impl ServerSeen {
         }
     }
 
-    /// Whether its operator has taken it out.
-    pub fn is_paused(&self) -> bool {
-        self.admin_state != AdminState::Ready
+    /// What operators want of it, as far as lbd tells.
+    pub fn admin_state(&self) -> AdminState {
+        self.verdict.admin_state.unwrap_or(AdminState::Ready)
     }
 
+    /// Whether its operator has taken it out.
+    pub fn is_paused(&self) -> bool {
+        self.admin_state() != AdminState::Ready
+    }
+
+    /// What its checks say, once the first has ended.
     fn condition(&self) -> Option<Condition> {
-        let Verdict { status, streak, rise, fall, .. } = self.verdict;
-        match (status, streak) {
-            (Status::Unknown, _) => None,
-            (Status::Unchecked, _) => Some(Condition::NoCheck),
-            (Status::Up, 0) => Some(Condition::Up),
-            (Status::Up, bad) => Some(Condition::Falling { left: fall.saturating_sub(bad), of: fall }),
-            (Status::Down, 0) => Some(Condition::Down),
-            (Status::Down, good) => Some(Condition::Rising { good, of: rise }),
-        }
+        (self.verdict.status != Status::Unknown).then(|| self.verdict.health())
     }
 }
 

@@ -102,7 +102,7 @@ fn server_row(server: &ServerSeen) -> Markup {
             td .text role="cell" data-label="Status" {
                 (badge(server.tone(), &server.status())) small {
                     "for " (human::duration(verdict.since_ms))
-                    @if server.is_paused() { ", in " (server.admin_state) }
+                    @if server.is_paused() { ", in " (server.admin_state()) }
                 }
             }
             td .text .calm role="cell" data-label="Last check" { (last_check(server)) }
@@ -244,7 +244,7 @@ mod tests {
         let mut seen = sample::seen();
         let pause = |seen: &mut Seen, server: &str| {
             let server = seen.servers.iter_mut().find(|seen| seen.verdict.server == server).unwrap();
-            server.admin_state = AdminState::Drain;
+            server.verdict.admin_state = Some(AdminState::Drain);
         };
         pause(&mut seen, "nginx3");
         let one = "1 of 6 servers DOWN, 1 in drain or maint".to_owned();

@@ -102,7 +102,7 @@ fn show_servers(seen: &Seen, backend: Option<&str>) -> String {
             verdict.failed_checks,
             verdict.downs,
             verdict.downtime_ms,
-            server.admin_state,
+            server.admin_state(),
             one_line(reason).replace('"', "'"),
         );
     }

@@ -246,15 +246,7 @@ fn mode(mode: config::Mode) -> String {
 /// How a server's health and its operator's wish read in one word.
 fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>, unchecked: bool) -> StatRow {
     let health = match &held {
-        Some(verdict) if !unchecked => match (verdict.status, verdict.streak) {
-            (Status::Unknown | Status::Unchecked, _) => Condition::NoCheck,
-            (Status::Up, 0) => Condition::Up,
-            (Status::Up, bad) => {
-                Condition::Falling { left: verdict.fall.saturating_sub(bad), of: verdict.fall }
-            }
-            (Status::Down, 0) => Condition::Down,
-            (Status::Down, good) => Condition::Rising { good, of: verdict.rise },
-        },
+        Some(verdict) if !unchecked => verdict.health(),
         Some(_) | None => Condition::NoCheck,
     };
     let condition = match view.admin {

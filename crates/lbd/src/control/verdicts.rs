@@ -261,6 +261,7 @@ mod tests {
             failed_checks: 0,
             downs: 0,
             downtime_ms: 0,
+            admin_state: None,
         }
     }
 

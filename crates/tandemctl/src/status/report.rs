@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use health::Status;
+use balance::AdminState;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -156,12 +156,10 @@ fn of_document<T>(document: Result<Document, Failure>, list: fn(Answer) -> Optio
 
 /// A verdict in the form of a server's statistics, without what only lbd knows.
 fn row_of(verdict: &Verdict) -> StatRow {
-    let condition = match (verdict.status, verdict.streak) {
-        (Status::Up, 0) => Condition::Up,
-        (Status::Up, bad) => Condition::Falling { left: verdict.fall.saturating_sub(bad), of: verdict.fall },
-        (Status::Down, 0) => Condition::Down,
-        (Status::Down, good) => Condition::Rising { good, of: verdict.rise },
-        (Status::Unknown | Status::Unchecked, _) => Condition::NoCheck,
+    let condition = match verdict.admin_state {
+        Some(AdminState::Maint) => Condition::Maint,
+        Some(AdminState::Drain) => Condition::Drain,
+        Some(AdminState::Ready) | None => verdict.health(),
     };
     StatRow {
         kind: RowKind::Server,

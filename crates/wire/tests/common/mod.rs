@@ -50,6 +50,7 @@ pub fn verdict(server: &str, downs: u64) -> Verdict {
         failed_checks: 0,
         downs,
         downtime_ms: 0,
+        admin_state: None,
     }
 }
 

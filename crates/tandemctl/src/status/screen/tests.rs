@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use balance::AdminState;
 use health::{CheckCode, Status};
 use wire::client::ClientError;
 use wire::{
@@ -247,12 +248,15 @@ fn without_lbd_there_is_what_healthd_knows() {
         failed_checks: 3,
         downs: 1,
         downtime_ms: 61_000,
+        admin_state: Some(AdminState::Ready),
     };
+    let drained =
+        Verdict { server: "nginx3".into(), admin_state: Some(AdminState::Drain), ..verdict.clone() };
     let report = Report {
         host: None,
         vrrpd: None,
         lbd: Err(absent("lbd")),
-        healthd: Ok((info("healthd"), vec![verdict])),
+        healthd: Ok((info("healthd"), vec![verdict, drained])),
     };
     insta::assert_snapshot!(render(&report, &Other::None, PLAIN));
     assert_eq!(report.outcome().unwrap_err().code(), 69);
