@@ -1,6 +1,7 @@
 //! What is recorded: the access log, events, and metrics, each judged by the tool that people read them with.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -257,51 +258,99 @@ fn promtool_accepts_the_metrics_of_both_daemons() {
     assert!(metrics.contains("_bucket{"), "latency histograms: {metrics}");
 }
 
+/// A real Prometheus that scrapes both daemons of a stack every second, and looks at the alerts that are installed.
+struct Prometheus {
+    address: SocketAddr,
+    _process: Process,
+    _dir: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn start(stack: &Stack) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("prometheus.yml");
+        let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../compose/alerts.yml");
+        std::fs::write(
+            &config,
+            format!(
+                "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: ['{alerts}']\nscrape_configs:\n\
+                 - job_name: lbd\n  static_configs: [{{ targets: ['{}'] }}]\n\
+                 - job_name: healthd\n  static_configs: [{{ targets: ['{}'] }}]\n",
+                stack.config.admin, stack.config.healthd_admin
+            ),
+        )
+        .unwrap();
+        let address = stack.addresses.socket(1, 7090);
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"));
+        let process = Process::spawn("prometheus", command, dir.path());
+        let prometheus = Self { address, _process: process, _dir: dir };
+        wait_until("both daemons are scraped", || prometheus.query("up == 1").len() == 2);
+        prometheus
+    }
+
+    /// The series that an expression gives; none while it cannot be asked.
+    fn query(&self, expression: &str) -> Vec<Value> {
+        let answer = || -> Option<Value> {
+            let mut client = testkit::Client::try_connect(self.address, None).ok()?;
+            let encoded: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let response = client.try_get(&format!("/api/v1/query?query={encoded}")).ok()?;
+            serde_json::from_slice(&response.body).ok()
+        };
+        let series = answer().and_then(|answer| answer["data"]["result"].as_array().cloned());
+        series.unwrap_or_default()
+    }
+
+    /// The servers of the series that an expression gives.
+    fn servers(&self, expression: &str) -> Vec<String> {
+        let series = self.query(expression);
+        let mut servers: Vec<String> = series
+            .iter()
+            .filter_map(|series| Some(series["metric"]["server"].as_str()?.to_owned()))
+            .collect();
+        servers.sort();
+        servers
+    }
+}
+
 #[test]
 fn a_real_prometheus_scrapes_both_daemons_and_answers() {
     needs!("prometheus");
     let mut stack = Stack::start();
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("prometheus.yml");
-    std::fs::write(
-        &config,
-        format!(
-            "global: {{ scrape_interval: 1s }}\nscrape_configs:\n\
-             - job_name: lbd\n  static_configs: [{{ targets: ['{}'] }}]\n\
-             - job_name: healthd\n  static_configs: [{{ targets: ['{}'] }}]\n",
-            stack.config.admin, stack.config.healthd_admin
-        ),
-    )
-    .unwrap();
-    let address = stack.addresses.socket(1, 7090);
-    let mut command = Command::new("prometheus");
-    command
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
-        .arg(format!("--web.listen-address={address}"));
-    let _prometheus = Process::spawn("prometheus", command, dir.path());
-
-    let query = |expression: &str| -> Option<Value> {
-        let mut client = testkit::Client::try_connect(address, None).ok()?;
-        let encoded: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let response = client.try_get(&format!("/api/v1/query?query={encoded}")).ok()?;
-        let answer: Value = serde_json::from_slice(&response.body).ok()?;
-        (answer["status"] == "success").then(|| answer["data"]["result"].clone())
-    };
-    let ups = |result: Value| {
-        let series = result.as_array().cloned().unwrap_or_default();
-        series.iter().filter(|series| series["value"][1] == "1").count()
-    };
-    wait_until("both daemons are scraped", || query("up").map(ups) == Some(2));
-
+    let prometheus = Prometheus::start(&stack);
     testkit::Load::default().run(stack.web(), 100).assert_nothing_lost();
     wait_until("the requests are in Prometheus", || {
-        let sum = query("sum(tandem_frontend_http_requests_total)").unwrap_or_default();
-        sum[0]["value"][1].as_str().and_then(|value| value.parse::<f64>().ok()) == Some(100.0)
+        let sum = prometheus.query("sum(tandem_frontend_http_requests_total)");
+        sum.first().is_some_and(|sum| sum["value"][1] == "100")
     });
     stack.nginx[0].stop();
-    wait_until("Prometheus knows of the dead server", || {
-        let down = query("tandem_server_status{state=\"DOWN\"} == 1").unwrap_or_default();
-        down[0]["metric"]["server"] == "s1"
-    });
+    let down = || prometheus.servers("tandem_server_status{state=\"DOWN\"} == 1");
+    wait_until("Prometheus knows of the dead server", || down() == ["s1"]);
+}
+
+#[test]
+fn an_alert_tells_of_faults_and_not_of_what_operators_have_taken_out() {
+    needs!("prometheus");
+    let mut stack = Stack::start();
+    let prometheus = Prometheus::start(&stack);
+    let firing = |alert: &str| format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}");
+    let told = || prometheus.servers(&firing("ServerDown"));
+
+    stack.tandemctl_ok(&["maint", "app/s1"]);
+    stack.tandemctl_ok(&["drain", "app/s2"]);
+    for server in &mut stack.nginx[..2] {
+        server.stop();
+    }
+    let failing = || prometheus.servers("tandem_health_server_status{state=\"down\"} == 1");
+    wait_until("Prometheus knows that their checks fail", || failing() == ["s1", "s2"]);
+    stack.nginx[2].stop();
+    wait_until("an alert of the server that should serve", || !told().is_empty());
+    assert_eq!(told(), ["s3"]);
+    wait_until("an alert of the backend", || prometheus.query(&firing("BackendDown")).len() == 1);
+
+    stack.tandemctl_ok(&["ready", "app/s1"]);
+    wait_until("an alert of a server that is wanted again", || told() == ["s1", "s3"]);
 }
