@@ -5,12 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use daemon::kept_file;
 use health::{Moment, Status};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -26,9 +25,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(10);
 /// What was so when nobody looked for so long says nothing of the present.
 const GAP_MAX: Duration = Duration::from_secs(60);
-/// More is not read: tens of thousands of servers have less.
-const LIMIT: u64 = 4 << 20;
-
 /// Servers as they were, and for how long.
 pub type Kept = HashMap<ServerKey, (Status, Duration)>;
 
@@ -61,18 +57,7 @@ pub fn load(dir: &Path) -> Kept {
 }
 
 fn read(path: &Path, now: Duration) -> anyhow::Result<Kept> {
-    let cannot = || format!("cannot read {}", path.display());
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
-        opened => opened.with_context(cannot)?,
-    };
-    let mut text = Vec::new();
-    let length = file.take(LIMIT + 1).read_to_end(&mut text).with_context(cannot)?;
-    if length as u64 > LIMIT {
-        bail!("{} is longer than what healthd writes", path.display());
-    }
-    let Text { unix_ms, servers } = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not what healthd wrote", path.display()))?;
+    let Some(Text { unix_ms, servers }) = kept_file::read(path)? else { return Ok(Kept::default()) };
     // A clock that was set back tells as little as a file that is old.
     let Some(gap) = now.checked_sub(Duration::from_millis(unix_ms)).filter(|gap| *gap <= GAP_MAX) else {
         return Ok(Kept::default());
@@ -99,7 +84,7 @@ pub async fn keep(dir: PathBuf, fleet: &Fleet) -> Infallible {
         }
         let text = text(&standing, now, unix());
         let path = path.clone();
-        let writing = tokio::task::spawn_blocking(move || write(&path, &text));
+        let writing = tokio::task::spawn_blocking(move || kept_file::write(&path, &text));
         match writing.await.unwrap_or_else(|died| Err(io::Error::other(died))) {
             Ok(()) => (written, at, fails) = (standing, Some(Instant::now()), false),
             Err(error) => {
@@ -120,15 +105,6 @@ fn text(standing: &Standing, now: Moment, unix: Duration) -> Text {
     Text { unix_ms: millis(unix), servers }
 }
 
-/// Writes beside the file and renames, so that a crash leaves the old file or the new one.
-fn write(path: &Path, text: &Text) -> io::Result<()> {
-    let new = path.with_extension("since.new");
-    let mut out = File::create(&new)?;
-    serde_json::to_writer_pretty(&mut out, text)?;
-    out.write_all(b"\n")?;
-    fs::rename(&new, path)
-}
-
 /// The wall clock.
 fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
@@ -136,6 +112,8 @@ fn unix() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const WRITTEN: Duration = Duration::from_secs(1_800_000_000);
@@ -157,31 +135,23 @@ mod tests {
         let path = dir.path().join(FILE);
         let after = |seconds| WRITTEN + Duration::from_secs(seconds);
         assert_eq!(read(&path, after(0)).unwrap(), Kept::default(), "none is no mistake");
-        write(&path, &some()).unwrap();
+        kept_file::write(&path, &some()).unwrap();
         let held = |status, seconds| (status, Duration::from_secs(seconds));
         let kept = [(key("s1"), held(Status::Up, 35)), (key("s2"), held(Status::Down, 15))];
         assert_eq!(read(&path, after(5)).unwrap(), kept.into());
         assert_eq!(read(&path, after(61)).unwrap(), Kept::default());
         assert_eq!(read(&path, Duration::ZERO).unwrap(), Kept::default(), "the clock was set back");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing stays beside it");
     }
 
     #[test]
     fn a_file_of_somebody_else_tells_of_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        write(&path, &some()).unwrap();
-        let whole = fs::read(&path).unwrap();
-        let long = vec![b' '; usize::try_from(LIMIT).unwrap() + 1];
-        let half = &whole[..whole.len() / 2];
-        for text in [half, b"", b"s1 up\n", b"{\"unix_ms\":-1,\"servers\":{}}", b"{\"servers\":1}", &long] {
-            fs::write(&path, text).unwrap();
-            let error = read(&path, WRITTEN).unwrap_err().to_string();
-            assert!(error.contains("healthd.since is"), "{error}");
-            assert_eq!(load(dir.path()), Kept::default());
-        }
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
+        fs::write(&path, "s1 up\n").unwrap();
         assert_eq!(load(dir.path()), Kept::default());
+        for text in ["{\"unix_ms\":-1,\"servers\":{}}", "{\"unix_ms\":1,\"servers\":1}", "{\"servers\":{}}"] {
+            fs::write(&path, text).unwrap();
+            read(&path, WRITTEN).unwrap_err();
+        }
     }
 }

@@ -6,15 +6,14 @@
 //! outlive the system.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use config::Instance;
+use daemon::kept_file;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use vrrp::Authentication;
@@ -29,8 +28,6 @@ const FILE: &str = "vrrpd.sequences";
 const PAUSE: Duration = Duration::from_secs(1);
 /// What may have been sent since it was written: the pause, and as much for a thread that is late.
 const MARGIN: Duration = Duration::from_secs(2);
-/// More is not read: thousands of instances have less.
-const LIMIT: u64 = 4 << 20;
 
 /// Of each instance, what is to be known.
 pub type Kept = BTreeMap<String, Sequences>;
@@ -49,27 +46,13 @@ pub struct Sequences {
 
 /// What an earlier vrrpd has left. A file that cannot be understood tells of nothing, and the log of it.
 pub fn load(run_dir: &Path) -> Kept {
-    read(&run_dir.join(FILE)).unwrap_or_else(|error| {
+    kept_file::read(&run_dir.join(FILE)).map(Option::unwrap_or_default).unwrap_or_else(|error| {
         tracing::warn!(
             "what was sent and accepted before is not known: {error:#}; after a clock that was set back others may take this \
              node's adverts for recordings"
         );
         Kept::default()
     })
-}
-
-fn read(path: &Path) -> anyhow::Result<Kept> {
-    let cannot = || format!("cannot read {}", path.display());
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
-        opened => opened.with_context(cannot)?,
-    };
-    let mut text = Vec::new();
-    let length = file.take(LIMIT + 1).read_to_end(&mut text).with_context(cannot)?;
-    if length as u64 > LIMIT {
-        bail!("{} is longer than what vrrpd writes", path.display());
-    }
-    serde_json::from_slice(&text).with_context(|| format!("{} is not what vrrpd wrote", path.display()))
 }
 
 /// The sequences of an instance from now on, `unix` being the wall clock.
@@ -105,7 +88,7 @@ pub async fn keep(run_dir: PathBuf, board: Arc<Board>, mut kept: Kept) {
             continue;
         }
         let (path, written) = (path.clone(), known.clone());
-        let writing = tokio::task::spawn_blocking(move || write(&path, &written));
+        let writing = tokio::task::spawn_blocking(move || kept_file::write(&path, &written));
         match writing.await.unwrap_or_else(|died| Err(io::Error::other(died))) {
             Ok(()) => (kept, fails) = (known, false),
             Err(error) => {
@@ -117,17 +100,10 @@ pub async fn keep(run_dir: PathBuf, board: Arc<Board>, mut kept: Kept) {
     }
 }
 
-/// Writes beside the file and renames, so that a crash leaves the old file or the new one.
-fn write(path: &Path, kept: &Kept) -> io::Result<()> {
-    let new = path.with_extension("sequences.new");
-    let mut out = File::create(&new)?;
-    serde_json::to_writer_pretty(&mut out, kept)?;
-    out.write_all(b"\n")?;
-    fs::rename(&new, path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn some() -> Kept {
@@ -141,30 +117,18 @@ mod tests {
     fn what_is_written_is_what_the_next_run_reads() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(load(dir.path()), Kept::default(), "none is no mistake");
-        write(&dir.path().join(FILE), &some()).unwrap();
+        kept_file::write(&dir.path().join(FILE), &some()).unwrap();
         assert_eq!(load(dir.path()), some());
-        let files = fs::read_dir(dir.path()).unwrap().count();
-        assert_eq!(files, 1, "nothing stays beside it");
     }
 
     #[test]
     fn a_file_of_somebody_else_tells_of_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        write(&path, &some()).unwrap();
-        let whole = fs::read(&path).unwrap();
-        let long = vec![b' '; usize::try_from(LIMIT).unwrap() + 1];
-        let half = &whole[..whole.len() / 2];
-        for text in
-            [half, b"", b"eth0 10.9.0.100/24\n", b"{\"web\":{\"sent\":-1}}", b"{\"web\":{\"seen\":1}}", &long]
-        {
+        for text in ["eth0 10.9.0.100/24\n", "{\"web\":{\"sent\":-1}}", "{\"web\":{\"seen\":1}}"] {
             fs::write(&path, text).unwrap();
-            let error = read(&path).unwrap_err().to_string();
-            assert!(error.contains("vrrpd.sequences is"), "{error}");
+            kept_file::read::<Kept>(&path).unwrap_err();
             assert_eq!(load(dir.path()), Kept::default());
         }
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert_eq!(load(dir.path()), Kept::default());
     }
 }

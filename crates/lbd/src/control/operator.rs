@@ -5,9 +5,10 @@ use std::path::Path;
 
 use balance::{AdminState, Weight};
 use config::{Backend, Server};
+use daemon::kept_file;
 use serde::{Deserialize, Serialize};
 
-use crate::control::keeper::{self, Keeper, Saving};
+use crate::control::keeper::{Keeper, Saving};
 
 /// Operators' wishes, by backend and server.
 pub type Wishes = BTreeMap<String, BTreeMap<String, Wish>>;
@@ -51,7 +52,8 @@ impl Operator {
     /// # Errors
     /// When the file exists and cannot be read or understood. An absent file means: no wishes.
     pub fn open(file: &Path) -> anyhow::Result<Self> {
-        Ok(Self { wishes: keeper::read(file)?, ..Self::forgetful(file) })
+        let wishes = kept_file::read(file)?.unwrap_or_default();
+        Ok(Self { wishes, ..Self::forgetful(file) })
     }
 
     /// No wishes; those to come are kept in `file`, whatever it holds now.

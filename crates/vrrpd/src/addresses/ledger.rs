@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use config::VirtualAddress;
+use daemon::kept_file;
 
 use crate::net::Link;
 
@@ -62,9 +63,7 @@ impl Ledger {
             };
         }
         let text: String = self.lines.iter().map(|(name, address)| format!("{name} {address}\n")).collect();
-        let new = self.path.with_extension("new");
-        fs::write(&new, text)?;
-        fs::rename(new, &self.path)
+        kept_file::replace(&self.path, text.as_bytes())
     }
 }
 
