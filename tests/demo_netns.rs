@@ -1,5 +1,6 @@
 //! The demos in network namespaces of this machine, without any container engine.
 
+use std::path::Path;
 use std::process::Command;
 
 use testkit::{is_root, skip};
@@ -48,7 +49,13 @@ fn a_demo_that_died_with_its_machine_is_in_nobodys_way() {
     let status = kit::script_ok(&["status"]);
     assert!(status.contains("No demo runs"), "{status}");
     make("demo-1");
+
+    // A box whose network has lost its name ends with its demo all the same.
+    let nginx = std::fs::read_to_string("/run/tandem-demo/nginx1/pid").expect("it runs");
+    let lost = Command::new("umount").arg("/run/netns/tandem-nginx1").status();
+    assert!(lost.expect("umount is there").success());
     make("demo-1-down");
+    assert!(!Path::new("/proc").join(nginx.trim()).exists(), "the box goes on");
 }
 
 const DIED: &str = "set -e

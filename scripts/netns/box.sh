@@ -22,10 +22,10 @@ namespace() { printf 'tandem-%s' "$1"; }
 
 box_process() { cat "$boxes/$1/pid" 2>/dev/null; }
 
-# A number alone may be of another process by now.
+# A number alone may be of another process by now, and the network's name may be gone: who belongs to a box has its /run.
 box_runs() {
     local pid
-    pid=$(box_process "$1") && [ "/proc/$pid/ns/net" -ef "/run/netns/$(namespace "$1")" ]
+    pid=$(box_process "$1") && [ "/proc/$pid/root/run" -ef "$boxes/$1/run" ]
 }
 
 switch_up() {
