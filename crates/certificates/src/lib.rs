@@ -5,7 +5,9 @@
 //! and probably is not what was meant, as a [`Doubt`].
 
 mod certificate;
+mod client;
 mod clients;
+mod distinguished_name;
 mod pem;
 mod reason;
 mod remark;
@@ -13,6 +15,7 @@ mod servers;
 mod store;
 
 pub use certificate::{Certificate, KeyType, Source, holds_key, key_names};
+pub use client::ClientCertificate;
 pub use clients::Clients;
 pub use pem::Pem;
 pub use reason::{Expiry, expiry, reason};

@@ -23,6 +23,30 @@ pub struct Context<'a> {
     pub backend: &'a str,
     /// The server's name.
     pub server: &'a str,
+    /// What the client's connection is secured by.
+    pub tls: Tls<'a>,
+}
+
+/// What a client's connection is secured by. All is empty without TLS.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tls<'a> {
+    /// The version.
+    pub version: &'a str,
+    /// The cipher suite.
+    pub cipher: &'a str,
+    /// The certificate that the client has shown, and that was found good.
+    pub client: Option<TlsClient<'a>>,
+}
+
+/// What a client's certificate says.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsClient<'a> {
+    /// Whose it is.
+    pub subject: &'a str,
+    /// Who has signed it.
+    pub issuer: &'a str,
+    /// Its SHA-256, in hexadecimal digits.
+    pub fingerprint: &'a str,
 }
 
 impl<'a> Context<'a> {
@@ -38,6 +62,7 @@ impl<'a> Context<'a> {
             frontend: "",
             backend: "",
             server: "",
+            tls: Tls { version: "", cipher: "", client: None },
         }
     }
 
@@ -56,7 +81,21 @@ impl<'a> Context<'a> {
             Placeholder::Frontend => self.frontend.as_bytes(),
             Placeholder::Backend => self.backend.as_bytes(),
             Placeholder::Server => self.server.as_bytes(),
+            Placeholder::TlsVersion => self.tls.version.as_bytes(),
+            Placeholder::TlsCipher => self.tls.cipher.as_bytes(),
+            // The words are nginx's, which applications know.
+            Placeholder::TlsClientVerified => match self.tls.client {
+                Some(_) => b"SUCCESS",
+                None => b"NONE",
+            },
+            Placeholder::TlsClientSubject => self.of_client(|client| client.subject),
+            Placeholder::TlsClientIssuer => self.of_client(|client| client.issuer),
+            Placeholder::TlsClientFingerprint => self.of_client(|client| client.fingerprint),
         }
+    }
+
+    fn of_client(&self, what: impl FnOnce(TlsClient<'a>) -> &'a str) -> &'a [u8] {
+        self.tls.client.map_or("", what).as_bytes()
     }
 
     /// A word of the request line.

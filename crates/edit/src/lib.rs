@@ -31,7 +31,7 @@ mod request;
 mod response;
 mod template;
 
-pub use context::Context;
+pub use context::{Context, Tls, TlsClient};
 pub use fields::FieldEdits;
 pub use id::{ID_MAX, accepted_id, push_id};
 pub use name::{FieldName, FieldNames, NameError};

@@ -49,11 +49,23 @@ pub enum Placeholder {
     Backend,
     /// The server's name.
     Server,
+    /// The version of TLS that the client speaks.
+    TlsVersion,
+    /// The cipher suite that it was agreed on with.
+    TlsCipher,
+    /// Whether the client has shown a certificate.
+    TlsClientVerified,
+    /// Whose certificate the client has shown.
+    TlsClientSubject,
+    /// Who has signed it.
+    TlsClientIssuer,
+    /// Its SHA-256.
+    TlsClientFingerprint,
 }
 
 impl Placeholder {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientIp,
         Self::ClientPort,
         Self::Host,
@@ -66,6 +78,12 @@ impl Placeholder {
         Self::Frontend,
         Self::Backend,
         Self::Server,
+        Self::TlsVersion,
+        Self::TlsCipher,
+        Self::TlsClientVerified,
+        Self::TlsClientSubject,
+        Self::TlsClientIssuer,
+        Self::TlsClientFingerprint,
     ];
 
     /// The word for it.
@@ -83,6 +101,12 @@ impl Placeholder {
             Self::Frontend => "frontend",
             Self::Backend => "backend",
             Self::Server => "server",
+            Self::TlsVersion => "tls.version",
+            Self::TlsCipher => "tls.cipher",
+            Self::TlsClientVerified => "tls.client.verified",
+            Self::TlsClientSubject => "tls.client.subject",
+            Self::TlsClientIssuer => "tls.client.issuer",
+            Self::TlsClientFingerprint => "tls.client.fingerprint",
         }
     }
 }
@@ -259,7 +283,14 @@ fn placeholder(word: &str, place: Place) -> Result<Placeholder, TemplateError> {
     let found = Placeholder::ALL.into_iter().find(|one| one.word() == word);
     let found = found.ok_or_else(|| TemplateError::Unknown(word.to_owned()))?;
     // These may have characters that end a path.
-    let breaks = matches!(found, Placeholder::Method | Placeholder::Query | Placeholder::RequestId);
+    let breaks = matches!(
+        found,
+        Placeholder::Method
+            | Placeholder::Query
+            | Placeholder::RequestId
+            | Placeholder::TlsClientSubject
+            | Placeholder::TlsClientIssuer
+    );
     if place == Place::Path && breaks { Err(TemplateError::Misplaced(found.word())) } else { Ok(found) }
 }
 
@@ -271,6 +302,7 @@ fn group(digit: Option<u32>, count: usize) -> Result<Part, TemplateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Tls, TlsClient};
 
     fn written(text: &str) -> String {
         let request = b"GET /a/b?c=d&e HTTP/1.1\r\nX: y\r\nhost:  a.example:81 \r\n\r\n";
@@ -289,6 +321,18 @@ mod tests {
     }
 
     #[test]
+    fn a_client_with_a_certificate_is_told_from_one_without() {
+        let text = "{tls.version} {tls.client.verified} {tls.client.subject}";
+        assert_eq!(written(text), " NONE ");
+        let template = Template::parse(text, Place::Field, None).unwrap();
+        let mut out = Vec::new();
+        let client = Some(TlsClient { subject: "CN=a,O=b", issuer: "CN=c", fingerprint: "00ff" });
+        let tls = Tls { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", client };
+        template.write(&Context { tls, ..Context::of(b"GET / HTTP/1.1\r\n\r\n") }, &mut out).unwrap();
+        assert_eq!(out, b"TLSv1.3 SUCCESS CN=a,O=b");
+    }
+
+    #[test]
     fn mistakes_are_told_apart() {
         let wrong = |text: &str, place, groups| Template::parse(text, place, groups).unwrap_err();
         let field = |text: &str| wrong(text, Place::Field, None);
@@ -301,6 +345,8 @@ mod tests {
         assert_eq!(field(" a"), TemplateError::WhiteSpace);
         assert_eq!(field(&"a".repeat(4097)), TemplateError::TooLong);
         assert_eq!(wrong("/{query}", Place::Path, Some(1)), TemplateError::Misplaced("query"));
+        let subject = TemplateError::Misplaced("tls.client.subject");
+        assert_eq!(wrong("/{tls.client.subject}", Place::Path, Some(1)), subject);
         assert_eq!(wrong("/a b", Place::Path, Some(1)), TemplateError::Character(' ', "a path"));
         assert_eq!(wrong("/a?b", Place::Path, Some(1)), TemplateError::Character('?', "a path"));
         assert_eq!(wrong("/$2", Place::Path, Some(1)), TemplateError::NoGroup { wanted: 2, count: 1 });

@@ -5,7 +5,8 @@
 
 use std::future::poll_fn;
 
-use rustls::HandshakeKind;
+use certificates::ClientCertificate;
+use rustls::{CommonState, HandshakeKind};
 use tokio::sync::Semaphore;
 
 use super::Worker;
@@ -102,7 +103,7 @@ pub(super) async fn shake(
             match presence.deadline().guard(handshake).await {
                 Ok(Ok(())) => {
                     let agreed = tls.agreed(Agreed::of);
-                    presence.agreed(agreed);
+                    presence.agreed(agreed, tls.agreed(shown));
                     if agreed.is_some_and(Agreed::is_tls12) {
                         counters.tls12.inc();
                     }
@@ -126,6 +127,11 @@ pub(super) async fn shake(
         unheard::settle(worker, frontend, presence, failure, &[]);
     }
     None
+}
+
+/// What the client's certificate says, which rustls has verified: now, or in the handshake of the session that goes on.
+fn shown(session: &CommonState) -> Option<ClientCertificate> {
+    ClientCertificate::read(session.peer_certificates()?.first()?)
 }
 
 async fn go_on(

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
+use certificates::ClientCertificate;
 use tokio::time::Instant;
 
 use super::Worker;
@@ -34,6 +35,8 @@ pub(crate) struct Presence {
     waits: RefCell<Option<Waker>>,
     /// What its handshake has agreed on, if there was one.
     tls: Cell<Option<Agreed>>,
+    /// The certificate that its client has shown there, if it has.
+    certificate: OnceCell<Rc<ClientCertificate>>,
     /// The connection that it is a stream of.
     stream_of: Option<Rc<Self>>,
 }
@@ -68,6 +71,7 @@ impl Presence {
             elder: Cell::default(),
             waits: RefCell::default(),
             tls: Cell::default(),
+            certificate: OnceCell::new(),
             stream_of: None,
         }
     }
@@ -79,6 +83,7 @@ impl Presence {
         // Whoever waits for the connection waits for its streams.
         stream.awaited = Cell::new(false);
         stream.tls = connection.tls.clone();
+        stream.certificate = connection.certificate.clone();
         stream.stream_of = Some(connection.clone());
         stream
     }
@@ -110,9 +115,23 @@ impl Presence {
         self.tls.get()
     }
 
-    /// Its handshake is complete.
-    pub(crate) fn agreed(&self, tls: Option<Agreed>) {
+    /// The same, for values in edited heads.
+    pub(crate) fn tls_in_edits(&self) -> edit::Tls<'_> {
+        let Some(agreed) = self.tls.get() else { return edit::Tls::default() };
+        let client = self.certificate.get().map(|certificate| edit::TlsClient {
+            subject: &certificate.subject,
+            issuer: &certificate.issuer,
+            fingerprint: &certificate.fingerprint,
+        });
+        edit::Tls { version: agreed.version(), cipher: agreed.cipher(), client }
+    }
+
+    /// Its handshake is complete. There is one to a connection.
+    pub(crate) fn agreed(&self, tls: Option<Agreed>, certificate: Option<ClientCertificate>) {
         self.tls.set(tls);
+        if let Some(certificate) = certificate {
+            let _ = self.certificate.set(Rc::new(certificate));
+        }
     }
 
     /// Since when it is there.

@@ -61,10 +61,14 @@ impl Agreed {
     }
 
     /// The cipher suite, by its name at IANA.
-    pub fn cipher(self) -> String {
-        let name = self.cipher.as_str().unwrap_or("unknown");
-        // rustls has a name of its own for those of TLS 1.3.
-        name.strip_prefix("TLS13_").map_or_else(|| name.to_owned(), |suite| format!("TLS_{suite}"))
+    pub fn cipher(self) -> &'static str {
+        match self.cipher {
+            // rustls has names of its own for those of TLS 1.3.
+            CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+            CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+            other => other.as_str().unwrap_or("unknown"),
+        }
     }
 }
 

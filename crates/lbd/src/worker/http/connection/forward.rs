@@ -133,6 +133,7 @@ impl Connection {
             frontend: self.frontend.name(),
             backend: &backend.name,
             server: "",
+            tls: self.presence.tls_in_edits(),
         };
         let allowance = rules.body_max.checked_sub(step.data as u64).ok_or(Failure::RequestTooLong)?;
         let received = (head.len + step.consumed) as u64;

@@ -1,10 +1,12 @@
 //! TLS in front: real clients (openssl, curl, Python), certificates that change, sessions that go on at the other node, and HAProxy
 //! beside.
 
+mod clients;
+mod openssl;
+
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use testkit::{Authority, CertificateKey, Client, Haproxy, Stack, StackBuilder, needs, wait_until};
@@ -282,32 +284,6 @@ fn who_cannot_be_served_is_told_counted_and_logged() {
     wait_until("all is logged", || stack.lbd.stdout().lines().count() == 3);
     // Others are served meanwhile.
     assert_eq!(text(curl(&authority, stack.web(), "/")), "NGINX Instance 1\n");
-}
-
-#[test]
-fn clients_show_their_certificates() {
-    let authority = Authority::new();
-    let (known, stranger) = (Authority::new(), Authority::new());
-    let good = known.issue("client.pem", &["client.example"], CertificateKey::Ecdsa);
-    let bad = stranger.issue("client.pem", &["client.example"], CertificateKey::Ecdsa);
-    let more = |required: &str| {
-        format!(", client_ca: \"{}\", client_certificate: {required}", known.ca_file().display())
-    };
-    let ask = |stack: &Stack, certificate: Option<&PathBuf>| {
-        let mut command = curl(&authority, stack.web(), "/");
-        if let Some(file) = certificate {
-            command.arg("--cert").arg(file);
-        }
-        command.output().unwrap().status.success()
-    };
-    let stack = with_tls(&authority, &more("required")).servers(1).start();
-    assert_eq!([Some(&good), None, Some(&bad)].map(|file| ask(&stack, file)), [true, false, false]);
-    let stack = with_tls(&authority, &more("optional")).servers(1).start();
-    assert_eq!([Some(&good), None, Some(&bad)].map(|file| ask(&stack, file)), [true, true, false]);
-    assert_eq!(
-        stack.metric("tandem_lbd_refused_requests_total{reason=\"tls_client_certificate\"}"),
-        Some(1.0)
-    );
 }
 
 #[test]
