@@ -3,6 +3,7 @@
 
 mod clients;
 mod openssl;
+mod staples;
 
 use std::fs;
 use std::io::Write;

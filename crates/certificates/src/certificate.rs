@@ -12,11 +12,12 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use sha2::{Digest as _, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::asn1_rs::{Oid, oid};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
 use crate::pem::{Content, has};
-use crate::{Doubt, DoubtKind, Fault, FaultKind, Pem};
+use crate::{Doubt, DoubtKind, Fault, FaultKind, Pem, Staple, StapleFile, distinguished_name, staple};
 
 /// The most certificates of a chain: what clients read of one is bounded, too.
 pub(crate) const MAX_CHAIN: usize = 16;
@@ -26,6 +27,9 @@ const SOON: i64 = 14 * 24 * 60 * 60;
 const SOON_PART: i64 = 3;
 /// The least bits of an RSA key.
 const MIN_RSA: usize = 2048;
+/// What a certificate asks of TLS (RFC 7633), and its encoding where that is a staple.
+const FEATURES: Oid<'static> = oid!(1.3.6.1.5.5.7.1.24);
+const STAPLE_FEATURE: &[u8] = &[2, 1, 5];
 
 /// From when on a certificate is told of, as it ends soon; all in seconds since 1970.
 pub(crate) fn ends_soon_from(not_before: i64, not_after: i64) -> i64 {
@@ -40,6 +44,8 @@ pub struct Source {
     pub chain: Pem,
     /// The key, where it has a file of its own.
     pub key: Option<Pem>,
+    /// What its authority says of it.
+    pub staple: Option<StapleFile>,
     /// Whether it was found in a directory, where keys and authorities have files beside those that are presented.
     pub found: bool,
 }
@@ -65,6 +71,7 @@ pub fn holds_key(bytes: &[u8]) -> bool {
 }
 
 /// A certificate that can be presented.
+#[derive(Clone)]
 pub struct Certificate {
     /// The file it is from.
     pub file: String,
@@ -82,6 +89,10 @@ pub struct Certificate {
     pub key: KeyType,
     /// The SHA-256 of the certificate.
     pub fingerprint: [u8; 32],
+    /// What its authority says of it is presented with it, and counts so long.
+    pub staple: Option<Staple>,
+    /// When there is something else to be said of its staple.
+    pub(crate) due: Option<i64>,
     /// How the key can sign.
     schemes: Vec<SignatureScheme>,
     certified: Arc<CertifiedKey>,
@@ -117,7 +128,7 @@ impl Certificate {
     /// # Errors
     /// Why it cannot be presented.
     pub(crate) fn read(source: &Source, now: i64, doubts: &mut Vec<Doubt>) -> Result<Option<Self>, Fault> {
-        let Source { chain, key, found } = source;
+        let Source { chain, key, staple, found } = source;
         let content = chain.content()?;
         let keys = match key {
             Some(key) if content.keys.is_empty() => key.content()?.keys,
@@ -157,10 +168,17 @@ impl Certificate {
             };
             return Err(chain.fault(None, kind));
         };
+        let mut certified =
+            CertifiedKey::new(certificates.iter().map(|(_, der)| der.clone()).collect(), Arc::clone(key));
+        let (presented, due) = match staple {
+            Some(file) => stapled(file, leaf, parsed.get(1), now, doubts),
+            None => (None, None),
+        };
+        certified.ocsp = staple.as_ref().filter(|_| presented.is_some()).map(|file| file.bytes.clone());
         let read = Self {
             file: chain.file.clone(),
             names: names(leaf),
-            issuer: shown(&leaf.issuer().to_string()),
+            issuer: distinguished_name::text(leaf.issuer()),
             serial: leaf.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
             not_before: leaf.validity().not_before.timestamp(),
             not_after: leaf.validity().not_after.timestamp(),
@@ -169,20 +187,22 @@ impl Certificate {
                 (known, _) => known,
             },
             fingerprint: certificates.first().map_or([0; 32], |(_, der)| Sha256::digest(der).into()),
+            staple: presented,
+            due,
             schemes: schemes(key.as_ref()),
-            certified: Arc::new(CertifiedKey::new(
-                certificates.iter().map(|(_, der)| der.clone()).collect(),
-                Arc::clone(key),
-            )),
+            certified: Arc::new(certified),
         };
         let mut doubt = |kind| doubts.push(Doubt { file: chain.file.clone(), kind });
         if read.not_after < now {
             doubt(DoubtKind::Expired(read.not_after));
-        } else if ends_soon_from(read.not_before, read.not_after) < now {
+        } else if read.soon_from() < now {
             doubt(DoubtKind::Expiring(read.not_after));
         }
         if read.not_before > now {
             doubt(DoubtKind::NotYetValid(read.not_before));
+        }
+        if wants_staple(leaf) && read.staple.is_none() {
+            doubt(DoubtKind::NoStaple(staple::staple_name(&chain.file)));
         }
         let signs =
             |pair: &[X509Certificate<'_>]| matches!(pair, [one, next] if one.issuer() == next.subject());
@@ -190,6 +210,18 @@ impl Certificate {
             doubt(DoubtKind::Disordered(place + 2));
         }
         Ok(Some(read))
+    }
+
+    /// The same, presented without a staple.
+    pub(crate) fn without_staple(&self) -> Self {
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.ocsp = None;
+        Self { staple: None, due: None, certified: Arc::new(certified), ..self.clone() }
+    }
+
+    /// From when on it is told of, as it ends soon, in seconds since 1970.
+    pub fn soon_from(&self) -> i64 {
+        ends_soon_from(self.not_before, self.not_after)
     }
 
     /// What rustls presents.
@@ -226,6 +258,28 @@ impl fmt::Debug for Certificate {
             .field("names", &self.names)
             .finish_non_exhaustive()
     }
+}
+
+/// The staple of a certificate, if it counts, and when that changes.
+fn stapled(
+    StapleFile { file, bytes }: &StapleFile,
+    certificate: &X509Certificate<'_>,
+    authority: Option<&X509Certificate<'_>>,
+    now: i64,
+    doubts: &mut Vec<Doubt>,
+) -> (Option<Staple>, Option<i64>) {
+    let read = staple::read(bytes, certificate, authority);
+    let due = read.as_ref().ok().and_then(|staple| staple.due(now));
+    let counts = read.and_then(|staple| staple.counts(now).map(|()| staple));
+    let doubt = |why| doubts.push(Doubt { file: file.clone(), kind: DoubtKind::Staple(why) });
+    (counts.map_err(doubt).ok(), due)
+}
+
+/// Whether clients refuse it without a staple.
+fn wants_staple(certificate: &X509Certificate<'_>) -> bool {
+    let features = certificate.extensions().iter().find(|extension| extension.oid == FEATURES);
+    features
+        .is_some_and(|features| features.value.windows(STAPLE_FEATURE.len()).any(|one| one == STAPLE_FEATURE))
 }
 
 fn parsed<'d>(

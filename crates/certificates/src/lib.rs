@@ -12,6 +12,7 @@ mod pem;
 mod reason;
 mod remark;
 mod servers;
+mod staple;
 mod store;
 
 pub use certificate::{Certificate, KeyType, Source, holds_key, key_names};
@@ -21,4 +22,5 @@ pub use pem::Pem;
 pub use reason::{Expiry, expiry, reason};
 pub use remark::{Doubt, DoubtKind, Fault, FaultKind, day};
 pub use servers::{Servers, Trust, server_name};
+pub use staple::{Staple, StapleFault, StapleFile, staple_name};
 pub use store::Store;

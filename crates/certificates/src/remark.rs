@@ -5,6 +5,8 @@ use std::fmt;
 use thiserror::Error;
 use x509_parser::time::ASN1Time;
 
+use crate::StapleFault;
+
 /// Why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -106,6 +108,14 @@ pub enum DoubtKind {
     /// Certificates before it have all its names.
     #[error("its certificate is never presented: {} has the same names and a key of the same kind", .0)]
     NeverPresented(String),
+    /// The staple cannot be presented.
+    #[error("this OCSP staple is not presented: {0}")]
+    Staple(StapleFault),
+    /// The certificate wants a staple, and has none.
+    #[error(
+        "its certificate is to be presented with an OCSP staple alone (must-staple), and there is none that counts: {0}"
+    )]
+    NoStaple(String),
     /// The revocation list is older than its authority promised.
     #[error("its revocation list had to be renewed by {}: no client is let in", day(*.0))]
     StaleRevocations(i64),
@@ -123,6 +133,12 @@ impl DoubtKind {
             }
             Self::Nameless => "it is presented only where no other fits; give it a subjectAltName",
             Self::NeverPresented(_) => "remove the one of them that is older",
+            Self::Staple(StapleFault::Revoked) => "clients may refuse the certificate: get another one",
+            Self::Staple(StapleFault::NotYet(_)) => "is the clock of this machine right?",
+            Self::Staple(_) => {
+                "fetch another one from the certificate's authority; the certificate is presented without it"
+            }
+            Self::NoStaple(_) => "clients refuse it: put the OCSP response of its authority there",
             Self::StaleRevocations(_) => "fetch a new one from the authority",
         }
     }

@@ -24,6 +24,7 @@ pub struct Store {
     below: HashMap<Box<[u8]>, Vec<usize>>,
     /// Those for whoever asks for no name that is known.
     default: Vec<usize>,
+    strict: bool,
     fingerprint: [u8; 32],
 }
 
@@ -36,7 +37,7 @@ impl Store {
     pub fn new(sources: &[Source], strict: bool, now: i64) -> Result<(Self, Vec<Doubt>), Vec<Fault>> {
         let mut doubts = Vec::new();
         let mut faults = Vec::new();
-        let mut store = Self::default();
+        let mut store = Self { strict, ..Self::default() };
         for source in sources {
             match Certificate::read(source, now, &mut doubts) {
                 Ok(certificate) => store.certificates.extend(certificate),
@@ -51,13 +52,18 @@ impl Store {
             store.default = store.like_the_first();
         }
         doubts.extend(store.shadowed());
-        store.fingerprint = store.hash(strict);
+        store.fingerprint = store.hash();
         Ok((store, doubts))
     }
 
     /// The certificates, in the order in which they came.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
+    }
+
+    /// Whether a staple has begun or ended to count since they were read, so that the same files are read to something else.
+    pub fn is_due(&self, now: i64) -> bool {
+        self.certificates.iter().filter_map(|certificate| certificate.due).any(|due| due <= now)
     }
 
     /// Equal where what is presented to whom is.
@@ -78,6 +84,22 @@ impl Store {
         let understood = all().filter_map(certificate).find(|one| one.can_sign(asked));
         // One that the client does not understand is refused for that reason, which is told better than that there is none.
         understood.or_else(|| all().find_map(certificate))
+    }
+
+    /// The same, presented without staples.
+    pub fn without_staples(&self) -> Self {
+        let Self { exact, below, default, strict, .. } = self;
+        let certificates = self.certificates.iter().map(Certificate::without_staple).collect();
+        let mut store = Self {
+            certificates,
+            exact: exact.clone(),
+            below: below.clone(),
+            default: default.clone(),
+            strict: *strict,
+            fingerprint: [0; 32],
+        };
+        store.fingerprint = store.hash();
+        store
     }
 
     fn index(&mut self) {
@@ -145,9 +167,9 @@ impl Store {
         doubts
     }
 
-    fn hash(&self, strict: bool) -> [u8; 32] {
+    fn hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update([u8::from(strict)]);
+        hash.update([u8::from(self.strict)]);
         let mut add = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
@@ -157,6 +179,7 @@ impl Store {
             // A key is the one of its certificate, so this is about the keys, too.
             certificate.chain().iter().for_each(|der| add(der));
             add(&[]);
+            add(certificate.certified().ocsp.as_deref().unwrap_or_default());
         }
         hash.finalize().into()
     }

@@ -40,7 +40,7 @@ fn keys_of_others_are_told() {
     let mixed = only(EC, "CERTIFICATE") + &only(RSA, "RSA PRIVATE KEY");
     assert_eq!(told(whole("a.pem", mixed)), "a.pem: the private key is another certificate's");
     let key = Some(pem("a.key", only(RSA, "RSA PRIVATE KEY")));
-    let apart = Source { chain: pem("a.pem", only(EC, "CERTIFICATE")), key, found: false };
+    let apart = Source { chain: pem("a.pem", only(EC, "CERTIFICATE")), key, staple: None, found: false };
     assert_eq!(told(apart), "a.pem: the private key in a.key is another certificate's");
 }
 
@@ -121,7 +121,7 @@ fn every_file_is_told_of_at_once() {
 
 #[test]
 fn what_lies_beside_certificates_in_a_directory_is_no_mistake() {
-    let found = |text: String| Source { chain: pem("a.pem", text), key: None, found: true };
+    let found = |text: String| Source { chain: pem("a.pem", text), key: None, staple: None, found: true };
     let presented = |source| Store::new(&[source], false, NOW).map(|(store, _)| store.certificates().len());
     assert_eq!(presented(found(only(EC, "EC PRIVATE KEY"))), Ok(0));
     assert_eq!(presented(found(common::authority("one").pem())), Ok(0));

@@ -12,7 +12,7 @@ use rustls::SignatureScheme;
 fn answered(bytes: Vec<u8>, key: Option<Vec<u8>>, found: bool, now: i64) {
     let file = pem("a.pem", bytes);
     let _ = Clients::new(&file, Some(&file), true, now);
-    let source = Source { chain: file, key: key.map(|bytes| pem("a.key", bytes)), found };
+    let source = Source { chain: file, key: key.map(|bytes| pem("a.key", bytes)), staple: None, found };
     if let Err(faults) = Store::new(&[source], false, now) {
         assert_eq!(faults.len(), 1);
         let text = faults[0].to_string();

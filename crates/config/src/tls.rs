@@ -99,6 +99,11 @@ impl Tls {
         Ok(Reread { tls: self.with(material), doubts: lines(doubts) })
     }
 
+    /// The same, presented without the staples of its certificates.
+    pub fn without_staples(&self) -> Self {
+        Self { store: Arc::new(self.store.without_staples()), ..self.clone() }
+    }
+
     /// Tells its files, as they are on the disk, from what they are later, without reading them.
     pub fn stamp(&self, config: &Path) -> Stamp {
         Stamp::of(self, &directory(config))

@@ -17,7 +17,7 @@ pub(crate) fn pem(file: &str, text: impl Into<Vec<u8>>) -> Pem {
 
 /// A file with all of it.
 pub(crate) fn whole(file: &str, text: impl Into<Vec<u8>>) -> Source {
-    Source { chain: pem(file, text), key: None, found: false }
+    Source { chain: pem(file, text), key: None, staple: None, found: false }
 }
 
 pub(crate) fn params(names: &[&str]) -> CertificateParams {

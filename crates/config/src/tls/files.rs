@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use certificates::{Clients, Doubt, Fault, Pem, Source, Store, holds_key, key_names};
+use certificates::{
+    Clients, Doubt, Fault, Pem, Source, StapleFile, Store, holds_key, key_names, staple_name,
+};
 
 use super::{ClientCertificates, Tls, tickets};
 use crate::SecretBytes;
@@ -115,8 +117,10 @@ fn store(tls: &Tls, directory: &Path, now: i64, remarks: &mut Remarks) -> Store 
         }
         for file in files {
             match source(&file, found, about, &mut remarks.doubts) {
-                Ok(source) => {
+                Ok(mut source) => {
+                    source.staple = staple(&source.chain.file, about, &mut remarks.doubts);
                     total += source.chain.bytes.len();
+                    total += source.staple.as_ref().map_or(0, |staple| staple.bytes.len());
                     sources.push(source);
                     places.push(about);
                 }
@@ -129,8 +133,14 @@ fn store(tls: &Tls, directory: &Path, now: i64, remarks: &mut Remarks) -> Store 
             break;
         }
     }
-    let of_file: HashMap<&str, Setting> =
-        sources.iter().map(|source| source.chain.file.as_str()).zip(places).collect();
+    let of_file: HashMap<&str, Setting> = sources
+        .iter()
+        .zip(places)
+        .flat_map(|(source, about)| {
+            let staple = source.staple.as_ref().map(|staple| staple.file.as_str());
+            staple.into_iter().chain([source.chain.file.as_str()]).map(move |file| (file, about))
+        })
+        .collect();
     let about = |file: &str| of_file.get(file).copied().unwrap_or(Setting::Certificates(0));
     match Store::new(&sources, tls.strict_sni, now) {
         Ok((store, doubts)) => {
@@ -215,7 +225,22 @@ pub(super) fn source(
         );
         doubts.push(Remark { about, message, help: Some(EXPOSED_HELP) });
     }
-    Ok(Source { chain, key, found })
+    Ok(Source { chain, key, staple: None, found })
+}
+
+/// What lies beside a certificate of what its authority says of it. Without that it is presented as well.
+fn staple(chain: &str, about: Setting, doubts: &mut Vec<Remark>) -> Option<StapleFile> {
+    let path = PathBuf::from(staple_name(chain));
+    if !path.exists() {
+        return None;
+    }
+    match pem(&path) {
+        Ok((Pem { file, bytes }, _)) => Some(StapleFile { file, bytes }),
+        Err(message) => {
+            doubts.push(Remark { about, message, help: Some("the certificate is presented without it") });
+            None
+        }
+    }
 }
 
 fn clients(

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use certificates::key_names;
+use certificates::{key_names, staple_name};
 
 use super::Tls;
 use super::files::MAX_ENTRIES;
@@ -27,8 +27,10 @@ impl Stamp {
         for name in &tls.certificates {
             let path = directory.join(name);
             stamp.add_all(&path);
-            let beside = path.to_str().map(key_names).unwrap_or_default();
-            beside.into_iter().for_each(|key| stamp.add(key.into()));
+            if let Some(file) = path.to_str() {
+                key_names(file).into_iter().for_each(|key| stamp.add(key.into()));
+                stamp.add(staple_name(file).into());
+            }
         }
         if let Some(client) = &tls.client {
             stamp.add(directory.join(&client.ca_file));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use config::LbConfig;
 use daemon::life::Life;
@@ -447,9 +447,7 @@ impl Handler for Socket {
                 show_routes(&self.0.routes_apart().await, frontend.first().copied())
             }
             ["show", "certificates", frontend @ ..] if frontend.len() < 2 => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let now = i64::try_from(now).unwrap_or(i64::MAX);
-                show_certificates(&self.0.certificates(), frontend.first().copied(), now)
+                show_certificates(&self.0.certificates(), frontend.first().copied(), stats::now())
             }
             ["show", "sess", whose @ ..] if whose.len() < 2 => {
                 match command::listed(whose.first().copied(), &self.0.rows_apart().await) {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use balance::{AdminState, BackendView, BackupLevel, Health, Throttle};
 use health::Status;
@@ -137,6 +137,12 @@ pub fn routes(state: &State) -> Vec<RouteRow> {
     rows
 }
 
+/// This moment, in seconds since 1970.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
 /// The certificates of every listener that presents some.
 pub fn certificates(state: &State) -> Vec<CertificateRow> {
     let mut rows = Vec::new();
@@ -146,8 +152,12 @@ pub fn certificates(state: &State) -> Vec<CertificateRow> {
             address,
             file: certificate.file.clone(),
             names: certificate.names.clone(),
+            issuer: certificate.issuer.clone(),
             key: certificate.key.to_string(),
+            not_before: certificate.not_before,
             not_after: certificate.not_after,
+            soon_from: certificate.soon_from(),
+            staple: certificate.staple.map(|staple| staple.next_update),
         }));
     }
     rows

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use config::{LbConfig, Reread, Stamp};
 
 use crate::control::app::{Shared, lock};
+use crate::control::stats;
 use crate::shared::routing::Terminators;
 use crate::shared::tls::{Protocols, Terminator, TicketKey};
 
@@ -137,17 +138,23 @@ fn look_at(address: SocketAddr, terminator: &Arc<Terminator>, before: Option<Kno
     let tls = terminator.tls();
     // Before they are read: what changes meanwhile is seen the next time.
     let stamp = tls.stamp(config);
+    let now = stats::now();
     let mut wrong = match before {
-        Some(known) if known.stamp == stamp => return known,
+        Some(known) if known.stamp == stamp && !tls.store.is_due(now) => return known,
         Some(known) => known.wrong,
         None => Vec::new(),
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let reread = tls.reread(config, i64::try_from(now).unwrap_or(i64::MAX));
+    let reread = tls.reread(config, now);
     let renewed = reread.and_then(|reread| match reread.tls == *tls {
         true => Ok(()),
         false => renew(address, terminator, reread).map_err(|error| vec![error.to_string()]),
     });
+    if renewed.is_err() && tls.store.is_due(now) {
+        // What cannot be read anew must not be presented for longer than it counts.
+        if let Err(error) = terminator.renew(Arc::new(tls.without_staples())) {
+            tracing::error!(%address, %error, "staples are presented that have ended");
+        }
+    }
     match renewed {
         Ok(()) => wrong.clear(),
         Err(now) if now == wrong => {}

@@ -227,6 +227,22 @@ pub(crate) fn info() -> Info {
     }
 }
 
+/// A certificate.
+pub(crate) fn certificates() -> Vec<super::certificates::CertificateRow> {
+    vec![super::certificates::CertificateRow {
+        frontend: "web".into(),
+        address: ([0, 0, 0, 0], 8443).into(),
+        file: "/etc/tandem/certs/app.pem".into(),
+        names: vec!["app.example".into()],
+        issuer: "CN=an authority".into(),
+        key: "ECDSA P-256".into(),
+        not_before: 1_780_000_000,
+        not_after: 1_800_000_000,
+        soon_from: 1_799_000_000,
+        staple: Some(1_790_000_000),
+    }]
+}
+
 /// Everything that is measured.
 pub(crate) fn measured() -> super::metrics::Sample {
     super::metrics::Sample {
@@ -235,14 +251,7 @@ pub(crate) fn measured() -> super::metrics::Sample {
         healthd: super::HealthdLink::Connected,
         verdict_age: Some(Duration::from_millis(812)),
         routes: routes(),
-        certificates: vec![super::certificates::CertificateRow {
-            frontend: "web".into(),
-            address: ([0, 0, 0, 0], 8443).into(),
-            file: "/etc/tandem/certs/app.pem".into(),
-            names: vec!["app.example".into()],
-            key: "ECDSA P-256".into(),
-            not_after: 1_800_000_000,
-        }],
+        certificates: certificates(),
         handshakes: vec![
             super::certificates::HandshakeRow {
                 proxy: "web".into(),

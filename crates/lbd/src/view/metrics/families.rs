@@ -7,7 +7,7 @@ use health::CheckCode;
 use wire::RowKind::{Backend, Frontend, Server};
 use wire::{Condition, Histogram, RowKind, StatRow, StickyCounts};
 
-use super::{HandshakeRow, Sample};
+use super::{CertificateRow, HandshakeRow, Sample};
 use crate::view::HealthdLink;
 use crate::view::http2::Http2Row;
 
@@ -96,7 +96,13 @@ pub const FAMILIES: &[Family<Sample>] = &[
         "tandem_frontend_certificate_expiry_timestamp_seconds",
         "Until when a certificate that is presented is valid.",
         &["proxy", "address", "name", "file"],
-        certificates,
+        |s| certificates(s, |row| Some(row.not_after)),
+    ),
+    gauge(
+        "tandem_frontend_staple_expiry_timestamp_seconds",
+        "Until when the OCSP staple counts that is presented with a certificate.",
+        &["proxy", "address", "name", "file"],
+        |s| certificates(s, |row| row.staple),
     ),
     counter("tandem_frontend_bytes_in_total", "Bytes received from clients.", PROXY, |s| {
         rows(s, Frontend, |r| number(r.bytes_in))
@@ -558,13 +564,14 @@ fn resets(sample: &Sample) -> Samples<'_> {
     rows.collect()
 }
 
-/// The ends of certificates, by their first names.
-fn certificates(sample: &Sample) -> Samples<'_> {
-    let rows = sample.certificates.iter().map(|row| {
+/// The ends of certificates, or of what belongs to them, by their first names.
+fn certificates(sample: &Sample, end: impl Fn(&CertificateRow) -> Option<i64>) -> Samples<'_> {
+    let rows = sample.certificates.iter().filter_map(|row| {
+        let end = end(row)?;
         let name = row.names.first().cloned().unwrap_or_default();
         let labels =
             vec![(&row.frontend).into(), row.address.to_string().into(), name.into(), (&row.file).into()];
-        (labels, number(u64::try_from(row.not_after).unwrap_or_default()))
+        Some((labels, number(u64::try_from(end).unwrap_or_default())))
     });
     rows.collect()
 }
