@@ -2,12 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{Network, PATIENCE, Stack, VrrpNode, get, is_root, needs, skip, text_command, wait_until};
+use testkit::{
+    Authority, CertificateKey, Network, PATIENCE, Stack, VrrpNode, get, is_root, needs, skip, text_command,
+    wait_until,
+};
 
 use crate::browser::Browser;
 
@@ -101,6 +105,42 @@ async fn the_pages_of_a_site_look_well_in_every_state() {
     stack.reload();
     stack.wait_for_status("nowhere", "DOWN");
     both("no-address", ("bad", "no usable server"), ("bad", "DOWN")).await;
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_look_well_whatever_is_left_to_them() {
+    needs!("chromium", "chromedriver");
+    let authority = Authority::new();
+    let names: Vec<String> = (0..9)
+        .map(|n| format!("a-host-with-a-long-name-{n}.of-a-department.of-a-large-organisation.example"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let date = Command::new("date").args(["-u", "-d", "6 days", "+%Y %m %d"]).output().unwrap().stdout;
+    let date = String::from_utf8(date).unwrap();
+    let date: Vec<u16> = date.split_whitespace().map(|part| part.parse().unwrap()).collect();
+    let soon = (i32::from(date[0]), u8::try_from(date[1]).unwrap(), u8::try_from(date[2]).unwrap());
+    let files = [("good", None), ("soon", Some(soon)), ("over", Some((2020, 1, 1)))].map(|(name, end)| {
+        let file = format!("{name}-with-a-name-that-does-not-end-before-it-is-rather-long.pem");
+        let names = if name == "good" { &["app.example"][..] } else { &names[..] };
+        format!("\"{}\"", authority.issue_until(&file, names, CertificateKey::Ecdsa, end).display())
+    });
+    let mut stack = Stack::builder().servers(1).unchecked().start();
+    let browser = Browser::blank(json!({})).await;
+    for (number, (tone, status)) in
+        [("good", "days left"), ("warning", "5 days left"), ("bad", "expired")].into_iter().enumerate()
+    {
+        stack.config.tls = format!("{{ certificates: [{}] }}", files[..=number].join(", "));
+        stack.write_config();
+        assert!(stack.command("reload").contains("reloaded"));
+        browser.goto(stack.config.admin).await;
+        let first = browser.run("const row = document.querySelector('.certificates tbody tr'); return [row.dataset.tone, row.innerText]").await;
+        assert_eq!(first[0], tone, "{first}");
+        assert!(first[1].as_str().is_some_and(|text| text.contains(status)), "{status}: {first}");
+        let banner = browser.number("return document.querySelectorAll('main > .banner.bad').length").await;
+        assert_eq!(banner, i64::from(tone == "bad"));
+        browser.inspect(&format!("lbd-certificates-{tone}")).await;
+    }
     browser.client.clone().close().await.unwrap();
 }
 

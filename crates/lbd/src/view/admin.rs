@@ -10,8 +10,10 @@ use daemon::metrics::{self, Exposition};
 use wire::{Answer, Document};
 
 use super::metrics::families::FAMILIES;
-use super::{csv, json, page};
+use super::page::{self, View};
+use super::{csv, json};
 use crate::control::control_socket::Control;
+use crate::control::stats;
 
 /// The page, the statistics as CSV and JSON, and what every daemon has.
 ///
@@ -38,7 +40,16 @@ impl Shown for Control {
     }
 
     fn page(&self) -> String {
-        page::render(&self.info(), &self.rows(), &self.routes(), self.healthd())
+        let (info, rows, routes, certificates) =
+            (self.info(), self.rows(), self.routes(), self.certificates());
+        page::render(&View {
+            info: &info,
+            rows: &rows,
+            routes: &routes,
+            certificates: &certificates,
+            healthd: self.healthd(),
+            now: stats::now(),
+        })
     }
 
     fn document(&self) -> Document {

@@ -1,5 +1,7 @@
 //! The statistics page: every frontend, backend and server, for a person who wants to know at a glance.
 
+mod certificates;
+
 use std::time::Duration;
 
 use daemon::page::{LINE, Page, badge, banner, class, facts};
@@ -7,16 +9,37 @@ use maud::{Markup, html};
 use wire::{Condition, Info, RowKind, StatRow, StickyCounts, Tally, Tone, headline, human, latest};
 
 use super::HealthdLink;
+use super::certificates::CertificateRow;
 use super::routes::RouteRow;
 
+/// What there is to be seen.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// About lbd.
+    pub info: &'a Info,
+    /// About all that requests go through.
+    pub rows: &'a [StatRow],
+    /// Where they go.
+    pub routes: &'a [RouteRow],
+    /// What clients are presented.
+    pub certificates: &'a [CertificateRow],
+    /// Where verdicts are from.
+    pub healthd: HealthdLink,
+    /// Now, in seconds since 1970.
+    pub now: i64,
+}
+
 /// The page. Serve it with [`daemon::page::CONTENT_SECURITY_POLICY`].
-pub fn render(info: &Info, rows: &[StatRow], routes: &[RouteRow], healthd: HealthdLink) -> String {
+pub fn render(view: &View<'_>) -> String {
+    let View { info, rows, routes, certificates, healthd, now } = *view;
     let (tone, headline) = headline(rows, wire::doubt(&healthd.to_string()));
     let body = html! {
         (facts(info))
         @if let Some((tone, text)) = doubt(healthd) { (banner(tone, &text)) }
+        (certificates::warning(certificates, now))
         @for backend in rows.iter().filter(|row| row.kind == RowKind::Backend) { (backend_section(backend, rows)) }
         (frontends_section(rows))
+        @if !certificates.is_empty() { (certificates::section(certificates, now)) }
         @if !routes.is_empty() { (routes_section(routes)) }
     };
     Page {

@@ -8,14 +8,21 @@ use std::thread;
 use daemon::page::CONTENT_SECURITY_POLICY;
 use wire::Info;
 
-use super::{HealthdLink, render};
+use super::{HealthdLink, View, render};
 use crate::view::sample;
 
 /// Serves the page for ever; its generation is the number of the request.
 fn serve(listener: TcpListener) {
     for (generation, stream) in (1..).zip(listener.incoming()) {
         let info = Info { generation, ..sample::info() };
-        let html = render(&info, &sample::rows(), &sample::routes(), HealthdLink::Connected);
+        let html = render(&View {
+            info: &info,
+            rows: &sample::rows(),
+            routes: &sample::routes(),
+            certificates: &sample::certificates(),
+            healthd: HealthdLink::Connected,
+            now: 1_790_000_000,
+        });
         // A browser that goes away in between is no concern of this test.
         _ = stream.and_then(|stream| answer(stream, &html));
     }
