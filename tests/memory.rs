@@ -2,7 +2,10 @@
 
 use std::io;
 
-use testkit::{Client, Peer, Stack, pattern, wait_until};
+use testkit::{
+    Authority, CertificateKey, Client, Haproxy, Peer, Stack, TlsClient, memory_kib, needs, pattern,
+    raise_descriptors, tls_config, wait_until,
+};
 
 /// Switches protocols, and echoes from then on.
 fn echo(peer: &mut Peer) -> io::Result<()> {
@@ -34,6 +37,53 @@ fn an_idle_connection_holds_three_kilobytes() {
     let grown = stack.lbd.memory_kib().saturating_sub(before);
     assert!(grown < 3 * 2000, "2,000 idle connections hold {grown} KiB");
     drop(clients);
+}
+
+#[test]
+fn an_idle_connection_with_tls_holds_less_than_eight_kilobytes_and_than_in_haproxy() {
+    needs!("haproxy");
+    const COUNT: u32 = 600;
+    raise_descriptors();
+    let authority = Authority::new();
+    let file = authority.issue("app.pem", &["app.example"], CertificateKey::Ecdsa);
+    let file = file.display();
+    let stack = Stack::builder()
+        .servers(1)
+        .unchecked()
+        .config(|config, _| {
+            config.lbd = "workers: 1".to_owned();
+            config.tls = format!("{{ certificates: [\"{file}\"] }}");
+        })
+        .start();
+    let haproxy = Haproxy::beside(&stack, "http", |bind| {
+        let server = stack.server_address(1);
+        format!(
+            "frontend web\n bind {bind} ssl crt {file} alpn http/1.1\n default_backend app\nbackend app\n server s {server}\n"
+        )
+    });
+    let client = tls_config(&authority, None);
+    let [ours, theirs] = [(stack.web(), stack.lbd.pid()), (haproxy.address(), haproxy.process().pid())].map(
+        |(address, pid)| {
+            let serve = |count: u32| -> Vec<_> {
+                let one = |_| {
+                    let mut client = TlsClient::connect(address, &client);
+                    assert_eq!(client.get("/", "").1, "NGINX Instance 1\n");
+                    client
+                };
+                (0..count).map(one).collect()
+            };
+            // What the first ones take is not theirs alone.
+            let first = serve(100);
+            let before = memory_kib(pid);
+            let clients = serve(COUNT);
+            let grown = memory_kib(pid).saturating_sub(before);
+            drop((first, clients));
+            grown
+        },
+    );
+    println!("{COUNT} idle connections with TLS hold {ours} KiB, and {theirs} KiB in HAProxy");
+    assert!(ours < 8 * u64::from(COUNT), "{COUNT} idle connections with TLS hold {ours} KiB");
+    assert!(ours < theirs, "{ours} KiB, and {theirs} KiB in HAProxy");
 }
 
 #[test]

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use testkit::{Load, Process, Stack, is_root, needs, skip, wait_until};
+use testkit::{
+    Authority, CertificateKey, Load, Process, Stack, StackBuilder, TlsClient, is_root, needs, skip,
+    tls_config, wait_until,
+};
 
 const REQUESTS: u64 = 4000;
 
@@ -45,20 +49,43 @@ response:
     assert_four_io_calls(edits);
 }
 
+#[test]
+fn tls_takes_no_more_calls() {
+    const CLIENTS: u64 = 8;
+    let authority = Authority::new();
+    let file = authority.issue("app.pem", &["app.example"], CertificateKey::Ecdsa);
+    let tls = format!("{{ certificates: [\"{}\"] }}", file.display());
+    let builder = Stack::builder().frontend("access_log: off").config(|config, _| config.tls = tls);
+    let client = tls_config(&authority, None);
+    assert_four_io_calls_of(builder, |address, requests| {
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    let mut client = TlsClient::connect(address, &client);
+                    for _ in 0..requests / CLIENTS {
+                        assert!(client.get("/", "").1.starts_with("NGINX Instance "));
+                    }
+                });
+            }
+        });
+    });
+}
+
 fn assert_four_io_calls(frontend: &str) {
+    assert_four_io_calls_of(Stack::builder().frontend(frontend), |address, requests| {
+        let load = Load { clients: 16, pause: Duration::ZERO, ..Load::default() };
+        load.run(address, requests).assert_nothing_lost();
+    });
+}
+
+/// `load` sends so many requests, on few connections.
+fn assert_four_io_calls_of(builder: StackBuilder, load: impl Fn(SocketAddr, u64)) {
     if !is_root() {
         skip!("strace of another process needs root");
     }
     needs!("strace");
-    let stack = Stack::builder()
-        .unchecked()
-        .frontend(frontend)
-        .config(|config, _| config.lbd = "workers: 2".to_owned())
-        .start();
-    let load = |requests| {
-        let load = Load { clients: 16, pause: Duration::ZERO, ..Load::default() };
-        load.run(stack.web(), requests).assert_nothing_lost();
-    };
+    let stack = builder.unchecked().config(|config, _| config.lbd = "workers: 2".to_owned()).start();
+    let load = |requests| load(stack.web(), requests);
     // Server connections and buffers exist afterwards, as they do in a system at work.
     load(500);
     let calls = count_calls(&stack, || load(REQUESTS));

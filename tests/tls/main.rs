@@ -2,6 +2,9 @@
 //! beside.
 
 mod clients;
+mod flood;
+mod inside;
+mod java;
 mod openssl;
 mod staples;
 

@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
 use crate::Netns;
-use crate::process::Process;
+use crate::process::{Process, memory_kib};
 use crate::wait::{PATIENCE, wait_until};
 
 /// A program of this project.
@@ -294,10 +294,7 @@ impl Daemon {
     /// # Panics
     /// When it does not run.
     pub fn memory_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells VmRSS");
-        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+        memory_kib(self.pid())
     }
 
     /// How many descriptors it has open: those of pipes, and all others.

@@ -36,6 +36,7 @@ mod slow_joint;
 mod stack;
 mod stats;
 mod systemd;
+mod tls_client;
 mod vrrp;
 mod wait;
 
@@ -56,7 +57,7 @@ pub use load::{Load, Report, RunningLoad};
 pub use netns::{Netns, Network};
 pub use nginx::{Nginx, NginxTls};
 pub use postgres::{Postgres, psql_client};
-pub use process::{Process, raise_descriptors};
+pub use process::{Process, memory_kib, raise_descriptors};
 pub use raw_server::{Peer, RawServer};
 pub use site::{Site, lbd_within};
 pub use skip::{is_installed, is_root, record_skip};
@@ -64,6 +65,7 @@ pub use slow_joint::SlowJoint;
 pub use stack::{SERVER_PORT, Stack, StackBuilder, text_command};
 pub use stats::{Row, read_csv};
 pub use systemd::Systemd;
+pub use tls_client::{TlsClient, client_hello, tls_config};
 pub use vrrp::{Frr, Keepalived, Owners, Ownership, RunningOwners, Tshark, VrrpNode, has_address};
 pub use wait::{PATIENCE, wait_for, wait_until};
 

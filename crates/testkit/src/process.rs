@@ -150,6 +150,16 @@ pub fn raise_descriptors() -> u64 {
     hard
 }
 
+/// The resident memory of a process in KiB.
+///
+/// # Panics
+/// When it does not run.
+pub fn memory_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells VmRSS");
+    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+}
+
 fn end_of_file(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(OUTPUT_LIMIT)..]).into_owned()
