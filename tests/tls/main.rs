@@ -6,6 +6,7 @@ mod flood;
 mod inside;
 mod java;
 mod openssl;
+mod sslyze;
 mod staples;
 
 use std::fs;

@@ -21,12 +21,16 @@ pub(crate) enum Verdict {
 const EXTENSIONS: &str = "
 [ca]
 basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign, digitalSignature
+subjectKeyIdentifier = hash
 [client]
 basicConstraints = critical, CA:FALSE
 extendedKeyUsage = clientAuth
 [server]
 basicConstraints = critical, CA:FALSE
 subjectAltName = DNS:app.example
+extendedKeyUsage = serverAuth
+authorityKeyIdentifier = keyid
 [must_staple]
 basicConstraints = critical, CA:FALSE
 subjectAltName = DNS:app.example

@@ -5,7 +5,7 @@
 
 use edit::{
     Context, FieldEdits, FieldName, FieldNames, Place, Replacement, RequestEditor, RequestEdits,
-    ResponseEditor, Template,
+    ResponseEditor, Template, Tls, TlsClient,
 };
 use http1::{
     ClientSide, Limits, Method, RequestFault, RequestHead, RequestParser, ResponseFault, ResponseLimits,
@@ -48,6 +48,11 @@ fn context(request: &[u8]) -> Context<'_> {
         frontend: "web",
         backend: "app",
         server: "s1",
+        tls: Tls {
+            version: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            client: Some(TlsClient { subject: "CN=a\\, b,O=c?#", issuer: "CN=d", fingerprint: "00ff" }),
+        },
         ..Context::of(request)
     }
 }
