@@ -1,6 +1,7 @@
 //! A real browser.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -35,6 +36,23 @@ impl Browser {
 
     /// One that shows nothing yet.
     pub(crate) async fn blank(device: Value) -> Self {
+        Self::launch(&[], device).await
+    }
+
+    /// One that takes whoever has the key of a certificate for who he says he is, and finds all hosts at one address.
+    pub(crate) async fn trusting(certificate: &Path, address: SocketAddr) -> Self {
+        let hash = "openssl x509 -in \"$0\" -pubkey -noout | openssl pkey -pubin -outform der |
+            openssl dgst -sha256 -binary | base64";
+        let hash = Command::new("sh").args(["-c", hash]).arg(certificate).output().unwrap();
+        let hash = String::from_utf8(hash.stdout).unwrap();
+        let arguments = [
+            format!("--ignore-certificate-errors-spki-list={}", hash.trim()),
+            format!("--host-resolver-rules=MAP * {address}"),
+        ];
+        Self::launch(&arguments, json!({})).await
+    }
+
+    async fn launch(more: &[String], device: Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut command = Command::new("chromedriver");
@@ -45,7 +63,8 @@ impl Browser {
         let profile = format!("--user-data-dir={}", dir.path().join("profile").display());
         // Chromium's own sandbox does not work for root.
         let arguments =
-            json!(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", profile]);
+            ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &profile];
+        let arguments: Vec<&str> = arguments.into_iter().chain(more.iter().map(String::as_str)).collect();
         let mut options = json!({ "args": arguments });
         if device != json!({}) {
             options["mobileEmulation"] = device;
@@ -124,7 +143,7 @@ impl Browser {
         let height = self.number("return document.documentElement.scrollHeight").await;
         self.resize(width, u32::try_from(height).expect("a page's height"), dark).await;
         let picture = self.client.screenshot().await.unwrap();
-        std::fs::write(std::path::Path::new(&directory).join(format!("{name}.png")), picture).unwrap();
+        std::fs::write(Path::new(&directory).join(format!("{name}.png")), picture).unwrap();
     }
 }
 

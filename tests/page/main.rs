@@ -1,10 +1,10 @@
-//! What people see in a browser: the pages of the daemons, and a site that keeps them with one server.
+//! What people see in a browser: the pages of the daemons, a site that keeps them with one server, and one by HTTPS.
 
 mod browser;
 mod looks;
 
 use browser::Browser;
-use testkit::{Stack, needs, wait_until};
+use testkit::{Authority, CertificateKey, Stack, needs, wait_until};
 
 #[tokio::test]
 async fn the_page_shows_servers_and_follows_them_by_itself() {
@@ -101,4 +101,28 @@ async fn a_browser_stays_with_its_server() {
     browser.client.goto(&format!("http://{}/", stack.config.admin)).await.unwrap();
     let text = browser.text().await;
     assert!(text.contains("sticky: ") && text.contains(" followed, 0 renewed, "), "{text}");
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_by_tls_speaks_http_2() {
+    needs!("chromedriver", "chromium", "openssl");
+    let authority = Authority::new();
+    let file = authority.issue("app.pem", &["app.example"], CertificateKey::Ecdsa);
+    let tls = format!("{{ certificates: [\"{}\"] }}", file.display());
+    let stack = Stack::builder().unchecked().config(|config, _| config.tls = tls).start();
+    let browser = Browser::trusting(&file, stack.web()).await;
+    browser.client.goto("https://app.example/").await.unwrap();
+    let text = browser.text().await;
+    assert!(text.contains("NGINX Instance"), "{text}");
+    let protocol = "return performance.getEntriesByType('navigation')[0].nextHopProtocol";
+    assert_eq!(browser.run(protocol).await, "h2");
+    let many =
+        "return Promise.all([...Array(50).keys()].map(n => fetch('/?' + n).then(answer => answer.text())))
+        .then(texts => texts.filter(text => text.includes('NGINX Instance')).length)";
+    assert_eq!(browser.run(many).await, 50);
+    wait_until("they are in the log", || {
+        let log = stack.lbd.stdout();
+        (0..50).all(|n| log.contains(&format!("\"GET /?{n} HTTP/2.0\""))) && log.contains(" web~ app/")
+    });
+    browser.client.clone().close().await.unwrap();
 }
