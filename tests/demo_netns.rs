@@ -36,8 +36,8 @@ fn a_demo_that_died_with_its_machine_is_in_nobodys_way() {
     if let Some(reason) = kit::obstacle() {
         skip!("{reason}");
     }
-    let names = ["WEB_PORT", "STATS_PORT", "HEALTHD_PORT", "PROMETHEUS_PORT"];
-    let ports: Vec<_> = names.into_iter().zip(kit::free_addresses::<4>()).collect();
+    let names = ["WEB_PORT", "WEB_TLS_PORT", "STATS_PORT", "HEALTHD_PORT", "PROMETHEUS_PORT"];
+    let ports: Vec<_> = names.into_iter().zip(kit::free_addresses::<5>()).collect();
     let make = |target: &str| {
         let output = kit::make(target, "netns", &ports);
         assert!(output.status.success(), "make {target}: {}", kit::text(&output));

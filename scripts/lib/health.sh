@@ -6,6 +6,10 @@ answers_ok() { # PORT PATH
     [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://127.0.0.1:$1$2")" = 200 ]
 }
 
+answers_tls() { # PORT: as one whom the demo's authority has said so
+    [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 --cacert compose/tls/ca.pem "https://127.0.0.1:$1/")" = 200 ]
+}
+
 servers_up() { # PORT of lbd's page: how many servers of backend nginx it routes to
     curl -s --max-time 2 "http://127.0.0.1:$1/;csv" |
         awk -F, '$1 == "nginx" && $2 ~ /^nginx/ && $18 ~ /^UP/ { up++ } END { print up + 0 }'
@@ -59,6 +63,7 @@ wait_until_healthy() { # DEMO
             ;;
     esac &&
         wait_for "a request is answered" 10 answers_ok "$WEB_PORT" / &&
+        wait_for "a request by HTTPS is, too" 10 answers_tls "$WEB_TLS_PORT" &&
         wait_for "Prometheus is ready" 60 answers_ok "$PROMETHEUS_PORT" /-/ready
 }
 

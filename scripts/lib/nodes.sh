@@ -41,9 +41,14 @@ reload() {
     for node in $(nodes_of "${running_demo:-1}"); do
         in_demo exec "$node" sh -c "cd /run/service && for daemon in $daemons; do s6-svc -u \$daemon; done &&
             s6-svwait -U -t 5000 $daemons" 2>/dev/null || true
-        in_demo exec "$node" tandemctl reload | sed "s/^/$node: /" || refused=yes
+        { take_certificates "$node" && in_demo exec "$node" tandemctl reload; } | sed "s/^/$node: /" || refused=yes
     done
     [ $refused = no ]
+}
+
+# Has a node copy what is in compose/tls now. lbd sees within 5 s that it has changed.
+take_certificates() { # NODE
+    in_demo exec "$1" /etc/s6/tandem/lbd/take-certificates
 }
 
 # Whether a node holds the virtual address on an interface.

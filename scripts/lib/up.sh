@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Starting a demo, from the sources to a healthy stack. Needs say.sh, engine.sh, ports.sh and health.sh.
+# Starting a demo, from the sources to a healthy stack. Needs say.sh, engine.sh, tls.sh, ports.sh and
+# health.sh.
 
 up() { # DEMO
     local demo=$1
@@ -17,6 +18,7 @@ up() { # DEMO
     [ -n "${TANDEM_BIN_DIR:-}" ] || scripts/prerequisites build
     scripts/prerequisites "$engine"
     refuse_silent_engine "$engine"
+    ensure_tls
     scripts/build
     [ "$engine" = netns ] || scripts/images "$engine"
     step "Starting in $engine"
@@ -25,6 +27,8 @@ up() { # DEMO
         explain_failure
         die "demo $demo does not work; above is what its parts said" "Remove it: make demo-$demo-down"
     }
+    # A node that ran before has not seen what was made anew.
+    distribute_tls
     # Whichever was ready first has it.
     [ "$demo" = 1 ] || (move lb1) || true
     "guide_$demo"
@@ -51,10 +55,10 @@ refuse_missing_programs() {
     done
 }
 
-# The daemons read the configuration as a user of their own.
+# The daemons read the configuration as a user of their own; of compose/tls they get copies.
 refuse_unreadable_configuration() {
     local unreadable
-    unreadable=$(find compose ! -perm -o=r -o -type d ! -perm -o=x)
+    unreadable=$(find compose -path compose/tls -prune -o ! -perm -o=r -o -type d ! -perm -o=x -print)
     [ -z "$unreadable" ] || die "the daemons run as a user that may not read ${unreadable//$'\n'/, }" \
         "chmod -R a+rX compose"
 }
@@ -66,6 +70,7 @@ ${BOLD}Demo 1 runs in $engine and is healthy.${PLAIN}
 
 Look at
     http://localhost:$WEB_PORT    three nginx in turn: refresh the page
+    https://localhost:$WEB_TLS_PORT    the same by HTTPS and HTTP/2: curl --cacert compose/tls/ca.pem https://localhost:$WEB_TLS_PORT
     http://localhost:$STATS_PORT    what lbd does: servers, requests, errors
     http://localhost:$HEALTHD_PORT    what healthd sees: checks and verdicts
     http://localhost:$PROMETHEUS_PORT    Prometheus, with alerts for a server or a daemon that is down
@@ -89,6 +94,7 @@ ${BOLD}Demo 2 runs in $engine and is healthy: $virtual_address is on $(holders |
 
 Look at
     http://localhost:$WEB_PORT    three nginx in turn, through the virtual address
+    https://localhost:$WEB_TLS_PORT    the same by HTTPS and HTTP/2: curl --cacert compose/tls/ca.pem https://localhost:$WEB_TLS_PORT
     http://localhost:$STATS_PORT    what lbd does on lb1; on lb2: http://localhost:$STATS2_PORT
     http://localhost:$VRRP_PORT    what vrrpd does on lb1; on lb2: http://localhost:$VRRP2_PORT
     http://localhost:$PROMETHEUS_PORT    Prometheus, with an alert when the virtual address moves

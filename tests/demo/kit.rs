@@ -1,9 +1,10 @@
 //! What it takes to run a demo from a test: its commands, its ports, its files.
 
 use std::fs;
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use testkit::Client;
 
@@ -61,11 +62,60 @@ pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
     listeners.map(|listener| listener.local_addr().expect("it is bound"))
 }
 
+/// curl of this machine, which trusts the authority of the demo.
+pub fn curl(args: &[&str]) -> Output {
+    let mut command = Command::new("curl");
+    command
+        .args(["-sS", "--max-time", "60", "--cacert", "compose/tls/ca.pem"])
+        .args(args)
+        .current_dir(root());
+    command.output().expect("curl is installed")
+}
+
+/// The number of the certificate that is presented there.
+pub fn serial_presented(address: SocketAddr) -> String {
+    let ask = "openssl s_client -connect $0 </dev/null 2>/dev/null | openssl x509 -noout -serial";
+    let output =
+        Command::new("sh").args(["-c", ask, &address.to_string()]).output().expect("there is a shell");
+    text(&output)
+}
+
+/// Requests by HTTPS, one after the other, each with a handshake of its own.
+pub struct SecureLoad(Child);
+
+impl SecureLoad {
+    /// Starts to send so many, and waits for the first of them.
+    pub fn start(web_tls: SocketAddr, requests: usize) -> Self {
+        let mut child = Command::new("scripts/load-test.sh")
+            .args([&format!("https://{web_tls}"), &requests.to_string(), "0.01"])
+            .env("CURL_CA_BUNDLE", "compose/tls/ca.pem")
+            .current_dir(root())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the load test starts");
+        let told = child.stdout.as_mut().expect("it is a pipe");
+        let mut byte = [0];
+        let mut lines = 0;
+        // The first two lines say what it does.
+        while lines < 12 {
+            told.read_exact(&mut byte).expect("the load test tells of each request");
+            lines += usize::from(byte[0] == b'\n');
+        }
+        Self(child)
+    }
+
+    /// Waits for the rest. All have to be answered.
+    pub fn assert_nothing_lost(self) {
+        let output = self.0.wait_with_output().expect("the load test ends");
+        assert!(output.status.success(), "{}", text(&output));
+    }
+}
+
 /// Prints the end of what services said but for their access logs, for the report of a test that failed.
 pub fn tell_last_words(services: &[&str]) {
     for service in services {
         let log = text(&script(&["logs", service]));
-        let lines: Vec<_> = log.lines().filter(|line| !line.contains("] web nginx/")).collect();
+        let lines: Vec<_> = log.lines().filter(|line| !line.contains(" nginx/nginx")).collect();
         eprintln!("--- {service}:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
     }
 }

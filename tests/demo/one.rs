@@ -5,7 +5,10 @@ use std::process::{Command, Output};
 
 use testkit::{Client, Load, Response, Row, RunningLoad, get, read_csv, skip, wait_for, wait_until};
 
-use crate::kit::{Edited, answers, free_addresses, make, obstacle, root, script, script_ok, text};
+use crate::kit::{
+    Edited, SecureLoad, answers, curl, free_addresses, make, obstacle, root, script, script_ok,
+    serial_presented, text,
+};
 
 /// Starts the demo in an engine, does to it what the workshop does, and takes it down.
 pub fn run(engine: &str) {
@@ -15,6 +18,8 @@ pub fn run(engine: &str) {
     let demo = Demo::up(engine);
     demo.shows_three_pages_in_turn();
     demo.shares_a_load_test();
+    demo.speaks_https();
+    demo.presents_a_new_certificate_without_a_reload();
     demo.is_told_about_by_its_tools();
     demo.has_nothing_that_gives_privileges();
     demo.survives_starting_it_twice();
@@ -30,6 +35,7 @@ pub fn run(engine: &str) {
 struct Demo {
     engine: String,
     web: SocketAddr,
+    web_tls: SocketAddr,
     stats: SocketAddr,
     healthd: SocketAddr,
     prometheus: SocketAddr,
@@ -42,10 +48,11 @@ const SERVERS: [&str; 3] = ["nginx1", "nginx2", "nginx3"];
 
 impl Demo {
     fn up(engine: &str) -> Self {
-        let [web, stats, healthd, prometheus] = free_addresses();
+        let [web, web_tls, stats, healthd, prometheus] = free_addresses();
         let config = Edited::new("compose/lb.yaml");
         let composed = Edited::new("compose/demo-1.yml");
-        let demo = Self { engine: engine.to_owned(), web, stats, healthd, prometheus, config, composed };
+        let engine = engine.to_owned();
+        let demo = Self { engine, web, web_tls, stats, healthd, prometheus, config, composed };
         demo.make_ok("demo-1");
         demo
     }
@@ -53,6 +60,7 @@ impl Demo {
     fn make(&self, target: &str) -> Output {
         let ports = [
             ("WEB_PORT", self.web),
+            ("WEB_TLS_PORT", self.web_tls),
             ("STATS_PORT", self.stats),
             ("HEALTHD_PORT", self.healthd),
             ("PROMETHEUS_PORT", self.prometheus),
@@ -109,6 +117,36 @@ impl Demo {
         for server in 1..=3 {
             assert!(told.contains(&format!("NGINX Instance {server}")), "{told}");
         }
+    }
+
+    fn speaks_https(&self) {
+        for (version, spoken) in [("--http2", "2"), ("--http1.1", "1.1")] {
+            let url = format!("https://localhost:{}/", self.web_tls.port());
+            let output = curl(&[version, "-w", "HTTP/%{http_version}", &url]);
+            let told = text(&output);
+            assert!(output.status.success() && told.contains("NGINX Instance"), "{told}");
+            assert!(told.ends_with(&format!("HTTP/{spoken}")), "{version}: {told}");
+        }
+        for url in ["https://lb", "https://lb:8443"] {
+            let page = script_ok(&["exec", "lb", "curl", "-sS", "--cacert", "/etc/tandem/tls/ca.pem", url]);
+            assert!(page.contains("NGINX Instance"), "{page}");
+        }
+    }
+
+    /// Nor does anybody but lbd and root get to see its key.
+    fn presents_a_new_certificate_without_a_reload(&self) {
+        let (load, before) = (SecureLoad::start(self.web_tls, 200), serial_presented(self.web_tls));
+        assert!(before.starts_with("serial="), "{before}");
+        script_ok(&["renew"]);
+        wait_until("the new certificate is presented", || serial_presented(self.web_tls) != before);
+        load.assert_nothing_lost();
+        for file in ["demo.pem", "tickets"] {
+            let mode =
+                script_ok(&["exec", "lb", "stat", "-c", "%a %U %G", &format!("/etc/tandem/tls/{file}")]);
+            assert_eq!(mode.trim(), "640 root tandem-lbd", "{file}");
+        }
+        let files = script_ok(&["exec", "lb", "ls", "/etc/tandem/tls"]);
+        assert_eq!(files.split_whitespace().collect::<Vec<_>>(), ["ca.pem", "demo.pem", "tickets"]);
     }
 
     fn is_told_about_by_its_tools(&self) {
@@ -272,7 +310,7 @@ impl Demo {
 
     fn leaves_nothing_behind(&self) {
         self.make_ok("demo-1-down");
-        for address in [self.web, self.stats, self.healthd, self.prometheus] {
+        for address in [self.web, self.web_tls, self.stats, self.healthd, self.prometheus] {
             assert!(Client::try_connect(address, None).is_err(), "somebody still listens on {address}");
         }
         assert!(text(&script(&["status"])).contains("No demo runs"));

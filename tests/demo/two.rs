@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 use testkit::{Client, Load, RunningLoad, get, skip, wait_for, wait_until};
 
 use crate::kit::{
-    Edited, answers, free_addresses, make, obstacle, root, script, script_ok, tell_last_words, text,
+    Edited, SecureLoad, answers, curl, free_addresses, make, obstacle, root, script, script_ok,
+    tell_last_words, text,
 };
 
 /// Starts the demo in an engine, does to it what the workshop does, and takes it down.
@@ -17,6 +18,7 @@ pub fn run(engine: &str) {
     }
     let demo = Demo::up(engine);
     demo.answers_through_the_address();
+    demo.speaks_https_at_both_nodes();
     demo.is_told_about_by_its_tools();
     demo.survives_starting_it_twice();
     demo.refuses_demo_1();
@@ -24,6 +26,7 @@ pub fn run(engine: &str) {
     demo.moves_when_lbd_is_killed();
     demo.stays_when_vrrpd_is_killed();
     demo.is_handed_over();
+    demo.loses_nothing_under_tls_where_it_loses_nothing_without();
     demo.moves_when_the_master_is_cut_off();
     demo.has_one_owner_after_a_partition();
     demo.reloads_without_a_flap();
@@ -36,6 +39,7 @@ pub fn run(engine: &str) {
 struct Demo {
     engine: String,
     web: SocketAddr,
+    web_tls: SocketAddr,
     stats: [SocketAddr; 2],
     vrrp: [SocketAddr; 2],
     prometheus: SocketAddr,
@@ -60,10 +64,10 @@ fn owners() -> Vec<&'static str> {
 
 impl Demo {
     fn up(engine: &str) -> Self {
-        let [web, prometheus, stats1, stats2, vrrp1, vrrp2] = free_addresses();
+        let [web, web_tls, prometheus, stats1, stats2, vrrp1, vrrp2] = free_addresses();
         let configs = ["compose/vrrp-lb1.yaml", "compose/vrrp-lb2.yaml"].map(Edited::new);
         let (stats, vrrp) = ([stats1, stats2], [vrrp1, vrrp2]);
-        let demo = Self { engine: engine.to_owned(), web, stats, vrrp, prometheus, configs };
+        let demo = Self { engine: engine.to_owned(), web, web_tls, stats, vrrp, prometheus, configs };
         demo.make_ok("demo-2");
         demo
     }
@@ -71,6 +75,7 @@ impl Demo {
     fn make(&self, target: &str) -> Output {
         let ports = [
             ("WEB_PORT", self.web),
+            ("WEB_TLS_PORT", self.web_tls),
             ("PROMETHEUS_PORT", self.prometheus),
             ("STATS_PORT", self.stats[0]),
             ("STATS2_PORT", self.stats[1]),
@@ -128,6 +133,18 @@ impl Demo {
             let url = format!("http://172.20.0.100:{port}/");
             let page = script_ok(&["exec", "vip-access", "curl", "-s", "--max-time", "10", &url]);
             assert!(page.contains("NGINX Instance"), "{page}");
+        }
+    }
+
+    fn speaks_https_at_both_nodes(&self) {
+        let through = format!("https://localhost:{}/", self.web_tls.port());
+        let page = text(&curl(&["-w", "HTTP/%{http_version}", &through]));
+        assert!(page.contains("NGINX Instance") && page.ends_with("HTTP/2"), "{page}");
+        for url in ["https://172.20.0.100", "https://lb1", "https://lb2:8443", "https://172.20.0.12"] {
+            let ca = "/etc/tandem/tls/ca.pem";
+            let args = ["exec", "lb1", "curl", "-sS", "--cacert", ca, "-w", "HTTP/%{http_version}", url];
+            let page = script_ok(&args);
+            assert!(page.contains("NGINX Instance") && page.ends_with("HTTP/2"), "{url}: {page}");
         }
     }
 
@@ -208,6 +225,22 @@ impl Demo {
         assert_eq!(self.settled(), other(master));
         load.wait_for_requests(100);
         load.stop().assert_nothing_lost();
+    }
+
+    fn loses_nothing_under_tls_where_it_loses_nothing_without(&self) {
+        let leave: [fn(&str); 2] = [
+            |master| _ = script_ok(&["stop", master]),
+            |master| _ = script_ok(&["exec", master, "tandemctl", "handover"]),
+        ];
+        for leave in leave {
+            let master = self.settled();
+            let load = SecureLoad::start(self.web_tls, 200);
+            leave(master);
+            self.wait_for_owner(other(master));
+            load.assert_nothing_lost();
+            script_ok(&["start", master]);
+            assert_eq!(self.settled(), other(master));
+        }
     }
 
     fn moves_when_the_master_is_cut_off(&self) {
@@ -299,7 +332,7 @@ impl Demo {
 
     fn leaves_nothing_behind(&self) {
         self.make_ok("demo-2-down");
-        let all = [self.web, self.prometheus].into_iter().chain(self.stats).chain(self.vrrp);
+        let all = [self.web, self.web_tls, self.prometheus].into_iter().chain(self.stats).chain(self.vrrp);
         for address in all {
             assert!(Client::try_connect(address, None).is_err(), "somebody still listens on {address}");
         }
