@@ -105,6 +105,7 @@ Try
     ./scripts/demo stop lb2        and back
     ./scripts/demo start lb2       and it stays: nobody preempts
     ./scripts/failover-test.sh lbd-killed    what exactly that costs clients
+    ./scripts/resume-test.sh       a client's TLS session goes on at the other node
     make demo-2-status             the state of both nodes in the terminal
 
 docs/workshop.md continues from here. make demo-2-down stops and removes it.

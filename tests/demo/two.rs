@@ -27,6 +27,7 @@ pub fn run(engine: &str) {
     demo.stays_when_vrrpd_is_killed();
     demo.is_handed_over();
     demo.loses_nothing_under_tls_where_it_loses_nothing_without();
+    demo.has_sessions_outlive_their_node();
     demo.moves_when_the_master_is_cut_off();
     demo.has_one_owner_after_a_partition();
     demo.reloads_without_a_flap();
@@ -240,6 +241,31 @@ impl Demo {
             load.assert_nothing_lost();
             script_ok(&["start", master]);
             assert_eq!(self.settled(), other(master));
+        }
+    }
+
+    fn has_sessions_outlive_their_node(&self) {
+        let resumed = |node: &str| {
+            let metrics = get(self.stats[usize::from(node == NODES[1])], "/metrics").text();
+            let series = "tandem_frontend_tls_handshakes_total{proxy=\"web\",result=\"resumed\"} ";
+            let count = metrics.lines().find_map(|line| line.strip_prefix(series)?.parse::<f64>().ok());
+            count.unwrap_or_else(|| panic!("{node} does not count: {metrics}"))
+        };
+        for fault in ["lbd-killed", "handover"] {
+            let master = self.settled();
+            let before = resumed(other(master));
+            let output = Command::new("scripts/resume-test.sh")
+                .arg(fault)
+                .env("WEB_TLS_PORT", self.web_tls.port().to_string())
+                .current_dir(root())
+                .output()
+                .expect("the test of sessions starts");
+            let told = text(&output);
+            assert!(output.status.success(), "{told}");
+            let went_on =
+                format!("{master}  New, TLSv1.3\n{master}  {fault}\n{0}  Reused, TLSv1.3\n", other(master));
+            assert_eq!(told, went_on);
+            assert_eq!(resumed(other(master)), before + 1.0, "{fault}");
         }
     }
 
