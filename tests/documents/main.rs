@@ -15,7 +15,7 @@ fn follow(document: &Document) {
     if !is_root() {
         skip!("network namespaces need root");
     }
-    needs!("git", "curl");
+    needs!("git", "curl", "openssl");
     match Workplace::new("netns") {
         Ok(place) => place.follow(document),
         Err(reason) => skip!("{reason}"),

@@ -13,7 +13,7 @@ use crate::compare::missing;
 use crate::markdown::{Step, steps};
 
 /// The ports of this machine that documents name.
-const PORTS: [u16; 7] = [8080, 8404, 8405, 8406, 8407, 8408, 9090];
+const PORTS: [u16; 8] = [8080, 8404, 8405, 8406, 8407, 8408, 8443, 9090];
 
 /// How often it is looked again for what a busy machine is late with.
 const LOOKS: usize = 10;
@@ -74,7 +74,8 @@ impl Workplace {
         let place = Self { dir, engine };
         let root = root();
         let copy = format!(
-            "mkdir tests .ci && cp -a {0}/compose {0}/deploy {0}/scripts {0}/Makefile . && git init --quiet && git add . &&
+            "mkdir tests .ci && cp -a {0}/compose {0}/deploy {0}/scripts {0}/Makefile {0}/.gitignore . && rm -rf compose/tls &&
+             git init --quiet && git add . &&
              git -c user.name=test -c user.email=test@localhost commit --quiet --message=copy",
             root.display()
         );
