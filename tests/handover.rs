@@ -68,6 +68,12 @@ impl Follower {
         self.ask(&json!({"request": "drain"}));
     }
 
+    /// What vrrpd does for an lbd that is to stop.
+    fn has_it_drain(&mut self) {
+        self.wait_for("leaving");
+        self.drain();
+    }
+
     fn released(&mut self) {
         self.ask(&json!({"request": "released"}));
     }
@@ -101,6 +107,7 @@ fn a_stop_that_is_followed_waits_for_requests_and_then_for_the_addresses() {
     let mut follower = Follower::subscribe(&stack.lbd.socket());
     let mut client = gated_request(&stack, &server);
     stack.lbd.terminate();
+    follower.has_it_drain();
     follower.wait_for("draining");
     wait_until("new clients are held", || is_held(&stack));
     open.send(()).unwrap();
@@ -139,6 +146,7 @@ fn a_request_that_takes_longer_than_the_handover_is_finished_after_it() {
     let mut follower = Follower::subscribe(&stack.lbd.socket());
     let mut client = gated_request(&stack, &server);
     stack.lbd.terminate();
+    follower.has_it_drain();
     follower.wait_for("stopping");
     stack.lbd.wait_to_tell("with 1 connection in use");
     follower.released();
@@ -160,6 +168,7 @@ fn a_stop_breaks_off_what_is_left_after_stop_timeout() {
     let mut follower = Follower::subscribe(&stack.lbd.socket());
     let mut client = gated_request(&stack, &server);
     stack.lbd.terminate();
+    follower.has_it_drain();
     follower.wait_for("stopping");
     follower.released();
     assert_eq!(stack.lbd.wait().code(), Some(0));
@@ -236,6 +245,7 @@ fn lbd_is_told_when_nobody_takes_the_addresses() {
     drop(client);
 
     stack.lbd.terminate();
+    follower.has_it_drain();
     follower.wait_for("stopping");
     follower.ask(&json!({"request": "kept"}));
     assert_eq!(stack.lbd.wait().code(), Some(0));
@@ -467,6 +477,7 @@ impl Pair {
         wait_until("requests are answered", || answered(self, node) > before[node] + 50);
         ready(self);
         self.lbds[node].terminate();
+        follower.has_it_drain();
         follower.wait_for("stopping");
         self.address("delete", node);
         self.address("add", 1 - node);

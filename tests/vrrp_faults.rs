@@ -204,26 +204,35 @@ fn tandemctl_looks_at_both_nodes_and_hands_over() {
     assert!(code == Some(0) && told.contains("vrrpd"), "{told}");
 }
 
-/// Whoever the first handover held has come to the second master by then.
+/// For how many ms a node was last master, once it is no more.
+fn served(node: &Node) -> u64 {
+    let status = node.vrrp.status();
+    let history = status["history"].as_array().expect("there were transitions");
+    let age = |end: &str| {
+        let event = history.iter().find(|event| event[end] == "master").unwrap_or_else(|| panic!("{status}"));
+        event["age_ms"].as_u64().expect("an age")
+    };
+    age("to") - age("from")
+}
+
+/// Whoever the handover before has held has come to this master by then.
 #[test]
-fn a_handover_right_after_another_waits_for_those_whom_that_one_held() {
+fn a_handover_or_stop_right_after_a_handover_waits_for_those_whom_that_one_held() {
     if !is_root() {
         skip!("namespaces need root");
     }
-    let nodes = Nodes::start();
+    let mut nodes = Nodes::start();
     for node in [0, 1] {
         let (told, code) = nodes.tandemctl(node, &["handover"]);
         assert_eq!(code, Some(0), "{told}");
     }
     nodes.owners.wait_for(0);
-    let status = nodes.nodes[1].vrrp.status();
-    let ended = |state: &str| {
-        let history = status["history"].as_array().expect("there were transitions");
-        let event = history.iter().find(|event| event["to"] == state).unwrap_or_else(|| panic!("{status}"));
-        event["age_ms"].as_u64().expect("an age")
-    };
-    let served = ended("master") - ended("backup");
-    assert!(served >= 1000, "held again after {served} ms: {status}");
+    let time = served(&nodes.nodes[1]);
+    assert!(time >= 1000, "held again after {time} ms by a handover");
+    nodes.nodes[0].lbd.stop();
+    nodes.owners.wait_for(1);
+    let time = served(&nodes.nodes[0]);
+    assert!(time >= 1000, "held again after {time} ms by a stop of lbd");
 }
 
 #[test]

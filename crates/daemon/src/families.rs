@@ -173,7 +173,8 @@ pub fn one_of<'a>(words: impl IntoIterator<Item = &'a str>, current: &str) -> Sa
 
 /// 1 for the state that a daemon is in, 0 for the others.
 pub fn life<'a>(state: LifeState) -> Samples<'a> {
-    let all = [LifeState::Starting, LifeState::Ready, LifeState::Draining, LifeState::Stopping];
+    use LifeState::{Draining, Leaving, Ready, Starting, Stopping};
+    let all = [Starting, Ready, Leaving, Draining, Stopping];
     one_of(all.map(LifeState::word), state.word())
 }
 

@@ -89,7 +89,7 @@ impl<C: Send + 'static> Life<C> {
         match self.state() {
             LifeState::Starting => Err(starting.to_owned()),
             LifeState::Stopping => Err(format!("{} is stopping", self.context.name)),
-            LifeState::Ready | LifeState::Draining => Ok(()),
+            LifeState::Ready | LifeState::Leaving | LifeState::Draining => Ok(()),
         }
     }
 

@@ -75,7 +75,7 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
         Err(error) => _ = opened.send(Err(error)),
     });
     let notified = tokio::spawn(notify::run(hooked, board.clone(), Reporter::new(orders.clone())));
-    let mut trackers = Trackers::new(orders.clone(), &context.socket("lbd"));
+    let mut trackers = Trackers::new(orders.clone(), board.clone(), &context.socket("lbd"));
     trackers.apply(&config.instances);
     let daemon = Arc::new(Daemon {
         life: Life::new(context, file, &config.access),

@@ -4,6 +4,7 @@
 //! goes on, or ends. Clients whose connection was held try again by themselves, and reach the next master.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -103,6 +104,12 @@ pub(crate) async fn release(
     let (done, released) = oneshot::channel();
     let outcome = give(orders, Order::Release { instances, done }, released, HANDOVER).await;
     outcome.map_err(|why| why.to_string())
+}
+
+/// For an lbd that is to stop: has it drain, once clients that the last master held have come to this one.
+pub(crate) async fn prepare(lbd: PathBuf, board: Arc<Board>, instances: Vec<String>) {
+    serve_the_held(&board, |name| instances.iter().any(|meant| meant == name)).await;
+    drain(&lbd).await;
 }
 
 /// For an lbd that stops: once the election has heard of it, instances that it costs but priority are handed over like

@@ -459,7 +459,9 @@ pub enum LifeState {
     Starting,
     /// Does its work.
     Ready,
-    /// Gives its work away before it stops.
+    /// Is to stop, and does its work until it is asked to give it away, for a bounded time.
+    Leaving,
+    /// Gives its work away.
     Draining,
     /// Finishes what is in flight.
     Stopping,
@@ -471,6 +473,7 @@ impl LifeState {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
+            Self::Leaving => "leaving",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }

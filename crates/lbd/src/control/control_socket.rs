@@ -198,8 +198,10 @@ impl Control {
             LifeState::Starting => Err("waiting for healthd's first verdicts".into()),
             LifeState::Draining => Err("draining: new connections are held for another node".into()),
             LifeState::Stopping => Err("stopping".into()),
-            LifeState::Ready if age > TICK_AGE_MAX => Err(format!("a worker has not moved for {age:?}")),
-            LifeState::Ready => Ok(()),
+            LifeState::Ready | LifeState::Leaving if age > TICK_AGE_MAX => {
+                Err(format!("a worker has not moved for {age:?}"))
+            }
+            LifeState::Ready | LifeState::Leaving => Ok(()),
         }
     }
 

@@ -8,7 +8,8 @@
 //! lbd that only lacks a processor gets a little longer.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::TrackTarget;
@@ -18,6 +19,7 @@ use wire::{Item, LifeState, Liveness, SOCKET_THREAD, TopicName, WORKER_THREADS};
 
 use super::starved::{self, Lack};
 use super::{Reporter, TrackerId};
+use crate::board::Board;
 use crate::handover;
 
 /// How long a silent lbd is believed to live by an instance that tracks only its backends.
@@ -94,7 +96,12 @@ impl Silence {
 }
 
 /// Follows lbd, and reports for all trackers.
-pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter: Reporter) {
+pub(super) async fn follow(
+    socket: PathBuf,
+    watched: Vec<Watched>,
+    mut reporter: Reporter,
+    board: Arc<Board>,
+) {
     let watched: Vec<(Duration, Watched)> =
         watched.iter().map(|one| (patience(one, &watched), one.clone())).collect();
     let shortest = watched.iter().map(|(patience, _)| *patience).min().unwrap_or(PATIENCE);
@@ -104,7 +111,7 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
     let mut lbd = Follower::new(&socket, "vrrpd", TopicName::Liveness, ping).with_patience(longest * 2);
     let mut seen = Seen::Nothing;
     let mut silence = Silence::since(Instant::now());
-    let mut released = false;
+    let mut acted_on = None;
     let mut excuses = Excuses::default();
     loop {
         let now = Instant::now();
@@ -126,7 +133,7 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
             // Somebody's patience has ended.
             None => seen,
             Some(News::Connected(_)) => {
-                released = false;
+                acted_on = None;
                 continue;
             }
             // Who is more patient goes on waiting, for the same lbd or another.
@@ -167,14 +174,33 @@ pub(super) async fn follow(socket: PathBuf, watched: Vec<Watched>, mut reporter:
             };
             reporter.report(&one.id, good, text).await;
         }
-        // lbd waits for this before it closes its listeners: until then nobody is refused.
-        let stops = matches!(&seen, Seen::Alive(liveness, _) if liveness.state == LifeState::Stopping);
-        if stops && !released {
-            released = true;
-            let instances: BTreeSet<_> = watched.iter().map(|(_, one)| one.id.instance.clone()).collect();
-            let instances = instances.into_iter().collect();
-            tokio::spawn(handover::let_go(socket.clone(), reporter.clone(), instances));
+        if let Seen::Alive(Liveness { state, .. }, _) = seen
+            && acted_on.replace(state) != Some(state)
+        {
+            attend(state, &socket, &reporter, &board, &watched);
         }
+    }
+}
+
+/// Does what an lbd that ends waits for.
+fn attend(
+    state: LifeState,
+    lbd: &Path,
+    reporter: &Reporter,
+    board: &Arc<Board>,
+    watched: &[(Duration, Watched)],
+) {
+    let instances: BTreeSet<_> = watched.iter().map(|(_, one)| one.id.instance.clone()).collect();
+    let instances = instances.into_iter().collect();
+    match state {
+        LifeState::Leaving => {
+            tokio::spawn(handover::prepare(lbd.to_owned(), board.clone(), instances));
+        }
+        // Until it hears of that it does not close its listeners: nobody is refused.
+        LifeState::Stopping => {
+            tokio::spawn(handover::let_go(lbd.to_owned(), reporter.clone(), instances));
+        }
+        LifeState::Starting | LifeState::Ready | LifeState::Draining => {}
     }
 }
 
@@ -280,6 +306,7 @@ fn judge(
         }
         _ => match liveness.state {
             LifeState::Ready => Good("lbd is ready".to_owned()),
+            LifeState::Leaving => Good("lbd is to stop: it serves on before a handover".to_owned()),
             LifeState::Draining => Good("lbd drains: it finishes requests before a handover".to_owned()),
             LifeState::Starting => Bad("lbd is starting".to_owned()),
             LifeState::Stopping => Bad("lbd is stopping".to_owned()),
@@ -340,6 +367,7 @@ mod tests {
             (seen(LifeState::Starting, 0), false),
             (seen(LifeState::Ready, 180), true),
             (seen(LifeState::Ready, 181), false),
+            (seen(LifeState::Leaving, 0), true),
             (seen(LifeState::Draining, 0), true),
             (seen(LifeState::Stopping, 0), false),
         ] {

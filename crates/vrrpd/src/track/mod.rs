@@ -9,11 +9,13 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use config::{Instance, TrackTarget};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::board::Board;
 use crate::order::Order;
 pub use lbd::Watched;
 
@@ -69,6 +71,7 @@ impl Reporter {
 #[derive(Debug)]
 pub struct Trackers {
     reporter: Reporter,
+    board: Arc<Board>,
     lbd_socket: std::path::PathBuf,
     lbd: Option<(Vec<Watched>, Task)>,
     others: BTreeMap<TrackerId, (Instance, TrackTarget, Task)>,
@@ -86,9 +89,9 @@ impl Drop for Task {
 
 impl Trackers {
     /// No trackers yet.
-    pub fn new(orders: mpsc::Sender<Order>, lbd_socket: &Path) -> Self {
+    pub fn new(orders: mpsc::Sender<Order>, board: Arc<Board>, lbd_socket: &Path) -> Self {
         let reporter = Reporter::new(orders);
-        Self { reporter, lbd_socket: lbd_socket.to_owned(), lbd: None, others: BTreeMap::new() }
+        Self { reporter, board, lbd_socket: lbd_socket.to_owned(), lbd: None, others: BTreeMap::new() }
     }
 
     /// Runs what is configured. What is configured as before goes on undisturbed.
@@ -117,7 +120,9 @@ impl Trackers {
         if self.lbd.as_ref().map(|(known, _)| known) != Some(&watched) {
             self.lbd = None;
             if !watched.is_empty() {
-                let task = lbd::follow(self.lbd_socket.clone(), watched.clone(), self.reporter.clone());
+                let (socket, reporter, board) =
+                    (self.lbd_socket.clone(), self.reporter.clone(), self.board.clone());
+                let task = lbd::follow(socket, watched.clone(), reporter, board);
                 self.lbd = Some((watched, Task(tokio::spawn(task))));
             }
         }

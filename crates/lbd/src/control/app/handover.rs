@@ -1,9 +1,10 @@
 //! The planned handover, as the control thread steers it: lbd drains, the virtual addresses leave this node, and then lbd
 //! goes on, or ends.
 //!
-//! A handover begins with a request of vrrpd's, or with the stop of an lbd that vrrpd follows. While lbd drains it is as
-//! good as ready: the addresses stay until it is done. A stop says then that it is `stopping`, which makes them leave; after
-//! a request the answer does. Every wait is bounded by `lbd.handover_timeout`.
+//! A handover begins with a request of vrrpd's. An lbd that is to stop, and that vrrpd follows, says that it is `leaving`, and is
+//! asked to drain as soon as that keeps nobody waiting twice. While lbd drains it is as good as ready: the addresses stay until it
+//! is done. A stop says then that it is `stopping`, which makes them leave; after a request the answer does. Every wait that
+//! keeps clients waiting is bounded by `lbd.handover_timeout`.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -19,6 +20,8 @@ use crate::shared::command::Command;
 
 /// How often a stopping lbd looks whether anybody still follows it.
 const FOLLOWED_TICK: Duration = Duration::from_millis(5);
+/// How long it serves on for vrrpd to ask it to drain, which takes 1.25 s where this node has just become master.
+const UNASKED: Duration = Duration::from_millis(1500);
 
 /// A part of a handover that somebody asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +132,9 @@ impl App {
 
     /// Hands over before a stop: returns when the virtual addresses have left, as far as lbd can know.
     pub(super) async fn hand_over(&mut self) {
+        if matches!(self.handover, Handover::None) {
+            self.wait_to_be_asked().await;
+        }
         self.drain();
         // Drained on request before: what came since is nothing new.
         while !matches!(self.handover, Handover::Held { .. }) {
@@ -168,6 +174,28 @@ impl App {
                     );
                     return;
                 }
+            }
+        }
+    }
+
+    /// vrrpd knows when to drain: clients that another node has held until a moment ago come first. Who does not ask is not waited
+    /// for.
+    async fn wait_to_be_asked(&mut self) {
+        tracing::info!("lbd is to stop, and serves on until vrrpd has it drain");
+        self.set_life(LifeState::Leaving);
+        let unasked = sleep(UNASKED);
+        tokio::pin!(unasked);
+        while self.liveness.subscribers() > 0 {
+            tokio::select! {
+                Some(request) = self.handovers.recv() => match request.step {
+                    Step::Drain => {
+                        self.drain();
+                        return self.wait_for_drain(request.done);
+                    }
+                    Step::Released | Step::Kept => drop(request.done.send("lbd stops".to_owned())),
+                },
+                () = sleep(FOLLOWED_TICK) => {}
+                () = &mut unasked => return,
             }
         }
     }
