@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("page/refresh.js");
 /// The `Content-Security-Policy` to serve pages with: nothing but their own style sheet and script, by their hashes.
 pub const CONTENT_SECURITY_POLICY: &str = concat!(
     "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
-    "frame-ancestors 'none'; style-src 'sha256-1p4oI+5TJO8JIRVMNqomlSyIsbHJRCIiyrJT8Hs9Fk8='; script-src 'sha256-QlwrWOe0pAJoDKvtpmZLWdq0r2pOvh3WbFumsWl//D8='",
+    "frame-ancestors 'none'; style-src 'sha256-Kh9wc3nYKpHXf+EzE34pVGe725+us/jlla0mSWy35lE='; script-src 'sha256-QlwrWOe0pAJoDKvtpmZLWdq0r2pOvh3WbFumsWl//D8='",
 );
 
 /// A page before it is put into its frame.

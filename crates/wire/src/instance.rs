@@ -116,8 +116,12 @@ impl InstanceStatus {
         }
     }
 
-    /// Which trackers fail that leave the instance a lower priority, rather than none: `tracker gateway fails`.
+    /// Which trackers fail that leave the instance a lower priority, rather than none: `tracker gateway fails`. In a fault there is
+    /// another reason.
     fn handicap(&self) -> Option<String> {
+        if self.state == InstanceState::Fault {
+            return None;
+        }
         let is_failing = |tracker: &&TrackerStatus| tracker.weight != 0 && tracker.good == Some(false);
         let failing: Vec<&str> =
             self.trackers.iter().filter(is_failing).map(|tracker| tracker.name.as_str()).collect();
@@ -458,7 +462,7 @@ mod tests {
         assert_eq!(with(master, &[("disk", -20, false)]).headline(), one);
         let two = (Tone::Warning, "web is BACKUP, but trackers disk, uplink fail".to_owned());
         assert_eq!(with(backup, &[("disk", -20, false), ("uplink", 20, false)]).headline(), two);
-        let fault = with(InstanceState::Fault, &[("lbd", 0, false)]).headline();
+        let fault = with(InstanceState::Fault, &[("lbd", 0, false), ("disk", -20, false)]).headline();
         assert_eq!(fault, (Tone::Bad, "web is FAULT".to_owned()), "the reason says why");
     }
 

@@ -198,10 +198,10 @@ fn traffic_cells(row: &StatRow) -> Markup {
         td role="cell" data-label="In flight" {
             (human::count(row.sessions))
             @if let Some(limit) = row.sessions_limit { " of " (human::count(limit)) }
-            small { "max " (human::count(row.sessions_max)) }
+            small { "max\u{a0}" (human::count(row.sessions_max)) }
         }
         td role="cell" data-label="Per second" {
-            (human::count(row.rate)) small { "max " (human::count(row.rate_max)) }
+            (human::count(row.rate)) small { "max\u{a0}" (human::count(row.rate_max)) }
         }
     }
 }
@@ -282,10 +282,10 @@ fn frontend_row(row: &StatRow) -> Markup {
             td .text role="cell" data-label="Status" { (badge(Condition::of(&row.status).tone(), &row.status)) }
             td role="cell" data-label="Connections" {
                 (human::count(row.sessions))
-                small { "max " (human::count(row.sessions_max)) ", " (human::count(row.sessions_total)) " in all" }
+                small { "max\u{a0}" (human::count(row.sessions_max)) ", " (human::count(row.sessions_total)) " in all" }
             }
             td role="cell" data-label="Requests per second" {
-                (human::count(row.request_rate)) small { "max " (human::count(row.request_rate_max)) }
+                (human::count(row.request_rate)) small { "max\u{a0}" (human::count(row.request_rate_max)) }
             }
             td .more role="cell" data-label="Requests" { (human::count(row.requests)) }
             td .more role="cell" data-label="2xx" { (human::count(row.responses[1])) }
