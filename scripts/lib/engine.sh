@@ -30,11 +30,33 @@ choose_engine() {
     esac
 }
 
-# A chosen engine that does not answer is better explained than tried.
-refuse_silent_engine() { # ENGINE
-    [ "$1" = netns ] || answers "$1" || die "$1 does not answer to $(id -un); \`$1 info\` says why" \
-        "Is its daemon running (systemctl start $1), and may you use it (usermod -aG $1 $(id -un), then log in again)?" \
-        "Without it: ENGINE=netns make demo-1"
+# A chosen engine that does not answer, or cannot work, is better explained than tried.
+refuse_useless_engine() { # ENGINE
+    case $1 in
+        docker)
+            answers docker || die "docker does not answer to $(id -un); \`docker info\` says why" \
+                "Is its daemon running (systemctl start docker), and may you use it (usermod -aG docker $(id -un), then log in again)?" \
+                "Without it: ENGINE=netns make demo-1"
+            ;;
+        podman)
+            answers podman || die "podman does not work for $(id -un); \`podman info\` says why" \
+                "Without it: ENGINE=netns make demo-1"
+            [ "$(id -u)" -eq 0 ] || refuse_rootless_podman
+            ;;
+    esac
+}
+
+# What root need not have, and a user does.
+refuse_rootless_podman() {
+    local user
+    user=$(id -un)
+    # Their own number is one line, those of containers' users are more.
+    [ "$(podman unshare cat /proc/self/uid_map 2>/dev/null | wc -l)" -gt 1 ] ||
+        die "podman has no numbers for the users in containers of $user: /etc/subuid and /etc/subgid give none, or newuidmap is missing" \
+            "As root: apt-get install uidmap && usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user" \
+            "Then: podman system migrate"
+    [ -w /dev/net/tun ] || die "$user may not open /dev/net/tun, and without it podman has no network for containers of a user" \
+        "As root: chmod 666 /dev/net/tun, which is its usual mode"
 }
 
 # Sets `running_engine` and `running_demo`, empty when no demo runs.

@@ -17,7 +17,7 @@ up() { # DEMO
     refuse_unreadable_configuration
     [ -n "${TANDEM_BIN_DIR:-}" ] || scripts/prerequisites build
     scripts/prerequisites "$engine"
-    refuse_silent_engine "$engine"
+    refuse_useless_engine "$engine"
     ensure_tls
     scripts/build
     [ "$engine" = netns ] || scripts/images "$engine"
