@@ -10,6 +10,7 @@ mod http1_body;
 mod http1_exchange;
 mod http1_request;
 mod http1_response;
+mod http2_connection;
 mod pieces;
 mod proxy_headers;
 mod routes;
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("http1_exchange", http1_exchange::run),
     ("http1_request", http1_request::run),
     ("http1_response", http1_response::run),
+    ("http2_connection", http2_connection::run),
     ("proxy_protocol", proxy_headers::run),
     ("route", routes::choose),
     ("sticky", sticky::run),
