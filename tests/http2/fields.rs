@@ -144,3 +144,65 @@ is_equal((answer.status, answer.reset), ("502", None))
             == Some(2.0)
     });
 }
+
+// RFC 8441
+#[test]
+fn a_web_socket_is_a_stream() {
+    needs_python!("h2");
+    let (stack, server) = Stack::builder().start_before(|peer| {
+        let head = peer.read_request()?;
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
+        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+        match () {
+            () if head.starts_with("GET /chat ") => {
+                peer.send(format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello"
+                ))?;
+                let said = peer.read_until(b"bye")?;
+                peer.send(said)
+            }
+            // It has not read the key.
+            () if head.starts_with("GET /wrong ") => peer.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            ),
+            () if head.starts_with("GET /page ") => {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage")
+            }
+            () => peer.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"),
+        }
+    });
+    python(
+        stack.web(),
+        r#"
+client = Client(ADDRESS)
+def open_socket(path, protocol="websocket"):
+    pseudo = [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path), (":authority", "test")]
+    return client.request(pseudo=pseudo, fields=[("sec-websocket-version", "13"), ("origin", "http://test")], end=False)
+stream = open_socket("/chat")
+other = client.request("/no")
+client.until(lambda: client.answers[stream].status)
+answer = client.answers[stream]
+is_equal((answer.status, answer.field("sec-websocket-protocol"), answer.field("sec-websocket-accept")), ("200", "chat", None))
+client.until(lambda: answer.body == b"hello")
+is_equal(client.wait(other)[0].status, "403")
+client.data(stream, b"x" * 200_000)
+client.data(stream, b"bye", end=True)
+client.wait(stream)
+is_equal((len(answer.body), answer.body[-3:], answer.reset), (200_008, b"bye", None))
+for path, status in [("/wrong", "502"), ("/page", "502"), ("/no", "403")]:
+    answer, = client.wait(open_socket(path))
+    is_equal((answer.status, answer.body), (status, b"no" if status == "403" else b""), path)
+answer, = client.wait(open_socket("/chat", "connect-udp"))
+is_equal(answer.status, "501")
+is_equal(client.get("/no").status, "403")
+"#,
+    );
+    let head = &server.requests()[0];
+    assert!(
+        head.contains("\r\nUpgrade: websocket\r\n") && head.contains("\r\norigin: http://test\r\n"),
+        "{head}"
+    );
+    stack.log_lines(1, |line| line.target == "/chat" && line.status == 101 && line.termination == "--");
+}

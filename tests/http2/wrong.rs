@@ -40,8 +40,9 @@ cases = [
     # Section 8.1.1: a length that is not that of the body.
     dict(method="POST", fields=[("content-length", "5")]),
     dict(method="POST", fields=[("content-length", "5"), ("content-length", "6")], end=False),
-    # RFC 8441 is not spoken.
-    dict(pseudo=[(":method", "CONNECT"), (":protocol", "websocket"), HTTP, ROOT, TEST]),
+    # RFC 8441 section 4: a protocol has a path, and is asked for by CONNECT.
+    dict(pseudo=[(":method", "CONNECT"), (":protocol", "websocket"), HTTP, TEST]),
+    dict(pseudo=[GET, (":protocol", "websocket"), HTTP, ROOT, TEST]),
 ]
 for case in cases:
     answer = client.get(**case)
@@ -132,7 +133,7 @@ try:
         client.h2.reset_stream(stream, error_code=h2.errors.ErrorCodes.CANCEL)
         client.flush()
         if n % 10 == 0:
-            # What was reset before it was looked at, the crate h2 counts itself.
+            # Whether it was reset before anybody looked at it, or later.
             client.raw(frames.PingFrame(0, b"12345678"))
             client.step()
         if client.goaway or client.ended:

@@ -70,6 +70,8 @@ const SHRINK: Duration = Duration::from_secs(10);
 const LOG_WAIT: Duration = Duration::from_millis(50);
 /// Room for a request's head, which may have 32 KiB, or for a piece of its body.
 const REQUEST_BUFFER: usize = 32 * 1024;
+/// Room for the head of a request that has no body: what most of those of HTTP/2 fit in, of which there are many at once.
+const SMALL_REQUEST_BUFFER: usize = 4096;
 /// Room for a piece of a response: large, because each piece costs two system calls.
 const RESPONSE_BUFFER: usize = 64 * 1024;
 /// Room for a head that is sent; it grows when a head does not fit.
@@ -111,6 +113,7 @@ struct Worker {
     clock: Clock,
     counters: Arc<PerWorker<WorkerCounters>>,
     requests: Pool<Buffer>,
+    small_requests: Pool<Buffer>,
     responses: Pool<Buffer>,
     heads: Pool<Vec<u8>>,
     desks: Pool<Desk>,
@@ -162,6 +165,19 @@ impl Worker {
 
     fn leaving(&self) -> Leaving {
         self.leaving.get()
+    }
+
+    /// A buffer for a request whose head is so long, and which has a body or none.
+    fn lend_input(&self, head: usize, has_body: bool) -> Buffer {
+        let pool =
+            if has_body || head > SMALL_REQUEST_BUFFER { &self.requests } else { &self.small_requests };
+        pool.lend().keep()
+    }
+
+    /// Gives the buffer of a request back.
+    fn give_input(&self, input: Buffer) {
+        let pool = if input.size() == SMALL_REQUEST_BUFFER { &self.small_requests } else { &self.requests };
+        pool.give(input);
     }
 
     fn is_leaving(&self) -> bool {
@@ -311,6 +327,7 @@ impl Worker {
     /// Gives back to the system what nobody has needed since the last time.
     fn shrink(&self) {
         self.requests.shrink();
+        self.small_requests.shrink();
         self.responses.shrink();
         self.heads.shrink();
         self.desks.shrink();
@@ -446,6 +463,7 @@ async fn work(setup: Setup) {
         clock,
         counters,
         requests: Pool::new(REQUEST_BUFFER, POOLED),
+        small_requests: Pool::new(SMALL_REQUEST_BUFFER, SMALL_POOLED),
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
         heads: Pool::new(HEAD_BUFFER, SMALL_POOLED),
         desks: Pool::new(0, SMALL_POOLED),

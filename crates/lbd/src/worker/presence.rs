@@ -25,7 +25,7 @@ pub(crate) struct Presence {
     client: Cell<SocketAddr>,
     /// Where its client has connected to, if that is not this end of the connection.
     destination: OnceCell<Box<SocketAddr>>,
-    accepted: Instant,
+    accepted: Cell<Instant>,
     deadline: Deadline,
     doing: RefCell<Doing>,
     /// Whether a handover waits for it.
@@ -64,7 +64,7 @@ impl Presence {
             frontend,
             client: Cell::new(client),
             destination: OnceCell::new(),
-            accepted: Instant::now(),
+            accepted: Cell::new(Instant::now()),
             deadline,
             doing: RefCell::new(Doing::Waits),
             awaited: Cell::new(true),
@@ -136,7 +136,7 @@ impl Presence {
 
     /// Since when it is there.
     pub(crate) fn accepted(&self) -> Instant {
-        self.accepted
+        self.accepted.get()
     }
 
     /// When its current wait ends.
@@ -213,7 +213,7 @@ impl Presence {
             frontend: self.frontend.name().to_owned(),
             client: self.client.get(),
             server,
-            age: now - self.accepted,
+            age: now - self.accepted.get(),
             carried,
         }
     }
@@ -257,10 +257,26 @@ pub(crate) struct Listed {
 impl Listed {
     pub(super) fn new(worker: &Rc<Worker>, connection: &Rc<Presence>) -> Self {
         let presence = Rc::new(Presence::stream(connection));
-        let id = worker.next_connection.get();
-        worker.next_connection.set(id.wrapping_add(1));
-        worker.streams.borrow_mut().insert(id, presence.clone());
-        Self { worker: worker.clone(), presence, id }
+        let mut listed = Self { worker: worker.clone(), presence, id: 0 };
+        listed.enter();
+        listed
+    }
+
+    fn enter(&mut self) {
+        self.id = self.worker.next_connection.get();
+        self.worker.next_connection.set(self.id.wrapping_add(1));
+        self.worker.streams.borrow_mut().insert(self.id, self.presence.clone());
+    }
+
+    /// It is over, and another one may begin in its place.
+    pub(super) fn rest(&self) {
+        self.worker.streams.borrow_mut().remove(&self.id);
+    }
+
+    /// Another one has begun in its place.
+    pub(super) fn resume(&mut self) {
+        self.presence.accepted.set(Instant::now());
+        self.enter();
     }
 
     pub(super) fn presence(&self) -> Rc<Presence> {

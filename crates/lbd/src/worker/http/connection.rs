@@ -24,6 +24,7 @@ use crate::worker::Worker;
 use crate::worker::client_text::ClientText;
 use crate::worker::failure::Failure;
 use crate::worker::frontend::Frontend;
+use crate::worker::http2::stream::Stream;
 use crate::worker::http2::{PREFACE_LINE, driver};
 use crate::worker::leaving::Leaving;
 use crate::worker::net::buffer::Buffer;
@@ -157,22 +158,42 @@ impl Connection {
             Box::pin(self.carry_upgraded()).await;
         }
         if let Some(input) = self.input.take() {
-            self.worker.requests.give(input);
+            self.worker.give_input(input);
         }
         if let After::Linger | After::Farewell = after {
             linger(&mut self.client, &self.worker, &self.presence, after).await;
         }
     }
 
-    /// Serves one request: what comes behind it is of no concern.
-    pub(crate) async fn serve_one(self: Box<Self>) {
+    /// Serves the one request of a stream.
+    pub(crate) async fn serve_one(self: Box<Self>) -> Box<Self> {
         let worker = self.worker.clone();
         let (mut connection, after) = worker.desks.lend().serve(self).await;
-        if after == After::Linger {
-            hear_out(&connection.client, &connection.presence).await;
+        match after {
+            After::Linger => hear_out(&connection.client, &connection.presence).await,
+            // Boxed, so that other streams do without room for it.
+            After::Upgrade => Box::pin(connection.carry_upgraded()).await,
+            _ => {}
         }
         if let Some(input) = connection.input.take() {
-            worker.requests.give(input);
+            worker.give_input(input);
+        }
+        connection
+    }
+
+    /// Lets go of a stream, and of what its request held.
+    pub(crate) fn finish_stream(&mut self) {
+        self.reserved = None;
+        if let Io::Stream(stream) = &mut self.client {
+            stream.finish();
+        }
+    }
+
+    /// Goes on with another stream of the same client, whose head this is.
+    pub(crate) fn renew_stream(&mut self, renew: impl FnOnce(&mut Stream), input: Buffer) {
+        self.input = Some(input);
+        if let Io::Stream(stream) = &mut self.client {
+            renew(stream);
         }
     }
 
@@ -293,7 +314,7 @@ impl Connection {
             input.consume(empty_lines(input.filled()));
         }
         if let Some(input) = self.input.take_if(|input| input.is_empty()) {
-            self.worker.requests.give(input);
+            self.worker.give_input(input);
         }
     }
 

@@ -1,20 +1,20 @@
-//! A client's connection: accepts its streams, has each of them served, and ends it so that no request is lost.
+//! A client's connection: takes in what comes, has each request served, sends what there is, and ends it so that no request is lost.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use h2::server::{self, Builder};
-use h2::{Reason, RecvStream};
-use http::Request;
+use http2::{Code, Event, Follows, Limits, StreamId};
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::budget::{Budget, Piece, Respond};
-use super::outgoing::Ended;
-use super::stream::{Carrier, Ground, Stream};
-use crate::shared::counters::Http2Counters;
+use super::link::Link;
+use super::slot;
+use super::stream::{Opening, Stream};
+use super::web_socket::handshake;
 use crate::worker::Worker;
 use crate::worker::deadline::Cut;
 use crate::worker::frontend::{Frontend, Rules};
@@ -24,81 +24,47 @@ use crate::worker::leaving::Leaving;
 use crate::worker::net::buffer::Buffer;
 use crate::worker::net::io::Io;
 use crate::worker::net::listener::Arrival;
-use crate::worker::net::transport::Transport;
 use crate::worker::presence::{Listed, Presence};
 
 /// Streams at once: what browsers and proxies are used to (RFC 9113 section 6.5.2 asks for no less).
 const STREAMS: u32 = 100;
+/// Tasks of streams at once: those that a client has reset may need a moment to end.
+const UNDER_WAY: usize = 2 * STREAMS as usize;
 /// What a stream may send before it is read: as much as of a request of HTTP/1.1 lies in the kernel.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same of all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What h2 holds of a response: it is sent while more of it is read.
-const SEND_BUFFER: usize = 64 * 1024;
+/// What waits for the socket: enough to keep it busy while streams take turns.
+const WAITING: usize = 256 * 1024;
 /// What a field counts beside its name and its value, in the size of a list of fields (RFC 9113 section 6.5.2).
 const FIELD: usize = 32;
 /// How many streams a client may reset before their end, where it resets most of them: each costs a server a request.
 const RESETS: u64 = 500;
+/// How long a connection without a stream holds what its streams needed: the next ones come soon, or late.
+const HELD: Duration = Duration::from_secs(1);
 /// Long after a connection has ended.
 const EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A request, or why there are no more.
-type Accepted = Result<(Request<RecvStream>, Respond), h2::Error>;
-
 /// A connection's driver.
 struct Driver {
-    frontend: Rc<Frontend>,
-    presence: Rc<Presence>,
-    crowd: Rc<Crowd>,
-    ground: Ground,
+    link: Rc<Link>,
+    client: Io,
+    /// What was received, and not yet taken in.
+    input: Option<Buffer>,
     /// The port that the client has connected to.
     port: u16,
-    /// Since when there is no stream, if there is none.
-    idle: Option<Instant>,
+    /// If there is no stream, since when.
+    idle: Option<Idle>,
     /// It was said that no more streams are taken.
     leaves: bool,
-    /// It was sent away, whatever is under way.
-    expelled: bool,
 }
 
-/// The streams of a connection.
-struct Crowd {
-    presence: Rc<Presence>,
-    frontend: Rc<Frontend>,
-    now: Cell<usize>,
-    all: Cell<u64>,
-    reset: Cell<u64>,
-}
-
-impl Crowd {
-    fn counters(&self) -> &Http2Counters {
-        &self.frontend.counters().http2
-    }
-
-    fn enter(&self) {
-        self.now.set(self.now.get() + 1);
-    }
-
-    /// Whether most of what a client asks for it does not want to have.
-    fn is_abusive(&self) -> bool {
-        let reset = self.reset.get();
-        reset >= RESETS && reset > self.all.get() / 2
-    }
-}
-
-impl Carrier for Crowd {
-    fn ended(&self, how: Ended) {
-        self.now.set(self.now.get().saturating_sub(1));
-        match how {
-            Ended::Whole => {}
-            Ended::Refused => {
-                self.reset.set(self.reset.get() + 1);
-                self.counters().reset_by_client.inc();
-            }
-            Ended::Broken => self.counters().broken.inc(),
-        }
-        self.presence.wake();
-    }
+/// A connection without a stream.
+#[derive(Clone, Copy)]
+struct Idle {
+    since: Instant,
+    /// It holds nothing that it does not need.
+    slim: bool,
 }
 
 /// Serves a client whose connection begins with the preface of HTTP/2, or with what may become one.
@@ -113,142 +79,270 @@ pub(crate) async fn serve(
     input: Option<Buffer>,
 ) {
     frontend.counters().http2.connections.inc();
-    let (local, has_tls) = (client.local().ok(), client.is_tls());
-    let client = Rc::new(RefCell::new(client));
-    let transport = Transport::new(client.clone(), input, worker.clone());
     let rules = frontend.rules();
     presence.deadline().set(rules.timeouts.request_head);
-    let handshake = builder(&rules).handshake::<_, Piece>(transport);
-    if let Ok(Ok(connection)) = presence.deadline().guard(handshake).await {
-        let crowd = Rc::new(Crowd {
-            presence: presence.clone(),
-            frontend: frontend.clone(),
-            now: Cell::default(),
-            all: Cell::default(),
-            reset: Cell::default(),
-        });
-        let ground = Ground {
-            worker: worker.clone(),
-            carrier: crowd.clone(),
-            budget: Rc::new(Budget::new()),
-            local,
-            has_tls,
-        };
-        let presence = presence.clone();
-        let idle = Some(Instant::now());
-        Driver { frontend, presence, crowd, ground, port, idle, leaves: false, expelled: false }
-            .drive(connection)
-            .await;
-    }
-    if let Some(client) = Rc::into_inner(client) {
-        linger(&mut client.into_inner(), &worker, &presence, After::Farewell).await;
-    }
+    let end = (client.local().ok(), client.is_tls());
+    let link = Link::new(worker.clone(), frontend, presence.clone(), end, limits(&rules));
+    let mut driver = Driver { link: Rc::new(link), client, input, port, idle: None, leaves: false };
+    driver.drive().await;
+    linger(&mut driver.client, &worker, &presence, After::Farewell).await;
 }
 
-fn builder(rules: &Rules) -> Builder {
-    let most = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(STREAMS)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
-        // What is too long is answered, and logged, as everywhere; what is far too long h2 refuses.
-        .max_header_list_size(most(rules.limits.head + FIELD * rules.limits.fields));
-    builder
+fn limits(rules: &Rules) -> Limits {
+    Limits {
+        streams: STREAMS,
+        stream_window: STREAM_WINDOW,
+        connection_window: CONNECTION_WINDOW,
+        // What is too long is answered, and logged, as everywhere; what is far too long is not even read.
+        fields: rules.limits.head + FIELD * rules.limits.fields,
+        waiting: WAITING,
+    }
 }
 
 impl Driver {
     /// Until there is nothing left to do for this connection.
-    async fn drive(&mut self, mut connection: server::Connection<Transport, Piece>) {
-        let presence = self.presence.clone();
+    async fn drive(&mut self) {
+        let link = self.link.clone();
+        let presence = &link.presence;
         loop {
-            let accepted = presence.deadline().guard(poll_fn(|cx| self.poll(cx, &mut connection))).await;
-            match accepted {
-                Ok(Some(Ok((request, respond)))) => self.begin(request, respond),
-                Ok(Some(Err(_)) | None) => break,
+            match presence.deadline().guard(poll_fn(|cx| self.poll(cx))).await {
+                // Whether it ended in order or not: there is nobody to tell.
+                Ok(_) => break,
                 Err(_) if presence.deadline().is_cut() => {
-                    self.ground.worker.cut_streams(&presence, Cut::Operator);
+                    link.worker.cut_streams(presence, Cut::Operator);
                     break;
                 }
+                Err(_) if self.slims() => {}
                 Err(_) if self.leaves => break,
-                Err(_) => self.leave(&mut connection),
+                Err(_) => self.leave(),
             }
         }
-        drop(connection);
+        if let Some(input) = self.input.take() {
+            link.worker.requests.give(input);
+        }
         // Those that are left find that out at once.
+        link.cut_off();
         let left = poll_fn(|cx| {
             presence.wake_with(cx.waker());
-            if self.crowd.now.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+            if link.under_way() == 0 { Poll::Ready(()) } else { Poll::Pending }
         });
         let _ = tokio::time::timeout(LINGER, left).await;
     }
 
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &mut server::Connection<Transport, Piece>,
-    ) -> Poll<Option<Accepted>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.leaves && self.is_unwanted() {
-            self.leave(connection);
+            self.leave();
         }
-        if !self.expelled && self.crowd.is_abusive() {
-            self.expelled = true;
-            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        if self.link.has_reset(RESETS) {
+            self.link.connection().fail(Code::EnhanceYourCalm);
         }
-        let accepted = connection.poll_accept(cx);
-        if accepted.is_pending() {
-            self.rest();
-            self.presence.wake_with(cx.waker());
+        loop {
+            self.take_in();
+            let flushed = self.poll_flush(cx)?;
+            let is_over = self.link.connection().is_over();
+            if is_over && flushed.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if is_over || self.is_busy() {
+                break;
+            }
+            match self.poll_receive(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                Poll::Ready(received) => received.map(drop)?,
+                Poll::Pending => break,
+            }
         }
-        accepted
+        self.rest();
+        self.link.presence.wake_with(cx.waker());
+        Poll::Pending
     }
 
     /// Whether requests are to go elsewhere from now on.
     fn is_unwanted(&self) -> bool {
-        self.ground.worker.leaving() != Leaving::No || !self.frontend.takes_requests()
+        self.link.worker.leaving() != Leaving::No || !self.link.frontend.takes_requests()
     }
 
-    // RFC 9113 section 6.8: "A server that is attempting to gracefully shut down a connection SHOULD send an initial GOAWAY frame with the last stream identifier set to 2^31-1 and a NO_ERROR code."
     /// Has the client go elsewhere with its next request. What it has sent before it knows is served.
-    fn leave(&mut self, connection: &mut server::Connection<Transport, Piece>) {
+    fn leave(&mut self) {
         self.leaves = true;
         self.idle = None;
-        connection.graceful_shutdown();
+        self.link.connection().leave();
     }
 
-    /// Moves the deadline while there is nothing to accept: requests have their own.
+    /// Whether nothing is received for now: there is more to be sent, or under way, than there should be.
+    fn is_busy(&self) -> bool {
+        self.link.connection().is_stuffed() || self.link.under_way() >= UNDER_WAY
+    }
+
+    /// Moves the deadline while there is nothing to take in: requests have their own.
     fn rest(&mut self) {
-        let deadline = self.presence.deadline();
-        if self.crowd.now.get() > 0 {
+        let deadline = self.link.presence.deadline();
+        if self.link.under_way() > 0 {
             self.idle = None;
             deadline.set(EVER);
         } else if self.idle.is_none() {
-            self.idle = Some(Instant::now());
-            deadline.set(if self.leaves { LINGER } else { self.frontend.rules().timeouts.keep_alive });
+            let since = Instant::now();
+            self.idle = Some(Idle { since, slim: false });
+            deadline.set_at(since + self.patience().min(HELD));
         }
     }
 
-    /// Has a request served.
-    fn begin(&mut self, request: Request<RecvStream>, respond: Respond) {
-        let Self { frontend, presence, crowd, ground, port, .. } = self;
-        let counters = crowd.counters();
-        counters.streams.inc();
-        crowd.all.set(crowd.all.get() + 1);
-        let Some(stream) = Stream::new(ground, request, respond) else {
-            counters.malformed.inc();
-            return;
+    /// How long a connection may be idle.
+    fn patience(&self) -> Duration {
+        let timeouts = self.link.frontend.rules().timeouts;
+        match self.leaves {
+            true => LINGER,
+            // The first request has the time of any first request.
+            false if self.link.connection().last().is_none() => timeouts.request_head,
+            false => timeouts.keep_alive,
+        }
+    }
+
+    /// Gives back what a connection holds that has been idle for a moment. Not twice.
+    fn slims(&mut self) -> bool {
+        let patience = self.patience();
+        let Some(idle) = self.idle.as_mut().filter(|idle| !idle.slim) else { return false };
+        idle.slim = true;
+        self.link.slim();
+        self.link.presence.deadline().set_at(idle.since + patience);
+        true
+    }
+
+    /// Takes in what was received, as far as it is whole.
+    fn take_in(&mut self) {
+        let Some(mut input) = self.input.take() else { return };
+        while !input.is_empty() && !self.is_busy() {
+            let (used, event) = self.link.connection().receive(input.filled());
+            if let Some(event) = event {
+                self.happened(event, input.filled());
+            } else if used == 0 {
+                break;
+            }
+            input.consume(used);
+        }
+        match input.is_empty() {
+            true => self.link.worker.requests.give(input),
+            false => self.input = Some(input),
+        }
+    }
+
+    fn happened(&mut self, event: Event, received: &[u8]) {
+        let link = self.link.clone();
+        let mut connection = link.connection();
+        match event {
+            Event::Request(id, follows) => {
+                drop(connection);
+                self.begin(id, follows);
+            }
+            Event::Content(id, range, ended) => {
+                if let Some(lane) = connection.user(id) {
+                    lane.push(&received[range]);
+                    lane.ended |= ended;
+                    lane.wake();
+                }
+            }
+            Event::Trailers(id) => {
+                let lines = connection.text().to_vec();
+                if let Some(lane) = connection.user(id) {
+                    lane.trailers = lines;
+                    lane.ended = true;
+                    lane.wake();
+                }
+            }
+            Event::Reset(id) => {
+                if let Some(lane) = connection.user(id) {
+                    lane.gone = true;
+                    lane.wake();
+                }
+            }
+            Event::RoomOfStream(id) => {
+                if let Some(lane) = connection.user(id).filter(|lane| lane.needs_room) {
+                    lane.wake();
+                }
+            }
+            Event::RoomOfConnection => link.has_room(&mut connection),
+            Event::RoomOfStreams => {
+                connection.users().filter(|lane| lane.needs_room).for_each(super::link::Lane::wake);
+            }
+            Event::Malformed => {
+                let counters = &link.frontend.counters().http2;
+                counters.streams.inc();
+                counters.malformed.inc();
+            }
+        }
+    }
+
+    /// Has a request served, whose head was taken in last.
+    fn begin(&mut self, id: StreamId, follows: Follows) {
+        let link = &self.link;
+        let (worker, presence) = (&link.worker, &link.presence);
+        link.frontend.counters().http2.streams.inc();
+        let (opening, input) = {
+            let connection = link.connection();
+            let head = connection.text();
+            let mut input = worker.lend_input(head.len(), follows != Follows::Nothing);
+            let web_socket = (follows == Follows::WebSocket).then(|| handshake(worker.ids.next()));
+            let (key, web_socket) =
+                web_socket.map_or((Vec::new(), None), |(key, accept)| (key, Some(accept)));
+            // The key comes before the empty line.
+            let (lines, end) = head.split_at(head.len().saturating_sub(2));
+            for part in [lines, &key, end] {
+                // What does not fit is more than a head may be, and is refused for that.
+                let room = input.size() - input.filled().len();
+                input.append(&part[..part.len().min(room)]);
+            }
+            (Opening::new(id, head, follows, web_socket), input)
         };
-        crowd.enter();
-        let listed = Listed::new(&ground.worker, presence);
-        let client = Io::Stream(Box::new(stream));
-        let peer = presence.client();
-        let port = *port;
-        let arrival = Arrival { client, peer, port, input: None, server_name: None, owes_request: true };
-        let connection = Connection::new(ground.worker.clone(), frontend.clone(), listed.presence(), arrival);
-        tokio::task::spawn_local(async move {
-            connection.serve_one().await;
-            drop(listed);
-        });
+        if let Some(slot) = link.unpark() {
+            slot.give((opening, input));
+            return;
+        }
+        let listed = Listed::new(worker, presence);
+        let arrival = Arrival {
+            client: Io::Stream(Box::new(Stream::new(link, opening))),
+            peer: presence.client(),
+            port: self.port,
+            input: Some(input),
+            server_name: None,
+            owes_request: true,
+        };
+        let connection = Connection::new(worker.clone(), link.frontend.clone(), listed.presence(), arrival);
+        tokio::task::spawn_local(slot::serve(link.clone(), connection, listed));
+    }
+
+    /// Sends what there is to be sent.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let link = self.link.clone();
+        let mut connection = link.connection();
+        let mut writer = self.client.writer();
+        let (mut sent, mut pending) = (0, false);
+        while sent < connection.out().len() && !pending {
+            match Pin::new(&mut writer).poll_write(cx, &connection.out()[sent..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => sent += written?,
+                Poll::Pending => pending = true,
+            }
+        }
+        if sent > 0 {
+            connection.out().drain(..sent);
+            link.has_room(&mut connection);
+        }
+        if pending {
+            return Ok(Poll::Pending);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Receives once. Nothing received means that the client has ended the connection.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { link, client, input, .. } = self;
+        let mut reader = client.reader();
+        if let Some(input) = input {
+            return input.poll_fill(cx, &mut reader);
+        }
+        let received = ready!(link.worker.requests.poll_read(cx, &mut reader))?.keep();
+        let n = received.filled().len();
+        *input = Some(received);
+        Poll::Ready(Ok(n))
     }
 }

@@ -1,35 +1,26 @@
 //! A response as it goes: what would be written to a client of HTTP/1.1 becomes the frames of a stream.
 
 use std::io::{self, IoSlice};
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use h2::{Reason, SendStream};
-use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use http1::{Body, ResponseHead, ResponseLimits, ResponseParser};
+use http2::{Connection, StreamId};
 
-use super::budget::{Budget, Piece, Respond};
 use super::chunks::Chunks;
-use super::incoming::broken;
+use super::link::Link;
+use super::web_socket::Accept;
 
 /// What comes from servers, and what edits may make of it.
-const LIMITS: ResponseLimits = ResponseLimits { head: 96 * 1024, fields: 512 };
-/// The largest piece that is handed on at once.
-const PIECE: usize = 64 * 1024;
+const HEAD_MAX: usize = 96 * 1024;
 
 /// A response, of which some has been written.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     method: http1::Method,
-    respond: Respond,
-    body: Option<SendStream<Piece>>,
-    budget: Rc<Budget>,
-    parser: ResponseParser,
     /// What has come of a head that is not complete.
     head: Vec<u8>,
     stage: Stage,
+    /// Whoever wants a WebSocket has it when its server has said this.
+    web_socket: Option<Accept>,
 }
 
 /// What comes next.
@@ -39,52 +30,34 @@ enum Stage {
     /// That many bytes of content.
     Length(u64),
     Chunked(Chunks),
+    /// Whatever it is, until it is ended.
+    Tunnel,
     Done,
 }
 
-/// How a response ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// All of it has been handed on.
-    Whole,
-    /// The client did not want to have all of it.
-    Refused,
-    /// There was no more, and the client was told that something is missing.
-    Broken,
-}
-
 impl Outgoing {
-    pub(super) fn new(method: http1::Method, respond: Respond, budget: Rc<Budget>) -> Self {
-        Self {
-            method,
-            respond,
-            body: None,
-            budget,
-            parser: ResponseParser::new(LIMITS),
-            head: Vec::new(),
-            stage: Stage::Head,
-        }
+    pub(super) fn new(method: http1::Method, web_socket: Option<Accept>) -> Self {
+        Self { method, head: Vec::new(), stage: Stage::Head, web_socket }
     }
 
-    /// Waits until the client has reset the stream, or its connection is no more.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.body {
-            Some(body) => body.poll_reset(cx).map(drop),
-            None => self.respond.poll_reset(cx).map(drop),
-        }
+    /// Whether all of it has been written.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done)
     }
 
     /// Takes as much as there is room for.
     pub(super) fn poll_write(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
+        link: &Link,
+        id: StreamId,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut written = 0;
         for slice in slices {
             let mut rest = &slice[..];
             while !rest.is_empty() {
-                match self.poll_take(cx, rest) {
+                match self.poll_take(cx, link, id, rest) {
                     Poll::Ready(Ok(taken)) => {
                         written += taken;
                         rest = &rest[taken..];
@@ -98,131 +71,182 @@ impl Outgoing {
     }
 
     /// Takes some of it.
-    fn poll_take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stage {
-            Stage::Head => Poll::Ready(self.take_head(bytes)),
+    fn poll_take(
+        &mut self,
+        cx: &Context<'_>,
+        link: &Link,
+        id: StreamId,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let content = |most: usize| {
+            let room = ready!(link.poll_room(cx, id, Connection::room))?;
+            Poll::Ready(io::Result::Ok(room.min(most)))
+        };
+        let taken = match &mut self.stage {
+            Stage::Head => {
+                ready!(link.poll_room(cx, id, Connection::room_for_head))?;
+                self.take_head(link, id, bytes)?
+            }
             Stage::Length(left) => {
-                let left = *left;
-                let most = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                let room = ready!(self.poll_room(cx, most))?;
-                self.stage =
-                    if room as u64 == left { Stage::Done } else { Stage::Length(left - room as u64) };
-                Poll::Ready(self.send(bytes[..room].to_vec()).map(|()| room))
+                let most = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                let taken = ready!(content(most))?;
+                *left -= taken as u64;
+                let ended = *left == 0;
+                link.connection().send_content(id, |out| {
+                    out.extend_from_slice(&bytes[..taken]);
+                    ended
+                });
+                if ended {
+                    self.stage = Stage::Done;
+                }
+                taken
             }
             Stage::Chunked(chunks) => {
-                let mut content = Vec::new();
-                let mut taken = chunks.take(bytes, 0, &mut content).map_err(|_| malformed())?;
+                let mut taken = chunks.take(bytes, 0, &mut Vec::new()).map_err(|_| malformed())?;
                 if taken < bytes.len() {
                     // It is content that comes next.
-                    let room = match self.poll_room(cx, bytes.len() - taken) {
+                    let room = match content(bytes.len() - taken) {
                         Poll::Ready(room) => room?,
                         Poll::Pending if taken > 0 => return Poll::Ready(Ok(taken)),
                         Poll::Pending => return Poll::Pending,
                     };
-                    let Stage::Chunked(chunks) = &mut self.stage else {
-                        return Poll::Ready(Err(malformed()));
-                    };
-                    taken += chunks.take(&bytes[taken..], room, &mut content).map_err(|_| malformed())?;
+                    let mut more = Ok(0);
+                    link.connection().send_content(id, |out| {
+                        more = chunks.take(&bytes[taken..], room, out);
+                        chunks.is_done() && chunks.trailers().is_empty()
+                    });
+                    taken += more.map_err(|_| malformed())?;
+                } else if chunks.is_done() && chunks.trailers().is_empty() {
+                    link.connection().send_content(id, |_| true);
                 }
-                Poll::Ready(self.send_chunked(content).map(|()| taken))
+                if chunks.is_done() {
+                    link.connection().send_trailers(id, fields(chunks.trailers()));
+                    self.stage = Stage::Done;
+                }
+                taken
             }
-            Stage::Done => Poll::Ready(Err(malformed())),
+            Stage::Tunnel => {
+                let taken = ready!(content(bytes.len()))?;
+                link.connection().send_content(id, |out| {
+                    out.extend_from_slice(&bytes[..taken]);
+                    false
+                });
+                taken
+            }
+            Stage::Done => return Poll::Ready(Err(malformed())),
+        };
+        link.wake_driver();
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Ends what has no end of its own.
+    pub(super) fn end(&mut self, link: &Link, id: StreamId) {
+        if matches!(self.stage, Stage::Tunnel) {
+            self.stage = Stage::Done;
+            link.connection().send_content(id, |_| true);
+            link.wake_driver();
         }
     }
 
     /// Takes the head, or what comes of it.
-    fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn take_head(&mut self, link: &Link, id: StreamId, bytes: &[u8]) -> io::Result<usize> {
         let before = self.head.len();
         // As a rule all of it comes at once.
-        let head = if before == 0 {
-            self.parser.parse(bytes, self.method)
-        } else {
+        if before > 0 {
             self.head.extend_from_slice(bytes);
-            self.parser.parse(&self.head, self.method)
-        };
-        let Some(head) = head.map_err(|_| malformed())? else {
+        }
+        let text = if before == 0 { bytes } else { &self.head[..] };
+        let Some(head) = Head::read(text, self.method)? else {
             if before == 0 {
                 self.head.extend_from_slice(bytes);
             }
-            return Ok(bytes.len());
+            return if self.head.len() > HEAD_MAX { Err(malformed()) } else { Ok(bytes.len()) };
         };
-        let text = if before == 0 { bytes } else { &self.head[..] };
-        let response = response(&head, &text[..head.len])?;
+        let (length, stage) = (
+            head.length,
+            match &self.web_socket {
+                Some(accept) => answer_web_socket(link, id, head, accept),
+                None => answer(link, id, head),
+            },
+        );
         self.head.clear();
-        self.answer(&head, response)?;
-        Ok(head.len - before)
+        self.stage = stage;
+        Ok(length - before)
     }
+}
 
-    fn answer(&mut self, head: &ResponseHead, response: Response<()>) -> io::Result<()> {
-        if head.is_interim() {
-            return self.respond.send_informational(response).map_err(broken);
-        }
-        let ended = head.body == Body::Empty;
-        self.body = Some(self.respond.send_response(response, ended).map_err(broken)?);
-        self.stage = match head.body {
-            Body::Empty => Stage::Done,
-            Body::Length(length) => Stage::Length(length),
-            Body::Chunked => Stage::Chunked(Chunks::default()),
-            // Who writes for HTTP/1.1 has made chunks of it.
-            Body::UntilClose => return Err(malformed()),
+/// A response's head that lbd has written: strict as it is, there is nothing to verify.
+struct Head<'a> {
+    status: u16,
+    lines: &'a [u8],
+    /// How long it is, with its empty line.
+    length: usize,
+    /// What follows it.
+    body: Stage,
+}
+
+impl<'a> Head<'a> {
+    /// The one that this begins with, if it is whole.
+    fn read(text: &'a [u8], method: http1::Method) -> io::Result<Option<Self>> {
+        let Some(end) = memchr::memmem::find(text, b"\r\n\r\n") else { return Ok(None) };
+        let line = text.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let lines = text[..end + 2].get(line..).unwrap_or_default();
+        let status = text.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        let status: u16 = status.ok_or_else(malformed)?;
+        let body = match status {
+            100..200 => Stage::Head,
+            204 | 304 => Stage::Done,
+            _ if method == http1::Method::Head => Stage::Done,
+            _ => framing(lines)?,
         };
-        Ok(())
+        Ok(Some(Self { status, lines, length: end + 4, body }))
     }
+}
 
-    /// Waits until the client, and the connection, take some bytes; how many of those wanted.
-    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        let left = ready!(self.budget.poll_left(cx));
-        let Some(body) = &mut self.body else { return Poll::Ready(Err(malformed())) };
-        let wanted = wanted.min(left).min(PIECE);
-        body.reserve_capacity(wanted);
-        loop {
-            let capacity = body.capacity();
-            if capacity > 0 {
-                return Poll::Ready(Ok(capacity.min(wanted)));
-            }
-            match ready!(body.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            }
+/// How the end of a body is told.
+fn framing(lines: &[u8]) -> io::Result<Stage> {
+    for (name, value) in fields(lines) {
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return Ok(Stage::Chunked(Chunks::default()));
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            return match length.ok_or_else(malformed)? {
+                0 => Ok(Stage::Done),
+                length => Ok(Stage::Length(length)),
+            };
         }
     }
+    // Who writes for HTTP/1.1 has made chunks of what has no length.
+    Err(malformed())
+}
 
-    /// Hands on content that there is room for; the last of it if the body has ended.
-    fn send(&mut self, content: Vec<u8>) -> io::Result<()> {
-        let ended = matches!(self.stage, Stage::Done);
-        let piece = Piece::new(content, &self.budget);
-        let Some(body) = &mut self.body else { return Err(malformed()) };
-        body.send_data(piece, ended).map_err(broken)
+/// The same for whoever wants a WebSocket.
+fn answer_web_socket(link: &Link, id: StreamId, head: Head<'_>, accept: &Accept) -> Stage {
+    const SWITCHING: u16 = 101;
+    let is_accept = |name: &[u8]| name.eq_ignore_ascii_case(b"sec-websocket-accept");
+    let agrees = fields(head.lines).any(|(name, value)| is_accept(name) && value == accept.as_bytes());
+    match head.status {
+        SWITCHING if agrees => {
+            // RFC 8441 section 5: 200 is what 101 is in HTTP/1.1.
+            let fields = fields(head.lines).filter(|(name, _)| !is_accept(name));
+            link.connection().send_head(id, 200, fields, false);
+            Stage::Tunnel
+        }
+        // It has not agreed, and the client must not take that for a yes.
+        SWITCHING | 200..300 => {
+            link.connection().send_head(id, 502, std::iter::empty(), true);
+            Stage::Done
+        }
+        _ => answer(link, id, head),
     }
+}
 
-    fn send_chunked(&mut self, content: Vec<u8>) -> io::Result<()> {
-        let Stage::Chunked(chunks) = &self.stage else { return Err(malformed()) };
-        if !chunks.is_done() {
-            return if content.is_empty() { Ok(()) } else { self.send(content) };
-        }
-        let trailers = fields(chunks.trailers())?;
-        if trailers.is_empty() {
-            self.stage = Stage::Done;
-            return self.send(content);
-        }
-        if !content.is_empty() {
-            self.send(content)?;
-        }
-        self.stage = Stage::Done;
-        let Some(body) = &mut self.body else { return Err(malformed()) };
-        body.send_trailers(trailers).map_err(broken)
-    }
-
-    /// Ends the stream: what is not whole is never taken for it.
-    pub(super) fn end(&mut self) -> Ended {
-        if matches!(self.stage, Stage::Done) {
-            return Ended::Whole;
-        }
-        let refused = self.poll_gone(&mut Context::from_waker(Waker::noop())).is_ready();
-        self.respond.send_reset(Reason::INTERNAL_ERROR);
-        if refused { Ended::Refused } else { Ended::Broken }
-    }
+/// Sends a head.
+fn answer(link: &Link, id: StreamId, head: Head<'_>) -> Stage {
+    let ended = matches!(head.body, Stage::Done);
+    link.connection().send_head(id, head.status, fields(head.lines), ended);
+    head.body
 }
 
 /// Nobody here writes such a response.
@@ -230,32 +254,12 @@ fn malformed() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// The response of which this is the head.
-fn response(head: &ResponseHead, text: &[u8]) -> io::Result<Response<()>> {
-    let lines = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |end| end + 1);
-    let mut response = Response::builder().status(head.status).body(()).map_err(|_| malformed())?;
-    *response.headers_mut() = fields(&text[lines..])?;
-    Ok(response)
-}
-
-// RFC 9113 section 8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields."
-/// Fields from their lines, but for those that are about a connection of HTTP/1.
-fn fields(lines: &[u8]) -> io::Result<HeaderMap> {
-    // All values are parts of one copy, and the map never grows.
-    let copy = Bytes::copy_from_slice(lines);
-    let mut fields = HeaderMap::with_capacity(lines.iter().filter(|&&byte| byte == b'\n').count());
-    for line in copy.split(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| malformed())?;
-        let of_connection = [CONNECTION, TRANSFER_ENCODING, UPGRADE, TE].contains(&name)
-            || matches!(name.as_str(), "keep-alive" | "proxy-connection");
-        if !of_connection {
-            let value = copy.slice_ref(line[colon + 1..].trim_ascii());
-            fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?);
-        }
-    }
-    Ok(fields)
+/// Names and values of fields, from their lines.
+fn fields(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    lines.split(|&byte| byte == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+    })
 }
 
 #[cfg(test)]
@@ -263,13 +267,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_the_connection_stays_there() {
-        let lines = b"Server: nginx\r\nConnection: close\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\n\
-            Upgrade: h2c\r\nTE: gzip\r\nProxy-Connection: close\r\nSet-Cookie: a=b\r\nset-cookie:  c=\xff \r\nEmpty:\r\n\r\n";
-        let fields = fields(lines).unwrap();
-        let said: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let expected: [(&str, &[u8]); 4] =
-            [("server", b"nginx"), ("set-cookie", b"a=b"), ("set-cookie", b"c=\xff"), ("empty", b"")];
-        assert_eq!(said, expected);
+    fn a_head_is_read_when_it_is_whole() {
+        let text = b"HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length: 12\r\n\r\nbody";
+        for end in 0..text.len() - 4 {
+            assert!(Head::read(&text[..end], http1::Method::Other).unwrap().is_none());
+        }
+        let head = Head::read(text, http1::Method::Other).unwrap().unwrap();
+        assert_eq!((head.status, head.length), (200, text.len() - 4));
+        assert_eq!(head.lines, b"Server: a\r\nContent-Length: 12\r\n");
+        assert!(matches!(head.body, Stage::Length(12)));
+    }
+
+    #[test]
+    fn what_follows_is_told_by_the_method_the_status_and_the_fields() {
+        let follows = |status: u16, lines: &str, method| {
+            let text = format!("HTTP/1.1 {status} Whatever\r\n{lines}\r\n");
+            Head::read(text.as_bytes(), method).map(|head| head.unwrap().body)
+        };
+        let other = http1::Method::Other;
+        for status in [204, 304] {
+            assert!(matches!(follows(status, "Content-Length: 5\r\n", other), Ok(Stage::Done)));
+        }
+        for status in [100, 101, 103] {
+            assert!(matches!(follows(status, "", other), Ok(Stage::Head)));
+        }
+        assert!(matches!(follows(200, "Content-Length: 5\r\n", http1::Method::Head), Ok(Stage::Done)));
+        assert!(matches!(follows(200, "Content-Length: 0\r\n", other), Ok(Stage::Done)));
+        assert!(matches!(follows(404, "transfer-encoding: chunked\r\n", other), Ok(Stage::Chunked(_))));
+        assert!(
+            follows(200, "Server: a\r\n", other).is_err()
+                && follows(200, "Content-Length: x\r\n", other).is_err()
+        );
+    }
+
+    #[test]
+    fn a_line_is_a_field() {
+        let lines = b"Server: nginx\r\nSet-Cookie: a=b\r\nset-cookie:  c=\xff \r\nEmpty:\r\n\r\n";
+        let expected: [(&[u8], &[u8]); 4] =
+            [(b"Server", b"nginx"), (b"Set-Cookie", b"a=b"), (b"set-cookie", b"c=\xff"), (b"Empty", b"")];
+        assert_eq!(fields(lines).collect::<Vec<_>>(), expected);
     }
 }

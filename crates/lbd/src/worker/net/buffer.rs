@@ -79,6 +79,11 @@ impl Buffer {
         self.start == self.end
     }
 
+    /// How much it can hold.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.as_ref().map_or(0, |bytes| bytes.len())
+    }
+
     /// Reads once, into all the space there is. Zero bytes read mean the end of the stream.
     ///
     /// A read that leaves space tells tokio that the socket is drained, so that no second read has to find it out.

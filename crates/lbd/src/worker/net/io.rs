@@ -198,8 +198,10 @@ impl Io {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
             Self::Tls(tls) => poll_fn(|cx| tls.poll_end(cx)).await,
-            // Its response ends it, or its drop.
-            Self::Stream(_) => Ok(()),
+            Self::Stream(stream) => {
+                stream.end();
+                Ok(())
+            }
         }
     }
 
@@ -343,7 +345,10 @@ impl AsyncWrite for Writer<'_> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
             Self::Tls(tls) => tls.poll_end(cx),
-            Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Stream(stream) => {
+                stream.end();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

@@ -9,4 +9,3 @@ pub(super) mod listener;
 pub(super) mod send;
 pub(super) mod splice;
 pub(super) mod tls;
-pub(super) mod transport;

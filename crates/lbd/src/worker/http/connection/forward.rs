@@ -148,7 +148,7 @@ impl Connection {
         let withheld = head.expects_continue && step.consumed == 0 && input.is_empty();
         if complete {
             if let Some(input) = self.input.take_if(|input| input.is_empty()) {
-                self.worker.requests.give(input);
+                self.worker.give_input(input);
             }
         } else if !head.expects_continue {
             // A client that collects small writes sends the rest when it knows that these bytes have arrived, and the kernel
