@@ -16,7 +16,15 @@ pub(crate) struct Browser {
     pub(crate) client: Client,
     address: SocketAddr,
     _driver: Process,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It outlives a driver that is killed, as at the end of a test that failed. Nobody else has its directory.
+        let own = self.dir.path().join("profile");
+        let _ = Command::new("pkill").arg("-KILL").arg("-f").arg("--").arg(&own).status();
+    }
 }
 
 impl Browser {
@@ -75,7 +83,7 @@ impl Browser {
             .connect(&format!("http://{address}"))
             .await
             .unwrap_or_else(|error| panic!("no browser: {error}\n{}", driver.stderr()));
-        Self { client, address, _driver: driver, _dir: dir }
+        Self { client, address, _driver: driver, dir }
     }
 
     /// The text of the page as it stands.
