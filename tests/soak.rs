@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
-use testkit::{Footprint, LogLine, Stack, get};
+use testkit::{Authority, Footprint, LogLine, Stack, get};
 
 #[path = "soak/chaos.rs"]
 mod chaos;
@@ -32,10 +32,11 @@ fn nothing_is_lost_and_nothing_grows() {
         Ok(text) => text.parse().expect("SOAK_SECONDS is a number of seconds"),
         Err(_) => SECONDS,
     };
-    let mut stack = chaos::stack();
+    let authority = Authority::new();
+    let mut stack = chaos::stack(&authority);
     let before = stack.footprint_at_rest();
-    let work = Work::start(&stack);
-    let mut chaos = Chaos::default();
+    let work = Work::start(&stack, &authority.ca_file());
+    let mut chaos = Chaos::new(authority);
     let (start, whole) = (Instant::now(), Duration::from_secs(seconds));
     let (mut samples, mut reported) = (Vec::new(), Duration::ZERO);
     while start.elapsed() < whole {

@@ -1,9 +1,10 @@
 //! What happens to the system meanwhile: one thing after the other, in turn.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use testkit::{Addresses, SERVER_PORT, Stack, wait_until};
+use testkit::{Addresses, Authority, CertificateKey, SERVER_PORT, Stack, wait_until};
 
 use super::work::start_echo;
 
@@ -17,15 +18,15 @@ pub struct Death {
 }
 
 /// What happens, in turn.
-#[derive(Default)]
 pub struct Chaos {
+    authority: Authority,
     turn: usize,
     pub deaths: Vec<Death>,
 }
 
 type Event = fn(&mut Chaos, &mut Stack, usize) -> String;
 
-const EVENTS: [Event; 8] = [
+const EVENTS: [Event; 9] = [
     Chaos::kill,
     Chaos::reload,
     Chaos::replace,
@@ -34,6 +35,7 @@ const EVENTS: [Event; 8] = [
     Chaos::change_weight,
     Chaos::reload_nonsense,
     Chaos::drain_tunnels,
+    Chaos::renew_certificate,
 ];
 
 /// Servers that all of this happens to.
@@ -46,8 +48,14 @@ pub fn tunnels(addresses: &Addresses) -> SocketAddr {
     addresses.socket(2, 7080)
 }
 
-/// Three nginx for requests, two echoing servers for tunnels.
-pub fn stack() -> Stack {
+/// Where clients speak HTTP/2 by TLS.
+pub fn secure(addresses: &Addresses) -> SocketAddr {
+    addresses.socket(2, 7443)
+}
+
+/// Three nginx for requests, by TLS and without, two echoing servers for tunnels.
+pub fn stack(authority: &Authority) -> Stack {
+    let certificate = issue(authority);
     let timeouts = "timeouts: { keep_alive: 2s, server: 20s }";
     Stack::builder()
         .servers(SERVERS)
@@ -58,13 +66,27 @@ pub fn stack() -> Stack {
             start_echo(two);
             config.more_backends =
                 format!("echo:\n  check: {{ tcp: {{}} }}\n  servers: {{ e1: \"{one}\", e2: \"{two}\" }}");
-            config.more_frontends =
-                format!("tunnels:\n  bind: [\"{}\"]\n  backend: echo", tunnels(addresses));
+            config.more_frontends = format!(
+                "tunnels:\n  bind: [\"{}\"]\n  backend: echo\n\
+                 secure:\n  bind: {{ address: \"{}\", tls: {{ certificates: [\"{}\"] }} }}\n  backend: app",
+                tunnels(addresses),
+                secure(addresses),
+                certificate.display()
+            );
         })
         .start()
 }
 
+/// A certificate for what is asked by TLS, in place of the one that was there.
+fn issue(authority: &Authority) -> PathBuf {
+    authority.issue("soak.pem", &["soak.example"], CertificateKey::Ecdsa)
+}
+
 impl Chaos {
+    pub fn new(authority: Authority) -> Self {
+        Self { authority, turn: 0, deaths: Vec::new() }
+    }
+
     /// Has the next thing happen, and says what it was.
     pub fn next(&mut self, stack: &mut Stack) -> String {
         let (round, event) = (self.turn / EVENTS.len(), EVENTS[self.turn % EVENTS.len()]);
@@ -143,6 +165,15 @@ impl Chaos {
         assert!(!stack.tandemctl(&["reload"]).status.success(), "nonsense was taken for a configuration");
         stack.reload();
         "a wrong configuration was refused".to_owned()
+    }
+
+    /// Nothing is told to anybody: the file is another.
+    fn renew_certificate(&mut self, stack: &mut Stack, _: usize) -> String {
+        let told = |stack: &Stack| stack.lbd.stderr().matches("TLS presents what its files say now").count();
+        let before = told(stack);
+        issue(&self.authority);
+        wait_until("the new certificate is presented", || told(stack) > before);
+        "the certificate was replaced".to_owned()
     }
 
     fn kill_healthd(&mut self, stack: &mut Stack, _: usize) -> String {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Error};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,11 +15,13 @@ use tungstenite::Message;
 /// The length of a large file, and of an upload.
 const LARGE: usize = 4 << 20;
 const UPLOAD: usize = 256 << 10;
+/// That of a small file.
+const SMALL: usize = 20_000;
 
 /// What a client does over and over: its name, how many do it, how long each rests between two times, and how.
 type Kind = (&'static str, usize, Duration, fn(&mut Hand) -> io::Result<()>);
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     ("kept alive", 4, Duration::from_millis(5), |hand| hand.page(true)),
     ("connection each", 2, Duration::from_millis(10), |hand| hand.page(false)),
     ("downloads", 1, Duration::from_millis(100), |hand| hand.download("/files/large")),
@@ -25,7 +29,10 @@ const KINDS: [Kind; 7] = [
     ("uploads", 1, Duration::from_millis(50), Hand::upload),
     ("chunked uploads", 1, Duration::from_millis(50), Hand::upload_chunked),
     ("tunnels", 2, Duration::from_millis(50), Hand::tunnel),
+    ("bundles of streams by TLS", 1, Duration::from_millis(100), Hand::streams),
 ];
+/// How many streams a bundle has.
+const STREAMS: u64 = 20;
 
 /// A request that did not get what it should have.
 #[derive(Debug)]
@@ -56,6 +63,8 @@ struct Hand {
     shared: Arc<Shared>,
     web: SocketAddr,
     tunnels: SocketAddr,
+    secure: SocketAddr,
+    authority: PathBuf,
     large: Arc<Vec<u8>>,
     /// Kept for the next request.
     client: Option<Client>,
@@ -65,10 +74,12 @@ struct Hand {
 }
 
 impl Work {
-    pub fn start(stack: &Stack) -> Self {
+    pub fn start(stack: &Stack, authority: &Path) -> Self {
+        let authority = authority.to_owned();
         let large = Arc::new(pattern(LARGE, 1));
         for nginx in &stack.nginx {
             std::fs::write(nginx.files().join("large"), large.as_slice()).unwrap();
+            std::fs::write(nginx.files().join("small"), &large[..SMALL]).unwrap();
         }
         let shared = Arc::new(Shared::default());
         let mut threads = Vec::new();
@@ -78,6 +89,8 @@ impl Work {
                     shared: Arc::clone(&shared),
                     web: stack.web(),
                     tunnels: super::chaos::tunnels(&stack.addresses),
+                    secure: super::chaos::secure(&stack.addresses),
+                    authority: authority.clone(),
                     large: Arc::clone(&large),
                     client: None,
                     target: String::new(),
@@ -185,6 +198,33 @@ impl Hand {
         }
         body.extend_from_slice(b"0\r\n\r\n");
         self.request("PUT", "/upload/chunked", "Transfer-Encoding: chunked\r\n", &body, true).map(drop)
+    }
+
+    /// Requests of curl's, at once, on a connection of HTTP/2 by TLS. Those that fail are told one by one.
+    fn streams(&mut self) -> io::Result<()> {
+        const TOLD: &str = "%{url} %{http_version} %{http_code} %{exitcode} %{size_download}\n";
+        let began = Instant::now();
+        let first = self.shared.started.fetch_add(STREAMS, SeqCst);
+        self.target = format!("/files/small?{first}");
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--http2", "--parallel", "--max-time", "60", "-w", TOLD, "--cacert"]);
+        command.arg(&self.authority).args(["--connect-to", &format!("::{}", self.secure)]);
+        for number in first..first + STREAMS {
+            command.args(["-o", "/dev/null", &format!("https://soak.example/files/small?{number}")]);
+        }
+        let output = command.output()?;
+        let told = String::from_utf8_lossy(&output.stdout);
+        expect(told.lines().count() as u64 == STREAMS, "curl does not tell of all requests")?;
+        let ended = Instant::now();
+        for line in told.lines() {
+            let (url, what) = line.split_once(' ').unwrap_or_default();
+            if what != format!("2 200 0 {SMALL}") {
+                let target = url.trim_start_matches("https://soak.example").to_owned();
+                let failure = Failure { target, what: what.to_owned(), began, ended };
+                self.shared.failures.lock().unwrap().push(failure);
+            }
+        }
+        Ok(())
     }
 
     /// A WebSocket that lives for a while, across whatever happens.
