@@ -139,7 +139,7 @@ fn without_staples_the_same_is_presented() {
     let site = Site::new(&authority("ours"), false);
     let answer = site.answer(false, GOOD, "20291231000000Z", Some("20300102000000Z"));
     let (store, ..) = stapled(&site.with(response(&[answer])), NOW);
-    let (bare, ..) = stapled(&whole("a.pem", site.text.clone()), NOW);
+    let (bare, ..) = stapled(&whole("a.pem", site.text), NOW);
     assert_ne!(store, bare);
     assert_eq!(store.without_staples(), bare);
     assert!(store.without_staples().choose(Some("a.example"), &[]).is_some());
