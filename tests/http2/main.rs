@@ -61,6 +61,7 @@ fn text(command: Command) -> String {
     String::from_utf8(stdout(command)).unwrap()
 }
 
+// RFC 9113 section 8.2.3: "If there are multiple Cookie header fields after decompression, these MUST be concatenated into a single octet string using the two-octet delimiter of 0x3b, 0x20"
 #[test]
 fn curl_speaks_it_from_the_first_byte_on() {
     let stack = Stack::builder().servers(1).unchecked().start();
@@ -224,6 +225,7 @@ for answer in client.wait(*[client.request("/files/some") for _ in range(20)]):
     assert_eq!((row.text("smax"), row.text("stot")), ("1", "1"));
 }
 
+// RFC 9113 section 3.3: "Implementations that support HTTP/2 over TLS MUST use protocol negotiation in TLS"
 #[test]
 fn inside_of_tls_it_is_negotiated() {
     needs_python!("h2");

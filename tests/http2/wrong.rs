@@ -5,6 +5,9 @@ use testkit::{Stack, wait_until};
 use crate::{needs_python, python};
 
 // RFC 9113 section 8.1.1: "Malformed requests or responses that are detected MUST be treated as a stream error of type PROTOCOL_ERROR."
+// RFC 9113 section 8.2.2: "Any message containing connection-specific header fields MUST be treated as malformed."
+// RFC 9113 section 8.3.1: "All HTTP/2 requests MUST include exactly one valid value for the ":method", ":scheme", and ":path" pseudo-header fields, unless they are CONNECT requests"
+// RFC 9113 section 8.3: "All pseudo-header fields MUST appear in a field block before all regular field lines." […] "The same pseudo-header field name MUST NOT appear more than once in a field block."
 #[test]
 fn malformed_requests_are_reset_and_reach_no_server() {
     needs_python!("h2");

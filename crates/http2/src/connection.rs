@@ -295,7 +295,7 @@ impl<T: Default> Connection<T> {
         if self.stage == Stage::Settings && (head.kind != kind::SETTINGS || head.has(flag::ACK)) {
             return Err(Code::ProtocolError.into());
         }
-        // RFC 9113 section 6.10: "Any other frame type […] MUST be treated as a connection error"
+        // RFC 9113 section 6.2: "A receiver MUST treat the receipt of any other type of frame or a frame on a different stream as a connection error (Section 5.4.1) of type PROTOCOL_ERROR."
         if self
             .block
             .as_ref()
@@ -352,7 +352,7 @@ impl<T: Default> Connection<T> {
         self.stage = Stage::Frame;
         let id = self.known(head.stream)?;
         let whole = u32::try_from(head.length).unwrap_or(u32::MAX);
-        // RFC 9113 section 6.9: "Flow-controlled frames" count whole, padding and all, in the connection's window whatever became of their stream.
+        // Frames count whole, padding and all, in the connection's window, whatever has become of their stream.
         self.receive_window = self.receive_window.checked_sub(whole).ok_or(Code::FlowControlError)?;
         let content = end - begin;
         let ends = head.has(flag::END_STREAM);
@@ -466,7 +466,7 @@ impl<T: Default> Connection<T> {
                     self.fault(id, Code::StreamClosed)
                 };
             }
-            // RFC 9113 section 5.1: "An endpoint that receives any frame other than PRIORITY after receiving [the end] MUST treat that as a connection error of type STREAM_CLOSED."
+            // RFC 9113 section 5.1 lets us do so with all that comes for closed streams.
             return Err(Code::StreamClosed);
         };
         let is_short = matches!(stream.length, Some(1..));
@@ -493,7 +493,7 @@ impl<T: Default> Connection<T> {
         if let Departure::Known { last } = self.departure
             && id > last
         {
-            // RFC 9113 section 6.8: "the receiver [can] retry on a new connection" what is behind that.
+            // The client knows, or will, that nobody has seen it, and asks elsewhere.
             self.streams.remember_reset(id);
             return Ok(None);
         }
@@ -506,6 +506,7 @@ impl<T: Default> Connection<T> {
             Read::Head(length) => (length, Some(Follows::Content)),
             Read::WebSocket => (None, Some(Follows::WebSocket)),
             Read::TooLarge => (None, None),
+            // RFC 9113 section 8.1.1: "Malformed requests or responses that are detected MUST be treated as a stream error of type PROTOCOL_ERROR."
             Read::Malformed => {
                 self.fault(id, Code::ProtocolError)?;
                 return Ok(Some(Event::Malformed));

@@ -43,7 +43,7 @@ impl Head {
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let &[a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<HEAD>()?;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        // RFC 9113 section 4.1: "A reserved 1-bit field. […] MUST be ignored when receiving."
+        // RFC 9113 section 4.1: "the bit MUST remain unset (0x00) when sending and MUST be ignored when receiving."
         Some(Self { length, kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff })
     }
 

@@ -182,7 +182,7 @@ impl Reader {
             // Section 8.2.2: "The only exception to this is the TE header field, which MAY be present in an HTTP/2 request; when it is, it MUST NOT contain any value other than "trailers"."
             b"te" if value.eq_ignore_ascii_case(b"trailers") => self.trailers_wanted = true,
             b"te" => self.malformed = true,
-            // RFC 8441 section 5: this one "is not used".
+            // RFC 8441 section 5: `:protocol` has taken its place.
             b"sec-websocket-key" if self.is_web_socket() => {}
             // RFC 9113 section 8.3.1: "A server SHOULD treat a request as malformed if it contains a Host header field that identifies an entity that differs from the entity in the ":authority" pseudo-header field."
             b"host" => match self.pseudo(AUTHORITY) {
@@ -343,7 +343,6 @@ mod tests {
         assert_eq!(line("POST", &[("content-length", "0")], true), "content-length: 0\r\n\r\n");
     }
 
-    // RFC 9113 section 8.2.3: "If there are multiple Cookie header fields after decompression, these MUST be concatenated into a single octet string"
     #[test]
     fn crumbs_are_one_cookie_again() {
         let fields = [("cookie", "a=b"), ("x", "y"), ("cookie", "c=d"), ("te", "trailers")];

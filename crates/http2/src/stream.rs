@@ -38,7 +38,7 @@ impl<T> Stream<T> {
 }
 
 /// How many of those that we have reset are remembered: what was on its way to them is no mistake.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 512;
 
 /// All that their users have not let go of, by their numbers, which only grow.
 #[derive(Debug)]

@@ -167,6 +167,7 @@ fn is_fine(frames: &[Vec<u8>]) {
     assert_eq!(peer.events.len(), many + 1, "nothing more is served after {frames:?}");
 }
 
+// RFC 9113 section 3.4: "This sequence MUST be followed by a SETTINGS frame"
 #[test]
 fn section_3_4_the_preface() {
     let mut peer = Peer::silent();
@@ -206,6 +207,7 @@ fn section_3_4_the_preface() {
     }
 }
 
+// RFC 9113 section 4.1: "the bit MUST remain unset (0x00) when sending and MUST be ignored when receiving."
 #[test]
 fn section_4_1_frames_of_unknown_types_and_flags() {
     is_fine(&[frame(0x16, 0xff, 0, &[0; 8])]);
@@ -224,6 +226,8 @@ fn section_4_2_the_size_of_frames() {
     }
 }
 
+// RFC 9113 section 4.3: "A decoding error in a field block MUST be treated as a connection error of type COMPRESSION_ERROR."
+// RFC 9113 section 6.2: "A receiver MUST treat the receipt of any other type of frame or a frame on a different stream as a connection error (Section 5.4.1) of type PROTOCOL_ERROR."
 #[test]
 fn section_4_3_field_blocks() {
     ends(Code::CompressionError, &[frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0x80])]);
@@ -249,6 +253,7 @@ fn section_4_3_field_blocks() {
     ]);
 }
 
+// RFC 9113 section 5.1: "Receiving any frame other than HEADERS or PRIORITY on a stream in this state [idle] MUST be treated as a connection error of type PROTOCOL_ERROR."
 #[test]
 fn section_5_1_states_of_a_stream() {
     // Idle.
@@ -301,6 +306,7 @@ fn section_5_1_frames_of_streams_long_over() {
     assert_eq!((peer.sent()[0].code(), peer.connection.is_over()), (Code::StreamClosed as u32, true));
 }
 
+// RFC 9113 section 5.1.1: "Streams initiated by a client MUST use odd-numbered stream identifiers"
 #[test]
 fn section_5_1_1_numbers_of_streams() {
     ends(Code::ProtocolError, &[get(2)]);
@@ -309,6 +315,7 @@ fn section_5_1_1_numbers_of_streams() {
     is_fine(&[get(5), get(7)]);
 }
 
+// RFC 9113 section 5.1.2: "An endpoint that receives a HEADERS frame that causes its advertised concurrent stream limit to be exceeded MUST treat this as a stream error of type PROTOCOL_ERROR or REFUSED_STREAM."
 #[test]
 fn section_5_1_2_streams_at_once() {
     let four: Vec<_> = (0..4).map(|n| get(2 * n + 1)).collect();
@@ -333,6 +340,7 @@ fn section_5_4_1_errors_of_the_connection_name_the_last_stream() {
     assert_eq!(peer.sent().last().unwrap().payload, [0, 0, 0, 5, 0, 0, 0, 6]);
 }
 
+// RFC 9113 section 6.1: "If the length of the padding is the length of the frame payload or greater, the recipient MUST treat this as a connection error of type PROTOCOL_ERROR."
 #[test]
 fn section_6_1_data() {
     ends(Code::ProtocolError, &[frame(DATA, 0, 0, b"x")]);
@@ -390,6 +398,7 @@ fn section_6_4_rst_stream() {
     assert_eq!(peer.sent(), [], "what was reset is answered");
 }
 
+// RFC 9113 section 6.5.2: "An endpoint that receives a SETTINGS frame with any unknown or unsupported identifier MUST ignore that setting."
 #[test]
 fn section_6_5_settings() {
     ends(Code::FrameSizeError, &[frame(SETTINGS, ACK, 0, &[0; 6])]);
@@ -457,6 +466,8 @@ fn section_6_8_a_connection_that_is_left_serves_what_was_on_its_way() {
     assert!(peer.sent().iter().all(|it| it.kind == HEADERS));
 }
 
+// RFC 9113 section 6.9.2: "a receiver MUST adjust the size of all stream flow-control windows that it maintains by the difference"
+// RFC 9113 section 6.9: "errors on the connection flow-control window MUST be treated as a connection error."
 #[test]
 fn section_6_9_windows_of_the_client() {
     ends(Code::FrameSizeError, &[frame(WINDOW_UPDATE, 0, 0, &[0; 3])]);
@@ -540,6 +551,8 @@ fn section_6_10_continuation() {
     );
 }
 
+// RFC 9113 section 8.1: "An endpoint that receives a HEADERS frame without the END_STREAM flag set after receiving the HEADERS frame that opens a request […] MUST treat the corresponding request or response as malformed"
+// RFC 9113 section 8.1: "Trailers MUST NOT include pseudo-header fields"
 #[test]
 fn section_8_1_messages() {
     let length = |text: &[u8]| frame(HEADERS, END_HEADERS, 1, &[POST, b"\x0f\x0d\x01", text].concat());
@@ -556,9 +569,18 @@ fn section_8_1_messages() {
     assert_eq!(peer.text, ["POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "x: y\r\n"]);
 }
 
+// RFC 9113 section 8.2.1: "A field name MUST NOT contain characters in the ranges 0x00-0x20, 0x41-0x5a, or 0x7f-0xff (all ranges inclusive)."
+// RFC 9113 section 8.2.1: "A field value MUST NOT contain the zero value (ASCII NUL, 0x00), line feed (ASCII LF, 0x0a), or carriage return (ASCII CR, 0x0d) at any position. A field value MUST NOT start or end with an ASCII whitespace character"
 #[test]
 fn section_8_3_malformed_requests_are_counted_and_reset() {
-    for block in [&b"\x82\x86"[..], b"\x82\x86\x84\0\x01X\x01y", b"\x82\x86\x84\x84"] {
+    for block in [
+        &b"\x82\x86"[..],
+        b"\x82\x86\x84\0\x01X\x01y",
+        b"\x82\x86\x84\0\x01x\x03a\nb",
+        b"\x82\x86\x84\0\x01x\x02\0a",
+        b"\x82\x86\x84\0\x01x\x02 a",
+        b"\x82\x86\x84\x84",
+    ] {
         let mut peer = Peer::new();
         peer.says(&frame(HEADERS, END_STREAM | END_HEADERS, 1, block));
         assert_eq!(
@@ -607,6 +629,7 @@ fn section_10_5_whoever_only_keeps_us_busy_is_sent_away() {
     }
 }
 
+// RFC 9113 section 8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields."
 #[test]
 fn responses_are_sent_as_far_as_there_is_room() {
     let mut peer = Peer::new();

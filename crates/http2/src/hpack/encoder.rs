@@ -13,7 +13,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    // RFC 7541 section 4.2: "the encoder … MUST signal [a reduced maximum] at the beginning of the first header block following the change"
+    // RFC 7541 section 4.2: "the smallest maximum table size that occurs in that interval MUST be signaled in a dynamic table size update."
     /// The other side's table may have at most this size from now on.
     pub(crate) fn table_is_limited(&mut self, size: u32) {
         self.owes_resize |= size < 4096;
