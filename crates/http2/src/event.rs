@@ -22,11 +22,11 @@ pub struct Limits {
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A request has come, whose head [`Connection::text`] is.
+    /// A request has come, whose head [`Connection::text`](crate::Connection::text) is.
     Request(StreamId, Follows),
     /// Content has come: this part of the bytes that were received. Whether that was the last of it.
     Content(StreamId, Range<usize>, bool),
-    /// The lines of a trailer section have come, which [`Connection::text`] has.
+    /// The lines of a trailer section have come, which [`Connection::text`](crate::Connection::text) has.
     Trailers(StreamId),
     /// A stream has been reset, by the client or for what the client did wrong.
     Reset(StreamId),
