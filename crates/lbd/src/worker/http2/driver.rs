@@ -137,7 +137,7 @@ impl Driver {
             self.link.connection().fail(Code::EnhanceYourCalm);
         }
         loop {
-            self.take_in();
+            let held_back = self.take_in();
             let flushed = self.poll_flush(cx)?;
             let is_over = self.link.connection().is_over();
             if is_over && flushed.is_ready() {
@@ -145,6 +145,9 @@ impl Driver {
             }
             if is_over || self.is_busy() {
                 break;
+            }
+            if held_back {
+                continue;
             }
             match self.poll_receive(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
@@ -208,10 +211,15 @@ impl Driver {
         true
     }
 
-    /// Takes in what was received, as far as it is whole.
-    fn take_in(&mut self) {
-        let Some(mut input) = self.input.take() else { return };
-        while !input.is_empty() && !self.is_busy() {
+    /// Takes in what was received, as far as it is whole. Whether there is more that has to wait.
+    fn take_in(&mut self) -> bool {
+        let Some(mut input) = self.input.take() else { return false };
+        let mut held_back = false;
+        while !input.is_empty() {
+            if self.is_busy() {
+                held_back = true;
+                break;
+            }
             let (used, event) = self.link.connection().receive(input.filled());
             if let Some(event) = event {
                 self.happened(event, input.filled());
@@ -224,6 +232,7 @@ impl Driver {
             true => self.link.worker.requests.give(input),
             false => self.input = Some(input),
         }
+        held_back
     }
 
     fn happened(&mut self, event: Event, received: &[u8]) {
