@@ -70,7 +70,7 @@ ${BOLD}Demo 1 runs in $engine and is healthy.${PLAIN}
 
 Look at
     http://localhost:$WEB_PORT    three nginx in turn: refresh the page
-    https://localhost:$WEB_TLS_PORT    the same by HTTPS and HTTP/2: curl --cacert compose/tls/ca.pem https://localhost:$WEB_TLS_PORT
+    https://localhost:$WEB_TLS_PORT   the same by HTTPS and HTTP/2: curl --cacert compose/tls/ca.pem https://localhost:$WEB_TLS_PORT
     http://localhost:$STATS_PORT    what lbd does: servers, requests, errors
     http://localhost:$HEALTHD_PORT    what healthd sees: checks and verdicts
     http://localhost:$PROMETHEUS_PORT    Prometheus, with alerts for a server or a daemon that is down
@@ -94,7 +94,7 @@ ${BOLD}Demo 2 runs in $engine and is healthy: $virtual_address is on $(holders |
 
 Look at
     http://localhost:$WEB_PORT    three nginx in turn, through the virtual address
-    https://localhost:$WEB_TLS_PORT    the same by HTTPS and HTTP/2: curl --cacert compose/tls/ca.pem https://localhost:$WEB_TLS_PORT
+    https://localhost:$WEB_TLS_PORT   the same by HTTPS and HTTP/2: curl --cacert compose/tls/ca.pem https://localhost:$WEB_TLS_PORT
     http://localhost:$STATS_PORT    what lbd does on lb1; on lb2: http://localhost:$STATS2_PORT
     http://localhost:$VRRP_PORT    what vrrpd does on lb1; on lb2: http://localhost:$VRRP2_PORT
     http://localhost:$PROMETHEUS_PORT    Prometheus, with an alert when the virtual address moves

@@ -40,9 +40,11 @@ fn the_guide_to_production_keeps_its_promises() {
             INSTALLS,
             ("sudoedit", "it waits for an editor"),
             ("head -c 33 /dev/urandom", "the demo has a key"),
+            ("scp lb2:", "the demo's nodes have both files"),
+            ("cat $RENEWED_LINEAGE", "nobody here renews a certificate"),
             ("sudo systemctl enable", "tests/units starts the units"),
         ],
-        before: &[("tandemctl check lb1/vrrp.yaml", "make demo-2")],
+        before: &[("tandemctl check /etc/tandem/vrrp.yaml", "make demo-2")],
         ..Document::default()
     });
 }

@@ -30,11 +30,13 @@ finish() { local job; for job in $(jobs -p); do wait "$job"; done; }
 "#;
 
 /// The addresses and files of an example, and those of the demo.
-const MEANT: [(&str, &str); 4] = [
+const MEANT: [(&str, &str); 5] = [
     ("192.0.2.100", "172.20.0.100"),
     ("192.0.2.12", "172.20.0.12"),
-    ("lb1/vrrp.yaml", "vrrp-lb1.yaml"),
-    ("lb2/vrrp.yaml", "vrrp-lb2.yaml"),
+    ("/etc/tandem/vrrp.yaml", "vrrp-lb1.yaml"),
+    ("/tmp/vrrp-lb2.yaml", "vrrp-lb2.yaml"),
+    // In a node of a demo everybody is root.
+    ("sudo tandemctl", "tandemctl"),
 ];
 
 /// A document, and what has to be known beside it.

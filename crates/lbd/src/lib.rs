@@ -1,4 +1,4 @@
-//! lbd, the HTTP load balancer. A library, so that tests can run it inside their own process.
+//! lbd, the HTTP and TCP load balancer. A library, so that tests can run it inside their own process.
 
 pub mod control;
 pub mod shared;

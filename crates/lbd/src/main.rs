@@ -1,4 +1,4 @@
-//! lbd, the HTTP load balancer.
+//! lbd, the HTTP and TCP load balancer.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     }
     Program {
         name: "lbd",
-        about: "HTTP load balancer: accepts requests, chooses a healthy server, carries the bytes",
+        about: "HTTP and TCP load balancer: accepts connections, chooses a healthy server, carries the bytes",
         default_config: "/etc/tandem/lb.yaml",
         check: config_file::check,
         errand: None,
