@@ -58,8 +58,9 @@ fn a_demo_that_died_with_its_machine_is_in_nobodys_way() {
     assert!(!Path::new("/proc").join(nginx.trim()).exists(), "the box goes on");
 }
 
+/// Namespaces of other tests have a number in their names.
 const DIED: &str = "set -e
-    for namespace in $(ip netns list | awk '/^tandem-/ { print $1 }'); do
+    for namespace in $(ip netns list | awk '/^tandem-[a-z]/ { print $1 }'); do
         ip netns pids $namespace | xargs --no-run-if-empty kill -KILL || true
         umount /run/netns/$namespace
     done
