@@ -164,7 +164,10 @@ fn a_body_that_is_too_large() {
     let (stack, server) = Stack::builder().frontend("limits: { body: 1KiB }").start_before(|peer| {
         peer.read_request()?;
         let body = peer.read_until(b"0\r\n\r\n")?;
-        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Got: {}\r\n\r\n", body.len()))
+        peer.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nX-Got: {}\r\n\r\n",
+            body.len()
+        ))
     });
     // Announced: it is refused before a server sees it.
     let announced = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n";
@@ -186,7 +189,10 @@ fn the_limit_of_a_body_counts_its_content_and_no_framing() {
     let (stack, _server) = Stack::builder().frontend("limits: { body: 1KiB }").start_before(|peer| {
         peer.read_request()?;
         let body = peer.read_until(b"0\r\n\r\n")?;
-        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Got: {}\r\n\r\n", body.len()))
+        peer.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nX-Got: {}\r\n\r\n",
+            body.len()
+        ))
     });
     let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunks = |count| "1;name=value\r\nx\r\n".repeat(count) + "0\r\n\r\n";
