@@ -38,6 +38,8 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
         |name, value| Some((value.key_at(), server(name, &value, usual)?)),
     );
     let (marks, servers): (Vec<_>, _) = servers.into_iter().unzip();
+    let tls = server_tls::read(s, reached);
+    let names_are_known = s.report.errors() == errors;
     let mode = mode::read(s);
     let backend = Backend {
         name: name.to_owned(),
@@ -47,7 +49,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
         check: check::read(s, mode.unwrap_or(Mode::Http)),
         servers,
         send_proxy,
-        tls: server_tls::read(s, reached),
+        tls,
         retries: s.number("retries", 3, 0..=10),
         retry_budget: s
             .value("retry_budget", "a percentage from 0% to 100%", "20%")
@@ -75,7 +77,10 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
         abort_on_close: s.word("abort_on_close", false, &[("off", false), ("on", true)]),
         edits: edits::read_as_elsewhere(s),
     };
-    server_tls::check_names(s, &backend, &marks);
+    // Where a name could not be read, the address in its place would be a second mistake out of one.
+    if names_are_known {
+        server_tls::check_names(s, &backend, &marks);
+    }
     if s.report.errors() == errors {
         lints::backend(s, &backend, marks);
     }
