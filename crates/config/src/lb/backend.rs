@@ -39,7 +39,6 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
     );
     let (marks, servers): (Vec<_>, _) = servers.into_iter().unzip();
     let tls = server_tls::read(s, reached);
-    let names_are_known = s.report.errors() == errors;
     let mode = mode::read(s);
     let backend = Backend {
         name: name.to_owned(),
@@ -77,10 +76,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
         abort_on_close: s.word("abort_on_close", false, &[("off", false), ("on", true)]),
         edits: edits::read_as_elsewhere(s),
     };
-    // Where a name could not be read, the address in its place would be a second mistake out of one.
-    if names_are_known {
-        server_tls::check_names(s, &backend, &marks);
-    }
+    server_tls::check_names(s, &backend, &marks);
     if s.report.errors() == errors {
         lints::backend(s, &backend, marks);
     }
