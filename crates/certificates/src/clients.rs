@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use sha2::{Digest as _, Sha256};
-use x509_parser::prelude::FromDer as _;
-use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::certificate::shown;
-use crate::{Doubt, DoubtKind, Fault, FaultKind, Pem};
+use crate::revocations::{RevocationList, lists};
+use crate::{Doubt, Fault, FaultKind, Pem};
 
 /// By which authorities clients are known, and whom they have revoked. Equal to another one that lets the same clients in.
 pub struct Clients {
@@ -45,9 +43,10 @@ impl Clients {
             RootCertStore::empty()
         });
         let roots = Arc::new(roots);
+        let is_usable = |list: RevocationList| verifier(&roots, [list], true).map(drop);
         let lists = revocations
             .filter(|_| !roots.is_empty())
-            .map(|pem| lists(pem, &roots, now, &mut doubts, &mut hash));
+            .map(|pem| lists(pem, is_usable, now, &mut doubts, &mut hash));
         let lists = lists.transpose().map_err(|fault| faults.push(fault)).unwrap_or_default();
         if !faults.is_empty() {
             return Err(faults);
@@ -74,7 +73,7 @@ impl Clients {
 
 fn verifier(
     roots: &Arc<RootCertStore>,
-    lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
+    lists: impl IntoIterator<Item = RevocationList>,
     required: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
     let builder =
@@ -95,37 +94,6 @@ pub(crate) fn roots(authorities: &Pem, hash: &mut Sha256) -> Result<RootCertStor
         })?;
     }
     if roots.is_empty() { Err(authorities.fault(None, FaultKind::NoCertificate)) } else { Ok(roots) }
-}
-
-fn lists(
-    revocations: &Pem,
-    roots: &Arc<RootCertStore>,
-    now: i64,
-    doubts: &mut Vec<Doubt>,
-    hash: &mut Sha256,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
-    let content = revocations.content()?;
-    for (line, der) in &content.revocations {
-        hash.update(der);
-        let unusable =
-            |why: String| revocations.fault(Some(*line), FaultKind::UnusableRevocations(shown(&why)));
-        let (_, list) =
-            CertificateRevocationList::from_der(der).map_err(|error| unusable(error.to_string()))?;
-        // Alone, so that a wrong one is known by its line.
-        verifier(roots, [der.clone()], true).map_err(|error| unusable(error.to_string()))?;
-        // RFC 5280 section 5.1.2.5
-        let Some(next) = list.next_update() else {
-            return Err(unusable("it does not say when the next one comes".to_owned()));
-        };
-        if next.timestamp() < now {
-            let kind = DoubtKind::StaleRevocations(next.timestamp());
-            doubts.push(Doubt { file: revocations.file.clone(), kind });
-        }
-    }
-    if content.revocations.is_empty() {
-        return Err(revocations.fault(None, FaultKind::NoRevocations));
-    }
-    Ok(content.revocations.into_iter().map(|(_, der)| der).collect())
 }
 
 impl PartialEq for Clients {

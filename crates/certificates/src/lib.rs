@@ -11,6 +11,7 @@ mod distinguished_name;
 mod pem;
 mod reason;
 mod remark;
+mod revocations;
 mod servers;
 mod staple;
 mod store;

@@ -56,6 +56,14 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!("the server's certificate is for {}, not {}", listed(presented), name(expected))
         }
+        CertificateError::Revoked => "the server's certificate is revoked".to_owned(),
+        CertificateError::UnknownRevocationStatus => {
+            "none of the revocation lists is of the authority that has signed the server's certificate".to_owned()
+        }
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the revocation list of the authority that has signed the server's certificate had to be renewed by now"
+                .to_owned()
+        }
         other => format!("the server's certificate: {}", shown(&other.to_string())),
     }
 }

@@ -117,7 +117,7 @@ pub enum DoubtKind {
     )]
     NoStaple(String),
     /// The revocation list is older than its authority promised.
-    #[error("its revocation list had to be renewed by {}: no client is let in", day(*.0))]
+    #[error("its revocation list had to be renewed by {}: until it is, everybody is taken for revoked", day(*.0))]
     StaleRevocations(i64),
 }
 

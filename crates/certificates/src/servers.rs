@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::certificate::shown;
 use crate::clients::roots;
+use crate::revocations::{RevocationList, lists};
 use crate::{Certificate, Doubt, Fault, FaultKind, Pem, Source};
 
 /// By which authorities servers are known, and which certificate they are shown. Equal to another one by which the same servers are
@@ -28,8 +29,8 @@ pub struct Servers {
 /// Who vouches for servers.
 #[derive(Clone, Copy, Debug)]
 pub enum Trust<'a> {
-    /// The authorities of a file; what cannot be used is wrong.
-    Authorities(&'a Pem),
+    /// The authorities of a file; what cannot be used is wrong. And their revocation lists, if there are any.
+    Authorities(&'a Pem, Option<&'a Pem>),
     /// Those of the system, of which there are many: what cannot be used is left out.
     System(&'a Pem),
     /// Nobody: any certificate will do, as long as the server has its key.
@@ -39,6 +40,9 @@ pub enum Trust<'a> {
 impl Servers {
     /// Reads the certificates of authorities, and the certificate that servers are shown, if they are. Beside it stands what is
     /// doubtful, at this moment in seconds since 1970.
+    ///
+    /// With revocation lists, every certificate of a server's chain needs the one of its authority, in time: one that is missing or
+    /// late lets no server pass, as it may be the one that revokes.
     ///
     /// # Errors
     /// What cannot be used, each file once.
@@ -51,7 +55,8 @@ impl Servers {
         let mut faults = Vec::new();
         let mut doubts = Vec::new();
         let mut hash = Sha256::new();
-        let verifier = verifier(trust, &provider, &mut hash).map_err(|fault| faults.push(fault)).ok();
+        let verifier = verifier(trust, &provider, now, &mut doubts, &mut hash);
+        let verifier = verifier.map_err(|found| faults.extend(found)).ok();
         let own = certificate.map(|source| {
             let fault = || source.chain.fault(None, FaultKind::NoCertificate);
             Certificate::read(source, now, &mut doubts)?.ok_or_else(fault)
@@ -102,21 +107,41 @@ pub fn server_name(text: &str) -> Option<ServerName<'static>> {
 fn verifier(
     trust: Trust<'_>,
     provider: &Arc<CryptoProvider>,
+    now: i64,
+    doubts: &mut Vec<Doubt>,
     hash: &mut Sha256,
-) -> Result<Arc<dyn ServerCertVerifier>, Fault> {
-    let (pem, roots) = match trust {
-        Trust::Authorities(pem) => (pem, roots(pem, hash)?),
-        Trust::System(pem) => (pem, roots_of_system(pem, hash)?),
+) -> Result<Arc<dyn ServerCertVerifier>, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let (pem, roots, revocations) = match trust {
+        Trust::Authorities(pem, revocations) => (pem, roots(pem, hash), revocations),
+        Trust::System(pem) => (pem, roots_of_system(pem, hash), None),
         Trust::Anybody => {
             hash.update([0]);
             return Ok(Arc::new(Unverified(Arc::clone(provider))));
         }
     };
-    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    match builder.build() {
+    let roots = Arc::new(roots.unwrap_or_else(|fault| {
+        faults.push(fault);
+        RootCertStore::empty()
+    }));
+    let build = |lists: Vec<RevocationList>| {
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+            .with_crls(lists)
+            .enforce_revocation_expiration()
+            .build()
+    };
+    let lists = revocations.filter(|_| !roots.is_empty()).map(|pem| {
+        hash.update([2]);
+        lists(pem, |list| build(vec![list]).map(drop), now, doubts, hash)
+    });
+    let lists = lists.transpose().map_err(|fault| faults.push(fault)).unwrap_or_default();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    match build(lists.unwrap_or_default()) {
         Ok(verifier) => Ok(verifier),
-        // Each root has been found good.
-        Err(error) => Err(pem.fault(None, FaultKind::UnusableAuthority(shown(&error.to_string())))),
+        // Each root and each list has been found good.
+        Err(error) => Err(vec![pem.fault(None, FaultKind::UnusableAuthority(shown(&error.to_string())))]),
     }
 }
 

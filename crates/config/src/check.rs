@@ -19,6 +19,8 @@ pub struct Check {
     pub port: Option<u16>,
     /// Whether a check begins with a PROXY header. Default auto.
     pub send_proxy: CheckProxy,
+    /// Whether a check is secured. Default auto.
+    pub over_tls: CheckTls,
 }
 
 /// Whether checks begin with a PROXY header.
@@ -40,6 +42,32 @@ impl CheckProxy {
             Self::Auto => "auto",
             Self::Off => "off",
             Self::Always(version) => version.word(),
+        }
+    }
+}
+
+/// Whether checks are secured as requests to the server are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckTls {
+    /// Where requests are, unless the check has a port of its own (`auto`, the default).
+    #[default]
+    Auto,
+    /// Never (`off`).
+    Off,
+    /// Always, also on a port of its own (`on`).
+    On,
+}
+
+impl CheckTls {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Off, Self::On];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::On => "on",
         }
     }
 }

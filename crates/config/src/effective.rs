@@ -318,6 +318,7 @@ fn check(check: &Check) -> Value {
         ("rise", timing.rise.into()),
         ("fall", timing.fall.into()),
         ("send_proxy", text(check.send_proxy.word())),
+        ("over_tls", text(check.over_tls.word())),
     ];
     keys.extend(check.port.map(|port| ("port", port.into())));
     map(keys)

@@ -64,7 +64,8 @@ const TLS: &str = "frontends.NAME.bind.tls";
 const BACKEND: &str = "backends.NAME";
 const BACKEND_TLS: &str = "backends.NAME.tls";
 const SERVER: &str = "backends.NAME.servers.NAME";
-const CHECK_TLS: &str = "not there: checks speak TLS where requests do, unless they have a port of their own";
+const CHECK_TLS: &str =
+    "not there: a check asks for what requests ask for; \"over_tls\" of it has it speak TLS, or not";
 const CIPHERS: &str = "not there: those of TLS 1.3 are spoken, and of TLS 1.2 those with forward secrecy";
 const PATHS: &str = "not there; paths start at the directory of this file";
 
@@ -81,10 +82,12 @@ const HAPROXY: &[(&str, Here)] = &[
     ("check_alpn", Words(CHECK_TLS)),
     ("check_send_proxy", Key("backends.NAME.check.send_proxy")),
     ("check_sni", Words(CHECK_TLS)),
-    ("check_ssl", Words(CHECK_TLS)),
+    ("check_ssl", Key("backends.NAME.check.over_tls")),
     ("ciphers", Words(CIPHERS)),
     ("ciphersuites", Words(CIPHERS)),
     ("cookie", Key("backends.NAME.sticky")),
+    ("crl_file", In(BACKEND_TLS, "\"server_crl\" here")),
+    ("crl_file", In(SERVER, "\"server_crl\" of the backend's tls")),
     ("crl_file", Key("frontends.NAME.bind.tls.client_crl")),
     ("crt", In(BACKEND_TLS, "\"certificate\" here")),
     ("crt", In(SERVER, "\"certificate\" of the backend's tls")),
@@ -120,7 +123,7 @@ const HAPROXY: &[(&str, Here)] = &[
     ("mysql_check", Key("backends.NAME.check.mysql")),
     ("nameserver", Key("resolvers.nameservers")),
     ("nbthread", Key("lbd.workers")),
-    ("no_check_ssl", Words(CHECK_TLS)),
+    ("no_check_ssl", Words("\"over_tls: off\" of a check")),
     ("no_tls_tickets", Words("not there; sessions are always resumed by tickets")),
     ("no_tlsv12", Words("\"min_version: 1.3\" of frontends.NAME.bind.tls")),
     ("pgsql_check", Key("backends.NAME.check.postgres")),

@@ -47,4 +47,6 @@ pub use nearest::nearest;
 pub use routes::{Action, Page, Redirect, Respond, Route, Routes, Scheme};
 pub use secret::{Secret, SecretBytes};
 pub use sticky::{SameSite, Sticky};
-pub use tls::{ClientCertificates, Reread, ServerTls, Stamp, TicketKeys, Tls, TlsVersion};
+pub use tls::{
+    ClientCertificates, Renewal, Reread, ServerFiles, ServerTls, Stamp, TicketKeys, Tls, TlsVersion,
+};

@@ -11,8 +11,8 @@ use proxy_protocol::Version;
 use route::Network;
 
 use crate::{
-    Access, Action, Balance, Check, CheckProxy, Edits, Page, RequestId, Routes, ServerCheck, ServerTls,
-    Sticky, Tls,
+    Access, Action, Balance, Check, CheckProxy, CheckTls, Edits, Page, RequestId, Routes, ServerCheck,
+    ServerTls, Sticky, Tls,
 };
 
 /// A whole `lb.yaml`.
@@ -237,10 +237,15 @@ impl Backend {
         Some(given.cloned().unwrap_or_else(host))
     }
 
-    /// How checks of one of its servers are secured, if they are: as requests to it, unless the check has a port of its own.
+    /// How checks of one of its servers are secured, if they are.
     pub fn check_tls_of(&self, server: &Server) -> Option<&Arc<ServerTls>> {
         let (check, own) = self.check_of(server)?;
-        self.tls.as_ref().filter(|_| own.port.or(check.port).is_none())
+        let tls = self.tls.as_ref();
+        match check.over_tls {
+            CheckTls::Auto => tls.filter(|_| own.port.or(check.port).is_none()),
+            CheckTls::Off => None,
+            CheckTls::On => tls,
+        }
     }
 
     /// The PROXY header that checks of one of its servers begin with.

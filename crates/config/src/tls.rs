@@ -1,6 +1,7 @@
 //! What a listener with TLS presents, and asks of clients; and how connections to servers are secured.
 
 mod files;
+mod renewal;
 mod servers;
 mod stamp;
 mod tickets;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use certificates::{Clients, Store};
 
+pub use self::renewal::{Renewal, ServerFiles};
 pub use self::servers::ServerTls;
 pub use self::stamp::Stamp;
 use crate::SecretBytes;

@@ -81,7 +81,7 @@ frontends:
       - { path: /d, deny: 403 }
     backend: NAME
 backends:
-  NAME: { check: { http: { host: a, headers: { A: b }, body: a }, port: 1 }, tls: { server_ca: a, server_name: a, certificate: a, alpn: a }, request: { remove: A }, response: { remove: A }, servers: { NAME: { address: a:80, server_name: a, check: { port: 1, host: a } } } }
+  NAME: { check: { http: { host: a, headers: { A: b }, body: a }, port: 1 }, tls: { server_ca: a, server_crl: a, server_name: a, certificate: a, alpn: a }, request: { remove: A }, response: { remove: A }, servers: { NAME: { address: a:80, server_name: a, check: { port: 1, host: a } } } }
 lbd: { maxconn: 1 }
 admin: { users: { NAME: HASH } }
 healthd: { admin: { users: { NAME: HASH } } }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, LoadFactor, Weight};
 use config::{
-    Access, AccessLog, Action, Backend, Balance, Bind, Check, CheckProxy, ClientCertificates, ClientTimeouts,
-    Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe, LbConfig, Lbd,
-    Mode, OnDown, OnUp, OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId, RequestLimits, Resolvers,
-    Respond, Route, Routes, SameSite, Scheme, Secret, Server, ServerAddress, ServerCheck, ServerTimeouts,
-    ServerTls, Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
+    Access, AccessLog, Action, Backend, Balance, Bind, Check, CheckProxy, CheckTls, ClientCertificates,
+    ClientTimeouts, Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe,
+    LbConfig, Lbd, Mode, OnDown, OnUp, OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId,
+    RequestLimits, Resolvers, Respond, Route, Routes, SameSite, Scheme, Secret, Server, ServerAddress,
+    ServerCheck, ServerTimeouts, ServerTls, Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
 };
 use edit::{FieldEdits, FieldName, FieldNames, PathEdits, Place, Replacement, RequestEdits, Template};
 use health::Timing;
@@ -323,11 +323,12 @@ fn tls() -> impl Strategy<Value = Arc<Tls>> {
 fn server_tls() -> impl Strategy<Value = Arc<ServerTls>> {
     let path = || option::of("[ -~\u{e4}]{1,20}");
     let version = select(TlsVersion::ALL.to_vec());
-    (any::<bool>(), path(), host_name(), path(), version).prop_map(
-        |(verify, server_ca, server_name, certificate, min_version)| {
+    (any::<bool>(), path(), path(), host_name(), path(), version).prop_map(
+        |(verify, server_ca, server_crl, server_name, certificate, min_version)| {
             let (server_name, alpn) = (Some(server_name), Vec::new());
             Arc::new(ServerTls {
                 verify,
+                server_crl: server_crl.filter(|_| server_ca.is_some()),
                 server_ca,
                 server_name,
                 certificate,
@@ -707,8 +708,9 @@ fn check() -> impl Strategy<Value = Check> {
         Just(CheckProxy::Auto),
         proxy().prop_map(|version| version.map_or(CheckProxy::Off, CheckProxy::Always))
     ];
-    (probe, timing, option::of(1..=u16::MAX), send_proxy)
-        .prop_map(|(probe, timing, port, send_proxy)| Check { probe, timing, port, send_proxy })
+    (probe, timing, option::of(1..=u16::MAX), send_proxy, select(CheckTls::ALL.to_vec())).prop_map(
+        |(probe, timing, port, send_proxy, over_tls)| Check { probe, timing, port, send_proxy, over_tls },
+    )
 }
 
 fn http_probe() -> impl Strategy<Value = HttpProbe> {

@@ -23,6 +23,7 @@ use crate::fleet::{FirstRound, Fleet};
 use crate::kept;
 use crate::metrics::Metrics;
 use crate::resolve::SystemFiles;
+use crate::server_files;
 use crate::view::{self, Seen};
 
 /// How long readiness waits for the first check of every server. Those that hang are unknown until their checks end, and
@@ -55,15 +56,21 @@ pub async fn main(context: Context) -> Result<(), Failure> {
     let dir = context.own_dir();
     let kept = kept::load(&dir);
     let fleet = Fleet::new(&config, SystemFiles::default(), seats(), Arc::clone(&metrics), kept);
-    let first_round = fleet.apply(&config).context("the configuration cannot be used")?;
-    let daemon =
-        Arc::new(Daemon { life: Life::new(context, file, &config.healthd.access), admin: address, fleet });
+    let access = config.healthd.access.clone();
+    let first_round = fleet.apply(config).context("the configuration cannot be used")?;
+    let beside = context.config.clone();
+    let daemon = Arc::new(Daemon { life: Life::new(context, file, &access), admin: address, fleet });
     let looked_at = Arc::clone(&daemon);
     let exposition = metrics.exposition(registry, move || looked_at.seen()).context("metrics")?;
     let router = admin::router(&daemon, exposition, &[]);
     let control = Arc::new(Control::new(Arc::clone(&daemon)));
     let watched = Arc::clone(&daemon);
-    let work = async move { match kept::keep(dir, &watched.fleet).await {} };
+    let work = async move {
+        tokio::select! {
+            never = kept::keep(dir, &watched.fleet) => match never {},
+            never = server_files::follow(&watched.fleet, &beside) => match never {},
+        }
+    };
     serve::serve(daemon, doors, control, router, signals, begin(first_round), work).await
 }
 
@@ -109,15 +116,16 @@ impl Own for Daemon {
     }
 
     async fn adopt(&self, config: LbConfig) -> Result<String, String> {
-        self.fleet.apply(&config).map_err(|error| {
+        let (done, admin, access) = (done(&config), config.healthd.admin, config.healthd.access.clone());
+        self.fleet.apply(config).map_err(|error| {
             tracing::error!("{error}");
             error.to_string()
         })?;
-        self.life.guard().admit(&config.healthd.access);
-        if config.healthd.admin != self.admin {
+        self.life.guard().admit(&access);
+        if admin != self.admin {
             warn!(running = %self.admin, "healthd.admin.bind has changed: it takes effect at the next start");
         }
-        Ok(done(&config))
+        Ok(done)
     }
 }
 

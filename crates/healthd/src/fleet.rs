@@ -33,6 +33,8 @@ pub struct Fleet {
 
 #[derive(Default)]
 struct State {
+    /// What is in force.
+    config: Option<Arc<LbConfig>>,
     /// How the servers of each backend that has checks are checked.
     checks: HashMap<String, CheckPlan>,
     members: HashMap<ServerKey, Member>,
@@ -97,15 +99,36 @@ impl Fleet {
     ///
     /// # Errors
     /// When a check cannot be made; then nothing is changed.
-    pub fn apply(&self, config: &LbConfig) -> Result<FirstRound, ApplyError> {
+    pub fn apply(&self, config: LbConfig) -> Result<FirstRound, ApplyError> {
+        self.apply_to(&mut self.lock(), config)
+    }
+
+    /// The same, instead of what is in force, if nothing else is by now.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn replace(&self, before: &Arc<LbConfig>, config: LbConfig) -> Result<bool, ApplyError> {
         let mut state = self.lock();
-        let checks = state.checks(config)?;
+        if !state.config.as_ref().is_some_and(|now| Arc::ptr_eq(now, before)) {
+            return Ok(false);
+        }
+        self.apply_to(&mut state, config).map(|_| true)
+    }
+
+    /// What is in force.
+    pub fn config(&self) -> Option<Arc<LbConfig>> {
+        self.lock().config.clone()
+    }
+
+    fn apply_to(&self, state: &mut State, config: LbConfig) -> Result<FirstRound, ApplyError> {
+        let config = Arc::new(config);
+        let checks = state.checks(&config)?;
         self.shared.names.configure(&config.resolvers);
         let (round, first_round) = mpsc::channel(1);
         let mut before = std::mem::take(&mut state.members);
         let (mut order, mut new) = (Vec::new(), Vec::new());
         let mut remembered = std::mem::take(&mut state.remembered);
-        let plans = plans(config, &checks);
+        let plans = plans(&config, &checks);
         let timings =
             plans.iter().filter_map(|(_, plan, _)| plan.check.as_ref()).map(|plan| plan.check.timing);
         self.shared.pace.set(timings.map(|timing| timing.interval));
@@ -136,6 +159,7 @@ impl Fleet {
             let key = monitor.record().key.clone();
             state.members.insert(key, Member { plan, hurried, task: tokio::spawn(monitor.run()) });
         }
+        state.config = Some(config);
         let forgotten = std::mem::replace(&mut state.checks, checks);
         for backend in forgotten.keys().filter(|backend| !state.checks.contains_key(*backend)) {
             self.shared.metrics.forget_backend(backend);

@@ -11,6 +11,7 @@
 //! | [`resolve`] | names and their addresses, one task a name |
 //! | [`record`], [`board`] | what is held of each server, and the topic that lbd follows |
 //! | [`kept`] | since when servers are as they are, for the next healthd |
+//! | `server_files` | the files by which checks are secured, when they change |
 //! | `admin_states` | what operators have taken out, as lbd tells it |
 //! | [`control`] | the socket: requests and text commands |
 //! | [`view`], [`metrics`] | the admin page, text and Prometheus |
@@ -30,4 +31,5 @@ mod pace;
 pub mod probe;
 pub mod record;
 pub mod resolve;
+mod server_files;
 pub mod view;

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use config::{
-    Check, CheckProxy, ExpectedStatus, Host, HttpProbe, Probe, ServerAddress, ServerCheck, TlsProbe,
+    Check, CheckProxy, CheckTls, ExpectedStatus, Host, HttpProbe, Probe, ServerAddress, ServerCheck, TlsProbe,
 };
 use health::dialogue::Step;
 use health::{CheckCode, CheckResult, Timing};
@@ -35,6 +35,7 @@ fn check(probe: Probe) -> Check {
         timing: Timing { timeout: TIMEOUT, ..Timing::default() },
         port: None,
         send_proxy: CheckProxy::Auto,
+        over_tls: CheckTls::Auto,
     }
 }
 
@@ -263,6 +264,7 @@ async fn a_host_that_does_not_answer_at_all() {
         timing: Timing { interval: Duration::from_secs(1), timeout: TIMEOUT, ..Timing::default() },
         port: None,
         send_proxy: CheckProxy::Auto,
+        over_tls: CheckTls::Auto,
     };
     for probe in [Probe::Tcp, Probe::Http(http())] {
         let result = run(&bounded(probe), address).await;

@@ -22,7 +22,7 @@ mod tls;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use config::{Check, CheckProxy, Probe, ServerAddress, ServerCheck};
+use config::{Check, CheckProxy, CheckTls, Probe, ServerAddress, ServerCheck};
 use health::{CheckCode, CheckResult, Timing};
 use healthd::probe::{Probed, Prober, Target};
 use testkit::wait_for;
@@ -33,9 +33,14 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// What one check finds.
 fn check(probe: &Probe, address: SocketAddr) -> CheckResult {
     let timing = Timing { timeout: TIMEOUT, ..Timing::default() };
-    let prober =
-        Prober::new(&Check { probe: probe.clone(), timing, port: None, send_proxy: CheckProxy::Auto })
-            .unwrap();
+    let prober = Prober::new(&Check {
+        probe: probe.clone(),
+        timing,
+        port: None,
+        send_proxy: CheckProxy::Auto,
+        over_tls: CheckTls::Auto,
+    })
+    .unwrap();
     let server = ServerAddress { host: config::Host::Ip(address.ip()), port: address.port() };
     let target = Target::new(&server, None, &ServerCheck::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -31,6 +31,7 @@ fn tls(tls: &Tls) -> Value {
 pub(super) fn servers(tls: &ServerTls) -> Value {
     let mut keys = vec![("verify", tls.verify.into()), ("min_version", text(tls.min_version.word()))];
     keys.extend(tls.server_ca.iter().map(|file| ("server_ca", text(file))));
+    keys.extend(tls.server_crl.iter().map(|file| ("server_crl", text(file))));
     keys.extend(tls.server_name.iter().map(|name| ("server_name", text(name))));
     keys.extend(tls.certificate.iter().map(|file| ("certificate", text(file))));
     if !tls.alpn.is_empty() {

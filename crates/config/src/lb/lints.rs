@@ -11,7 +11,7 @@ use super::mode::useless_to_backend;
 use crate::read::{Report, Section, quoted};
 use crate::scalar::show_duration;
 use crate::yaml::Mark;
-use crate::{Backend, Frontend, Mode, WhenAllDown};
+use crate::{Backend, CheckTls, Frontend, Mode, WhenAllDown};
 
 /// Backends that no frontend leads to.
 pub(super) fn unused_backends(report: &Report, frontends: &[Frontend], backends: &[Backend], marks: &[Mark]) {
@@ -97,6 +97,13 @@ fn overload(s: &Section<'_>, backend: &Backend) {
 
 fn tls(s: &Section<'_>, backend: &Backend, marks: &[Mark]) {
     let Some(tls) = &backend.tls else {
+        if backend.check.as_ref().is_some_and(|check| check.over_tls == CheckTls::On) {
+            s.warning(
+                ["check", "over_tls"],
+                "has checks over TLS, but no tls, as which they would be secured",
+                "checks speak without TLS",
+            );
+        }
         for (server, mark) in backend.servers.iter().zip(marks).filter(|(one, _)| one.server_name.is_some()) {
             let doubt = format!(
                 "server {} of backend {} has a server_name, but its backend has no tls",
@@ -113,12 +120,16 @@ fn tls(s: &Section<'_>, backend: &Backend, marks: &[Mark]) {
             "does not verify its servers",
             "whoever answers in a server's place reads and changes everything; name the authority with server_ca instead",
         );
-        if tls.server_ca.is_some() {
-            s.warning(
-                ["tls", "server_ca"],
-                "has a server_ca, but does not verify its servers",
-                "it has no effect",
-            );
+        for (key, is_given) in
+            [("server_ca", tls.server_ca.is_some()), ("server_crl", tls.server_crl.is_some())]
+        {
+            if is_given {
+                s.warning(
+                    ["tls", key],
+                    format_args!("has a {key}, but does not verify its servers"),
+                    "it has no effect",
+                );
+            }
         }
     }
 }

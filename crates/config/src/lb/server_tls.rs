@@ -45,6 +45,7 @@ fn settings(s: &mut Section<'_>) -> ServerTls {
         server_ca: s
             .value("server_ca", "a file with certificates of authorities", "the system's authorities")
             .scalar(file),
+        server_crl: revocations(s),
         server_name: server_name(s, "each server's own host"),
         certificate: s
             .value("certificate", "a file with a certificate", "none: servers need no certificate of lbd")
@@ -58,6 +59,14 @@ fn settings(s: &mut Section<'_>) -> ServerTls {
             .collect(),
         servers: None,
     }
+}
+
+fn revocations(s: &mut Section<'_>) -> Option<String> {
+    let value = s.value("server_crl", "a file with revocation lists", "none: no server is revoked");
+    if value.is_given() && !s.has(&["server_ca"]) {
+        s.error(["server_crl"], "has a server_crl, but no server_ca, whose servers it is about");
+    }
+    value.scalar(file)
 }
 
 /// What servers are asked for, and have to be.
@@ -81,6 +90,7 @@ fn reach(tls: ServerTls, s: &Section<'_>, reached: &mut Reached) -> Arc<ServerTl
     }
     let at = |about: Setting| match about {
         Setting::Certificates(_) => s.mark(&["certificate"]),
+        Setting::ServerRevocations => s.mark(&["server_crl"]),
         _ => s.mark(&["server_ca"]),
     };
     let servers = match read_servers(&tls, directory, reached.now) {
@@ -100,9 +110,18 @@ fn reach(tls: ServerTls, s: &Section<'_>, reached: &mut Reached) -> Arc<ServerTl
     tls
 }
 
-/// Servers whose hosts no certificate can be for. `marks` are their places.
+/// Servers whose hosts no certificate can be for. `marks` are their places. Where a name is given that could not be read, the host in
+/// its place would be a second mistake out of one.
 pub(super) fn check_names(s: &Section<'_>, backend: &Backend, marks: &[Mark]) {
+    let is_lost = |name: &Option<String>, path: &[&str]| name.is_none() && s.has(path);
+    let is_unread = |tls: &ServerTls| is_lost(&tls.server_name, &["tls", "server_name"]);
+    if backend.tls.as_deref().is_some_and(is_unread) {
+        return;
+    }
     for (server, mark) in backend.servers.iter().zip(marks) {
+        if is_lost(&server.server_name, &["servers", &server.name, "server_name"]) {
+            continue;
+        }
         match backend.tls_name_of(server) {
             Some(name) if certificates::server_name(&name).is_none() => s.report.error(
                 *mark,

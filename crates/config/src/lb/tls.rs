@@ -91,7 +91,7 @@ fn present(tls: Tls, s: &Section<'_>, certificates: &[Mark], presented: &mut Pre
         Setting::Certificates(place) => certificates.get(place).copied().unwrap_or_default(),
         Setting::Authorities => s.mark(&["client_ca"]),
         Setting::Revocations => s.mark(&["client_crl"]),
-        Setting::TicketKeys | Setting::Servers => s.mark(&["ticket_keys"]),
+        Setting::TicketKeys | Setting::Servers | Setting::ServerRevocations => s.mark(&["ticket_keys"]),
     };
     let tls = match tls::read(&tls, directory, presented.now) {
         Ok((material, doubts)) => {

@@ -53,6 +53,8 @@ pub(crate) enum Setting {
     TicketKeys,
     /// `server_ca`
     Servers,
+    /// `server_crl`
+    ServerRevocations,
 }
 
 impl Remark {

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use certificates::{Doubt, Fault, Servers, Source, Trust};
+use certificates::{Doubt, Fault, Servers, Source, Trust, key_names};
 
 use super::TlsVersion;
 use super::files::{Remark, Setting, pem, source};
@@ -24,6 +24,8 @@ pub struct ServerTls {
     pub verify: bool,
     /// A file with the certificates of authorities, as the configuration has it. Default: the system's.
     pub server_ca: Option<String>,
+    /// A file with the authorities' revocation lists, as the configuration has it. Default: no server is revoked.
+    pub server_crl: Option<String>,
     /// What servers are asked for, and their certificates have to be for, unless a server has its own. Default: their hosts.
     pub server_name: Option<String>,
     /// A file with the certificate and key that servers are shown, as the configuration has it. Default: none.
@@ -37,6 +39,22 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
+    /// The files of one that is used beside a `lb.yaml`, as they are on the disk.
+    pub(super) fn files(&self, directory: &Path) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if self.verify {
+            let authorities = self.server_ca.as_ref().map(|file| directory.join(file));
+            files.extend(authorities.or_else(|| system().ok()));
+            files.extend(self.server_crl.iter().map(|file| directory.join(file)));
+        }
+        if let Some(certificate) = &self.certificate {
+            let path = directory.join(certificate);
+            files.extend(path.to_str().map(key_names).into_iter().flatten().map(PathBuf::from));
+            files.push(path);
+        }
+        files
+    }
+
     /// Whether another one has the same settings, whatever the files said when they were read.
     pub(crate) fn names_the_same(&self, other: &Self) -> bool {
         let settings = |one: &Self| Self { servers: None, ..one.clone() };
@@ -61,33 +79,43 @@ pub(crate) fn read_servers(
         (None, true) => system().and_then(|file| pem(&file)).map(Some),
     };
     let authorities = authorities.map_err(|message| faults.push(Remark::fault(Setting::Servers, message)));
+    let lists = match (&tls.server_ca, &tls.server_crl, tls.verify) {
+        (Some(_), Some(file), true) => pem(&directory.join(file)).map(|(pem, _)| Some(pem)),
+        _ => Ok(None),
+    };
+    let lists = lists.map_err(|message| faults.push(Remark::fault(Setting::ServerRevocations, message)));
     let about = Setting::Certificates(0);
     let own = tls.certificate.as_ref().map(|file| source(&directory.join(file), false, about, &mut doubts));
     let own: Result<Option<Source>, ()> =
         own.transpose().map_err(|message| faults.push(Remark::fault(about, message)));
-    let (Ok(authorities), Ok(own)) = (authorities, own) else { return Err(faults) };
+    let (Ok(authorities), Ok(lists), Ok(own)) = (authorities, lists, own) else { return Err(faults) };
     let trust = match &authorities {
         None => Trust::Anybody,
-        Some((pem, _)) if tls.server_ca.is_some() => Trust::Authorities(pem),
+        Some((pem, _)) if tls.server_ca.is_some() => Trust::Authorities(pem, lists.as_ref()),
         Some((pem, _)) => Trust::System(pem),
     };
-    let is_own = |file: &str| own.as_ref().is_some_and(|own| own.chain.file == file);
+    let about = |file: &str| match (&own, &lists) {
+        (Some(own), _) if own.chain.file == file => about,
+        (_, Some(lists)) if lists.file == file => Setting::ServerRevocations,
+        _ => Setting::Servers,
+    };
     match Servers::new(trust, own.as_ref(), now) {
         Ok((servers, found)) => {
-            doubts.extend(found.iter().map(|doubt| doubtful(about, doubt)));
+            doubts.extend(found.iter().map(|doubt| doubtful(about(&doubt.file), doubt)));
             Ok((servers, doubts))
         }
-        Err(found) => Err(found
-            .iter()
-            .map(|fault: &Fault| {
-                Remark::fault(if is_own(&fault.file) { about } else { Setting::Servers }, fault)
-            })
-            .collect()),
+        Err(found) => {
+            Err(found.iter().map(|fault: &Fault| Remark::fault(about(&fault.file), fault)).collect())
+        }
     }
 }
 
 fn doubtful(about: Setting, doubt: &Doubt) -> Remark {
-    Remark { about, message: doubt.to_string(), help: Some("servers may refuse it; renew it, and reload") }
+    let help = match about {
+        Setting::ServerRevocations => doubt.kind.help(),
+        _ => "servers may refuse it: renew it",
+    };
+    Remark { about, message: doubt.to_string(), help: Some(help) }
 }
 
 /// The file of the authorities that the system trusts. Whoever has set the variable means it for everything that speaks TLS.

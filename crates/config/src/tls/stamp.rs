@@ -1,4 +1,4 @@
-//! What tells the files of a listener from what they are later, without reading them.
+//! What tells the files of TLS from what they are later, without reading them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,9 @@ use certificates::{key_names, staple_name};
 
 use super::Tls;
 use super::files::MAX_ENTRIES;
+use crate::LbConfig;
 
-/// The files of a listener as they were on the disk: each with what changes when somebody writes to it or puts another in its place.
+/// Files as they were on the disk: each with what changes when somebody writes to it or puts another in its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(Vec<(PathBuf, Option<Seen>)>);
 
@@ -37,6 +38,14 @@ impl Stamp {
             client.crl_file.iter().for_each(|file| stamp.add(directory.join(file)));
         }
         tls.ticket_keys.iter().for_each(|keys| stamp.add(directory.join(&keys.file)));
+        stamp
+    }
+
+    /// Those of connections to the servers of a configuration.
+    pub(super) fn of_servers(config: &LbConfig, directory: &Path) -> Self {
+        let mut stamp = Self::default();
+        let all = config.backends.iter().filter_map(|backend| backend.tls.as_ref());
+        all.flat_map(|tls| tls.files(directory)).for_each(|file| stamp.add(file));
         stamp
     }
 

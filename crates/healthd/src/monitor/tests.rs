@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use config::{CheckProxy, Probe, ServerCheck};
+use config::{CheckProxy, CheckTls, Probe, ServerCheck};
 
 use super::*;
 use crate::resolve::SystemFiles;
@@ -63,7 +63,13 @@ impl Bench {
             rise: 2,
             fall: 3,
         };
-        let check = Check { probe: Probe::Tcp, timing, port: Some(port), send_proxy: CheckProxy::Auto };
+        let check = Check {
+            probe: Probe::Tcp,
+            timing,
+            port: Some(port),
+            send_proxy: CheckProxy::Auto,
+            over_tls: CheckTls::Auto,
+        };
         let prober = Arc::new(Prober::new(&check).unwrap());
         let server = ServerAddress { host: Host::Name("app.test".to_owned()), port: 1 };
         let check = Some(CheckPlan { check: Arc::new(check), tls: None, mode: Mode::Http, prober });

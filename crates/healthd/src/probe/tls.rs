@@ -95,7 +95,7 @@ fn servers(file: &Path) -> Result<Servers, BadCheck> {
     let mut bytes = Vec::new();
     File::open(file).map_err(bad)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(bad)?;
     let pem = Pem { file: file.display().to_string(), bytes };
-    match Servers::new(Trust::Authorities(&pem), None, 0) {
+    match Servers::new(Trust::Authorities(&pem, None), None, 0) {
         Ok((servers, _)) => Ok(servers),
         Err(faults) => {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();

@@ -1,6 +1,6 @@
 //! A server that wants a PROXY header.
 
-use config::{Check, CheckProxy, ExpectedStatus, HttpProbe, Probe, ServerAddress, ServerCheck};
+use config::{Check, CheckProxy, CheckTls, ExpectedStatus, HttpProbe, Probe, ServerAddress, ServerCheck};
 use health::CheckCode::{self, L7Ok, L7Rsp};
 use health::Timing;
 use healthd::probe::{Probed, Prober, Target};
@@ -35,6 +35,7 @@ fn nginx_is_found_well_by_those_who_introduce_themselves_alone() {
         timing: Timing::default(),
         port: None,
         send_proxy: CheckProxy::Auto,
+        over_tls: CheckTls::Auto,
     };
     let prober = Prober::new(&check).unwrap();
     let server = ServerAddress { host: config::Host::Ip(address.ip()), port: address.port() };

@@ -29,6 +29,7 @@ use crate::control::control_socket::{Control, Reach, Socket};
 use crate::control::heritage;
 use crate::control::operator::Operator;
 use crate::control::paused;
+use crate::control::server_files;
 use crate::control::sessions::Sessions;
 use crate::control::state::State;
 use crate::control::tls;
@@ -175,6 +176,8 @@ impl App {
         let (handover, handovers) = mpsc::channel(8);
         let (stop, stops) = watch::channel(0);
         let (watch, watchers) = mpsc::channel(1);
+        let of_servers = server_files::follow(state.clone(), context.config.clone(), adopt.clone());
+        tokio::spawn(of_servers);
         let reach = Reach { adopt, handover, stop, watchers: watch };
         let pulse = lock(&state).pulse().clone();
         let liveness = Topic::new(

@@ -343,7 +343,11 @@ impl Own for Control {
     async fn adopt(&self, config: LbConfig) -> Result<String, String> {
         let gone = || "lbd is stopping".to_owned();
         let (done, adopted) = oneshot::channel();
-        self.reach.adopt.send(Adoption { config: Box::new(config), done }).await.map_err(|_| gone())?;
+        self.reach
+            .adopt
+            .send(Adoption { config: Box::new(config), instead_of: None, done })
+            .await
+            .map_err(|_| gone())?;
         adopted.await.map_err(|_| gone())??.closed().await;
         Ok("configuration reloaded".to_owned())
     }

@@ -51,6 +51,8 @@ pub(crate) enum Failure {
     Connect,
     /// The last one succeeded, but for TLS: the server cannot show who it is, or refuses lbd.
     ServerHandshake,
+    /// It was not complete in time.
+    ServerHandshakeTimeout,
     /// Connecting took too long.
     ConnectTimeout,
     /// The server closed before the response's first byte: it may never have seen the request.
@@ -139,7 +141,9 @@ impl Failure {
                 (Some(503), End::SERVER_IN_CONNECT, Nobody)
             }
             Self::Shortage => (Some(503), End::SHORTAGE_IN_CONNECT, Nobody),
-            Self::ConnectTimeout => (Some(503), End::SERVER_TIMEOUT_IN_CONNECT, Nobody),
+            Self::ConnectTimeout | Self::ServerHandshakeTimeout => {
+                (Some(503), End::SERVER_TIMEOUT_IN_CONNECT, Nobody)
+            }
             Self::Unanswered | Self::Dismissed | Self::ServerClosed => {
                 (Some(502), End::SERVER_IN_HEAD, Server)
             }

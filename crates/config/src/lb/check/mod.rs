@@ -11,7 +11,7 @@ use health::Timing;
 use proxy_protocol::Version;
 
 use crate::read::Section;
-use crate::{Check, CheckProxy, Mode, Probe, ServerCheck, scalar};
+use crate::{Check, CheckProxy, CheckTls, Mode, Probe, ServerCheck, scalar};
 
 /// The check of a backend; none if it is off.
 pub(super) fn read(backend: &mut Section<'_>, mode: Mode) -> Option<Check> {
@@ -28,6 +28,7 @@ pub(super) fn read(backend: &mut Section<'_>, mode: Mode) -> Option<Check> {
         timing: timing(s),
         port: s.number_or_none("port", "the server's port", 1..=u16::MAX),
         send_proxy: s.word("send_proxy", CheckProxy::Auto, &PROXY),
+        over_tls: s.word("over_tls", CheckTls::Auto, &CheckTls::ALL.map(|choice| (choice.word(), choice))),
     }))
 }
 

@@ -19,6 +19,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Adoption {
     /// What is to be in force.
     pub config: Box<LbConfig>,
+    /// What has to be in force until then; none if it does not matter.
+    pub instead_of: Option<Arc<LbConfig>>,
     /// Whether it is, and what is still being closed then; or why nothing has changed.
     pub done: oneshot::Sender<Result<Closing, String>>,
 }
@@ -45,9 +47,14 @@ impl Closing {
 impl App {
     /// Takes a configuration into force that somebody wants.
     pub(super) fn take(&mut self, adoption: Adoption) {
-        let Adoption { config, done } = adoption;
+        let Adoption { config, instead_of, done } = adoption;
+        let is_late = instead_of.is_some_and(|before| !Arc::ptr_eq(&before, lock(&self.state).config()));
+        let outcome = match is_late {
+            true => Err("another configuration has come into force meanwhile".to_owned()),
+            false => self.adopt(*config),
+        };
         // Whoever asked may have gone.
-        let _ = done.send(self.adopt(*config));
+        let _ = done.send(outcome);
     }
 
     /// Takes a configuration into force, or says why not and changes nothing.

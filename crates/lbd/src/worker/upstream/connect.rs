@@ -167,15 +167,15 @@ pub(crate) async fn acquire(
             }
         };
         let share = rules.timeouts.connect.saturating_sub(started.elapsed()) / left;
-        let short = Cell::new(false);
-        let failure = match patience.wait(share, connect(worker, &seat, &caller, &short)).await {
+        let step = Cell::new(Step::Connecting);
+        let failure = match patience.wait(share, connect(worker, &seat, &caller, &step)).await {
             Ok(Ok(connection)) => {
                 seat.reached();
                 attempts.taken.connect_time = Some(started.elapsed());
                 return Ok((connection, seat, false));
             }
             // No server is to blame, and no other one would help.
-            Err(_) if short.get() => return Err((Failure::Shortage, Some(seat))),
+            Err(_) if step.get() == Step::Short => return Err((Failure::Shortage, Some(seat))),
             Ok(Err(Unreached::Connecting(error))) if lacks_port(&error) => {
                 tell_ports_are_used_up(worker, backend, &seat.server);
                 Failure::Shortage
@@ -187,6 +187,15 @@ pub(crate) async fn acquire(
             }
             // Nor here.
             Err(_) if patience.is_cut() => return Err((Failure::Cut(false), Some(seat))),
+            Err(_) if step.get() == Step::Securing => {
+                seat.server.counters().tls.failed.inc();
+                tell_insecure(
+                    backend,
+                    &seat.server,
+                    "the handshake was not complete within timeouts.connect",
+                );
+                Failure::ServerHandshakeTimeout
+            }
             Err(_) => Failure::ConnectTimeout,
         };
         match failure {
@@ -266,6 +275,17 @@ async fn wait(
     })
 }
 
+/// What an attempt is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It connects.
+    Connecting,
+    /// It waits for what this host is short of.
+    Short,
+    /// It shakes hands.
+    Securing,
+}
+
 /// Why there is no connection to a server.
 enum Unreached {
     /// There is none at all.
@@ -280,22 +300,23 @@ impl From<io::Error> for Unreached {
     }
 }
 
-/// Connects to the server of a seat. Where this host is `short` of something it waits until it is not: idle connections are a
+/// Connects to the server of a seat. Where this host is short of something it waits until it is not: idle connections are a
 /// luxury, and make room for one that is needed.
 async fn connect(
     worker: &Worker,
     seat: &Seat,
     caller: &Caller<'_>,
-    short: &Cell<bool>,
+    step: &Cell<Step>,
 ) -> Result<ServerConnection, Unreached> {
     let address = seat.server.address().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
     let mut waits = None;
     let result = loop {
         let result = open(address).await;
-        short.set(result.as_ref().is_err_and(is_shortage));
-        if !short.get() {
+        if !result.as_ref().is_err_and(is_shortage) {
+            step.set(Step::Connecting);
             break result;
         }
+        step.set(Step::Short);
         waits.get_or_insert_with(|| worker.spare.wait());
         if !worker.make_room().await {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -309,6 +330,7 @@ async fn connect(
         connection.was_introduced(header.len() as u64);
     }
     if let Some(connector) = seat.server.connector() {
+        step.set(Step::Securing);
         connection =
             secure(worker, &seat.server, connector, connection).await.map_err(Unreached::Securing)?;
     }

@@ -1,5 +1,9 @@
 //! TLS to servers: Debian's nginx with certificates of every kind, a server that speaks first, and HAProxy beside.
 
+mod beside;
+mod checks;
+mod files;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -394,20 +398,6 @@ fn checks_are_secured_as_requests_are() {
         assert_eq!(stack.get("/").status, 503);
         drop(nginx);
     }
-}
-
-#[test]
-fn checks_of_a_port_of_their_own_are_as_they_were() {
-    let authority = Authority::new();
-    let certificate = authority.issue("app.pem", NAMES, CertificateKey::Ecdsa);
-    let mut agent = None;
-    let tls = verified(&authority, ", server_name: app.example");
-    let (stack, _nginx) = checked(&tls, "{ http: { path: /health }, port: 7082", |address| {
-        agent = Some(Nginx::start(2, SocketAddr::new(address.ip(), 7082)));
-        secured(certificate)(address)
-    });
-    wait_until("the agent is asked", || stack.stat("app", "s1").text("check_status") == "L7OK");
-    assert_eq!(stack.get("/").text(), "NGINX Instance 1\n");
 }
 
 #[test]
