@@ -1,94 +1,14 @@
 //! lbd gives its clients away: for a stop that vrrpd follows, and on request.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use testkit::{
-    BlackHole, Client, Daemon, Load, Netns, Network, Nginx, PATIENCE, Program, SERVER_PORT, Site, Stack,
+    BlackHole, Client, Daemon, Follower, Load, Netns, Network, Nginx, Program, SERVER_PORT, Site, Stack,
     binary, gated, gated_request, is_root, lbd_within, needs, skip, wait_until,
 };
-
-/// A connection to lbd's socket, such as vrrpd has.
-struct Follower {
-    lines: BufReader<UnixStream>,
-    asked: u64,
-}
-
-impl Follower {
-    fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut follower = Self { lines: BufReader::new(stream), asked: 0 };
-        follower.say(&json!({"hello": {"protocol": 1, "client": "test"}}));
-        assert!(follower.hear().is_some_and(|line| line["hello"]["daemon"] == "lbd"));
-        follower
-    }
-
-    /// One that follows the liveness.
-    fn subscribe(socket: &Path) -> Self {
-        let mut follower = Self::connect(socket);
-        follower.ask(&json!({"request": "subscribe", "topic": "liveness", "ping_ms": 20}));
-        follower.wait_for("ready");
-        follower
-    }
-
-    fn say(&mut self, line: &Value) {
-        self.lines.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-
-    fn hear(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).unwrap();
-        (read > 0).then(|| serde_json::from_str(&line).unwrap())
-    }
-
-    fn ask(&mut self, request: &Value) {
-        self.asked += 1;
-        let mut request = request.clone();
-        request["id"] = self.asked.into();
-        self.say(&request);
-    }
-
-    /// What was done for the last request.
-    fn done(&mut self) -> String {
-        loop {
-            let line = self.hear().expect("lbd answers before it ends");
-            if line["id"] == self.asked {
-                return line["ok"]["done"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned();
-            }
-        }
-    }
-
-    fn drain(&mut self) {
-        self.ask(&json!({"request": "drain"}));
-    }
-
-    /// What vrrpd does for an lbd that is to stop.
-    fn has_it_drain(&mut self) {
-        self.wait_for("leaving");
-        self.drain();
-    }
-
-    fn released(&mut self) {
-        self.ask(&json!({"request": "released"}));
-    }
-
-    /// Reads on until lbd says that it is in that state.
-    fn wait_for(&mut self, state: &str) {
-        loop {
-            let line = self.hear().unwrap_or_else(|| panic!("lbd ended before it was {state}"));
-            let items = [&line["snapshot"]["items"][0], &line["event"]["item"]];
-            if items.iter().any(|item| item["liveness"]["state"] == state) {
-                return;
-            }
-        }
-    }
-}
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 

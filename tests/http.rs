@@ -1,9 +1,9 @@
 //! What a client and a server see of each other through lbd when both behave: everything, and nothing else.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
-use testkit::{Client, Peer, SERVER_PORT, Stack, pattern};
+use testkit::{Client, EchoServer, Peer, SERVER_PORT, Stack, assert_echoes, pattern};
 
 /// Answers every request with 200 and an empty body, on a connection that stays open.
 fn answer_all(peer: &mut Peer) -> std::io::Result<()> {
@@ -215,28 +215,9 @@ fn a_websocket_runs_through_a_tunnel() {
         .unchecked()
         .config(|config, addresses| config.server("ws", addresses.socket(100, SERVER_PORT)))
         .start();
-    let listener = TcpListener::bind(stack.addresses.socket(100, SERVER_PORT)).unwrap();
-    let server = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut socket = tungstenite::accept(stream).unwrap();
-        // Echoes until the client says goodbye.
-        while let Ok(message) = socket.read() {
-            if !message.is_close() {
-                socket.send(message).unwrap();
-            }
-        }
-    });
+    let _server = EchoServer::start(stack.addresses.socket(100, SERVER_PORT));
     let stream = TcpStream::connect(stack.web()).unwrap();
-    let (mut socket, response) = tungstenite::client(format!("ws://{}/echo", stack.web()), stream).unwrap();
-    assert_eq!(response.status(), 101);
-    for length in [1, 100, 100_000, 1_000_000] {
-        let message = tungstenite::Message::binary(pattern(length, 1));
-        socket.send(message.clone()).unwrap();
-        assert!(socket.read().unwrap() == message, "the echo of {length} bytes is damaged");
-    }
-    socket.close(None).unwrap();
-    while socket.read().is_ok() {}
-    server.join().unwrap();
+    assert_echoes(&format!("ws://{}/echo", stack.web()), stream, &[1, 100, 100_000, 1_000_000]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What lbd holds for those who do nothing, and what it gives back.
 
 use std::io;
+use std::net::SocketAddr;
 
 use testkit::{
     Authority, CertificateKey, Client, Haproxy, Peer, Stack, TlsClient, memory_kib, needs, pattern,
@@ -84,6 +85,74 @@ fn an_idle_connection_with_tls_holds_less_than_eight_kilobytes_and_than_in_hapro
     println!("{COUNT} idle connections with TLS hold {ours} KiB, and {theirs} KiB in HAProxy");
     assert!(ours < 8 * u64::from(COUNT), "{COUNT} idle connections with TLS hold {ours} KiB");
     assert!(ours < theirs, "{ours} KiB, and {theirs} KiB in HAProxy");
+}
+
+/// A connection of HTTP/2, by prior knowledge, which has had one answer.
+fn after_a_stream(address: SocketAddr) -> Client {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    const ACKNOWLEDGED: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+    // GET http://test/, by HPACK's static table.
+    const REQUEST: &[u8] = b"\0\0\x09\x01\x05\0\0\0\x01\x82\x86\x84\x41\x04test";
+    const END_STREAM: u8 = 1;
+    let mut client = Client::connect(address);
+    client.send([PREFACE, SETTINGS, REQUEST].concat());
+    loop {
+        let head = client.take(9).unwrap();
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let content = client.take(length).unwrap();
+        match (head[3], head[4]) {
+            (4, 0) => client.send(ACKNOWLEDGED),
+            (0, flags) if flags & END_STREAM != 0 => {
+                assert_eq!(content, b"NGINX Instance 1\n");
+                return client;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_of_http_2_holds_less_than_in_haproxy() {
+    needs!("haproxy");
+    const COUNT: u64 = 600;
+    raise_descriptors();
+    let stack = Stack::builder()
+        .servers(1)
+        .unchecked()
+        .frontend("timeouts: { keep_alive: 5m }")
+        .config(|config, _| config.lbd = "workers: 1".to_owned())
+        .start();
+    let haproxy = Haproxy::beside(&stack, "http", |bind| {
+        format!("listen web\n bind {bind} proto h2\n server s {}\n", stack.server_address(1))
+    });
+    let open = |address, count| -> Vec<_> { (0..count).map(|_| after_a_stream(address)).collect() };
+    let [ours, theirs] = [(stack.web(), stack.lbd.pid()), (haproxy.address(), haproxy.process().pid())].map(
+        |(address, pid)| {
+            // What the first ones take is not theirs alone.
+            let first = open(address, 100);
+            let before = settled(pid);
+            let clients = open(address, COUNT);
+            let grown = settled(pid).saturating_sub(before);
+            drop((first, clients));
+            grown
+        },
+    );
+    println!("{COUNT} idle connections of HTTP/2 hold {ours} KiB, and {theirs} KiB in HAProxy");
+    assert!(ours < theirs, "{ours} KiB, and {theirs} KiB in HAProxy");
+}
+
+/// The memory of a process that has given back what it keeps for a moment.
+fn settled(pid: u32) -> u64 {
+    let (mut last, mut still) = (0, 0);
+    wait_until("its memory stays as it is", || {
+        let now = memory_kib(pid);
+        still = if now == last { still + 1 } else { 0 };
+        last = now;
+        // Longer than the second for which streams' memory is kept.
+        still > 60
+    });
+    last
 }
 
 #[test]

@@ -3,13 +3,17 @@
 mod fields;
 mod flow;
 mod leave;
+mod sockets;
 mod wrong;
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use testkit::{Authority, CertificateKey, LogLine, Stack, needs, pattern, wait_until};
+use testkit::{
+    Authority, CertificateKey, LogLine, Stack, curl_http2, curl_secured, needs, pattern, stdout, text,
+    wait_until,
+};
 
 /// Runs a script of a client's (`peer.py`), and returns what it prints.
 fn python(address: SocketAddr, script: &str) -> String {
@@ -44,28 +48,11 @@ macro_rules! needs_python {
 }
 use needs_python;
 
-fn curl(address: SocketAddr, path: &str) -> Command {
-    let mut command = Command::new("curl");
-    command.args(["-sS", "--max-time", "60", "--http2-prior-knowledge"]);
-    command.arg(format!("http://{address}{path}"));
-    command
-}
-
-fn stdout(mut command: Command) -> Vec<u8> {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-fn text(command: Command) -> String {
-    String::from_utf8(stdout(command)).unwrap()
-}
-
 // RFC 9113 section 8.2.3: "If there are multiple Cookie header fields after decompression, these MUST be concatenated into a single octet string using the two-octet delimiter of 0x3b, 0x20"
 #[test]
 fn curl_speaks_it_from_the_first_byte_on() {
     let stack = Stack::builder().servers(1).unchecked().start();
-    let mut command = curl(stack.web(), "/headers");
+    let mut command = curl_http2(stack.web(), "/headers");
     // curl 7.88 fails with a second request on such a connection, to nginx, too.
     command.args(["-H", "Cookie: a=b; c=d", "-w", "%{http_version}\n"]);
     let answer = text(command);
@@ -95,15 +82,15 @@ fn bodies_of_every_size_arrive_whole_each_way() {
         let name = format!("size{size}");
         let file = nginx.file(&name, size);
         for way in ["files", "chunked"] {
-            let body = stdout(curl(stack.web(), &format!("/{way}/{name}")));
+            let body = stdout(curl_http2(stack.web(), &format!("/{way}/{name}")));
             assert!(body == file, "{way} of {size} bytes is damaged");
         }
         let source = nginx.files().join(&name);
-        let mut fixed = curl(stack.web(), &format!("/upload/fixed{size}"));
+        let mut fixed = curl_http2(stack.web(), &format!("/upload/fixed{size}"));
         fixed.arg("-T").arg(&source);
         stdout(fixed);
         // Of unknown length.
-        let mut streamed = curl(stack.web(), &format!("/upload/streamed{size}"));
+        let mut streamed = curl_http2(stack.web(), &format!("/upload/streamed{size}"));
         streamed.args(["-T", "-"]).stdin(std::fs::File::open(&source).unwrap());
         stdout(streamed);
         for way in ["fixed", "streamed"] {
@@ -191,7 +178,7 @@ fn streams_have_routes_edits_limits_and_sticky_servers_as_requests_of_http_1() {
         .start();
     let jar = tempfile::NamedTempFile::new().unwrap();
     let with = |path: &str, args: &[&str]| {
-        let mut command = curl(stack.web(), path);
+        let mut command = curl_http2(stack.web(), path);
         command.args(["-w", "\n%{http_code}", "-b"]).arg(jar.path()).arg("-c").arg(jar.path()).args(args);
         text(command)
     };
@@ -233,16 +220,15 @@ fn inside_of_tls_it_is_negotiated() {
     let file = authority.issue("app.pem", &["app.example"], CertificateKey::Ecdsa);
     let tls = format!("{{ certificates: [\"{}\"] }}", file.display());
     let mut stack = Stack::builder().servers(1).unchecked().config(|config, _| config.tls = tls).start();
-    let curl = |args: &[&str]| {
-        let mut command = Command::new("curl");
-        command.args(["-sS", "--max-time", "60", "--cacert"]).arg(authority.ca_file());
-        command.args(["--connect-to", &format!("::{}", stack.web()), "-w", "%{http_version}"]).args(args);
-        command.arg("https://app.example/headers");
+    let address = stack.web();
+    let ask = |how: &str| {
+        let mut command = curl_secured(&authority, address, "/headers");
+        command.args([how, "-w", "%{http_version}"]);
         text(command)
     };
-    let answer = curl(&["--http2"]);
+    let answer = ask("--http2");
     assert!(answer.contains("\nx-forwarded-proto=https\n") && answer.ends_with("\n2"), "{answer}");
-    assert!(curl(&["--http1.1"]).ends_with("\n1.1"));
+    assert!(ask("--http1.1").ends_with("\n1.1"));
     // Who has not negotiated it does not speak it.
     let script = format!(
         r#"
@@ -263,16 +249,7 @@ is_equal(Client(ADDRESS, tls=context).get("/", scheme="https").status, "200")
     stack.write_config();
     stack.lbd.reload();
     stack.lbd.wait_to_tell("configuration reloaded");
-    let mut off = Command::new("curl");
-    off.args(["-sS", "--http2", "--max-time", "60", "--cacert"]).arg(authority.ca_file());
-    off.args([
-        "--connect-to",
-        &format!("::{}", stack.web()),
-        "-w",
-        "%{http_version}",
-        "https://app.example/",
-    ]);
-    assert!(text(off).ends_with("1.1"));
+    assert!(ask("--http2").ends_with("\n1.1"));
 }
 
 #[test]

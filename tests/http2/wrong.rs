@@ -1,6 +1,6 @@
 //! What clients get that do not keep to the protocol.
 
-use testkit::{Stack, wait_until};
+use testkit::{LogLine, Stack, wait_until};
 
 use crate::{needs_python, python};
 
@@ -215,4 +215,29 @@ client.raw(frames.HeadersFrame(1, b"\x82"))
 client.rest()
 "#,
     );
+}
+
+#[test]
+fn a_head_that_is_too_large_is_logged_and_counted_as_http_1s() {
+    needs_python!("h2");
+    let stack = Stack::builder().servers(1).unchecked().start();
+    let refused = || stack.metric("tandem_lbd_refused_requests_total{reason=\"head_too_large\"}");
+    let mut client = stack.client();
+    let fields: String = (0..17).map(|n| format!("X-{n}: {}\r\n", "y".repeat(1000))).collect();
+    client.send(format!("GET /large HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+    assert_eq!(client.response().status, 431);
+    wait_until("it is counted", || refused() == Some(1.0));
+    python(
+        stack.web(),
+        "client = Client(ADDRESS)\n\
+         fields = [(f'x-{n}', 'y' * 1000) for n in range(17)]\n\
+         is_equal(client.get('/large', fields=fields).status, '431')\n\
+         is_equal(client.get('/larger', fields=fields * 2).status, '431')\n",
+    );
+    wait_until("both are counted", || refused() == Some(2.0));
+    let lines = stack.log_lines(2, |line| line.status == 431);
+    let told =
+        |line: &LogLine| (line.server.clone(), line.status, line.termination.clone(), line.target.clone());
+    assert_eq!(told(&lines[0]), told(&lines[1]));
+    assert_eq!(lines[0].termination, "PR");
 }

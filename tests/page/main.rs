@@ -4,7 +4,7 @@ mod browser;
 mod looks;
 
 use browser::Browser;
-use testkit::{Authority, CertificateKey, Stack, needs, wait_until};
+use testkit::{Authority, CertificateKey, EchoServer, SERVER_PORT, Stack, needs, wait_until};
 
 #[tokio::test]
 async fn the_page_shows_servers_and_follows_them_by_itself() {
@@ -123,6 +123,33 @@ async fn a_browser_that_comes_by_tls_speaks_http_2() {
     wait_until("they are in the log", || {
         let log = stack.lbd.stdout();
         (0..50).all(|n| log.contains(&format!("\"GET /?{n} HTTP/2.0\""))) && log.contains(" web~ app/")
+    });
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_browsers_websocket_is_a_stream() {
+    needs!("chromedriver", "chromium", "openssl");
+    let authority = Authority::new();
+    let file = authority.issue("app.pem", &["app.example"], CertificateKey::Ecdsa);
+    let stack = Stack::builder().servers(0).unchecked().config(|config, addresses| {
+        config.tls = format!("{{ certificates: [\"{}\"] }}", file.display());
+        config.frontend = "routes: [ { path: /, respond: { status: 200, body: here } } ]".to_owned();
+        config.server("ws", addresses.socket(100, SERVER_PORT));
+    });
+    let stack = stack.start();
+    let _server = EchoServer::start(stack.addresses.socket(100, SERVER_PORT));
+    let browser = Browser::trusting(&file, stack.web()).await;
+    browser.client.goto("https://app.example/").await.unwrap();
+    let echo = "return new Promise(done => {
+        const socket = new WebSocket('wss://app.example/echo');
+        socket.onopen = () => socket.send('x'.repeat(100000));
+        socket.onmessage = message => { done(message.data.length); socket.close(); };
+        socket.onerror = () => done('no socket');
+    })";
+    assert_eq!(browser.run(echo).await, 100_000);
+    wait_until("it is in the log", || {
+        stack.lbd.stdout().lines().any(|line| line.contains("/echo HTTP/2.0\"") && line.contains(" 101 "))
     });
     browser.client.clone().close().await.unwrap();
 }

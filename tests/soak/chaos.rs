@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use testkit::{Addresses, Authority, CertificateKey, SERVER_PORT, Stack, wait_until};
+use testkit::{Addresses, Authority, CertificateKey, EchoServer, Follower, SERVER_PORT, Stack, wait_until};
 
-use super::work::start_echo;
+use super::work::Work;
 
 /// A server that was killed, and when.
 #[derive(Debug)]
@@ -17,16 +17,51 @@ pub struct Death {
     pub over: Instant,
 }
 
-/// What happens, in turn.
-pub struct Chaos {
-    authority: Authority,
-    turn: usize,
-    pub deaths: Vec<Death>,
+/// From when until when something was so.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub begins: Instant,
+    pub over: Instant,
 }
 
-type Event = fn(&mut Chaos, &mut Stack, usize) -> String;
+impl Span {
+    pub fn has(&self, moment: Instant) -> bool {
+        self.begins <= moment && moment <= self.over
+    }
 
-const EVENTS: [Event; 9] = [
+    pub fn meets(&self, other: &Self) -> bool {
+        self.begins <= other.over && other.begins <= self.over
+    }
+}
+
+/// An lbd that was killed, and when.
+#[derive(Debug)]
+pub struct Outage {
+    pub begins: Instant,
+    /// By then its sockets are closed.
+    pub over: Instant,
+    /// From then on the next one listens.
+    pub back: Instant,
+}
+
+/// What happens, in turn.
+pub struct Chaos {
+    events: &'static [Event],
+    authority: Authority,
+    turn: usize,
+    /// What has happened, and by when.
+    pub happened: Vec<(Instant, String)>,
+    pub deaths: Vec<Death>,
+    pub outages: Vec<Outage>,
+    /// When lbd handed over, and when it stopped.
+    pub handovers: Vec<Span>,
+    pub stops: Vec<Span>,
+}
+
+pub type Event = fn(&mut Chaos, &mut Stack, &Work, usize) -> String;
+
+/// What one and the same lbd has to live with.
+pub const AROUND_LBD: &[Event] = &[
     Chaos::kill,
     Chaos::reload,
     Chaos::replace,
@@ -36,6 +71,16 @@ const EVENTS: [Event; 9] = [
     Chaos::reload_nonsense,
     Chaos::drain_tunnels,
     Chaos::renew_certificate,
+];
+
+/// What clients have to live with when it is lbd that leaves.
+pub const TO_LBD: &[Event] = &[
+    Chaos::hand_over,
+    Chaos::restart_lbd,
+    Chaos::kill_lbd,
+    Chaos::reload,
+    Chaos::renew_certificate,
+    Chaos::kill,
 ];
 
 /// Servers that all of this happens to.
@@ -54,16 +99,16 @@ pub fn secure(addresses: &Addresses) -> SocketAddr {
 }
 
 /// Three nginx for requests, by TLS and without, two echoing servers for tunnels.
-pub fn stack(authority: &Authority) -> Stack {
+pub fn stack(authority: &Authority) -> (Stack, Vec<EchoServer>) {
     let certificate = issue(authority);
     let timeouts = "timeouts: { keep_alive: 2s, server: 20s }";
-    Stack::builder()
+    let mut echoes = Vec::new();
+    let stack = Stack::builder()
         .servers(SERVERS)
         .backend(timeouts)
         .config(|config, addresses| {
             let [one, two] = [100, 101].map(|last| addresses.socket(last, SERVER_PORT));
-            start_echo(one);
-            start_echo(two);
+            echoes.extend([one, two].map(EchoServer::start));
             config.more_backends =
                 format!("echo:\n  check: {{ tcp: {{}} }}\n  servers: {{ e1: \"{one}\", e2: \"{two}\" }}");
             config.more_frontends = format!(
@@ -74,7 +119,8 @@ pub fn stack(authority: &Authority) -> Stack {
                 certificate.display()
             );
         })
-        .start()
+        .start();
+    (stack, echoes)
 }
 
 /// A certificate for what is asked by TLS, in place of the one that was there.
@@ -83,15 +129,30 @@ fn issue(authority: &Authority) -> PathBuf {
 }
 
 impl Chaos {
-    pub fn new(authority: Authority) -> Self {
-        Self { authority, turn: 0, deaths: Vec::new() }
+    pub fn new(events: &'static [Event], authority: Authority) -> Self {
+        Self {
+            events,
+            authority,
+            turn: 0,
+            happened: Vec::new(),
+            deaths: Vec::new(),
+            outages: Vec::new(),
+            handovers: Vec::new(),
+            stops: Vec::new(),
+        }
+    }
+
+    /// Whether all of it has happened at least once.
+    pub fn was_complete(&self) -> bool {
+        self.turn >= self.events.len()
     }
 
     /// Has the next thing happen, and says what it was.
-    pub fn next(&mut self, stack: &mut Stack) -> String {
-        let (round, event) = (self.turn / EVENTS.len(), EVENTS[self.turn % EVENTS.len()]);
+    pub fn next(&mut self, stack: &mut Stack, work: &Work) -> String {
+        let (round, event) = (self.turn / self.events.len(), self.events[self.turn % self.events.len()]);
         self.turn += 1;
-        let what = event(self, stack, round % SERVERS);
+        let what = event(self, stack, work, round % SERVERS);
+        self.happened.push((Instant::now(), what.clone()));
         std::thread::sleep(MOMENT);
         what
     }
@@ -112,19 +173,19 @@ impl Chaos {
         wait_for_server(stack, index + 1);
     }
 
-    fn kill(&mut self, stack: &mut Stack, index: usize) -> String {
+    fn kill(&mut self, stack: &mut Stack, _: &Work, index: usize) -> String {
         self.end(stack, index, testkit::Nginx::kill);
         format!("{} was killed", name(index))
     }
 
     /// nginx, told to stop by SIGTERM, breaks off what is under way: that is no better than being killed.
-    fn stop(&mut self, stack: &mut Stack, index: usize) -> String {
+    fn stop(&mut self, stack: &mut Stack, _: &Work, index: usize) -> String {
         self.end(stack, index, testkit::Nginx::stop);
         format!("{} was stopped under load", name(index))
     }
 
     /// What an operator does to lose nothing.
-    fn replace(&mut self, stack: &mut Stack, index: usize) -> String {
+    fn replace(&mut self, stack: &mut Stack, _: &Work, index: usize) -> String {
         let server = format!("app/{}", name(index));
         tell(stack, &["drain", &server]);
         std::thread::sleep(MOMENT);
@@ -138,7 +199,7 @@ impl Chaos {
         format!("{} was drained and replaced", name(index))
     }
 
-    fn change_weight(&mut self, stack: &mut Stack, index: usize) -> String {
+    fn change_weight(&mut self, stack: &mut Stack, _: &Work, index: usize) -> String {
         let server = format!("app/{}", name(index));
         for weight in ["7", "0", "1"] {
             tell(stack, &["weight", &server, weight]);
@@ -148,7 +209,7 @@ impl Chaos {
     }
 
     /// A server more, and other rules; then as before.
-    fn reload(&mut self, stack: &mut Stack, index: usize) -> String {
+    fn reload(&mut self, stack: &mut Stack, _: &Work, index: usize) -> String {
         let before = stack.config.clone();
         let again = stack.server_address(index + 1);
         stack.config.server("s4", again);
@@ -160,7 +221,7 @@ impl Chaos {
         "the configuration changed and changed back".to_owned()
     }
 
-    fn reload_nonsense(&mut self, stack: &mut Stack, _: usize) -> String {
+    fn reload_nonsense(&mut self, stack: &mut Stack, _: &Work, _: usize) -> String {
         stack.write_config_text("frontends: { web: { backend: nowhere } }");
         assert!(!stack.tandemctl(&["reload"]).status.success(), "nonsense was taken for a configuration");
         stack.reload();
@@ -168,7 +229,7 @@ impl Chaos {
     }
 
     /// Nothing is told to anybody: the file is another.
-    fn renew_certificate(&mut self, stack: &mut Stack, _: usize) -> String {
+    fn renew_certificate(&mut self, stack: &mut Stack, _: &Work, _: usize) -> String {
         let told = |stack: &Stack| stack.lbd.stderr().matches("TLS presents what its files say now").count();
         let before = told(stack);
         issue(&self.authority);
@@ -176,7 +237,7 @@ impl Chaos {
         "the certificate was replaced".to_owned()
     }
 
-    fn kill_healthd(&mut self, stack: &mut Stack, _: usize) -> String {
+    fn kill_healthd(&mut self, stack: &mut Stack, _: &Work, _: usize) -> String {
         stack.healthd.kill();
         std::thread::sleep(MOMENT);
         stack.healthd.start();
@@ -186,7 +247,38 @@ impl Chaos {
         "healthd was killed and started again".to_owned()
     }
 
-    fn drain_tunnels(&mut self, stack: &mut Stack, index: usize) -> String {
+    /// What a planned failover does to an lbd that goes on afterwards.
+    fn hand_over(&mut self, stack: &mut Stack, _: &Work, _: usize) -> String {
+        let mut follower = Follower::connect(&stack.lbd.socket());
+        let begins = Instant::now();
+        follower.drain();
+        let done = follower.done();
+        assert!(done.starts_with("drained after"), "{done}");
+        follower.released();
+        self.handovers.push(Span { begins, over: Instant::now() });
+        "lbd handed its clients over, and took them back".to_owned()
+    }
+
+    /// What an upgrade does.
+    fn restart_lbd(&mut self, stack: &mut Stack, _: &Work, _: usize) -> String {
+        let begins = Instant::now();
+        assert_eq!(stack.lbd.stop().code(), Some(0));
+        self.stops.push(Span { begins, over: Instant::now() });
+        stack.lbd.start();
+        "lbd was restarted".to_owned()
+    }
+
+    fn kill_lbd(&mut self, stack: &mut Stack, work: &Work, _: usize) -> String {
+        let begins = Instant::now();
+        work.lbd_is_about_to_die();
+        stack.lbd.kill();
+        let over = Instant::now();
+        stack.lbd.start();
+        self.outages.push(Outage { begins, over, back: Instant::now() });
+        "lbd was killed and started again".to_owned()
+    }
+
+    fn drain_tunnels(&mut self, stack: &mut Stack, _: &Work, index: usize) -> String {
         let server = format!("echo/e{}", 1 + index % 2);
         for state in ["drain", "maint", "ready"] {
             tell(stack, &[state, &server]);

@@ -1,7 +1,7 @@
 //! Clients of every kind, each on a thread of its own, that notice everything that is not as it should be.
 
-use std::io::{self, Error};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Error, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use testkit::{Client, PATIENCE, Stack, pattern};
 use tungstenite::Message;
 
+use super::chaos::Span;
+
 /// The length of a large file, and of an upload.
 const LARGE: usize = 4 << 20;
 const UPLOAD: usize = 256 << 10;
@@ -21,7 +23,7 @@ const SMALL: usize = 20_000;
 /// What a client does over and over: its name, how many do it, how long each rests between two times, and how.
 type Kind = (&'static str, usize, Duration, fn(&mut Hand) -> io::Result<()>);
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     ("kept alive", 4, Duration::from_millis(5), |hand| hand.page(true)),
     ("connection each", 2, Duration::from_millis(10), |hand| hand.page(false)),
     ("downloads", 1, Duration::from_millis(100), |hand| hand.download("/files/large")),
@@ -29,10 +31,16 @@ const KINDS: [Kind; 8] = [
     ("uploads", 1, Duration::from_millis(50), Hand::upload),
     ("chunked uploads", 1, Duration::from_millis(50), Hand::upload_chunked),
     ("tunnels", 2, Duration::from_millis(50), Hand::tunnel),
-    ("bundles of streams by TLS", 1, Duration::from_millis(100), Hand::streams),
+    ("bundles of streams by TLS", 1, Duration::from_millis(20), |hand| {
+        hand.bundle("2", &["--http2", "--parallel", "--parallel-max", "20"])
+    }),
+    ("bundles of requests by TLS", 1, Duration::from_millis(20), |hand| hand.bundle("1.1", &["--http1.1"])),
 ];
-/// How many streams a bundle has.
-const STREAMS: u64 = 20;
+/// How many requests a bundle has, and how many of them are under way at once at most.
+const BUNDLE: u64 = 60;
+const AT_ONCE: usize = 20;
+/// curl's word for a connection that could not be made.
+const CURL_COULD_NOT_CONNECT: &str = " 7 ";
 
 /// A request that did not get what it should have.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub struct Failure {
     /// Its target, which no other request has.
     pub target: String,
     pub what: String,
+    /// Whether nobody listened.
+    pub refused: bool,
     pub began: Instant,
     pub ended: Instant,
 }
@@ -54,8 +64,12 @@ pub struct Work {
 struct Shared {
     stop: AtomicBool,
     started: AtomicU64,
+    /// How many lbd there were before this one that were killed.
+    lives: AtomicU64,
     done: [AtomicU64; KINDS.len()],
     failures: Mutex<Vec<Failure>>,
+    /// Since when connections had been idle on which requests got no answer that were repeated, and when these were sent.
+    repeated: Mutex<Vec<Span>>,
 }
 
 /// One client.
@@ -66,8 +80,8 @@ struct Hand {
     secure: SocketAddr,
     authority: PathBuf,
     large: Arc<Vec<u8>>,
-    /// Kept for the next request.
-    client: Option<Client>,
+    /// Kept for the next request, to the lbd that is named by [`Shared::lives`], since then.
+    client: Option<(u64, Instant, Client)>,
     /// Of the request under way.
     target: String,
     page: String,
@@ -114,19 +128,32 @@ impl Work {
         words.join(", ")
     }
 
+    /// To be called before lbd is killed: who has kept a connection knows that it is gone.
+    pub fn lbd_is_about_to_die(&self) {
+        self.shared.lives.fetch_add(1, SeqCst);
+    }
+
+    /// How many requests can be under way at once at most.
+    pub fn at_once() -> usize {
+        let hands: usize = KINDS.iter().map(|(_, hands, ..)| hands).sum();
+        hands - 1 + AT_ONCE
+    }
+
     /// How many requests have failed so far.
     pub fn failures(&self) -> usize {
         self.shared.failures.lock().unwrap().len()
     }
 
-    /// Ends the work, and returns what failed.
-    pub fn stop(self) -> Vec<Failure> {
+    /// Ends the work, and returns what failed, and what was repeated.
+    pub fn stop(self) -> (Vec<Failure>, Vec<Span>) {
         self.shared.stop.store(true, SeqCst);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
         for (done, (name, ..)) in self.shared.done.iter().zip(KINDS) {
             assert!(done.load(SeqCst) > 0, "no {name} at all");
         }
-        std::mem::take(&mut self.shared.failures.lock().unwrap())
+        let failures = std::mem::take(&mut *self.shared.failures.lock().unwrap());
+        let repeated = std::mem::take(&mut *self.shared.repeated.lock().unwrap());
+        (failures, repeated)
     }
 }
 
@@ -140,13 +167,16 @@ impl Hand {
             Err(error) => {
                 self.client = None;
                 let (target, what) = (self.target.clone(), error.to_string());
-                let failure = Failure { target, what, began, ended: Instant::now() };
+                let refused = error.kind() == ErrorKind::ConnectionRefused;
+                let failure = Failure { target, what, refused, began, ended: Instant::now() };
                 self.shared.failures.lock().unwrap().push(failure);
             }
         }
     }
 
     /// Sends a request, whose body the caller has framed, and returns the response's body.
+    ///
+    /// RFC 9112 section 9.3.1: where a kept connection ends before an answer, it is sent once more on a new one.
     fn request(
         &mut self,
         method: &str,
@@ -156,10 +186,30 @@ impl Hand {
         keep: bool,
     ) -> io::Result<Vec<u8>> {
         self.target = format!("{path}?{}", self.shared.started.fetch_add(1, SeqCst));
-        let mut client = match self.client.take() {
-            Some(client) => client,
-            None => Client::try_connect(self.web, None)?,
-        };
+        let life = self.shared.lives.load(SeqCst);
+        if let Some((_, begins, kept)) = self.client.take().filter(|(of, ..)| *of == life) {
+            let over = Instant::now();
+            let answer = self.exchange(kept, life, (method, fields, body), keep);
+            let is_over = |error: &Error| {
+                matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+                    && self.shared.lives.load(SeqCst) == life
+            };
+            if !answer.as_ref().is_err_and(is_over) {
+                return answer;
+            }
+            self.shared.repeated.lock().unwrap().push(Span { begins, over });
+        }
+        self.exchange(Client::try_connect(self.web, None)?, life, (method, fields, body), keep)
+    }
+
+    /// One request on a connection, which is kept if that is wished.
+    fn exchange(
+        &mut self,
+        mut client: Client,
+        life: u64,
+        (method, fields, body): (&str, &str, &[u8]),
+        keep: bool,
+    ) -> io::Result<Vec<u8>> {
         let close = if keep { "" } else { "Connection: close\r\n" };
         client.try_send(format!("{method} {} HTTP/1.1\r\nHost: soak\r\n{fields}{close}\r\n", self.target))?;
         client.try_send(body)?;
@@ -168,7 +218,7 @@ impl Hand {
             return Err(Error::other(format!("status {}", response.status)));
         }
         if keep && !response.closes() {
-            self.client = Some(client);
+            self.client = Some((life, Instant::now(), client));
         }
         Ok(response.body)
     }
@@ -200,27 +250,28 @@ impl Hand {
         self.request("PUT", "/upload/chunked", "Transfer-Encoding: chunked\r\n", &body, true).map(drop)
     }
 
-    /// Requests of curl's, at once, on a connection of HTTP/2 by TLS. Those that fail are told one by one.
-    fn streams(&mut self) -> io::Result<()> {
+    /// Requests of curl's by TLS, which keeps what connections it may. Those that fail are told one by one.
+    fn bundle(&mut self, version: &str, how: &[&str]) -> io::Result<()> {
         const TOLD: &str = "%{url} %{http_version} %{http_code} %{exitcode} %{size_download}\n";
         let began = Instant::now();
-        let first = self.shared.started.fetch_add(STREAMS, SeqCst);
+        let first = self.shared.started.fetch_add(BUNDLE, SeqCst);
         self.target = format!("/files/small?{first}");
         let mut command = Command::new("curl");
-        command.args(["-sS", "--http2", "--parallel", "--max-time", "60", "-w", TOLD, "--cacert"]);
-        command.arg(&self.authority).args(["--connect-to", &format!("::{}", self.secure)]);
-        for number in first..first + STREAMS {
+        command.args(["-sS", "--max-time", "60", "-w", TOLD, "--cacert"]).arg(&self.authority);
+        command.args(how).args(["--connect-to", &format!("::{}", self.secure)]);
+        for number in first..first + BUNDLE {
             command.args(["-o", "/dev/null", &format!("https://soak.example/files/small?{number}")]);
         }
         let output = command.output()?;
         let told = String::from_utf8_lossy(&output.stdout);
-        expect(told.lines().count() as u64 == STREAMS, "curl does not tell of all requests")?;
+        expect(told.lines().count() as u64 == BUNDLE, "curl does not tell of all requests")?;
         let ended = Instant::now();
         for line in told.lines() {
             let (url, what) = line.split_once(' ').unwrap_or_default();
-            if what != format!("2 200 0 {SMALL}") {
+            if what != format!("{version} 200 0 {SMALL}") {
                 let target = url.trim_start_matches("https://soak.example").to_owned();
-                let failure = Failure { target, what: what.to_owned(), began, ended };
+                let refused = what.contains(CURL_COULD_NOT_CONNECT);
+                let failure = Failure { target, what: what.to_owned(), refused, began, ended };
                 self.shared.failures.lock().unwrap().push(failure);
             }
         }
@@ -248,22 +299,4 @@ impl Hand {
 
 fn expect(is_so: bool, otherwise: &str) -> io::Result<()> {
     if is_so { Ok(()) } else { Err(Error::other(otherwise)) }
-}
-
-/// A WebSocket server that echoes, for as long as the program runs.
-pub fn start_echo(address: SocketAddr) {
-    let listener = TcpListener::bind(address).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                // A client that leaves in the middle ends this, too.
-                let Ok(mut socket) = tungstenite::accept(stream) else { return };
-                while let Ok(message) = socket.read() {
-                    if !message.is_close() && socket.send(message).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
 }

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use testkit::{Authority, CertificateKey, Haproxy, Peer, RawServer, Stack, needs};
+use testkit::{Authority, CertificateKey, Haproxy, Peer, RawServer, Stack, curl_secured, needs, text};
 
 use super::openssl::Openssl;
-use super::{LAST_REQUEST, NAMES, curl, s_client, said, text, with_tls};
+use super::{LAST_REQUEST, NAMES, s_client, said, with_tls};
 
 /// What servers are told.
 const TOLD: [(&str, &str, &str); 5] = [
@@ -45,7 +45,7 @@ fn start(authority: &Authority, partners: &Openssl) -> (Stack, RawServer) {
 
 /// Asks with a certificate, and pretends to be somebody else.
 fn ask(authority: &Authority, address: SocketAddr, certificate: Option<&Path>, how: &[&str]) {
-    let mut command = curl(authority, address, "/");
+    let mut command = curl_secured(authority, address, "/");
     command.args(how).args(["-H", "X-Subject: CN=admin", "-H", "x_subject: CN=root"]);
     if let Some(file) = certificate {
         command.arg("--cert").arg(file);
@@ -63,7 +63,7 @@ fn clients_show_their_certificates() {
         format!(", client_ca: \"{}\", client_certificate: {required}", known.ca_file().display())
     };
     let ask = |stack: &Stack, certificate: Option<&PathBuf>| {
-        let mut command = curl(&authority, stack.web(), "/");
+        let mut command = curl_secured(&authority, stack.web(), "/");
         if let Some(file) = certificate {
             command.arg("--cert").arg(file);
         }

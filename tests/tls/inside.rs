@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use rustls::NamedGroup;
-use testkit::{Authority, SERVER_PORT, TlsClient, pattern, tls_config};
+use testkit::{Authority, EchoServer, SERVER_PORT, TlsClient, assert_echoes, tls_config};
 
 use super::with_tls;
 
@@ -63,34 +63,11 @@ fn who_belongs_to_a_server_stays_there_under_tls() {
 #[test]
 fn a_websocket_runs_under_tls() {
     let authority = Authority::new();
-    let mut address = None;
     let stack = with_tls(&authority, "")
         .servers(0)
-        .config(|config, addresses| {
-            address = Some(addresses.socket(100, SERVER_PORT));
-            config.server("ws", addresses.socket(100, SERVER_PORT));
-        })
+        .config(|config, addresses| config.server("ws", addresses.socket(100, SERVER_PORT)))
         .start();
-    let listener = std::net::TcpListener::bind(address.unwrap()).unwrap();
-    let server = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut socket = tungstenite::accept(stream).unwrap();
-        // Echoes until the client says goodbye.
-        while let Ok(message) = socket.read() {
-            if !message.is_close() {
-                socket.send(message).unwrap();
-            }
-        }
-    });
+    let _server = EchoServer::start(stack.addresses.socket(100, SERVER_PORT));
     let client = TlsClient::connect(stack.web(), &tls_config(&authority, None));
-    let (mut socket, response) = tungstenite::client("ws://app.example/echo", client).unwrap();
-    assert_eq!(response.status(), 101);
-    for length in [1, 100, 20_000, 1_000_000] {
-        let message = tungstenite::Message::binary(pattern(length, 1));
-        socket.send(message.clone()).unwrap();
-        assert!(socket.read().unwrap() == message, "the echo of {length} bytes is damaged");
-    }
-    socket.close(None).unwrap();
-    while socket.read().is_ok() {}
-    server.join().unwrap();
+    assert_echoes("ws://app.example/echo", client, &[1, 100, 20_000, 1_000_000]);
 }

@@ -14,7 +14,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
-use testkit::{Authority, CertificateKey, Client, Haproxy, Stack, StackBuilder, needs, wait_until};
+use testkit::{
+    Authority, CertificateKey, Client, Haproxy, Stack, StackBuilder, curl_secured, needs, stdout, text,
+    wait_until,
+};
 
 const NAMES: &[&str] = &["app.example", "*.apps.example", "localhost"];
 
@@ -23,25 +26,6 @@ fn with_tls(authority: &Authority, more: &str) -> StackBuilder {
     let file = authority.issue("app.pem", NAMES, CertificateKey::Ecdsa);
     let tls = format!("{{ certificates: [\"{}\"]{more} }}", file.display());
     Stack::builder().unchecked().config(|config, _| config.tls = tls)
-}
-
-/// curl, which knows the authority and where `app.example` is.
-fn curl(authority: &Authority, address: SocketAddr, path: &str) -> Command {
-    let mut command = Command::new("curl");
-    command.args(["-sS", "--max-time", "60", "--cacert"]).arg(authority.ca_file());
-    command.args(["--connect-to", &format!("::{address}")]);
-    command.arg(format!("https://app.example{path}"));
-    command
-}
-
-fn stdout(mut command: Command) -> Vec<u8> {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-fn text(command: Command) -> String {
-    String::from_utf8(stdout(command)).unwrap()
 }
 
 /// openssl's client, which says `says` and reads until the end.
@@ -66,7 +50,7 @@ fn clients_of_every_kind_are_answered() {
     let authority = Authority::new();
     let stack = with_tls(&authority, "").servers(1).start();
     for version in ["1.2", "1.3"] {
-        let mut command = curl(&authority, stack.web(), "/headers");
+        let mut command = curl_secured(&authority, stack.web(), "/headers");
         command.args([
             "--http1.1",
             &format!("--tlsv{version}"),
@@ -120,14 +104,14 @@ fn bodies_of_every_size_arrive_whole_both_ways() {
         let body = stack.nginx[0].file(&name, size);
         for path in ["files", "chunked"] {
             assert!(
-                stdout(curl(&authority, stack.web(), &format!("/{path}/{name}"))) == body,
+                stdout(curl_secured(&authority, stack.web(), &format!("/{path}/{name}"))) == body,
                 "{path} of {size}"
             );
         }
         let file = stack.dir().join(&name);
         fs::write(&file, &body).unwrap();
         for how in ["Content-Length", "Transfer-Encoding: chunked"] {
-            let mut command = curl(&authority, stack.web(), &format!("/upload/{name}"));
+            let mut command = curl_secured(&authority, stack.web(), &format!("/upload/{name}"));
             command.args(["-T", &file.display().to_string()]);
             if how != "Content-Length" {
                 command.args(["-H", how]);
@@ -156,7 +140,7 @@ fn the_answers_are_those_of_haproxy() {
     });
     for path in ["/", "/headers", "/status/204", "/status/500", "/moved"] {
         let [ours, theirs] = [stack.web(), other.address()].map(|address| {
-            let mut command = curl(&authority, address, path);
+            let mut command = curl_secured(&authority, address, path);
             command.args(["-w", "\n%{http_code} %{redirect_url} %{ssl_verify_result}"]);
             text(command)
         });
@@ -288,7 +272,7 @@ fn who_cannot_be_served_is_told_counted_and_logged() {
     );
     wait_until("all is logged", || stack.lbd.stdout().lines().count() == 3);
     // Others are served meanwhile.
-    assert_eq!(text(curl(&authority, stack.web(), "/")), "NGINX Instance 1\n");
+    assert_eq!(text(curl_secured(&authority, stack.web(), "/")), "NGINX Instance 1\n");
 }
 
 #[test]
@@ -409,11 +393,11 @@ fn who_is_answered_early_under_tls_holds_up_nobody() {
         .servers(1)
         .start();
     for version in ["--http1.1", "--http2"] {
-        let mut command = curl(&authority, stack.web(), "/");
+        let mut command = curl_secured(&authority, stack.web(), "/");
         let body = "x".repeat(100_000);
         command.args([version, "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect:", "--data", &body]);
         let output = command.output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "413", "{version}: {}", said(&output));
-        assert_eq!(text(curl(&authority, stack.web(), "/")), "NGINX Instance 1\n");
+        assert_eq!(text(curl_secured(&authority, stack.web(), "/")), "NGINX Instance 1\n");
     }
 }

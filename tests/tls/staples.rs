@@ -1,9 +1,10 @@
 //! OCSP staples, by openssl's authority and for its client.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use testkit::{Stack, needs, wait_until};
+use testkit::{Haproxy, Stack, needs, wait_until};
 
 use super::openssl::{Openssl, Verdict};
 use super::{LAST_REQUEST, s_client, said};
@@ -126,4 +127,38 @@ fn a_staple_ends_while_its_certificate_cannot_be_read() {
     fs::write(&certificate, "no certificate").unwrap();
     stack.lbd.wait_to_tell("TLS stays as it is");
     wait_until("it is presented no more", || !is_stapled(&stack, &authority, "-tls1_3"));
+}
+
+/// What openssl says of the staple that it got.
+fn staple(address: SocketAddr, version: &str) -> String {
+    let said = said(&s_client(address, &["-status", version, "-servername", "app.example"], LAST_REQUEST));
+    assert!(said.contains("NGINX Instance 1"), "{said}");
+    let (_, from) = said.split_once("OCSP response:").unwrap_or_else(|| panic!("{said}"));
+    from.split("\n---\n").next().unwrap_or_default().trim().to_owned()
+}
+
+#[test]
+fn haproxy_presents_the_same_staples() {
+    needs!("faketime", "haproxy");
+    let authority = Openssl::new();
+    let certificate = authority.server("site", false);
+    // HAProxy asks who has signed the certificate.
+    fs::copy(authority.ca_file(), format!("{}.issuer", certificate.display())).unwrap();
+    for has_one in [true, false] {
+        if has_one {
+            authority.staple(&certificate, &Verdict::Good, "-60s", LONG, &beside(&certificate));
+        } else {
+            fs::remove_file(beside(&certificate)).unwrap();
+        }
+        let stack = start(&certificate);
+        let haproxy = Haproxy::beside(&stack, "http", |bind| {
+            let (file, server) = (certificate.display(), stack.server_address(1));
+            format!("listen web\n bind {bind} ssl crt {file} alpn http/1.1\n server s {server}\n")
+        });
+        for version in ["-tls1_2", "-tls1_3"] {
+            let [ours, theirs] = [stack.web(), haproxy.address()].map(|address| staple(address, version));
+            assert_eq!(ours, theirs, "{version}");
+            assert_eq!(ours.contains("Cert Status: good"), has_one, "{ours}");
+        }
+    }
 }
