@@ -2,6 +2,7 @@
 //!
 //! `scripts/fuzz` searches for such bytes; the workspace's tests run those that are kept in `corpus`.
 
+mod certificates;
 mod config_files;
 mod cookies;
 mod dialogues;
@@ -24,6 +25,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("certificates", certificates::run),
     ("check_mysql", dialogues::mysql),
     ("check_postgres", dialogues::postgres),
     ("check_redis", dialogues::redis),
