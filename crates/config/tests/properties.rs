@@ -27,7 +27,7 @@ use proxy_protocol::Version;
 use route::{Conditions, FieldPattern, HostPattern, Network, PathPattern, PathPrefix};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::default())]
 
     #[test]
     fn what_is_written_out_is_read_back_equal(config in configs()) {
