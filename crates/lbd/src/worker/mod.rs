@@ -41,8 +41,9 @@ use self::clock::Clock;
 use self::deadline::Cut;
 use self::frontend::Frontend;
 use self::handshake::Turns;
-use self::http::desk::Desk;
+use self::http::desk::Desks;
 use self::http::ids::Ids;
+use self::http2::intake::Intake;
 use self::leaving::Leaving;
 use self::net::buffer::{Buffer, Pool};
 use self::net::listener::Listener;
@@ -116,7 +117,8 @@ struct Worker {
     small_requests: Pool<Buffer>,
     responses: Pool<Buffer>,
     heads: Pool<Vec<u8>>,
-    desks: Pool<Desk>,
+    desks: Desks,
+    intake: Intake,
     ids: Ids,
     /// Whose turn it is to go on with a handshake.
     handshakes: Turns,
@@ -466,7 +468,8 @@ async fn work(setup: Setup) {
         small_requests: Pool::new(SMALL_REQUEST_BUFFER, SMALL_POOLED),
         responses: Pool::new(RESPONSE_BUFFER, POOLED),
         heads: Pool::new(HEAD_BUFFER, SMALL_POOLED),
-        desks: Pool::new(0, SMALL_POOLED),
+        desks: Desks::new(SMALL_POOLED),
+        intake: Intake::default(),
         ids: Ids::default(),
         handshakes: Turns::new(),
         server_handshakes: Turns::new(),

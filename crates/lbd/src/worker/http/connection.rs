@@ -143,7 +143,7 @@ impl Connection {
             }
             let after;
             first = false;
-            (self, after) = worker.desks.lend().serve(self).await;
+            (self, after) = worker.desks.serve(self).await;
             if after != After::Reuse {
                 break after;
             }
@@ -168,7 +168,7 @@ impl Connection {
     /// Serves the one request of a stream.
     pub(crate) async fn serve_one(self: Box<Self>) -> Box<Self> {
         let worker = self.worker.clone();
-        let (mut connection, after) = worker.desks.lend().serve(self).await;
+        let (mut connection, after) = worker.desks.serve(self).await;
         match after {
             After::Linger => hear_out(&connection.client, &connection.presence).await,
             // Boxed, so that other streams do without room for it.

@@ -8,42 +8,59 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::connection::{After, Connection};
-use crate::worker::net::buffer::Reusable;
+use crate::worker::net::buffer::{Pool, Reusable};
+
+/// The desks of a worker.
+#[derive(Debug)]
+pub(crate) struct Desks {
+    free: Pool<Desk>,
+    tray: Rc<Tray>,
+}
 
 /// A future that serves the requests of one connection after another, polled by the task of the one that it serves: so it is
 /// made once, and no request allocates it.
 #[derive(Default)]
-pub(crate) struct Desk {
-    work: Option<Work>,
+struct Desk {
+    /// It never ends: what it has done lies on the tray.
+    work: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// A connection has come, and has not left.
     busy: bool,
 }
 
-struct Work {
-    /// It never ends: what it has done lies on the tray.
-    future: Pin<Box<dyn Future<Output = ()>>>,
-    tray: Rc<Tray>,
-}
-
+/// How a connection comes to a desk, and leaves it. One does for all: what is put there is taken before another desk is polled.
 #[derive(Default)]
 struct Tray {
     arrived: Cell<Option<Box<Connection>>>,
     served: Cell<Option<(Box<Connection>, After)>>,
 }
 
-impl Desk {
+impl Desks {
+    /// So many that nobody needs may stand there.
+    pub(crate) fn new(keep: usize) -> Self {
+        Self { free: Pool::new(0, keep), tray: Rc::default() }
+    }
+
     /// Serves requests until nothing of a next one is there.
-    pub(crate) async fn serve(&mut self, connection: Box<Connection>) -> (Box<Connection>, After) {
-        let Some(Work { future, tray }) = &mut self.work else { return (connection, After::Close) };
-        tray.arrived.set(Some(connection));
-        self.busy = true;
+    pub(crate) async fn serve(&self, connection: Box<Connection>) -> (Box<Connection>, After) {
+        let mut desk = self.free.lend();
+        desk.busy = true;
+        let mut arriving = Some(connection);
         let served = poll_fn(|cx| {
-            let _ = future.as_mut().poll(cx);
-            tray.served.take().map_or(Poll::Pending, Poll::Ready)
+            let work = desk.work.get_or_insert_with(|| Box::pin(work(self.tray.clone())));
+            if let Some(connection) = arriving.take() {
+                self.tray.arrived.set(Some(connection));
+            }
+            let _ = work.as_mut().poll(cx);
+            self.tray.served.take().map_or(Poll::Pending, Poll::Ready)
         })
         .await;
-        self.busy = false;
+        desk.busy = false;
         served
+    }
+
+    /// Gives back those that nobody has needed since the last time.
+    pub(crate) fn shrink(&self) {
+        self.free.shrink();
     }
 }
 
@@ -58,8 +75,7 @@ async fn work(tray: Rc<Tray>) {
 
 impl Reusable for Desk {
     fn with_room(_: usize) -> Self {
-        let tray = Rc::new(Tray::default());
-        Self { work: Some(Work { future: Box::pin(work(tray.clone())), tray }), busy: false }
+        Self::default()
     }
 
     fn clear(&mut self) {}
@@ -73,5 +89,11 @@ impl Reusable for Desk {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Desk").field("busy", &self.busy).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Tray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tray").finish_non_exhaustive()
     }
 }

@@ -149,6 +149,10 @@ impl Driver {
             if held_back {
                 continue;
             }
+            if self.link.worker.intake.is_full() {
+                self.give_way(cx);
+                break;
+            }
             match self.poll_receive(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
                 Poll::Ready(received) => received.map(drop)?,
@@ -175,6 +179,13 @@ impl Driver {
     /// Whether nothing is received for now: there is more to be sent, or under way, than there should be.
     fn is_busy(&self) -> bool {
         self.link.connection().is_stuffed() || self.link.under_way() >= UNDER_WAY
+    }
+
+    /// Lets the tasks of what was taken in go first, if there is something to receive.
+    fn give_way(&mut self, cx: &mut Context<'_>) {
+        if self.client.reader().poll_ready(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// Moves the deadline while there is nothing to take in: requests have their own.
@@ -302,6 +313,7 @@ impl Driver {
             }
             (Opening::new(id, head, follows, web_socket), input)
         };
+        worker.intake.enter();
         if let Some(slot) = link.unpark() {
             slot.give((opening, input));
             return;

@@ -8,6 +8,7 @@
 mod chunks;
 pub(super) mod driver;
 mod incoming;
+pub(super) mod intake;
 mod link;
 mod outgoing;
 mod slot;

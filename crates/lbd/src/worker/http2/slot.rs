@@ -62,6 +62,7 @@ impl Slot {
 pub(super) async fn serve(link: Rc<Link>, mut connection: Box<Connection>, mut listed: Listed) {
     let slot = Rc::new(Slot::default());
     loop {
+        link.worker.intake.begin();
         connection = connection.serve_one().await;
         connection.finish_stream();
         // One that was cut short stays so.
