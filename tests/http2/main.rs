@@ -101,8 +101,14 @@ fn bodies_of_every_size_arrive_whole_each_way() {
 
 /// nghttp2's load generator, on one connection.
 fn h2load(address: SocketAddr, streams: u32, requests: u32, path: &str) -> String {
+    h2load_of(1, address, streams, requests, path)
+}
+
+/// The same, on so many.
+fn h2load_of(connections: u32, address: SocketAddr, streams: u32, requests: u32, path: &str) -> String {
     let mut command = Command::new("h2load");
-    command.args(["-c1", "-m", &streams.to_string(), "-n", &requests.to_string()]);
+    let [connections, streams, requests] = [connections, streams, requests].map(|number| number.to_string());
+    command.args(["-c", &connections, "-m", &streams, "-n", &requests]);
     command.arg(format!("http://{address}{path}"));
     text(command)
 }
@@ -128,6 +134,17 @@ fn more_streams_than_allowed_wait_at_the_client() {
     let stack = Stack::builder().unchecked().start();
     let report = h2load(stack.web(), 400, 2000, "/");
     assert!(report.contains("2000 succeeded, 0 failed"), "{report}");
+}
+
+// Each brings more than a worker takes in at a time.
+#[test]
+fn many_connections_with_many_streams_take_turns() {
+    needs!("h2load");
+    let stack = Stack::builder().unchecked().config(|config, _| config.lbd = "workers: 1".to_owned()).start();
+    let report = h2load_of(40, stack.web(), 50, 8000, "/");
+    assert!(report.contains("8000 succeeded, 0 failed"), "{report}");
+    assert_eq!(stack.metric("tandem_frontend_connections_total{proxy=\"web\"}"), Some(40.0));
+    assert_eq!(stack.metric("tandem_frontend_http2_streams_total{proxy=\"web\"}"), Some(8000.0));
 }
 
 #[test]
