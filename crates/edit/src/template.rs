@@ -124,7 +124,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// There is no such placeholder.
-    #[error("there is no placeholder {{{0}}}")]
+    #[error("there is no placeholder {{{}}}", .0.escape_debug())]
     Unknown(String),
     /// It may hold what has no place in a path.
     #[error("{{{0}}} can stand in a field, not in a path")]
@@ -338,6 +338,7 @@ mod tests {
         let field = |text: &str| wrong(text, Place::Field, None);
         assert_eq!(field("{clientip}"), TemplateError::Unknown("clientip".to_owned()));
         assert_eq!(field("{}"), TemplateError::Unknown(String::new()));
+        assert_eq!(field("{a\tb}").to_string(), r"there is no placeholder {a\tb}");
         assert_eq!(field("a {host"), TemplateError::Unclosed);
         assert_eq!(field("host}"), TemplateError::Unopened);
         assert_eq!(field("a\r\nb"), TemplateError::Character('\r', "a field"));
