@@ -4,8 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Engines: values in, values out.
-const PURE: [&str; 9] =
-    ["balance", "certificates", "edit", "health", "http1", "http2", "proxy_protocol", "route", "vrrp"];
+const PURE: [&str; 10] = [
+    "balance",
+    "certificates",
+    "edit",
+    "health",
+    "http1",
+    "http2",
+    "membership",
+    "proxy_protocol",
+    "route",
+    "vrrp",
+];
 const DAEMONS: [&str; 3] = ["healthd", "lbd", "vrrpd"];
 /// What the engines may stand on: two of themselves, error types, the words of messages, regular expressions, and HMAC-SHA256, whose crates look at
 /// the processor's features (on some systems through libc) and do nothing else. Most of it runs only while building.

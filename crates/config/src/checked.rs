@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use vrrp::Authentication;
 
 use crate::file;
-use crate::files::{Files, key_file, page_file};
+use crate::file::load_members;
+use crate::files::{Files, directory, key_file, page_file};
 use crate::keys::Subject;
 use crate::read::{Report, Value, quoted};
 use crate::veil::Veil;
 use crate::yaml::{Mark, Node};
 use crate::{
-    Access, Backend, Diagnostic, Instance, Invalid, LbConfig, Probe, Secret, Severity, TlsProbe, VrrpConfig,
-    access, effective_vrrp_yaml, effective_yaml, instance, lb,
+    Access, Backend, Diagnostic, Discover, Instance, Invalid, LbConfig, Probe, Secret, Severity, Source,
+    TlsProbe, VrrpConfig, access, effective_vrrp_yaml, effective_yaml, instance, lb,
 };
 
 /// A configuration file that can be used, of either kind, with its places for further remarks.
@@ -80,6 +81,7 @@ impl Checked {
                 if !unusable.is_empty() {
                     return Err(Invalid { diagnostics: unusable });
                 }
+                checked.warnings.extend(checked.servers_in_files());
                 if exposed {
                     checked.warnings.extend(checked.exposed_passwords());
                 }
@@ -138,6 +140,34 @@ impl Checked {
             ))
         };
         config.backends.iter().filter_map(unusable).collect()
+    }
+
+    /// Files in which servers are to be found, and are not now.
+    fn servers_in_files(&self) -> Vec<Diagnostic> {
+        let Content::Lb(config) = &self.content else { return Vec::new() };
+        let found = |backend: &Backend| {
+            let Some(Discover { source: Source::File(file), max, .. }) = &backend.discover else {
+                return None;
+            };
+            let name = quoted(&backend.name);
+            let path = ["backends", backend.name.as_str(), "servers", "discover", "file"];
+            let (doubt, help) = match load_members(&directory(&self.path).join(file)) {
+                Err(invalid) => (
+                    format!(
+                        "the servers of backend {name} are to be found in a file that cannot be used now: {}",
+                        first_line(&invalid)
+                    ),
+                    "until it can, the backend has the servers that it had before, if any",
+                ),
+                Ok(members) if members.len() > *max as usize => (
+                    format!("the file of backend {name} has {} servers, and \"max\" is {max}", members.len()),
+                    "the rest is left out; raise max",
+                ),
+                Ok(_) => return None,
+            };
+            Some(self.remark(Severity::Warning, &path, doubt, help))
+        };
+        config.backends.iter().filter_map(found).collect()
     }
 
     /// The secrets of a file that everybody may read or replace.
@@ -204,6 +234,10 @@ impl Checked {
         let Mark { line, column } = self.tree.mark(path);
         Diagnostic { file: self.file.clone(), line, column, severity, message, help: Some(help.to_owned()) }
     }
+}
+
+fn first_line(invalid: &Invalid) -> String {
+    invalid.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 impl Content {

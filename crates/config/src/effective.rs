@@ -1,5 +1,6 @@
 //! A configuration written out with every default.
 
+mod discover;
 mod edits;
 mod probe;
 mod tls;
@@ -185,7 +186,7 @@ fn backend(backend: &Backend) -> Value {
         ("balance", balance(&backend.balance)),
         ("sticky", backend.sticky.as_ref().map_or(Value::Null, sticky)),
         ("check", backend.check.as_ref().map_or_else(|| text("off"), check)),
-        ("servers", named(&backend.servers, |server| (&server.name, self::server(server)))),
+        ("servers", servers(backend)),
         ("send_proxy", send_proxy(backend.send_proxy)),
         ("tls", backend.tls.as_deref().map_or(Value::Null, tls::servers)),
         ("retries", backend.retries.into()),
@@ -282,7 +283,14 @@ fn without(mut all: Value, keys: &[&[&str]]) -> Value {
     all
 }
 
-fn server(server: &Server) -> Value {
+fn servers(backend: &Backend) -> Value {
+    match &backend.discover {
+        Some(discover) => map([("discover", discover::written(discover))]),
+        None => named(&backend.servers, |server| (&server.name, server_keys(server))),
+    }
+}
+
+fn server_keys(server: &Server) -> Value {
     let keys = [
         ("address", text(&server.address)),
         ("weight", server.weight.get().into()),

@@ -9,8 +9,8 @@ use crate::keys::Subject;
 use crate::read::{Report, Value};
 use crate::yaml::{Mark, Node};
 use crate::{
-    Diagnostic, Invalid, LbConfig, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml, environment,
-    foreign, instance, lb, yaml,
+    Diagnostic, Invalid, LbConfig, Member, Severity, VrrpConfig, effective_vrrp_yaml, effective_yaml,
+    environment, foreign, instance, lb, yaml,
 };
 
 /// A file that can be used, and what is doubtful about it.
@@ -47,6 +47,26 @@ pub fn load_for_checks(path: &Path) -> Result<Loaded, Invalid> {
 /// All that is wrong with it, or why it cannot be read.
 pub fn load_vrrp(path: &Path) -> Result<Loaded<VrrpConfig>, Invalid> {
     parse_vrrp(&path.display().to_string(), &text(path)?.0, &|name| key_file(path, name))
+}
+
+/// Reads and parses a file in which servers are found, of at most 1 MiB.
+///
+/// # Errors
+/// All that is wrong with it, or why it cannot be read.
+pub fn load_members(path: &Path) -> Result<Vec<Member>, Invalid> {
+    parse_members(&path.display().to_string(), &text(path)?.0)
+}
+
+/// Parses the text of a file in which servers are found; `file_name` is only for its messages. It may name no server.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse_members(file_name: &str, text: &str) -> Result<Vec<Member>, Invalid> {
+    let report = Report::needing(file_name, "servers");
+    let tree = yaml::tree(text, &report);
+    let (_, members, _) =
+        usable(report, tree, |node, report| lb::discover::members(&Value::root(node, report)))?;
+    Ok(members)
 }
 
 /// The content of a key file.

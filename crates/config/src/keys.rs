@@ -86,7 +86,7 @@ pub struct Key {
 /// Every key of `lb.yaml`, in the order in which the readers ask for them.
 pub fn keys() -> &'static [Key] {
     // Sections are read for their defaults even when they are absent; only named things have to be there once.
-    const EVERYTHING: &str = "{frontends: {NAME: {}}, backends: {NAME: {servers: {NAME: {}}}}}";
+    const EVERYTHING: &str = "{frontends: {NAME: {}}, backends: {NAME: {servers: {NAME: {}, discover: {}}}}}";
     static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         let report = Report::noting_keys();
         if let Some(node) = yaml::tree(EVERYTHING, &report) {

@@ -11,6 +11,7 @@ mod check;
 mod checked;
 mod diagnostic;
 mod digest;
+mod discover;
 mod edits;
 mod effective;
 mod environment;
@@ -37,9 +38,12 @@ pub use bound::bound_at;
 pub use check::*;
 pub use checked::{Checked, Content};
 pub use diagnostic::{Diagnostic, Invalid, Severity};
+pub use discover::{Discover, Member, Source};
 pub use edits::{Edits, RequestId};
 pub use effective::effective_yaml;
-pub use file::{KeyFile, Loaded, load, load_for_checks, load_vrrp, parse, parse_vrrp};
+pub use file::{
+    KeyFile, Loaded, load, load_for_checks, load_members, load_vrrp, parse, parse_members, parse_vrrp,
+};
 pub use instance::*;
 pub use keys::{Key, keys, vrrp_keys};
 pub use model::*;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use http1::ForwardedFields;
 use proxy_protocol::Version;
 use route::Network;
 
+use crate::scalar::{self, Problem};
 use crate::{
-    Access, Action, Balance, Check, CheckProxy, CheckTls, Edits, Page, RequestId, Routes, ServerCheck,
+    Access, Action, Balance, Check, CheckProxy, CheckTls, Discover, Edits, Page, RequestId, Routes, ServerCheck,
     ServerTls, Sticky, Tls,
 };
 
@@ -190,8 +192,10 @@ pub struct Backend {
     pub sticky: Option<Sticky>,
     /// How servers are checked; none means unchecked. Default: `GET /`, 200; in TCP mode a connection.
     pub check: Option<Check>,
-    /// In the order of the file. At least one.
+    /// In the order of the file. At least one, unless they are found elsewhere.
     pub servers: Vec<Server>,
+    /// Where servers are found, if they are not in the file.
+    pub discover: Option<Discover>,
     /// The PROXY header that connections to servers begin with, unless a server has its own. Default: none.
     pub send_proxy: Option<Version>,
     /// How connections to servers are secured. Default: they are not.
@@ -358,6 +362,17 @@ impl ServerAddress {
             Host::Ip(ip) => Some(SocketAddr::new(ip, self.port)),
             Host::Name(_) => None,
         }
+    }
+}
+
+impl FromStr for ServerAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        scalar::server_address(text).map_err(|problem| match problem {
+            Problem::Because(reason) => reason,
+            Problem::Unexpected | Problem::NoneOf { .. } => "not an address with a port".to_owned(),
+        })
     }
 }
 

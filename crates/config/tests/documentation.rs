@@ -113,14 +113,19 @@ healthd: { admin: { users: { NAME: HASH } } }
         "NAME: { check:",
         "NAME: { sticky: { cookie: a, key: aaaaaaaaaaaaaaaa, secure: on, same_site: none, domain: a }, check:",
     );
+    let found = ["srv: a", "host: 'a:80'", "file: a"].map(|source| {
+        let discover = format!("discover: {{ {source}, server_name: a, check: {{ port: 1, host: a }} }}");
+        full.replace("NAME: { address: a:80, server_name: a, check: { port: 1, host: a } }", &discover)
+    });
     let mut written = BTreeSet::new();
     let others = others.map(|other| full.replace(http, other));
-    for text in [full.clone(), tcp].into_iter().chain(others).chain(parts).chain([sticky]) {
+    for text in [full.clone(), tcp].into_iter().chain(others).chain(parts).chain([sticky]).chain(found) {
         let config = config::parse("lb.yaml", &text).expect("it is right").config;
         let effective: serde_yaml::Value =
             serde_yaml::from_str(&config::effective_yaml(&config)).expect("what we write is YAML");
         collect(&effective, "", &mut written);
     }
+    written.insert("backends.NAME.servers.discover".to_owned());
     written.remove("backends.NAME.check.http.headers.A");
     written.remove("frontends.NAME.errors.503");
     for example in ["header.A", "query.a", "not.path"] {
@@ -246,6 +251,16 @@ fn works(fragment: bool, example: &str) {
     }
     let loaded = config::parse("example", &whole).unwrap_or_else(|invalid| panic!("{invalid}\n{whole}"));
     assert_eq!(loaded.warnings, [], "{whole}");
+}
+
+#[test]
+fn the_example_of_a_file_of_servers_works() {
+    let (_, example) = DOCUMENT.split_once("```yaml servers\n").expect("there is one");
+    let (example, _) = example.split_once("```").expect("it ends");
+    let members = config::parse_members("servers.yaml", example).expect("it is right");
+    let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+    assert_eq!(names, ["web-1", "web-2", "web-3"]);
+    assert_eq!(members.iter().filter(|member| member.backup.is_some()).count(), 1);
 }
 
 #[test]

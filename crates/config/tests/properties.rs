@@ -10,10 +10,10 @@ use std::time::Duration;
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, LoadFactor, Weight};
 use config::{
     Access, AccessLog, Action, Backend, Balance, Bind, Check, CheckProxy, CheckTls, ClientCertificates,
-    ClientTimeouts, Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe,
+    ClientTimeouts, Discover, Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe,
     LbConfig, Lbd, Mode, OnDown, OnUp, OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId,
     RequestLimits, Resolvers, Respond, Route, Routes, SameSite, Scheme, Secret, Server, ServerAddress,
-    ServerCheck, ServerTimeouts, ServerTls, Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
+    ServerCheck, ServerTimeouts, ServerTls, Source, Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
 };
 use edit::{FieldEdits, FieldName, FieldNames, PathEdits, Place, Replacement, RequestEdits, Template};
 use health::Timing;
@@ -548,6 +548,10 @@ fn backend() -> impl Strategy<Value = Backend> {
         }
         servers
     });
+    let servers = prop_oneof![
+        servers.prop_map(|servers| (servers, None)),
+        discover().prop_map(|discover| (Vec::new(), Some(discover)))
+    ];
     let queue = (timeout(), 0..=1_000_000_u32).prop_map(|(timeout, max)| Queue { timeout, max });
     let when_all_down = select(vec![WhenAllDown::Reject, WhenAllDown::Try]);
     let edited = (backups(), edits());
@@ -568,7 +572,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 name,
                 (balance, sticky),
                 check,
-                servers,
+                (servers, discover),
                 retries,
                 retry_budget,
                 timeouts,
@@ -580,6 +584,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                 sticky,
                 check,
                 servers,
+                discover,
                 send_proxy,
                 tls,
                 retries,
@@ -595,6 +600,35 @@ fn backend() -> impl Strategy<Value = Backend> {
                 edits,
             },
         )
+}
+
+fn discover() -> impl Strategy<Value = Discover> {
+    let source = prop_oneof![
+        host_name().prop_map(Source::Srv),
+        (host_name(), 1..=u16::MAX).prop_map(|(name, port)| Source::Host { name, port }),
+        "[ -~\u{e4}]{1,20}".prop_map(Source::File),
+    ];
+    let bounds = (1..=10_000_u32, any::<Index>(), milliseconds(0..=24 * 60 * 60 * 1000));
+    let check = option::of((option::of(1..=u16::MAX), option::of(host_name())))
+        .prop_map(|own| own.map(|(port, host)| ServerCheck { port, host }));
+    let weight = (0..=256_u16).prop_map(|weight| Weight::new(weight).expect("in range"));
+    let usual = (weight, option::of(maxconn()), option::of(slow_start()), check, proxy());
+    (source, bounds, usual, option::of(host_name())).prop_map(
+        |(source, (max, min, hold), (weight, maxconn, slow_start, check, send_proxy), server_name)| {
+            Discover {
+                source,
+                max,
+                min: u32::try_from(min.index(max as usize + 1)).expect("no more than max"),
+                hold,
+                weight,
+                maxconn,
+                slow_start,
+                check,
+                send_proxy,
+                server_name,
+            }
+        },
+    )
 }
 
 fn balance() -> impl Strategy<Value = Balance> {

@@ -9,7 +9,7 @@
 //! | [`signals`] | stop and reload |
 //! | [`ready`], [`systemd`] | telling the supervisor |
 //! | [`admin`], [`guard`], [`metrics`], [`families`], [`page`] | the admin HTTP |
-//! | [`kept_file`] | what the next one of its kind has to know |
+//! | [`kept_file`], [`keeper`] | what the next one of its kind has to know |
 //! | [`listening`] | why an address cannot be had |
 //! | [`limits`] | the limits that the system sets |
 
@@ -19,6 +19,7 @@ pub mod config_file;
 pub mod families;
 mod generated;
 pub mod guard;
+pub mod keeper;
 pub mod kept_file;
 pub mod life;
 pub mod limits;

@@ -1,6 +1,7 @@
 //! healthd as a whole: what it starts with, and what it does when it is told to.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub async fn main(context: Context) -> Result<(), Failure> {
     let dir = context.own_dir();
     let kept = kept::load(&dir);
     let fleet = Fleet::new(&config, SystemFiles::default(), seats(), Arc::clone(&metrics), kept);
+    let directory = context.config.parent().map(PathBuf::from).unwrap_or_default();
+    let fleet = fleet.finding(directory, &dir);
     let access = config.healthd.access.clone();
     let first_round = fleet.apply(config).context("the configuration cannot be used")?;
     let beside = context.config.clone();
@@ -69,6 +72,7 @@ pub async fn main(context: Context) -> Result<(), Failure> {
         tokio::select! {
             never = kept::keep(dir, &watched.fleet) => match never {},
             never = server_files::follow(&watched.fleet, &beside) => match never {},
+            never = watched.fleet.follow_searches() => match never {},
         }
     };
     serve::serve(daemon, doors, control, router, signals, begin(first_round), work).await
@@ -131,7 +135,10 @@ impl Own for Daemon {
 
 fn done(config: &LbConfig) -> String {
     let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
-    format!("{} in {}", things(servers, "server"), things(config.backends.len(), "backend"))
+    let found = config.backends.iter().filter(|backend| backend.discover.is_some()).count();
+    let found =
+        if found > 0 { format!(", and those found for {}", things(found, "backend")) } else { String::new() };
+    format!("{} in {}{found}", things(servers, "server"), things(config.backends.len(), "backend"))
 }
 
 /// Half of the descriptors are for checks, the rest for clients and name servers.

@@ -23,6 +23,7 @@ pub mod app;
 pub mod board;
 mod candidates;
 pub mod control;
+mod discover;
 pub mod fleet;
 pub mod kept;
 pub mod metrics;

@@ -10,7 +10,7 @@ use daemon::families::{Family, Samples, counter, flag, gauge, life, number, one,
 use daemon::metrics::Exposition;
 use health::{CheckResult, Status};
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use wire::{LastCheck, Observation};
+use wire::{Discovery, LastCheck, Observation};
 
 use crate::view::{Seen, ServerSeen};
 
@@ -102,6 +102,47 @@ const READINGS: &[Family<Seen>] = &[
                 (vec!["resolved".into()], size(seen.names.len() - failing)),
                 (vec!["failing".into()], size(failing)),
             ]
+        },
+    ),
+    gauge(
+        "tandem_health_discovered_servers",
+        "Servers that were found for the backend, by whether the last answer named them.",
+        &["proxy", "state"],
+        |seen| {
+            by_discovery(seen, |found| {
+                let missing = found.missing.min(found.members);
+                let named = (vec!["named".into()], number(found.members - missing));
+                vec![named, (vec!["missing".into()], number(missing))]
+            })
+        },
+    ),
+    gauge(
+        "tandem_health_discovery_surplus",
+        "Servers that the last answer named beyond max.",
+        &["proxy"],
+        |seen| by_discovery(seen, |found| one(number(found.surplus))),
+    ),
+    gauge(
+        "tandem_health_discovery_ok",
+        "1 unless servers are not found as they should be.",
+        &["proxy"],
+        |seen| by_discovery(seen, |found| one(flag(found.trouble.is_none()))),
+    ),
+    gauge(
+        "tandem_health_discovery_answer_age_seconds",
+        "Since the last answer to where the backend's servers are.",
+        &["proxy"],
+        |seen| by_discovery(seen, |found| found.answer_age_ms.map_or_else(Vec::new, |age| one(seconds(age)))),
+    ),
+    counter(
+        "tandem_health_discovery_answers_total",
+        "Attempts to find the backend's servers, by whether there was an answer.",
+        &["proxy", "outcome"],
+        |seen| {
+            by_discovery(seen, |found| {
+                let answered = (vec!["answer".into()], number(found.answers));
+                vec![answered, (vec!["failure".into()], number(found.failures))]
+            })
         },
     ),
     gauge("tandem_health_subscribers", "Connections that follow the verdicts.", &[], |seen| {
@@ -222,6 +263,16 @@ fn by_server<'a>(seen: &'a Seen, values: impl Fn(&'a ServerSeen) -> Samples<'a>)
         }
     }
     all
+}
+
+/// The values of each backend whose servers are found, with its label before theirs.
+fn by_discovery<'a>(seen: &'a Seen, values: impl Fn(&'a Discovery) -> Samples<'a>) -> Samples<'a> {
+    let of_backend = |found: &'a Discovery| {
+        let backend = Cow::from(&found.backend);
+        let labelled = values(found).into_iter();
+        labelled.map(move |(labels, value)| ([backend.clone()].into_iter().chain(labels).collect(), value))
+    };
+    seen.discoveries.iter().flat_map(of_backend).collect()
 }
 
 /// A value of each server that has been checked.

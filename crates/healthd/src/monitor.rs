@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) proxy: Option<Version>,
     /// Whom its certificate has to be for, where checks are secured as requests are.
     pub(crate) tls_name: Option<String>,
+    /// What was found out about it, if it is not in the configuration.
+    pub(crate) member: Option<Arc<wire::Member>>,
 }
 
 /// How the servers of a backend are checked.
@@ -195,6 +197,7 @@ impl Monitor {
     fn adopt(&mut self, before: Option<Plan>) {
         let now = self.now();
         self.record.configured = self.plan.server.to_string().into();
+        self.record.member.clone_from(&self.plan.member);
         if before.as_ref().is_some_and(|before| before.check != self.plan.check) {
             self.record.certificate = None;
         }

@@ -56,6 +56,8 @@ pub struct Record {
     pub checker: Option<Checker>,
     /// Since when it is in the configuration, or unchecked.
     pub since: Moment,
+    /// What was found out about it, if it is not in the configuration.
+    pub member: Option<Arc<wire::Member>>,
     /// Until when its certificate is valid, as the last check that saw it found, in seconds since 1970.
     pub certificate: Option<i64>,
     last: Option<Ended>,
@@ -81,6 +83,7 @@ impl Record {
             resolve_error: None,
             checker: None,
             since,
+            member: None,
             certificate: None,
             last: None,
             counts: [0; CheckCode::ALL.len()],
@@ -113,6 +116,7 @@ impl Record {
             |record: &Self| record.last.as_ref().map(|last| (last.result.code, last.result.http_status));
         (self.status(), self.address, said(self)) == (other.status(), other.address, said(other))
             && self.resolve_error == other.resolve_error
+            && self.member == other.member
     }
 
     /// Takes the result of a check of `now - result.duration`.
@@ -173,6 +177,7 @@ impl Record {
             downs: checker.map_or(0, Checker::downs),
             downtime_ms: millis(checker.map_or(Duration::ZERO, |checker| checker.downtime(now))),
             admin_state: None,
+            member: self.member.as_deref().cloned(),
         }
     }
 

@@ -55,11 +55,16 @@ fn summary(checked: &Checked, about: &[Diagnostic]) -> String {
     let mut parts = match &checked.content {
         Content::Lb(config) => {
             let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
-            vec![
+            let found = config.backends.iter().filter(|backend| backend.discover.is_some()).count();
+            let mut parts = vec![
                 things(config.frontends.len(), "frontend"),
                 things(config.backends.len(), "backend"),
                 things(servers, "server"),
-            ]
+            ];
+            if found > 0 {
+                parts.push(format!("servers of {} that only healthd can find", things(found, "backend")));
+            }
+            parts
         }
         Content::Vrrp(config) => {
             let moved = |instance: &Instance| instance.addresses.len() + instance.excluded.len();

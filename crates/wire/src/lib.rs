@@ -10,6 +10,7 @@
 pub mod client;
 pub mod codec;
 mod condition;
+mod discovery;
 mod document;
 pub mod human;
 mod instance;
@@ -23,6 +24,7 @@ mod threads;
 pub mod topic;
 
 pub use condition::{Condition, Tone, latest};
+pub use discovery::{Discovery, Left, Member};
 pub use document::Document;
 pub use instance::*;
 pub use message::*;

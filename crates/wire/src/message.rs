@@ -10,7 +10,7 @@ use balance::{AdminState, Weight};
 use health::{CheckCode, Status};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, InstanceStatus};
+use crate::{Condition, Discovery, InstanceStatus, Left, Member};
 
 /// The protocol's version, in every hello.
 pub const PROTOCOL: u32 = 1;
@@ -310,6 +310,10 @@ pub struct Event {
 pub enum Item {
     /// Of [`TopicName::Verdicts`].
     Verdict(Verdict),
+    /// Of [`TopicName::Verdicts`]: a server that was found is gone.
+    Left(Left),
+    /// Of [`TopicName::Verdicts`]: where servers are found.
+    Discovery(Discovery),
     /// Of [`TopicName::Liveness`].
     Liveness(Liveness),
     /// Of [`TopicName::Instances`].
@@ -321,7 +325,7 @@ impl Item {
     pub fn into_verdict(self) -> Option<Verdict> {
         match self {
             Self::Verdict(verdict) => Some(verdict),
-            Self::Liveness(_) | Self::Instance(_) => None,
+            Self::Left(_) | Self::Discovery(_) | Self::Liveness(_) | Self::Instance(_) => None,
         }
     }
 }
@@ -372,6 +376,9 @@ pub struct Verdict {
     /// What operators want of it, as far as lbd tells. None in a subscription: there lbd is who listens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_state: Option<AdminState>,
+    /// What was found out about it, if it is not in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Member>,
 }
 
 impl Verdict {
@@ -713,4 +720,10 @@ pub struct StatRow {
     /// The backend's algorithm.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub algorithm: String,
+    /// Where a backend's servers are found, if they are not in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
+    /// Whether a server belongs to the backend no more, and only ends what it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
 }

@@ -8,11 +8,11 @@ use balance::{AdminState, BackupLevel, BackupRules, BackupUse, Weight};
 use proxy_protocol::Version;
 
 use super::server_tls::{self, Reached};
-use super::{MAXCONN, TIMEOUT, balancing, check, check_name, edits, lints, mode, sticky};
+use super::{MAXCONN, TIMEOUT, balancing, check, check_name, discover, edits, lints, mode, sticky};
 use crate::read::{Section, Value};
 use crate::{
-    Backend, Mode, OnDown, OnUp, Queue, Server, ServerAddress, ServerCheck, ServerTimeouts, WhenAllDown,
-    scalar,
+    Backend, Mode, OnDown, OnUp, Queue, Server, ServerAddress, ServerCheck, ServerTimeouts, Source,
+    WhenAllDown, scalar,
 };
 
 /// How long idle connections to servers are kept by default.
@@ -20,7 +20,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The most servers that can be asked for before backup servers stand by.
 const MIN_USABLE: u32 = 10_000;
 /// What warming up may take.
-const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
+pub(super) const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 
 pub(super) const DEFAULT_QUEUE: Queue = Queue { timeout: Duration::from_secs(5), max: 1000 };
 
@@ -32,12 +32,24 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
     let slow_start = s.duration_or_off("slow_start", None, "off", SLOW_START);
     let send_proxy = s.word("send_proxy", None, &PROXY);
     let usual = Usual { slow_start, send_proxy };
-    let servers = s.required("servers", "a mapping of names to servers").at_least_one(
+    let value = s.required("servers", "a mapping of names to servers, or with discover");
+    let is_discovered = value.has(discover::KEY);
+    let discover = discover::read(&value, usual);
+    let servers = value.at_least_one(
         "server",
         "an address with a port such as nginx1:80, or a mapping with address",
-        |name, value| Some((value.key_at(), server(name, &value, usual)?)),
+        |name, value| match name {
+            discover::KEY => None,
+            _ => {
+                if is_discovered {
+                    discover::stands_beside(&value);
+                }
+                Some((value.key_at(), server(name, &value, usual)?))
+            }
+        },
     );
-    let (marks, servers): (Vec<_>, _) = servers.into_iter().unzip();
+    let (marks, servers): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
+    let found_by_srv = discover.as_ref().is_some_and(|discover| matches!(discover.source, Source::Srv(_)));
     let tls = server_tls::read(s, reached);
     let mode = mode::read(s);
     let backend = Backend {
@@ -47,6 +59,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
         sticky: sticky::read(&s.optional("sticky", "a mapping with cookie", "none"), mode),
         check: check::read(s, mode.unwrap_or(Mode::Http)),
         servers,
+        discover,
         send_proxy,
         tls,
         retries: s.number("retries", 3, 0..=10),
@@ -67,7 +80,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
             OnDown::KeepSessions,
             &[("keep_sessions", OnDown::KeepSessions), ("close_sessions", OnDown::CloseSessions)],
         ),
-        backups: s.section("backups", backups),
+        backups: s.section("backups", |s| backups(s, found_by_srv)),
         on_up: s.word(
             "on_up",
             OnUp::KeepSessions,
@@ -83,7 +96,7 @@ pub(super) fn read(name: &str, s: &mut Section<'_>, reached: &mut Reached) -> (B
     (backend, mode)
 }
 
-const PROXY: [(&str, Option<Version>); 3] =
+pub(super) const PROXY: [(&str, Option<Version>); 3] =
     [("off", None), (Version::V1.word(), Some(Version::V1)), (Version::V2.word(), Some(Version::V2))];
 
 fn timeouts(s: &mut Section<'_>) -> ServerTimeouts {
@@ -102,10 +115,12 @@ fn queue(s: &mut Section<'_>) -> Queue {
     }
 }
 
-fn backups(s: &mut Section<'_>) -> BackupRules {
+/// Servers of one priority in SRV records are meant to share the requests.
+fn backups(s: &mut Section<'_>, found_by_srv: bool) -> BackupRules {
     let default = BackupRules::default();
+    let join = if found_by_srv { BackupUse::All } else { default.join };
     BackupRules {
-        join: s.word("use", default.join, &[("first", BackupUse::First), ("all", BackupUse::All)]),
+        join: s.word("use", join, &[("first", BackupUse::First), ("all", BackupUse::All)]),
         min_usable: NonZeroU32::new(s.number("min_usable", default.min_usable.get(), 1..=MIN_USABLE))
             .unwrap_or(default.min_usable),
     }
@@ -113,18 +128,15 @@ fn backups(s: &mut Section<'_>) -> BackupRules {
 
 /// What a backend's servers have unless they have their own.
 #[derive(Clone, Copy)]
-struct Usual {
-    slow_start: Option<Duration>,
-    send_proxy: Option<Version>,
+pub(super) struct Usual {
+    pub(super) slow_start: Option<Duration>,
+    pub(super) send_proxy: Option<Version>,
 }
 
 /// `host:port` alone, or a mapping.
 fn server(name: &str, value: &Value<'_>, usual: Usual) -> Option<Server> {
     let Usual { slow_start, send_proxy } = usual;
-    check_name(name, value);
-    if matches!(name, "FRONTEND" | "BACKEND") {
-        value.key_error("cannot have this name: in the statistics it stands for the sum of all servers");
-    }
+    check_server_name(name, value);
     let name = name.to_owned();
     if value.is_scalar() {
         let address = value.scalar(scalar::server_address)?;
@@ -166,17 +178,24 @@ fn server(name: &str, value: &Value<'_>, usual: Usual) -> Option<Server> {
     })
 }
 
-fn address(s: &mut Section<'_>) -> Option<ServerAddress> {
+pub(super) fn check_server_name(name: &str, value: &Value<'_>) {
+    check_name(name, value);
+    if matches!(name, "FRONTEND" | "BACKEND") {
+        value.key_error("cannot have this name: in the statistics it stands for the sum of all servers");
+    }
+}
+
+pub(super) fn address(s: &mut Section<'_>) -> Option<ServerAddress> {
     s.required("address", SERVER_ADDRESS).scalar(scalar::server_address)
 }
 
-fn weight(s: &mut Section<'_>) -> Weight {
+pub(super) fn weight(s: &mut Section<'_>) -> Weight {
     let weight = s.number("weight", Weight::ONE.get(), Weight::ZERO.get()..=Weight::MAX.get());
     Weight::new(weight).unwrap_or_default()
 }
 
 /// `true` is the first level.
-fn backup(s: &mut Section<'_>) -> Option<BackupLevel> {
+pub(super) fn backup(s: &mut Section<'_>) -> Option<BackupLevel> {
     let value = s.value("backup", "true, false, or a level from 1 to 255", "false");
     value.scalar(|text| match scalar::boolean(text) {
         Some(false) => Ok(None),

@@ -11,7 +11,7 @@ use super::mode::useless_to_backend;
 use crate::read::{Report, Section, quoted};
 use crate::scalar::show_duration;
 use crate::yaml::Mark;
-use crate::{Backend, CheckTls, Frontend, Mode, WhenAllDown};
+use crate::{Backend, CheckTls, Discover, Frontend, Mode, Source, WhenAllDown};
 
 /// Backends that no frontend leads to.
 pub(super) fn unused_backends(report: &Report, frontends: &[Frontend], backends: &[Backend], marks: &[Mark]) {
@@ -48,7 +48,7 @@ pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
                 "a server too slow for requests stays up; make check.timeout no longer than timeouts.server",
             );
         }
-    } else if backend.servers.len() > 1 {
+    } else if backend.servers.len() > 1 || backend.discover.is_some() {
         s.warning(
             ["check"],
             "has several servers, but does not check them",
@@ -59,13 +59,43 @@ pub(super) fn backend(s: &Section<'_>, backend: &Backend, marks: Vec<Mark>) {
     overload(s, backend);
     tls(s, backend, &marks);
     sticky(s, backend);
-    backups(s, backend);
-    servers(s, backend, marks);
+    match &backend.discover {
+        Some(found) => discover(s, backend, found),
+        None => {
+            backups(s, backend);
+            servers(s, backend, marks);
+        }
+    }
+}
+
+/// What those that are found have in common.
+fn discover(s: &Section<'_>, backend: &Backend, discover: &Discover) {
+    const SECTION: &str = "servers.discover";
+    let at = |key| ["servers", "discover", key];
+    if discover.weight == Weight::ZERO && matches!(discover.source, Source::Host { .. }) {
+        let doubt = format!("gives all servers that it finds for {SECTION} the weight 0");
+        s.warning(at("weight"), doubt, "every request gets 503; leave the weight out");
+    }
+    if discover.server_name.is_some() && backend.tls.is_none() {
+        let doubt = format!("has a server_name in {SECTION}, but no tls");
+        s.warning(at("server_name"), doubt, "it has no effect");
+    }
+    let may_have_backups = !matches!(discover.source, Source::Host { .. });
+    let useless = |key: &&str| !may_have_backups && s.has(&[key]);
+    for key in ["backups", "on_up"].into_iter().filter(useless) {
+        let doubt = format!("has {key}, but finds no backup servers");
+        s.warning(
+            [key],
+            doubt,
+            "it has no effect; priorities of srv, or \"backup\" in a file, make servers such",
+        );
+    }
 }
 
 fn overload(s: &Section<'_>, backend: &Backend) {
     let limited = backend.servers.iter().filter(|server| server.maxconn.is_some()).count();
-    if limited == 0 && backend.queue != DEFAULT_QUEUE {
+    let found_limited = backend.discover.as_ref().is_some_and(|found| found.maxconn.is_some());
+    if limited == 0 && !found_limited && backend.queue != DEFAULT_QUEUE {
         s.warning(
             ["queue"],
             "has a queue, but no server with a maxconn",

@@ -5,6 +5,7 @@ mod backend;
 mod balancing;
 mod bind;
 mod check;
+pub(crate) mod discover;
 mod edits;
 mod frontend;
 mod lints;

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     remarks: RefCell<Remarks>,
     /// What the file is about; none until that is known.
     subject: Option<Subject>,
+    /// What the file has to have, where it is about something else.
+    other: Option<&'static str>,
     /// The keys that readers asked for, if somebody wants to know.
     keys: Option<RefCell<Vec<Key>>>,
 }
@@ -37,6 +39,11 @@ impl Report {
         Self { file: file.to_owned(), subject, ..Self::default() }
     }
 
+    /// For a file of another kind, which has to have this.
+    pub(crate) fn needing(file: &str, other: &'static str) -> Self {
+        Self { file: file.to_owned(), other: Some(other), ..Self::default() }
+    }
+
     /// Tells what the file is about.
     pub(crate) fn is_about(&mut self, subject: Subject) {
         self.subject = Some(subject);
@@ -49,9 +56,10 @@ impl Report {
 
     /// What the file has to have, in words.
     pub(crate) fn needs(&self) -> String {
-        match self.subject {
-            Some(subject) => subject.needs().to_owned(),
-            None => {
+        match (self.other, self.subject) {
+            (Some(other), _) => other.to_owned(),
+            (None, Some(subject)) => subject.needs().to_owned(),
+            (None, None) => {
                 format!("{} (lb.yaml), or {} (vrrp.yaml)", Subject::Lb.needs(), Subject::Vrrp.needs())
             }
         }

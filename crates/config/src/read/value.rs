@@ -1,6 +1,7 @@
 //! A value that is to be read, whether or not it stands in the file.
 
 use super::{Place, Report, Section, quoted};
+use crate::keys::Key;
 use crate::scalar::{Problem, boolean};
 use crate::yaml::{Kind, Mark, Node};
 
@@ -221,6 +222,32 @@ impl<'a> Value<'a> {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether it is a mapping with this key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        matches!(self.node, Some(Node { kind: Kind::Map(entries), .. }) if entries.iter().any(|entry| entry.key == key))
+    }
+
+    /// The value of a key that stands among those of the user's, if it is there.
+    pub(crate) fn known_entry(&self, key: &'static str, expected: &str, default: &str) -> Option<Self> {
+        let Some(Kind::Map(entries)) = self.node.map(|node| &node.kind) else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        let place = self.place.key(key);
+        self.report.note(|| Key {
+            path: place.pattern().to_owned(),
+            takes: expected.to_owned(),
+            default: default.to_owned(),
+        });
+        Some(Self {
+            report: self.report,
+            node: Some(&entry.value),
+            at: entry.shown_at(),
+            key_at: entry.at,
+            place,
+            expected: expected.to_owned(),
+            excused: false,
+        })
     }
 
     /// As [`Value::entries`], with at least one entry.

@@ -80,7 +80,7 @@ impl Bench {
         let (first_round, _) = mpsc::channel(1);
         let monitor =
             Monitor::new(Arc::clone(&shared), key.clone(), plans, (0, 1), Arc::clone(&hurried), first_round);
-        shared.board.set_servers(vec![key], [monitor.record().clone()]);
+        shared.board.set_servers(vec![key], [monitor.record().clone()], []);
         tokio::spawn(monitor.run());
         Self { shared, plan, hurried, answered: None }
     }

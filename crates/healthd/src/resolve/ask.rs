@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-use super::reply::{Addresses, Read, Reply, Said, question, read, settle};
+use super::reply::{Found, Read, Reply, Said, question, read, settle};
 use crate::probe::io_text;
 
 /// How often a datagram is sent until there is a reply. The last one is without EDNS: some boxes on the way drop what they do
@@ -24,13 +24,13 @@ const SENDS: u32 = 3;
 /// The longest datagram that is read: servers may send more than they were asked for.
 const DATAGRAM: usize = 4096;
 
-/// Asks all servers at once, each within `timeout`. The first with addresses is believed; without any, what all have replied counts.
+/// Asks all servers at once, each within `timeout`. The first that has what is asked for is believed; without any, what all have replied counts.
 pub(super) async fn ask_all(servers: &[SocketAddr], query: &Query, timeout: Duration) -> Said {
     let mut asked: FuturesUnordered<_> =
         servers.iter().map(|server| async { (*server, ask(*server, query, timeout).await) }).collect();
     let mut replies = Vec::with_capacity(servers.len());
     while let Some((server, reply)) = asked.next().await {
-        let known = matches!(reply, Reply::Addresses(_));
+        let known = matches!(reply, Reply::Found(_));
         replies.push((server, reply));
         if known {
             break;
@@ -55,7 +55,7 @@ async fn ask(server: SocketAddr, query: &Query, timeout: Duration) -> Reply {
         Err(_) => "no answer by TCP".to_owned(),
     };
     match reply {
-        Reply::Addresses(found) => Reply::Addresses(Addresses { truncated: true, ..found }),
+        Reply::Found(found) => Reply::Found(Found { truncated: true, ..found }),
         _ => Reply::Failed(format!("the answer was cut off, and {why}")),
     }
 }

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 
 use super::ask::ask_all;
-use super::files::{Files, MAX_SERVERS, ResolvConf, SystemFiles};
-use super::reply::{Said, list};
+use super::files::{Files, Loaded, MAX_SERVERS, ResolvConf, SystemFiles};
+use super::reply::{Found, Said, Service, list};
 
 /// Looks names up.
 pub(super) struct Lookup {
@@ -30,6 +31,18 @@ pub(super) struct Answer {
     /// The name server that gave them; none for those of the hosts file.
     pub(super) by: BTreeSet<SocketAddr>,
     /// The servers' answers did not fit, and they take no TCP: there may be more addresses.
+    pub(super) truncated: bool,
+}
+
+/// The services of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Services {
+    pub(super) services: Vec<Service>,
+    /// How long they hold.
+    pub(super) ttl: Duration,
+    /// The name server that gave them.
+    pub(super) by: BTreeSet<SocketAddr>,
+    /// The answer did not fit, and the server takes no TCP: there may be more.
     pub(super) truncated: bool,
 }
 
@@ -73,35 +86,51 @@ impl Lookup {
         if let Some(addresses) = loaded.hosts.get(name) {
             return Ok(Answer::of_hosts(addresses));
         }
+        let (servers, candidates) = self.to_ask(name, &loaded)?;
+        // Both families at once: a server that is silent about one of them must not hide the other for long.
+        self.search(name, servers, candidates, &[RecordType::A, RecordType::AAAA], combine).await
+    }
+
+    /// The services of `name` now.
+    pub(super) async fn services(&self, name: &str) -> Result<Services, Failure> {
+        let loaded = self.files.load().map_err(|reason| Failure::error(name, &reason))?;
+        let (servers, candidates) = self.to_ask(name, &loaded)?;
+        self.search(name, servers, candidates, &[RecordType::SRV], services_of).await
+    }
+
+    /// Who is asked for a name, and in which forms.
+    fn to_ask<'a>(
+        &'a self,
+        name: &str,
+        loaded: &'a Loaded,
+    ) -> Result<(&'a [SocketAddr], Vec<Name>), Failure> {
         let parsed =
             Name::from_str_relaxed(name).map_err(|_| Failure::error(name, "not a valid host name"))?;
         if self.nameservers.is_empty() {
             let system = loaded.resolv_conf.as_ref().map_err(|reason| Failure::error(name, reason))?;
             let ResolvConf { servers, search, ndots } = system;
-            return self.search(name, servers, candidates(parsed, search, *ndots)).await;
+            return Ok((servers, candidates(parsed, search, *ndots)));
         }
         // Names are taken as they are written: a search list belongs to the system's resolver.
-        self.search(name, &self.nameservers, candidates(parsed, &[], 0)).await
+        Ok((&self.nameservers, candidates(parsed, &[], 0)))
     }
 
-    /// Tries the candidates for a name until one has an address.
+    /// Tries the candidates for a name until one has what is asked for.
     ///
     /// As in the C library, a name that does not exist, has no address, or fails at a server leads to the next candidate;
     /// servers that do not answer at all end the search, since they would not answer the next question either.
-    async fn search(
+    async fn search<A>(
         &self,
         name: &str,
         servers: &[SocketAddr],
         candidates: Vec<Name>,
-    ) -> Result<Answer, Failure> {
+        kinds: &[RecordType],
+        read: fn(&str, Vec<Said>) -> Result<A, Failure>,
+    ) -> Result<A, Failure> {
         let mut failures: Vec<Failure> = Vec::with_capacity(candidates.len());
         for candidate in candidates {
-            // Both families at once: a server that is silent about one of them must not hide the other for long.
-            let (v4, v6) = tokio::join!(
-                self.ask(servers, &candidate, RecordType::A),
-                self.ask(servers, &candidate, RecordType::AAAA)
-            );
-            match combine(name, [v4, v6]) {
+            let said = join_all(kinds.iter().map(|kind| self.ask(servers, &candidate, *kind))).await;
+            match read(name, said) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
                     let silent = failure.kind == FailureKind::Timeout && failure.absent == [false, false];
@@ -137,14 +166,14 @@ fn candidates(name: Name, search: &[Name], ndots: usize) -> Vec<Name> {
 }
 
 /// What both families say of one name. Each counts for itself: what is not known of one takes nothing away from the other.
-fn combine(name: &str, said: [Said; 2]) -> Result<Answer, Failure> {
+fn combine(name: &str, said: Vec<Said>) -> Result<Answer, Failure> {
     let mut answer =
         Answer { families: [None, None], ttl: Duration::MAX, by: BTreeSet::new(), truncated: false };
     let mut failure = Failure { kind: FailureKind::NxDomain, ..Failure::error(name, "") };
     let mut unknown = Vec::new();
-    for (at, said) in said.into_iter().enumerate() {
+    for (at, said) in said.into_iter().enumerate().take(2) {
         match said {
-            Said::Addresses(found, server) => {
+            Said::Found(found, server) => {
                 answer.families[at] = Some(in_order(found.addresses));
                 answer.ttl = answer.ttl.min(found.ttl);
                 answer.truncated |= found.truncated;
@@ -179,6 +208,26 @@ fn combine(name: &str, said: [Said; 2]) -> Result<Answer, Failure> {
         FailureKind::Error | FailureKind::Timeout => format!("{name}: {}", unknown.join(", ")),
     };
     Err(failure)
+}
+
+/// What is said of the services of a name.
+fn services_of(name: &str, mut said: Vec<Said>) -> Result<Services, Failure> {
+    let Some(said) = said.pop() else { return Err(Failure::error(name, "nobody was asked")) };
+    let (kind, absent, by, text) = match said {
+        Said::Found(Found { services, ttl, truncated, .. }, server) => {
+            return Ok(Services { services, ttl, by: [server].into(), truncated });
+        }
+        Said::Absent { exists, by } => {
+            let kind = if exists { FailureKind::NoData } else { FailureKind::NxDomain };
+            let word = if exists { "the name has no SRV records" } else { "no such name" };
+            (kind, [true, true], by.iter().copied().collect(), format!("{word} (asked {})", list(&by)))
+        }
+        Said::Unknown { silent, text } => {
+            let kind = if silent { FailureKind::Timeout } else { FailureKind::Error };
+            (kind, [false, false], BTreeSet::new(), text)
+        }
+    };
+    Err(Failure { kind, absent, by, ..Failure::error(name, &text) })
 }
 
 /// Of several candidates' failures the one that says least about the name: it stays possible that the name has an address.

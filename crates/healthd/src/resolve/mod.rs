@@ -22,15 +22,15 @@ mod reply;
 mod slots;
 mod told;
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use config::Resolvers;
 use prometheus::IntCounterVec;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -38,9 +38,10 @@ use wire::Resolution;
 
 use held::Held;
 use lookup::Lookup;
-use told::Told;
 
 pub use files::SystemFiles;
+pub(crate) use reply::Service;
+pub(crate) use told::Told;
 
 /// Questions under way at once, over all names.
 const LOOKUPS_AT_ONCE: usize = 16;
@@ -116,6 +117,28 @@ pub struct Resolved {
     pub asked: bool,
 }
 
+/// How a question ended that is not asked again by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome<T> {
+    /// There is what was asked for.
+    Found {
+        found: T,
+        /// The name servers that say so.
+        by: BTreeSet<SocketAddr>,
+        /// There may be more, which nobody could be asked for.
+        truncated: bool,
+    },
+    /// There is none, or nobody knows.
+    Failed {
+        /// Why, for people.
+        text: String,
+        /// The name servers that deny it, if some do and no other knows better.
+        denied_by: Option<BTreeSet<SocketAddr>>,
+        /// All that were asked.
+        asked: BTreeSet<SocketAddr>,
+    },
+}
+
 impl Resolved {
     /// Whether the name is known to lead nowhere.
     pub fn is_gone(&self) -> bool {
@@ -162,6 +185,55 @@ impl Names {
         name.core.quietly(|held| held.add(&group, slot));
         let changes = name.core.held.subscribe();
         NameWatch { name, group, slot, changes }
+    }
+
+    /// The addresses of a name now, and when to ask again.
+    pub(crate) async fn addresses(
+        &self,
+        name: &str,
+        failures: u32,
+    ) -> (Outcome<[Option<Vec<IpAddr>>; 2]>, Duration) {
+        let (permit, settings) = self.turn().await;
+        let asked = settings.lookup.lookup(name).await;
+        drop(permit);
+        let answer = |lookup::Answer { families, ttl, by, truncated }| (families, ttl, by, truncated);
+        self.settle(&settings, asked.map(answer), failures)
+    }
+
+    /// The services of a name now, and when to ask again.
+    pub(crate) async fn services(&self, name: &str, failures: u32) -> (Outcome<Vec<Service>>, Duration) {
+        let (permit, settings) = self.turn().await;
+        let asked = settings.lookup.services(name).await;
+        drop(permit);
+        let answer = |lookup::Services { services, ttl, by, truncated }| (services, ttl, by, truncated);
+        self.settle(&settings, asked.map(answer), failures)
+    }
+
+    /// Waits until it is a question's turn.
+    async fn turn(&self) -> (Option<SemaphorePermit<'_>>, Arc<Settings>) {
+        // The semaphore is never closed; without a permit there would just be no bound.
+        (self.shared.at_once.acquire().await.ok(), self.shared.settings())
+    }
+
+    /// Counts how a question ended, before which `failures` in a row had failed. Also when to ask again.
+    fn settle<T>(
+        &self,
+        settings: &Settings,
+        asked: Result<(T, Duration, BTreeSet<SocketAddr>, bool), lookup::Failure>,
+        failures: u32,
+    ) -> (Outcome<T>, Duration) {
+        let word = asked.as_ref().map_or_else(|failure| failure.kind.word(), |_| "resolved");
+        self.shared.queries.with_label_values(&[word]).inc();
+        match asked {
+            Ok((found, ttl, by, truncated)) => {
+                let wait = ttl.max(settings.config.min_ttl).min(settings.config.max_ttl);
+                (Outcome::Found { found, by, truncated }, wait)
+            }
+            Err(lookup::Failure { text, absent, by, asked, .. }) => {
+                let denied_by = (absent == [true, true]).then_some(by);
+                (Outcome::Failed { text, denied_by, asked }, settings.retry(failures))
+            }
+        }
     }
 
     /// What is known of each name in use, in alphabetical order.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, RecordType};
+use hickory_proto::rr::{DNSClass, RData, RecordType};
 
 /// The largest answer that is asked for on UDP: what fits into a packet wherever it passes (RFC 9715, 3.2).
 const PAYLOAD: u16 = 1232;
@@ -15,9 +15,9 @@ const HEADER: usize = 12;
 /// A name server's reply, or the lack of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// The name has addresses of this family.
-    Addresses(Addresses),
-    /// The name exists, without an address of this family.
+    /// The name has what was asked for: addresses of a family, or services.
+    Found(Found),
+    /// The name exists, without any of that.
     NoData,
     /// The name does not exist.
     NxDomain,
@@ -27,20 +27,34 @@ pub(super) enum Reply {
     Silent,
 }
 
-/// A name's addresses of one family.
+/// What a name has of what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Addresses {
+pub(super) struct Found {
     pub(super) addresses: Vec<IpAddr>,
+    pub(super) services: Vec<Service>,
     pub(super) ttl: Duration,
     /// There may be more: the reply was cut off, and the server cannot be reached by TCP.
     pub(super) truncated: bool,
 }
 
+/// Where a service is offered, as an SRV record says (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Service {
+    /// The lowest is to be used first.
+    pub(crate) priority: u16,
+    /// Its share, relative to others of its priority.
+    pub(crate) weight: u16,
+    /// The host, in lower case, without a dot at its end.
+    pub(crate) target: String,
+    /// The port there.
+    pub(crate) port: u16,
+}
+
 /// What the name servers say together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// These addresses, by the word of that server.
-    Addresses(Addresses, SocketAddr),
+    /// This, by the word of that server.
+    Found(Found, SocketAddr),
     /// None: those that replied agree, and they are named.
     Absent { exists: bool, by: Vec<SocketAddr> },
     /// Nothing that is to be relied on.
@@ -128,13 +142,21 @@ fn records(message: &Message, query: &Query) -> Reply {
     let addresses: Vec<IpAddr> = answers
         .clone()
         .filter_map(|record| record.data.ip_addr())
-        .filter(|address| address.is_ipv4() == (query.query_type() == RecordType::A))
+        .filter(|address| match query.query_type() {
+            RecordType::A => address.is_ipv4(),
+            RecordType::AAAA => address.is_ipv6(),
+            _ => false,
+        })
         .collect();
-    if !addresses.is_empty() {
+    let services: Vec<Service> = match query.query_type() {
+        RecordType::SRV => answers.clone().filter_map(|record| service(&record.data)).collect(),
+        _ => Vec::new(),
+    };
+    if !addresses.is_empty() || !services.is_empty() {
         // A CNAME on the way has a TTL too, and the shortest one counts.
         let ttl = answers.map(|record| record.ttl).min().unwrap_or(0);
         let ttl = Duration::from_secs(ttl.into());
-        return Reply::Addresses(Addresses { addresses, ttl, truncated: false });
+        return Reply::Found(Found { addresses, services, ttl, truncated: false });
     }
     // Who neither resolves nor owns the name only says where else to ask (glibc calls that a lame delegation).
     if !message.metadata.recursion_available && !message.metadata.authoritative {
@@ -143,15 +165,25 @@ fn records(message: &Message, query: &Query) -> Reply {
     Reply::NoData
 }
 
+/// "A Target of "." means that the service is decidedly not available at this domain" (RFC 2782).
+fn service(data: &RData) -> Option<Service> {
+    let RData::SRV(record) = data else { return None };
+    let target = record.target.to_ascii().to_ascii_lowercase();
+    let target = target.trim_end_matches('.').to_owned();
+    let offered = !target.is_empty() && record.port > 0;
+    let [priority, weight, port] = [record.priority, record.weight, record.port];
+    offered.then_some(Service { priority, weight, target, port })
+}
+
 /// What the replies of all servers say together: addresses win, whoever has them. Those who deny the name are believed before
 /// those who say nothing, of whom one that is dead or refuses would otherwise hide every denial.
 pub(super) fn settle(replies: &[(SocketAddr, Reply)], timeout: Duration) -> Said {
     let mut found = replies.iter().filter_map(|(server, reply)| match reply {
-        Reply::Addresses(addresses) => Some((addresses, *server)),
+        Reply::Found(found) => Some((found, *server)),
         _ => None,
     });
-    if let Some((addresses, server)) = found.next() {
-        return Said::Addresses(addresses.clone(), server);
+    if let Some((found, server)) = found.next() {
+        return Said::Found(found.clone(), server);
     }
     let denied = |reply: &Reply| matches!(reply, Reply::NoData | Reply::NxDomain);
     let by: Vec<SocketAddr> =

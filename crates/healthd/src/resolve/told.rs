@@ -10,25 +10,25 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// The state that was told last, and when. The first change is told at once; later ones at most once in a pause, with
 /// everything that came about meanwhile.
 #[derive(Debug)]
-pub(super) struct Told<T> {
+pub(crate) struct Told<T> {
     state: T,
     at: Option<Instant>,
 }
 
 impl<T: PartialEq> Told<T> {
     /// Nothing was told, which is as if this state had been.
-    pub(super) fn new(state: T) -> Self {
+    pub(crate) fn new(state: T) -> Self {
         Self { state, at: None }
     }
 
     /// When the state as it is now is to be told; none if it was.
-    pub(super) fn due(&self, state: &T, now: Instant) -> Option<Instant> {
+    pub(crate) fn due(&self, state: &T, now: Instant) -> Option<Instant> {
         let differs = self.state != *state;
         differs.then(|| self.at.map_or(now, |at| now.max(at + PAUSE)))
     }
 
     /// If the state is to be told now, what was told before; from now on it counts as told.
-    pub(super) fn tell(&mut self, state: &T, now: Instant) -> Option<T>
+    pub(crate) fn tell(&mut self, state: &T, now: Instant) -> Option<T>
     where
         T: Clone,
     {

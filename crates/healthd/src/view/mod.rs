@@ -6,7 +6,7 @@ pub mod text;
 
 use balance::AdminState;
 use health::Status;
-use wire::{Condition, Info, Resolution, Tone, Verdict};
+use wire::{Condition, Discovery, Info, Resolution, Tone, Verdict};
 
 /// Everything that healthd knows, at one moment.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Seen {
     pub servers: Vec<ServerSeen>,
     /// The names in use.
     pub names: Vec<Resolution>,
+    /// Where servers are found that are not in the configuration.
+    pub discoveries: Vec<Discovery>,
     /// Connections that follow the verdicts.
     pub subscribers: usize,
 }

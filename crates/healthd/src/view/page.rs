@@ -3,7 +3,7 @@
 use daemon::page::{LINE, Page, badge, class, facts};
 use health::Status;
 use maud::{Markup, html};
-use wire::{Resolution, Tone, human};
+use wire::{Discovery, Resolution, Tone, human};
 
 use super::{Seen, ServerSeen};
 
@@ -13,6 +13,7 @@ pub fn render(seen: &Seen) -> String {
     let body = html! {
         (facts(&seen.info))
         @for backend in seen.backends() { (backend_section(backend, seen)) }
+        @if !seen.discoveries.is_empty() { (discoveries_section(&seen.discoveries)) }
         @if !seen.names.is_empty() { (names_section(&seen.names)) }
     };
     let links = [("metrics", "/metrics"), ("ready", "/ready")];
@@ -141,6 +142,53 @@ fn last_check(server: &ServerSeen) -> Markup {
             span .zero { "none" }
         }
         @if let Some(error) = server.verdict.name_trouble() { small { (error) } }
+    }
+}
+
+fn discoveries_section(discoveries: &[Discovery]) -> Markup {
+    html! {
+        section aria-labelledby="discoveries" {
+            header { h2 #discoveries { "Where servers are found" } }
+            table {
+                caption .unseen { "Backends whose servers are found, and where" }
+                thead {
+                    tr {
+                        th scope="col" { "Backend" }
+                        th .text scope="col" { "Source" }
+                        @for column in ["Servers", "Last answer"] { th scope="col" { (column) } }
+                        @for column in ["Missing from it", "Too many", "Answers", "Failures"] {
+                            th .more scope="col" { (column) }
+                        }
+                    }
+                }
+                (LINE)
+                tbody { @for discovery in discoveries { (discovery_row(discovery)) (LINE) } }
+            }
+        }
+        (LINE)
+    }
+}
+
+fn discovery_row(discovery: &Discovery) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (discovery.backend) }
+            td .text {
+                (discovery.source)
+                @if let Some(trouble) = &discovery.trouble { small .(class(Tone::Warning)) { (trouble) } }
+            }
+            td { (human::count(discovery.members)) small { "of at most " (human::count(discovery.max)) } }
+            td {
+                @match discovery.answer_age_ms {
+                    Some(age) => { (human::duration(age)) " ago" }
+                    None => span .zero { "none" }
+                }
+            }
+            td .more { (count_of(discovery.missing, true)) }
+            td .more { (count_of(discovery.surplus, true)) }
+            td .more { (human::count(discovery.answers)) }
+            td .more { (count_of(discovery.failures, discovery.trouble.is_some())) }
+        }
     }
 }
 

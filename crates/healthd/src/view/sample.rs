@@ -2,7 +2,7 @@
 
 use balance::AdminState;
 use health::{CheckCode, Status};
-use wire::{Info, LastCheck, LifeState, Resolution, Verdict};
+use wire::{Discovery, Info, LastCheck, LifeState, Resolution, Verdict};
 
 use super::{Seen, ServerSeen};
 
@@ -24,6 +24,7 @@ fn server(name: &str, status: Status, check: Option<LastCheck>) -> ServerSeen {
             downs: 0,
             downtime_ms: 0,
             admin_state: Some(AdminState::Ready),
+            member: None,
         },
         configured: format!("{name}:80"),
         checks,
@@ -87,6 +88,18 @@ pub(crate) fn seen() -> Seen {
                 failed: 4,
             },
         ],
+        discoveries: vec![Discovery {
+            backend: "api".into(),
+            source: "srv _http._tcp.api.example.org".into(),
+            known: true,
+            members: 0,
+            max: 100,
+            answer_age_ms: Some(61_000),
+            trouble: Some("no answer from 192.0.2.53 in 1000 ms".into()),
+            answers: 7,
+            failures: 2,
+            ..Discovery::default()
+        }],
         subscribers: 1,
     }
 }

@@ -14,6 +14,7 @@ const COMMANDS: &[Command] = &[
     Command { usage: "show servers state [BACKEND]", help: "Every server's verdict and last check." },
     Command { usage: "show stat [BACKEND]", help: "The same." },
     Command { usage: "show resolvers", help: "Every name, its addresses, and why it has none." },
+    Command { usage: "show discovery", help: "Where servers are found, and what the last answer was." },
     Command { usage: "show backend", help: "The names of all backends." },
     Command { usage: "reload", help: "Read the configuration again." },
 ];
@@ -32,6 +33,7 @@ pub fn answer(command: &str, seen: &Seen) -> String {
             }
         }
         ["show", "resolvers"] => show_resolvers(seen),
+        ["show", "discovery"] => show_discovery(seen),
         ["show", "backend"] => show_backend(seen),
         _ => text::unknown(command, COMMANDS),
     }
@@ -127,6 +129,29 @@ fn show_resolvers(seen: &Seen) -> String {
     text
 }
 
+fn show_discovery(seen: &Seen) -> String {
+    let mut text = String::from(
+        "# be_name members max missing surplus answer_age_ms answers failures \"source\" \"trouble\"\n",
+    );
+    for found in &seen.discoveries {
+        _ = writeln!(
+            text,
+            "{} {} {} {} {} {} {} {} \"{}\" \"{}\"",
+            found.backend,
+            found.members,
+            found.max,
+            found.missing,
+            found.surplus,
+            or_dash(found.answer_age_ms),
+            found.answers,
+            found.failures,
+            one_line(&found.source).replace('"', "'"),
+            one_line(found.trouble.as_deref().unwrap_or_default()).replace('"', "'"),
+        );
+    }
+    text
+}
+
 fn show_backend(seen: &Seen) -> String {
     let mut text = String::from("# name\n");
     for backend in seen.backends() {
@@ -187,6 +212,9 @@ mod tests {
         let names = answer("show resolvers", &seen);
         assert!(names.contains("\nnginx1 10.0.0.11,fd00::11 9000 12 0 \"\"\n"), "{names}");
         assert!(names.contains("\nnginx3 - 1000 0 4 \"nginx3: no such host"), "{names}");
+        let found = answer("show discovery", &seen);
+        let api = "api 0 100 0 0 61000 7 2 \"srv _http._tcp.api.example.org\" \"no answer from 192.0.2.53 in 1000 ms\"";
+        assert_eq!(found.lines().nth(1), Some(api));
         let info = answer("show info", &seen);
         for line in
             ["Name: healthd", "Uptime: 0d 1h02m03s", "State: ready", "Config_generation: 2", "servers: 6"]

@@ -23,10 +23,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use wire::client::{Client, ClientError, Follower, News, Update};
 use wire::topic::{Key, Topic};
-use wire::{Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
+use wire::{Discovery, Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
 
 use crate::control::control_socket::{Control, Reach, Socket};
 use crate::control::heritage;
+use crate::control::members::{Kept, Members};
 use crate::control::operator::Operator;
 use crate::control::paused;
 use crate::control::server_files;
@@ -152,8 +153,9 @@ impl App {
             return Err(Failure::Config(too_much(&context.config, problem)));
         }
         let operator = open_operator(&context).await;
+        let members = open_members(&context).await;
         let (admin_address, access) = (config.lbd.admin, config.lbd.access.clone());
-        let made = State::new(config, operator, descriptors, now);
+        let made = State::new(config, members, operator, descriptors, now);
         let (state, routing) = made.map_err(|why| Failure::System(anyhow!(why)))?;
         let state: Shared = Arc::new(Mutex::new(state));
 
@@ -284,6 +286,7 @@ impl App {
                     {
                         let mut state = lock(&self.state);
                         state.tick(now - measured, now);
+                        state.forget_who_left(now);
                         state.pulse().ask();
                     }
                     measured = now;
@@ -330,12 +333,14 @@ impl App {
             News::Update(update) => {
                 state.heard_healthd(now);
                 match update {
-                    Update::Snapshot(items) => state.replace_verdicts(verdicts(items), now),
-                    Update::Event(item) => {
-                        if let Some(verdict) = item.into_verdict() {
-                            state.update_verdict(verdict, now);
-                        }
+                    Update::Snapshot(items) => {
+                        let (verdicts, discoveries) = sorted(items);
+                        state.replace_verdicts(verdicts, discoveries, now);
                     }
+                    Update::Event(Item::Verdict(verdict)) => state.update_verdict(verdict, now),
+                    Update::Event(Item::Left(left)) => state.leave(&left.backend, &left.server, now),
+                    Update::Event(Item::Discovery(discovery)) => state.tell_discovery(discovery, now),
+                    Update::Event(Item::Liveness(_) | Item::Instance(_)) => {}
                     Update::Ping(Ping { config: Some(theirs), .. }) => {
                         state.compare_configs(theirs == digest, now);
                         let differs = state.verdicts().differs_for(now).is_some();
@@ -515,6 +520,23 @@ async fn open_operator(context: &Context) -> Operator {
     })
 }
 
+async fn open_members(context: &Context) -> Members {
+    let dir = context.own_dir();
+    let from = dir.clone();
+    let reading = tokio::task::spawn_blocking(move || Members::read(&from));
+    let kept = match tokio::time::timeout(DISK_TIMEOUT, reading).await {
+        Ok(Ok(kept)) => kept,
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!(
+                "{} cannot be read in time: servers that were found before are not known",
+                dir.display()
+            );
+            Kept::default()
+        }
+    };
+    Members::new(&dir, kept)
+}
+
 /// More than the system allows, as a mistake of the file: starting again would not mend it.
 fn too_much(file: &Path, message: String) -> Invalid {
     let file = file.display().to_string();
@@ -627,8 +649,17 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-fn verdicts(items: Vec<Item>) -> Vec<Verdict> {
-    items.into_iter().filter_map(Item::into_verdict).collect()
+/// What is said of servers, and of where they are found.
+fn sorted(items: Vec<Item>) -> (Vec<Verdict>, Vec<Discovery>) {
+    let (mut verdicts, mut discoveries) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Item::Verdict(verdict) => verdicts.push(verdict),
+            Item::Discovery(discovery) => discoveries.push(discovery),
+            Item::Left(_) | Item::Liveness(_) | Item::Instance(_) => {}
+        }
+    }
+    (verdicts, discoveries)
 }
 
 async fn observe(path: PathBuf, observations: Vec<Observation>) -> Result<(), ClientError> {

@@ -7,7 +7,7 @@ pub mod directory;
 pub mod drain;
 pub mod heritage;
 pub mod intents;
-pub mod keeper;
+pub mod members;
 pub mod operator;
 pub mod paused;
 pub mod picture;

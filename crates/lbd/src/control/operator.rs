@@ -5,10 +5,9 @@ use std::path::Path;
 
 use balance::{AdminState, Weight};
 use config::{Backend, Server};
+use daemon::keeper::{Keeper, Saving};
 use daemon::kept_file;
 use serde::{Deserialize, Serialize};
-
-use crate::control::keeper::{Keeper, Saving};
 
 /// Operators' wishes, by backend and server.
 pub type Wishes = BTreeMap<String, BTreeMap<String, Wish>>;
@@ -17,7 +16,7 @@ pub type Wishes = BTreeMap<String, BTreeMap<String, Wish>>;
 #[derive(Debug)]
 pub struct Operator {
     wishes: Wishes,
-    keeper: Keeper,
+    keeper: Keeper<Wishes>,
 }
 
 /// What differs from the configuration.
@@ -58,7 +57,7 @@ impl Operator {
 
     /// No wishes; those to come are kept in `file`, whatever it holds now.
     pub fn forgetful(file: &Path) -> Self {
-        Self { wishes: Wishes::new(), keeper: Keeper::start(file.to_owned()) }
+        Self { wishes: Wishes::new(), keeper: Keeper::start(file.to_owned(), "what operators set") }
     }
 
     /// What is in force for a server.

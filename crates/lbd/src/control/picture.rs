@@ -11,6 +11,7 @@ use health::Status;
 
 use crate::control::connectors::ByBackend;
 use crate::control::directory::{Directory, Names};
+use crate::control::members::Members;
 use crate::control::operator::Operator;
 use crate::control::registry::Registry;
 use crate::control::verdicts::Verdicts;
@@ -34,6 +35,8 @@ pub struct Sources<'a> {
     pub connectors: &'a ByBackend,
     /// What healthd says.
     pub verdicts: &'a Verdicts,
+    /// The servers that were found.
+    pub members: &'a Members,
     /// Addresses found by lbd itself.
     pub resolved: &'a HashMap<ServerAddress, SocketAddr>,
     /// What operators want.
@@ -95,7 +98,7 @@ impl Sources<'_> {
                 Arc::new(StickyCookie::new(sticky, &config.name, servers.iter().map(|server| &*server.name)))
             }),
             key: config.balance.key().cloned().map(Arc::new),
-            unheard: unheard(config, &servers),
+            unheard: self.unheard(config, &servers),
             well: well(&servers),
             view: Arc::new(
                 BackendView::new(config.balance.algorithm(), servers).bounded(config.balance.factor()),
@@ -133,7 +136,7 @@ impl Sources<'_> {
             }
         }
         self.compare(config, &mut views, warmups);
-        let (unheard, well) = (unheard(config, &views), well(&views));
+        let (unheard, well) = (self.unheard(config, &views), well(&views));
         Some(Backend { view: Arc::new(before.view.next(views)), unheard, well, ..before.clone() })
     }
 
@@ -156,7 +159,11 @@ impl Sources<'_> {
             address: server.address.literal().or_else(found),
             weight: wanted.weight,
             throttle: Throttle::NONE,
-            admin: wanted.state,
+            // Whoever has its address now need not be the server that its clients belong to.
+            admin: match self.members.left(&backend.name, name) {
+                Some(_) => AdminState::Maint,
+                None => wanted.state,
+            },
             health: match held.map(|held| held.status()) {
                 // A server that is not checked is trusted; passive detection is all there is.
                 _ if backend.check_of(server).is_none() => Health::Up,
@@ -169,8 +176,18 @@ impl Sources<'_> {
         })
     }
 
+    /// How many servers lack what a start waits for: a verdict, or where nothing is checked an address; and whether any are to be
+    /// found at all is one more.
+    fn unheard(&self, backend: &config::Backend, servers: &[ServerView]) -> usize {
+        let awaited = backend.discover.is_some() && self.members.is_awaited(&backend.name);
+        unheard(backend, servers) + usize::from(awaited)
+    }
+
     /// What a server's part is depends on the others', too.
     fn compare(&self, backend: &config::Backend, servers: &mut [ServerView], warmups: &mut Warmups) {
+        if backend.discover.is_some() && !self.starting {
+            wait_for_newcomers(servers);
+        }
         let takes = backend.servers.iter().map(|server| server.slow_start);
         warmups.apply(&backend.name, servers, takes, self.starting, self.now);
         if self.starting {
@@ -195,6 +212,14 @@ fn wait_for_verdicts(servers: &mut [ServerView]) {
             .iter_mut()
             .filter(|server| is_unknown(server))
             .for_each(|server| server.health = Health::Awaited);
+    }
+}
+
+/// Servers that have just been found take no requests before their first check has ended, where others do.
+fn wait_for_newcomers(servers: &mut [ServerView]) {
+    if servers.iter().any(|server| is_well(&server)) {
+        let unknown = servers.iter_mut().filter(|server| server.health == Health::Unknown);
+        unknown.for_each(|server| server.health = Health::Awaited);
     }
 }
 

@@ -19,7 +19,7 @@ pub async fn follow(state: Shared, file: PathBuf, adopt: mpsc::Sender<Adoption>)
     let mut files = ServerFiles::default();
     loop {
         tokio::time::sleep(LOOK).await;
-        let config = lock(&state).config().clone();
+        let config = lock(&state).declared().clone();
         let (before, beside) = (config.clone(), file.clone());
         // Disks may hang.
         let looked = tokio::task::spawn_blocking(move || {

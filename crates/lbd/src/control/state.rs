@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::{LbConfig, ServerAddress};
+use daemon::keeper::Saving;
 use tokio::sync::watch;
-use wire::{LifeState, Liveness, Verdict};
+use wire::{Discovery, LifeState, Liveness, Verdict};
 
 use crate::control::connectors::{self, ByBackend};
 use crate::control::directory::Directory;
 use crate::control::intents::Intents;
-use crate::control::keeper::Saving;
+use crate::control::members::{Members, Next};
 use crate::control::operator::{Operator, Wish};
 use crate::control::paused::Paused;
 use crate::control::picture::Sources;
@@ -31,7 +32,11 @@ pub struct State {
     start: Instant,
     /// Whether first verdicts have come in, or were waited for long enough.
     settled: bool,
+    /// As it was read.
+    declared: Arc<LbConfig>,
+    /// The same with the servers that were found.
     config: Arc<LbConfig>,
+    members: Members,
     directory: Directory,
     tls: TlsListeners,
     connectors: ByBackend,
@@ -63,6 +68,9 @@ pub struct State {
 pub struct Prepared {
     terminators: Terminators,
     connectors: ByBackend,
+    /// With all servers.
+    config: Arc<LbConfig>,
+    members: Next,
 }
 
 impl State {
@@ -72,21 +80,26 @@ impl State {
     /// Why TLS cannot be set up.
     pub fn new(
         config: LbConfig,
+        members: Members,
         operator: Operator,
         descriptors: Descriptors,
         now: Instant,
     ) -> Result<(Self, watch::Receiver<Arc<Routing>>), String> {
-        let config = Arc::new(config);
+        let declared = Arc::new(config);
+        let config = Arc::new(members.expand(&declared));
         // What it is in truth is found below, by the one way that there is.
         let routing = Arc::new(Routing::empty());
         let (publish, receiver) = watch::channel(routing.clone());
         let mut tls = TlsListeners::default();
-        let connectors = connectors::prepare(&config, &ByBackend::new())?;
-        let prepared = Prepared { terminators: tls.prepare(&config, now)?, connectors };
+        let connectors = connectors::prepare(&config, &declared, &ByBackend::new())?;
+        let (terminators, found) = (tls.prepare(&config, now)?, members.next(&declared, &config));
+        let prepared = Prepared { terminators, connectors, config: config.clone(), members: found };
         let mut state = Self {
             start: now,
             settled: false,
+            declared: declared.clone(),
             config: config.clone(),
+            members,
             directory: Directory::default(),
             tls,
             connectors: ByBackend::new(),
@@ -107,7 +120,7 @@ impl State {
             publish,
             pulse: Arc::new(Pulse::new(config.lbd.workers, now)),
         };
-        state.adopt(config, prepared, now);
+        state.adopt(declared, prepared, now);
         Ok((state, receiver))
     }
 
@@ -116,7 +129,12 @@ impl State {
         self.start
     }
 
-    /// The configuration in force.
+    /// The servers that were found.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The configuration in force, with the servers that were found.
     pub fn config(&self) -> &Arc<LbConfig> {
         &self.config
     }
@@ -176,8 +194,10 @@ impl State {
     /// # Errors
     /// Why that is not possible.
     pub fn prepare(&mut self, config: &LbConfig, now: Instant) -> Result<Prepared, String> {
-        let connectors = connectors::prepare(config, &self.connectors)?;
-        Ok(Prepared { terminators: self.tls.prepare(config, now)?, connectors })
+        let members = self.members.next(config, &self.config);
+        let config = Arc::new(members.expand(config));
+        let connectors = connectors::prepare(&config, &self.config, &self.connectors)?;
+        Ok(Prepared { terminators: self.tls.prepare(&config, now)?, connectors, config, members })
     }
 
     /// The TLS listeners, whose files are to be looked after. Their tickets get another key if it is time.
@@ -187,14 +207,31 @@ impl State {
     }
 
     /// Takes another configuration into force, with what was prepared for it.
-    pub fn adopt(&mut self, config: Arc<LbConfig>, prepared: Prepared, now: Instant) {
-        let Prepared { terminators, connectors } = prepared;
+    pub fn adopt(&mut self, declared: Arc<LbConfig>, prepared: Prepared, now: Instant) {
+        let Prepared { terminators, connectors, config, members } = prepared;
         self.tls.adopt(terminators);
+        self.declared = declared;
+        self.members.adopt(members);
+        self.put_in_force(config, connectors, now);
+        self.registry.limit(&self.config, &self.operator);
+        self.reroute(now);
+        self.rates.retain(&self.routing);
+        let directory = &self.directory;
+        self.ages.retain(|backend| directory.backend(backend).is_some());
+        self.members.keep();
+    }
+
+    /// What there is beside the routing becomes that of a configuration.
+    fn put_in_force(&mut self, config: Arc<LbConfig>, connectors: ByBackend, now: Instant) {
         self.connectors = connectors;
         self.registry.adopt(&config);
-        self.registry.limit(&config, &self.operator);
         self.intents.adopt(&config, &self.operator, now);
-        self.paused.send_replace(self.intents.paused());
+        let paused = self.intents.paused();
+        self.paused.send_if_modified(|known| {
+            let has_changed = *known != paused;
+            *known = paused;
+            has_changed
+        });
         self.directory = Directory::new(&config);
         self.verdicts.adopt(&config);
         let known: HashSet<&ServerAddress> = config
@@ -203,21 +240,75 @@ impl State {
             .flat_map(|backend| backend.servers.iter().map(|server| &server.address))
             .collect();
         self.resolved.retain(|name, _| known.contains(name));
-        self.config.clone_from(&config);
-        self.reroute(now);
-        self.rates.retain(&self.routing);
-        let directory = &self.directory;
-        self.ages.retain(|backend| directory.backend(backend).is_some());
+        self.config = config;
     }
 
-    /// Takes a snapshot of all verdicts into force.
-    pub fn replace_verdicts(&mut self, verdicts: Vec<Verdict>, now: Instant) {
+    /// Takes a snapshot of all verdicts into force, and of who was found.
+    pub fn replace_verdicts(&mut self, verdicts: Vec<Verdict>, found: Vec<Discovery>, now: Instant) {
+        self.members.replace(&verdicts, found, now);
+        if self.members.has_changed() {
+            self.regrow(now);
+        }
         self.verdicts.replace(verdicts, now);
         self.reroute(now);
     }
 
+    /// Takes it that a server belongs to its backend no more. It is in force after [`State::catch_up`].
+    pub fn leave(&mut self, backend: &str, server: &str, now: Instant) {
+        self.members.leave(backend, server, now);
+    }
+
+    /// Takes what is told of where servers are found.
+    pub fn tell_discovery(&mut self, discovery: Discovery, now: Instant) {
+        let was_awaited = self.members.is_awaited(&discovery.backend);
+        let place = self.directory.backend(&discovery.backend);
+        self.members.tell(discovery, now);
+        if let Some(place) = place.filter(|_| was_awaited) {
+            self.unrouted.entry(place).or_default();
+        }
+    }
+
+    /// Forgets servers that have left and have ended what they had.
+    pub fn forget_who_left(&mut self, now: Instant) {
+        if !self.members.has_leaving() {
+            return;
+        }
+        let registry = &self.registry;
+        let is_busy = |backend: &str, server: &str| {
+            registry.server(backend, server).sum(|worker| worker.in_flight.get()) > 0
+        };
+        for (backend, server) in self.members.forget(is_busy) {
+            self.verdicts.forget(&backend, &server);
+        }
+        self.catch_up(now);
+    }
+
+    /// Has the routing show the servers that were found, of the backends where these are others than before.
+    fn regrow(&mut self, now: Instant) {
+        let changed = self.members.take_changed();
+        let config = Arc::new(self.members.expand(&self.declared));
+        let connectors = match connectors::prepare(&config, &self.config, &self.connectors) {
+            Ok(connectors) => connectors,
+            Err(why) => return tracing::error!(why, "servers that were found cannot be used"),
+        };
+        self.put_in_force(config, connectors, now);
+        let places: Vec<usize> = changed.iter().filter_map(|name| self.directory.backend(name)).collect();
+        let config = self.config.clone();
+        for backend in places.iter().filter_map(|place| config.backends.get(*place)) {
+            self.registry.limit_backend(backend, &self.operator);
+        }
+        self.unrouted.retain(|place, _| !places.contains(place));
+        let (sources, warmups) = self.sources(now);
+        let new: Vec<(usize, Backend)> =
+            places.into_iter().filter_map(|place| Some((place, sources.backend(place, warmups)?))).collect();
+        self.replace(new, now);
+        self.rates.retain(&self.routing);
+        self.members.keep();
+    }
+
     /// Takes a changed verdict. It is in force after [`State::catch_up`], with others that came at the same time.
     pub fn update_verdict(&mut self, verdict: Verdict, now: Instant) {
+        self.members.update(&verdict);
         let place = self.directory.server(&verdict.backend, &verdict.server);
         if self.verdicts.update(verdict, now)
             && let Some((backend, server)) = place
@@ -228,7 +319,7 @@ impl State {
 
     /// Whether there is something that the routing does not show yet.
     pub fn is_behind(&self) -> bool {
-        !self.unrouted.is_empty()
+        !self.unrouted.is_empty() || self.members.has_changed()
     }
 
     /// Notes that healthd came or went.
@@ -357,6 +448,9 @@ impl State {
 
     /// Makes the routing show what has changed, and publishes it.
     pub fn catch_up(&mut self, now: Instant) {
+        if self.members.has_changed() {
+            self.regrow(now);
+        }
         if self.unrouted.is_empty() {
             return;
         }
@@ -417,6 +511,7 @@ impl State {
             terminators: self.tls.terminators(),
             connectors: &self.connectors,
             verdicts: &self.verdicts,
+            members: &self.members,
             resolved: &self.resolved,
             operator: &self.operator,
             registry: &self.registry,
@@ -452,6 +547,7 @@ mod tests {
     use health::Status;
 
     use super::*;
+    use crate::control::members::Kept;
 
     fn state() -> State {
         let text = "frontends: { f: { bind: '127.0.0.1:80', backend: a } }\nbackends:\n  a: { check: { tcp: {} }, servers: { s: '127.0.0.1:81' } }\n  \
@@ -459,7 +555,10 @@ mod tests {
         let config = config::parse("lb.yaml", text).unwrap().config;
         let directory = tempfile::tempdir().unwrap();
         let operator = Operator::forgetful(&directory.path().join("lbd.servers"));
-        State::new(config, operator, Descriptors { allowed: 1024, workers: 1 }, Instant::now()).unwrap().0
+        let members = Members::new(directory.path(), Kept::new());
+        State::new(config, members, operator, Descriptors { allowed: 1024, workers: 1 }, Instant::now())
+            .unwrap()
+            .0
     }
 
     fn verdict(backend: &str, server: &str, status: Status) -> Verdict {
@@ -478,6 +577,7 @@ mod tests {
             downs: 0,
             downtime_ms: 0,
             admin_state: None,
+            member: None,
         }
     }
 

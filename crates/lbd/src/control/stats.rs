@@ -69,6 +69,8 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             let uptime = now.saturating_duration_since(state.start());
             let wanted = state.wanted_for(&backend.name, &view.name, now);
             let row = with_verdict(row, view, held, unchecked);
+            let left = state.members().left(&backend.name, &view.name);
+            let row = left.map_or(row.clone(), |at| leaving(row, at, now));
             let row = StatRow { since_ms: since(&row, wanted, uptime), ..row };
             rows.push(state.rates().fill(row, now));
         }
@@ -98,6 +100,7 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
                 true => "every server is DOWN, and used all the same (when_all_down: try)".into(),
                 false => String::new(),
             },
+            discovery: state.members().discovery(config, now),
             sticky: backend.sticky.as_ref().map(|_| sticky(&backend.counters)),
             queue: backend.limits.as_ref().map(|limits| Queue {
                 now: limits.queue.waiting(),
@@ -289,6 +292,17 @@ fn with_verdict(row: StatRow, view: &balance::ServerView, held: Option<Verdict>,
         check: verdict.check,
         rise: verdict.rise,
         fall: verdict.fall,
+        ..row
+    }
+}
+
+/// A server that belongs to its backend no more is in drain, whatever else is known of it.
+fn leaving(row: StatRow, left: Instant, now: Instant) -> StatRow {
+    StatRow {
+        status: Condition::Drain.to_string(),
+        reason: "it belongs to the backend no more, and ends what it has".to_owned(),
+        since_ms: millis(now.saturating_duration_since(left)),
+        leaving: true,
         ..row
     }
 }

@@ -156,6 +156,13 @@ impl Verdicts {
         before != concern(held)
     }
 
+    /// Forgets what was said of a server that is gone: one that comes back is looked at anew.
+    pub fn forget(&mut self, backend: &str, server: &str) {
+        if let Some(servers) = self.held.get_mut(backend) {
+            servers.remove(server);
+        }
+    }
+
     /// What lbd's own configuration has of the server of a verdict.
     fn own(&self, verdict: &Verdict) -> Option<Own> {
         self.own.get(&verdict.backend)?.get(&verdict.server).copied()
@@ -262,6 +269,7 @@ mod tests {
             downs: 0,
             downtime_ms: 0,
             admin_state: None,
+            member: None,
         }
     }
 

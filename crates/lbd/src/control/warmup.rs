@@ -125,7 +125,8 @@ impl Warmups {
 
 /// A weight of zero is another matter: whoever changes it decides about the share.
 fn is_in_service(server: &ServerView) -> bool {
-    server.address.is_some() && server.admin == AdminState::Ready && server.health != Health::Down
+    let is_out = matches!(server.health, Health::Down | Health::Awaited);
+    server.address.is_some() && server.admin == AdminState::Ready && !is_out
 }
 
 #[cfg(test)]

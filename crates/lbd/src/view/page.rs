@@ -108,6 +108,10 @@ fn backend_section(backend: &StatRow, rows: &[StatRow]) -> Markup {
                     }
                 }
                 @if let Some(sticky) = backend.sticky { (stickiness(sticky)) }
+                @if let Some(found) = &backend.discovery {
+                    @let tone = if found.trouble.is_some() { Tone::Warning } else { Tone::Good };
+                    span .note.(class(tone)) { "servers: " (found.summary()) }
+                }
                 span .note { (backend.algorithm) }
                 span .note { "for " (human::duration(backend.since_ms)) }
             }

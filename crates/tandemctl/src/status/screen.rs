@@ -219,7 +219,7 @@ fn servers(rows: &[StatRow], counted: bool) -> Table {
         left("ADDRESS", if lost { NOTABLE } else { 1 }),
     ]);
     let mut backends: Vec<&str> =
-        rows.iter().filter(|r| r.kind == RowKind::Server).map(|r| r.proxy.as_str()).collect();
+        rows.iter().filter(|r| r.kind != RowKind::Frontend).map(|r| r.proxy.as_str()).collect();
     backends.dedup();
     for name in backends {
         let backend = rows.iter().find(|row| row.kind == RowKind::Backend && row.proxy == name);
@@ -229,6 +229,10 @@ fn servers(rows: &[StatRow], counted: bool) -> Table {
             table.row(service(backend, name.to_owned(), usable, counted));
             if let Some((tone, why)) = why(backend) {
                 table.note(&why, tone);
+            }
+            if let Some(found) = &backend.discovery {
+                let tone = if found.trouble.is_some() { Tone::Warning } else { Tone::Good };
+                table.note(&format!("servers: {}", found.summary()), tone);
             }
         }
         for server in rows.iter().filter(|row| row.kind == RowKind::Server && row.proxy == name) {

@@ -256,7 +256,7 @@ async fn until(then: Option<Instant>) {
 fn liveness(item: Item) -> Option<Liveness> {
     match item {
         Item::Liveness(liveness) => Some(liveness),
-        Item::Verdict(_) | Item::Instance(_) => None,
+        Item::Verdict(_) | Item::Left(_) | Item::Discovery(_) | Item::Instance(_) => None,
     }
 }
 

@@ -51,6 +51,7 @@ pub fn verdict(server: &str, downs: u64) -> Verdict {
         downs,
         downtime_ms: 0,
         admin_state: None,
+        member: None,
     }
 }
 

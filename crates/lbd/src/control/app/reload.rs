@@ -48,7 +48,7 @@ impl App {
     /// Takes a configuration into force that somebody wants.
     pub(super) fn take(&mut self, adoption: Adoption) {
         let Adoption { config, instead_of, done } = adoption;
-        let is_late = instead_of.is_some_and(|before| !Arc::ptr_eq(&before, lock(&self.state).config()));
+        let is_late = instead_of.is_some_and(|before| !Arc::ptr_eq(&before, lock(&self.state).declared()));
         let outcome = match is_late {
             true => Err("another configuration has come into force meanwhile".to_owned()),
             false => self.adopt(*config),

@@ -1,0 +1,378 @@
+//! Servers that are found while Tandem runs: in a file, and by real name servers.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use testkit::{Load, Process, SERVER_PORT, Stack, needs, text_command, wait_until};
+
+/// The servers that lbd shows, with their states.
+fn servers(stack: &Stack) -> Vec<(String, String)> {
+    let rows = stack.stats();
+    let of_app = rows.iter().filter(|row| row.text("pxname") == "app");
+    let servers = of_app.filter(|row| !matches!(row.text("svname"), "FRONTEND" | "BACKEND"));
+    servers.map(|row| (row.text("svname").to_owned(), row.text("status").to_owned())).collect()
+}
+
+fn wait_for_servers(stack: &Stack, names: &[&str]) {
+    let expected: Vec<_> = names.iter().map(|name| ((*name).to_owned(), "UP".to_owned())).collect();
+    let mut shown = Vec::new();
+    wait_until(&format!("the servers are {names:?}, all of them up"), || {
+        shown = servers(stack);
+        shown == expected
+    });
+}
+
+/// What healthd says of where the servers of `app` are found.
+fn discovery(stack: &Stack) -> String {
+    let text = text_command(&stack.healthd.socket(), "show discovery");
+    text.lines().find(|line| line.starts_with("app ")).unwrap_or_default().to_owned()
+}
+
+fn wait_for_discovery(stack: &Stack, words: &str) {
+    wait_until(&format!("healthd says {words:?} of where servers are found"), || {
+        discovery(stack).contains(words)
+    });
+}
+
+/// A file with these servers takes the place of the one before, as it is meant to be written.
+fn replace(file: &Path, servers: &[(&str, SocketAddr)]) {
+    let mut text = "servers:".to_owned();
+    for (name, address) in servers {
+        write!(text, "\n  {name}: \"{address}\"").unwrap();
+    }
+    if servers.is_empty() {
+        text.push_str(" {}");
+    }
+    replace_text(file, &text);
+}
+
+fn replace_text(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+/// Three servers that nobody knows yet, and a stack that finds some in the way that `discover` says.
+fn finding(discover: &str, more: &str) -> Stack {
+    let stack = Stack::builder().servers(0).without_healthd().without_lbd();
+    let mut stack = stack
+        .config(|config, _| {
+            config.server("discover", discover);
+            config.more = more.to_owned();
+        })
+        .start();
+    for _ in 0..3 {
+        stack.add_nginx();
+    }
+    stack
+}
+
+fn start(stack: &mut Stack) {
+    stack.healthd.start();
+    stack.lbd.start();
+}
+
+/// The first two of the servers are in a file.
+fn from_file(more: &str) -> (Stack, PathBuf) {
+    let mut stack = finding(&format!("{{ file: servers.yaml, hold: 1s{more} }}"), "");
+    let file = stack.dir().join("servers.yaml");
+    replace(&file, &[("s1", stack.server_address(1)), ("s2", stack.server_address(2))]);
+    start(&mut stack);
+    wait_for_servers(&stack, &["s1", "s2"]);
+    (stack, file)
+}
+
+#[test]
+fn a_file_says_who_serves_and_its_changes_lose_no_request() {
+    let (stack, file) = from_file("");
+    let load = Load::default().start(stack.web());
+    load.wait_for_requests(50);
+    let [one, two, three] = [1, 2, 3].map(|number| stack.server_address(number));
+    for _ in 0..3 {
+        replace(&file, &[("s2", two), ("s3", three)]);
+        wait_for_servers(&stack, &["s2", "s3"]);
+        load.wait_for_requests(50);
+        replace(&file, &[("s1", one), ("s2", two), ("s3", three)]);
+        wait_for_servers(&stack, &["s1", "s2", "s3"]);
+        replace(&file, &[("s1", one)]);
+        wait_for_servers(&stack, &["s1"]);
+        load.wait_for_requests(50);
+    }
+    load.stop().assert_nothing_lost();
+    assert_eq!(Load::default().run(stack.web(), 20).share(1), 1.0);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_changes_nothing_and_is_told_of() {
+    let (stack, file) = from_file("");
+    let load = Load::default().start(stack.web());
+    replace_text(&file, "servers:\n  s1: \"127.0.0.1:80\"\n  s2: nowhere\n");
+    wait_for_discovery(&stack, "servers.yaml:3:7: error: server 's2' is 'nowhere'; the port is missing");
+    stack.healthd.wait_to_tell("servers are not found as they should be");
+    fs::remove_file(&file).unwrap();
+    wait_for_discovery(&stack, "there is no such file");
+    let status = stack.tandemctl_ok(&["status"]);
+    assert!(status.contains("there is no such file"), "{status}");
+    assert_eq!(servers(&stack).len(), 2);
+    load.wait_for_requests(100);
+    // An empty one counts, but only after a while.
+    replace(&file, &[]);
+    wait_for_discovery(&stack, "the answer names 0 servers, and 'min' is 1");
+    load.stop().assert_nothing_lost();
+    wait_for_servers(&stack, &[]);
+    assert_eq!(stack.get("/").status, 503);
+    replace(&file, &[("s3", stack.server_address(3))]);
+    wait_for_servers(&stack, &["s3"]);
+    wait_until("it serves", || stack.get("/").instance() == Some(3));
+}
+
+#[test]
+fn who_was_found_is_known_to_the_next_daemons() {
+    let (mut stack, file) = from_file("");
+    let load = Load::default().start(stack.web());
+    fs::remove_file(&file).unwrap();
+    for _ in 0..2 {
+        stack.healthd.kill();
+        stack.healthd.start();
+        load.wait_for_requests(50);
+        wait_for_discovery(&stack, "there is no such file");
+        wait_for_servers(&stack, &["s1", "s2"]);
+    }
+    load.stop().assert_nothing_lost();
+    stack.healthd.kill();
+    stack.lbd.stop();
+    stack.lbd.start();
+    let report = Load::default().run(stack.web(), 40);
+    report.assert_nothing_lost();
+    assert_eq!(report.by_instance.len(), 2, "lbd remembers who was found");
+    stack.healthd.start();
+    replace(&file, &[("s3", stack.server_address(3))]);
+    wait_for_servers(&stack, &["s3"]);
+}
+
+#[test]
+fn a_server_that_leaves_ends_what_it_has_and_takes_nothing_new() {
+    let (stack, file) = from_file("");
+    for nginx in &stack.nginx {
+        nginx.file("large", 64 * 1024);
+    }
+    let mut client = stack.client();
+    client.send("GET /slow/large HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("a server sends", || servers_with_sessions(&stack).len() == 1);
+    let [(busy, _)] = &servers_with_sessions(&stack)[..] else { panic!("one is busy") };
+    let other = if busy == "s1" { "s2" } else { "s1" };
+    let number = if other == "s1" { 1 } else { 2 };
+    replace(&file, &[(other, stack.server_address(number))]);
+    wait_until("it is in drain", || servers(&stack).contains(&(busy.clone(), "DRAIN".to_owned())));
+    assert_eq!(Load::default().run(stack.web(), 20).share(number), 1.0);
+    let status = stack.tandemctl_ok(&["status"]);
+    assert!(status.contains("belongs to the backend no more"), "{status}");
+    let response = client.response();
+    assert_eq!((response.status, response.body.len()), (200, 64 * 1024));
+    wait_for_servers(&stack, &[other]);
+}
+
+fn servers_with_sessions(stack: &Stack) -> Vec<(String, u64)> {
+    let rows = stack.stats();
+    let of_app = rows.iter().filter(|row| row.text("pxname") == "app" && row.text("type") == "2");
+    let busy = of_app.map(|row| (row.text("svname").to_owned(), row.number("scur")));
+    busy.filter(|(_, sessions)| *sessions > 0).collect()
+}
+
+#[test]
+fn what_operators_want_of_a_server_outlives_its_absence() {
+    let (stack, file) = from_file("");
+    let [one, two] = [1, 2].map(|number| stack.server_address(number));
+    stack.tandemctl_ok(&["drain", "app/s1"]);
+    replace(&file, &[("s2", two)]);
+    wait_for_servers(&stack, &["s2"]);
+    replace(&file, &[("s1", one), ("s2", two)]);
+    wait_until("it is back, as it was wanted", || stack.status("s1") == "DRAIN");
+    stack.tandemctl_ok(&["ready", "app/s1"]);
+    wait_for_servers(&stack, &["s1", "s2"]);
+}
+
+#[test]
+fn of_too_many_servers_as_many_are_taken_as_may_be() {
+    let (stack, file) = from_file(", max: 20, check: off");
+    let addresses: Vec<(String, SocketAddr)> = (0..10_000_u32)
+        .map(|number| {
+            (format!("n{number}"), SocketAddr::from(([127, 0, 0, 1], 20_000 + (number % 1000) as u16)))
+        })
+        .collect();
+    let named: Vec<(&str, SocketAddr)> = addresses.iter().map(|(name, at)| (name.as_str(), *at)).collect();
+    replace(&file, &named);
+    wait_for_discovery(&stack, "the answer names 9980 more than 'max' allows");
+    wait_until("lbd shows as many", || servers(&stack).len() == 20);
+    let metric = text_of_metrics(&stack);
+    assert!(metric.contains("tandem_health_discovery_surplus{proxy=\"app\"} 9980"), "{metric}");
+    assert!(metric.contains("tandem_health_discovery_ok{proxy=\"app\"} 0"), "{metric}");
+}
+
+fn text_of_metrics(stack: &Stack) -> String {
+    let response = testkit::get(stack.config.healthd_admin, "/metrics");
+    let lines = response.text();
+    lines.lines().filter(|line| line.contains("discover")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_backend_may_get_its_servers_from_elsewhere_by_a_reload() {
+    let mut stack = Stack::builder().servers(3).start();
+    let load = Load::default().start(stack.web());
+    let named = stack.config.servers.clone();
+    let file = stack.dir().join("servers.yaml");
+    let all = [1, 2, 3].map(|number| (format!("s{number}"), stack.server_address(number)));
+    replace(&file, &all.each_ref().map(|(name, address)| (name.as_str(), *address)));
+    stack.config.servers = vec![("discover".to_owned(), "{ file: servers.yaml }".to_owned())];
+    stack.reload();
+    wait_for_servers(&stack, &["s1", "s2", "s3"]);
+    load.wait_for_requests(50);
+    stack.config.servers = named;
+    stack.reload();
+    wait_for_servers(&stack, &["s1", "s2", "s3"]);
+    load.wait_for_requests(50);
+    load.stop().assert_nothing_lost();
+}
+
+/// dnsmasq, whose records are those of a file that it reads when it starts.
+struct NameServer {
+    dnsmasq: Option<Process>,
+    address: SocketAddr,
+    dir: tempfile::TempDir,
+}
+
+impl NameServer {
+    fn start(address: SocketAddr, records: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("tandem-discover-").tempdir().unwrap();
+        let mut server = Self { dnsmasq: None, address, dir };
+        server.change(records);
+        server
+    }
+
+    /// Answers with these records from now on, and denies all other names.
+    fn change(&mut self, records: &str) {
+        self.stop();
+        let config = self.dir.path().join("dnsmasq.conf");
+        fs::write(&config, records).unwrap();
+        let mut command = Command::new("dnsmasq");
+        command
+            .args(["--keep-in-foreground", "--no-hosts", "--no-resolv", "--local=/#/", "--bind-interfaces"])
+            .args(["--local-ttl=1", "--pid-file="])
+            .arg(format!("--conf-file={}", config.display()))
+            .arg(format!("--listen-address={}", self.address.ip()))
+            .arg(format!("--port={}", self.address.port()));
+        if testkit::is_root() {
+            command.arg("--user=root");
+        }
+        self.dnsmasq = Some(Process::spawn("dnsmasq", command, self.dir.path()));
+        wait_until("dnsmasq listens", || std::net::TcpStream::connect(self.address).is_ok());
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut dnsmasq) = self.dnsmasq.take() {
+            dnsmasq.kill();
+        }
+    }
+}
+
+/// A stack that finds its servers by a name server with these records.
+fn by_name(discover: &str, records: impl FnOnce(&Stack) -> String) -> (Stack, NameServer) {
+    let mut stack = finding(discover, "");
+    let address = stack.addresses.socket(1, 7053);
+    stack.config.more = format!("resolvers: {{ nameservers: [\"{address}\"], max_ttl: 1s }}");
+    stack.write_config();
+    let names = NameServer::start(address, &records(&stack));
+    start(&mut stack);
+    (stack, names)
+}
+
+/// `app.test` has the addresses of these servers.
+fn addresses(stack: &Stack, numbers: &[usize]) -> String {
+    let record = |number: &usize| format!("host-record=app.test,{}\n", stack.server_address(*number).ip());
+    numbers.iter().map(record).collect()
+}
+
+/// What servers are called that are found by address.
+fn called(stack: &Stack, numbers: &[usize]) -> Vec<String> {
+    numbers.iter().map(|number| stack.server_address(*number).to_string()).collect()
+}
+
+fn wait_for(stack: &Stack, numbers: &[usize]) {
+    let names = called(stack, numbers);
+    wait_for_servers(stack, &names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn each_address_of_a_name_is_a_server() {
+    needs!("dnsmasq");
+    let discover = format!("{{ host: \"app.test:{SERVER_PORT}\", hold: 2s }}");
+    let (stack, mut names) = by_name(&discover, |stack| addresses(stack, &[1, 2]));
+    wait_for(&stack, &[1, 2]);
+    let load = Load::default().start(stack.web());
+    names.change(&addresses(&stack, &[1, 2, 3]));
+    wait_for(&stack, &[1, 2, 3]);
+    names.change(&addresses(&stack, &[3]));
+    wait_for(&stack, &[3]);
+    // Silence changes nothing.
+    names.stop();
+    wait_for_discovery(&stack, "app.test: ");
+    load.wait_for_requests(100);
+    wait_for(&stack, &[3]);
+    load.stop().assert_nothing_lost();
+    // A denial counts when it lasts.
+    names.change("");
+    wait_for_servers(&stack, &[]);
+    names.change(&addresses(&stack, &[1]));
+    wait_for(&stack, &[1]);
+    assert_eq!(stack.get("/").instance(), Some(1));
+}
+
+#[test]
+fn services_have_ports_weights_and_priorities() {
+    needs!("dnsmasq");
+    let records = |stack: &Stack, backup: &str| {
+        let mut text = String::new();
+        for (number, (name, priority, weight)) in
+            [("one", 10, 60), ("two", 10, 20), (backup, 20, 5)].iter().enumerate()
+        {
+            let ip = stack.server_address(number + 1).ip();
+            writeln!(text, "host-record={name}.test,{ip}").unwrap();
+            writeln!(text, "srv-host=_http._tcp.app.test,{name}.test,{SERVER_PORT},{priority},{weight}")
+                .unwrap();
+        }
+        text
+    };
+    let (mut stack, mut names) = by_name("{ srv: _http._tcp.app.test }", |stack| records(stack, "three"));
+    let at = |name: &str| format!("{name}.test:{SERVER_PORT}");
+    let [one, two, three] = ["one", "two", "three"].map(at);
+    wait_until("all are up", || servers(&stack).iter().filter(|(_, status)| status == "UP").count() == 3);
+    let stat = |name: &str, column: &str| stack.stat("app", name).text(column).to_owned();
+    assert_eq!([&one, &two, &three].map(|name| stat(name, "weight")), ["3", "1", "1"]);
+    assert_eq!([&one, &two, &three].map(|name| stat(name, "bck")), ["0", "0", "1"]);
+    let report = Load::default().run(stack.web(), 80);
+    report.assert_nothing_lost();
+    assert!(report.share(1) > 0.7 && report.share(1) < 0.8, "{:?}", report.by_instance);
+    stack.nginx[0].stop();
+    stack.nginx[1].stop();
+    wait_until("the other priority serves", || stack.get("/").instance() == Some(3));
+    names.change(&records(&stack, "four"));
+    let four = at("four");
+    wait_until("another one is found", || servers(&stack).iter().any(|(name, _)| *name == four));
+}
+
+#[test]
+fn five_hundred_services_of_one_name_are_found_by_tcp() {
+    needs!("dnsmasq");
+    let discover = "{ srv: _http._tcp.app.test, max: 1000, check: off }";
+    let (stack, mut names) = by_name(discover, |_| {
+        (0..500).map(|number| format!("srv-host=_http._tcp.app.test,web-{number}.app.test,80\n")).collect()
+    });
+    wait_for_discovery(&stack, "app 500 1000 0 0 ");
+    wait_until("lbd shows them", || servers(&stack).len() == 500);
+    names.change("srv-host=_http._tcp.app.test,web-7.app.test,80\n");
+    wait_for_discovery(&stack, "app 1 1000 0 0 ");
+    wait_until("lbd shows one", || servers(&stack).len() == 1);
+}
