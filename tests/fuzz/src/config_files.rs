@@ -2,7 +2,8 @@
 //! a place in the text; and a configuration that is written out is read as the same.
 
 use config::{
-    Diagnostic, Invalid, KeyFile, Loaded, Severity, effective_vrrp_yaml, effective_yaml, parse, parse_vrrp,
+    Diagnostic, Invalid, KeyFile, Loaded, Severity, effective_vrrp_yaml, effective_yaml, parse,
+    parse_members, parse_vrrp,
 };
 
 /// The most remarks on a file: so many errors and warnings, and how many there are besides.
@@ -10,6 +11,16 @@ const REMARKS_MAX: usize = 2 * (100 + 1);
 
 pub(crate) fn lb(bytes: &[u8]) {
     run(bytes, |text| parse("lb.yaml", text), effective_yaml);
+    members(bytes);
+}
+
+/// The same text as a file in which servers are found.
+fn members(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match parse_members("servers.yaml", text) {
+        Ok(members) => assert!(members.iter().all(|member| !member.name.is_empty())),
+        Err(Invalid { diagnostics }) => check(&diagnostics, text),
+    }
 }
 
 pub(crate) fn vrrp(bytes: &[u8]) {

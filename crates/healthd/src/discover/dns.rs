@@ -151,11 +151,13 @@ impl Said {
         let mut ranks = ranked(&records).into_iter();
         let member = |said: &Self| {
             let member = said.member.clone();
-            let rank = said.record.and_then(|_| ranks.next());
-            rank.map_or(member.clone(), |rank| {
-                let level = u8::try_from(rank.rank).unwrap_or(u8::MAX);
-                Member { weight: Weight::new(rank.weight), backup: BackupLevel::new(level), ..member }
-            })
+            match said.record.and_then(|_| ranks.next()) {
+                Some(rank) => {
+                    let level = u8::try_from(rank.rank).unwrap_or(u8::MAX);
+                    Member { weight: Weight::new(rank.weight), backup: BackupLevel::new(level), ..member }
+                }
+                None => member,
+            }
         };
         all.into_iter().map(member).collect()
     }

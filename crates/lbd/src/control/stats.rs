@@ -70,7 +70,10 @@ pub fn rows(state: &State, life: LifeState, now: Instant) -> Vec<StatRow> {
             let wanted = state.wanted_for(&backend.name, &view.name, now);
             let row = with_verdict(row, view, held, unchecked);
             let left = state.members().left(&backend.name, &view.name);
-            let row = left.map_or(row.clone(), |at| leaving(row, at, now));
+            let row = match left {
+                Some(at) => leaving(row, at, now),
+                None => row,
+            };
             let row = StatRow { since_ms: since(&row, wanted, uptime), ..row };
             rows.push(state.rates().fill(row, now));
         }
