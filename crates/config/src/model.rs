@@ -13,8 +13,8 @@ use route::Network;
 
 use crate::scalar::{self, Problem};
 use crate::{
-    Access, Action, Balance, Check, CheckProxy, CheckTls, Discover, Edits, Page, RequestId, Routes, ServerCheck,
-    ServerTls, Sticky, Tls,
+    Access, Action, Balance, Check, CheckProxy, CheckTls, Discover, Edits, Page, RequestId, Routes,
+    ServerCheck, ServerTls, Sticky, Tls,
 };
 
 /// A whole `lb.yaml`.

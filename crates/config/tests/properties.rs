@@ -10,10 +10,11 @@ use std::time::Duration;
 use balance::{AdminState, Algorithm, BackupLevel, BackupRules, BackupUse, LoadFactor, Weight};
 use config::{
     Access, AccessLog, Action, Backend, Balance, Bind, Check, CheckProxy, CheckTls, ClientCertificates,
-    ClientTimeouts, Discover, Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd, HttpProbe,
-    LbConfig, Lbd, Mode, OnDown, OnUp, OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId,
+    ClientTimeouts, Discover, Edits, ExpectedBody, ExpectedStatus, ForwardedFor, Frontend, HashKey, Healthd,
+    HttpProbe, LbConfig, Lbd, Mode, OnDown, OnUp, OpenPath, Page, Pattern, Probe, Queue, Redirect, RequestId,
     RequestLimits, Resolvers, Respond, Route, Routes, SameSite, Scheme, Secret, Server, ServerAddress,
-    ServerCheck, ServerTimeouts, ServerTls, Source, Sticky, TicketKeys, Tls, TlsProbe, TlsVersion, WhenAllDown,
+    ServerCheck, ServerTimeouts, ServerTls, Source, Sticky, TicketKeys, Tls, TlsProbe, TlsVersion,
+    WhenAllDown,
 };
 use edit::{FieldEdits, FieldName, FieldNames, PathEdits, Place, Replacement, RequestEdits, Template};
 use health::Timing;

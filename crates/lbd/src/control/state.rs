@@ -134,7 +134,12 @@ impl State {
         &self.members
     }
 
-    /// The configuration in force, with the servers that were found.
+    /// The configuration in force, as it was read.
+    pub fn declared(&self) -> &Arc<LbConfig> {
+        &self.declared
+    }
+
+    /// The same, with the servers that were found.
     pub fn config(&self) -> &Arc<LbConfig> {
         &self.config
     }
