@@ -73,8 +73,14 @@ impl Bench {
         let prober = Arc::new(Prober::new(&check).unwrap());
         let server = ServerAddress { host: Host::Name("app.test".to_owned()), port: 1 };
         let check = Some(CheckPlan { check: Arc::new(check), tls: None, mode: Mode::Http, prober });
-        let (plan, plans) =
-            watch::channel(Plan { server, check, own: ServerCheck::default(), proxy: None, tls_name: None });
+        let (plan, plans) = watch::channel(Plan {
+            server,
+            check,
+            own: ServerCheck::default(),
+            proxy: None,
+            tls_name: None,
+            member: None,
+        });
         let hurried = Arc::new(Notify::new());
         let key: ServerKey = ("app".into(), "s1".into());
         let (first_round, _) = mpsc::channel(1);
