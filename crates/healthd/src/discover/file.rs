@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(looks(&mut watched).await, ["same", "b c", "same"]);
         replace("servers: { b: 'a' }");
         let wrong =
-            "servers.yaml:1:14: error: server \"b\" is \"a\"; the port is missing: did you mean \"a:80\"?";
+            "servers.yaml:1:15: error: server \"b\" is \"a\"; the port is missing: did you mean \"a:80\"?";
         assert_eq!(looks(&mut watched).await, [wrong, "same", "same"]);
         replace("servers: {}");
         assert_eq!(looks(&mut watched).await, ["", "same", "same"]);
