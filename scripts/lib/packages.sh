@@ -61,7 +61,7 @@ install_once() { apt install -y --no-install-recommends "$@"; }
 # Debian starts a service when its package is installed, and at each boot from then on. The demos and the tests run
 # nginx, HAProxy, Prometheus and VRRP daemons themselves, so services that come with a package new to this machine stay off; one
 # that was here before is never touched.
-readonly quiet_services='nginx haproxy prometheus keepalived frr'
+readonly quiet_services='nginx haproxy prometheus keepalived frr bird'
 held_services=()
 policy=/usr/sbin/policy-rc.d
 policy_is_ours=no

@@ -23,7 +23,7 @@ impl Subject {
     pub(crate) const fn needs(self) -> &'static str {
         match self {
             Self::Lb => "frontends and backends",
-            Self::Vrrp => "instances",
+            Self::Vrrp => "instances or anycast",
         }
     }
 
@@ -99,7 +99,7 @@ pub fn keys() -> &'static [Key] {
 
 /// Every key of `vrrp.yaml`, in the order in which the readers ask for them.
 pub fn vrrp_keys() -> &'static [Key] {
-    const EVERYTHING: &str = "{instances: {NAME: {}}}";
+    const EVERYTHING: &str = "{instances: {NAME: {}}, anycast: {NAME: {}}}";
     static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         let report = Report::noting_keys();
         if let Some(node) = yaml::tree(EVERYTHING, &report) {

@@ -5,6 +5,7 @@
 //! is known because a reader asks for it, so that the list of keys, the unknown-key errors and the documentation agree.
 
 mod access;
+mod anycast;
 mod balancing;
 mod bound;
 mod check;
@@ -33,6 +34,7 @@ mod veil;
 mod yaml;
 
 pub use access::{Access, OpenPath};
+pub use anycast::Anycast;
 pub use balancing::{Balance, HashKey};
 pub use bound::bound_at;
 pub use check::*;

@@ -160,6 +160,16 @@ instances:
       - { command: /bin/true }
       - { gateway: default }
     notify: { command: /bin/true }
+anycast:
+  SERVICE:
+    addresses: 192.0.2.5
+    track:
+      - lbd
+      - { backend: b, name: n }
+      - { interface: i }
+      - { command: /bin/true }
+      - { gateway: default }
+    notify: { command: /bin/true }
 vrrpd: { realtime: 1 }
 admin: { users: { NAME: HASH } }
 ";
@@ -169,6 +179,8 @@ admin: { users: { NAME: HASH } }
     let mut written = BTreeSet::new();
     collect(&effective, "", &mut written);
     written.remove("instances.NAME");
+    written = written.into_iter().map(|path| path.replace("SERVICE", "NAME")).collect();
+    written.remove("anycast.NAME");
     written.remove("admin.users.NAME");
     written.remove("instances.NAME.authentication.hmac.accept.2");
     // Of the two the file gets the interval; of pass and hmac there is one.

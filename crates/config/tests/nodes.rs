@@ -272,7 +272,7 @@ fn the_kind_of_a_file_is_told_by_its_keys() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("some.yaml");
     for (text, wanted) in [
-        ("", "it needs frontends and backends (lb.yaml), or instances (vrrp.yaml)"),
+        ("", "it needs frontends and backends (lb.yaml), or instances or anycast (vrrp.yaml)"),
         ("admin: {}\n", "this is no configuration of ours"),
         ("- a\n", "this is no configuration of ours"),
         ("instnces: {}\n", "did you mean \"instances\"?"),

@@ -36,6 +36,15 @@ const OPTIONS: &[&str] = &[
     "notify: { command: [/bin/a, \"#\", \"off\", \"1\"], fault_after: 10s }",
 ];
 
+/// What may stand beside the instance.
+const SERVICES: &[&str] = &[
+    "",
+    "",
+    "anycast: { front: { addresses: [192.0.2.200, \"2001:db8::2\"] } }\n",
+    "anycast: { a: { addresses: 192.0.2.200, interface: d0, track: [lbd, { backend: b, at_least: 2 }], withdraw: 0s, \
+     hold_down: 1h }, b: { addresses: 192.0.2.201/24, track: [], notify: { command: /bin/a } } }\n",
+];
+
 const TOKENS: &[&str] = &[
     "\n", "\n  ", ": ", "- ", "[", "]", "{", "}", ",", "\"", "'", "#", "&a ", "*a", "~", "off", "-1", "2s",
     "\0", "é", "lbd",
@@ -54,7 +63,7 @@ fn parse(text: &str) -> Result<Loaded<VrrpConfig>, String> {
 
 /// One instance; of options that exclude each other the first one stays.
 fn files() -> impl Strategy<Value = String> {
-    (1..=255_u8, vec(select(OPTIONS), 0..8)).prop_map(|(id, options)| {
+    (1..=255_u8, vec(select(OPTIONS), 0..8), select(SERVICES)).prop_map(|(id, options, services)| {
         let mut text = format!(
             "instances:\n  web:\n    virtual_router_id: {id}\n    virtual_addresses: 192.0.2.100/24\n"
         );
@@ -66,7 +75,7 @@ fn files() -> impl Strategy<Value = String> {
                 text += &format!("    {option}\n");
             }
         }
-        text
+        text + services
     })
 }
 
@@ -105,7 +114,7 @@ proptest! {
         }).collect();
         for remark in config::compare(&checked) {
             prop_assert!(checked.iter().any(|one| one.file() == remark.file), "{remark}");
-            prop_assert!(remark.line >= 1 && remark.line < 20, "{remark}");
+            prop_assert!(remark.line >= 1 && remark.line < 25, "{remark}");
         }
     }
 

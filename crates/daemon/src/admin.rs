@@ -213,7 +213,7 @@ mod tests {
                 reload_error: None,
                 details: BTreeMap::new(),
             };
-            Document { info, about: Answer::Verdicts(Vec::new()) }
+            Document { info, about: Answer::Verdicts(Vec::new()), anycast: Vec::new() }
         }
     }
 

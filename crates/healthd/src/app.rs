@@ -157,6 +157,6 @@ impl Shown for Daemon {
     }
 
     fn document(&self) -> Document {
-        Document { info: self.info(), about: Answer::Verdicts(self.fleet.verdicts()) }
+        Document { info: self.info(), about: Answer::Verdicts(self.fleet.verdicts()), anycast: Vec::new() }
     }
 }

@@ -69,7 +69,13 @@ fn summary(checked: &Checked, about: &[Diagnostic]) -> String {
         Content::Vrrp(config) => {
             let moved = |instance: &Instance| instance.addresses.len() + instance.excluded.len();
             let addresses: usize = config.instances.iter().map(moved).sum();
-            vec![things(config.instances.len(), "instance"), things(addresses, "virtual address")]
+            let shared: usize = config.anycast.iter().map(|service| service.addresses.len()).sum();
+            let instances =
+                [things(config.instances.len(), "instance"), things(addresses, "virtual address")];
+            let services =
+                [things(config.anycast.len(), "anycast service"), things(shared, "anycast address")];
+            let parts = [(config.instances.is_empty(), instances), (config.anycast.is_empty(), services)];
+            parts.into_iter().filter(|(is_empty, _)| !is_empty).flat_map(|(_, parts)| parts).collect()
         }
     };
     let warnings = about.iter().filter(|one| one.severity == Severity::Warning).count();

@@ -95,12 +95,20 @@ pub(crate) enum Command {
     /// End client connections at once, whatever they are at
     #[command(subcommand)]
     Shutdown(Shutdown),
-    /// Give the virtual addresses to another node without losing a request
+    /// Give the virtual addresses to another node, and withdraw anycast services, without losing a request
     ///
-    /// Exit code 1 if this node has none to give, or nobody takes them.
+    /// Services stay withdrawn until `announce`, or until vrrpd starts again. Exit code 1 if this node has nothing to give, or nobody
+    /// takes it.
     Handover {
-        /// The instance, as vrrp.yaml names it; all of them if left out
-        instance: Option<String>,
+        /// The instance or service, as vrrp.yaml names it; all of them if left out
+        name: Option<String>,
+    },
+    /// Announce anycast services again, after a handover, or without waiting for the end of a hold-down
+    ///
+    /// Exit code 1 if none is fit.
+    Announce {
+        /// The service, as vrrp.yaml names it; all of them if left out
+        service: Option<String>,
     },
     /// Let every daemon read its configuration again; one that is wrong is refused, and changes nothing
     Reload,

@@ -1,33 +1,38 @@
-//! `handover`: the virtual addresses go to another node, and no request is lost.
+//! `handover`: the virtual addresses go to another node, anycast services are withdrawn, and no request is lost. `announce`:
+//! services come back.
 
 use std::io::Write;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use wire::{Answer, InstanceState, InstanceStatus, Request};
+use wire::{Answer, AnycastState, AnycastStatus, InstanceState, InstanceStatus, Request};
 
 use crate::failure::Failure;
-use crate::node::Node;
+use crate::node::{Connection, Node};
 
 /// How long another node may take to say that it is master. After that, this node is master again, if nobody else is.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How often to look whether it has.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Hands over one instance or all, and says who has what then. Fails if nobody took over.
-pub(crate) async fn run(node: &Node, instance: Option<String>) -> Result<(), Failure> {
+/// How long routers may be given to learn of a withdrawal, and a moment more.
+const LEARNING: Duration = Duration::from_secs(62);
+
+/// Hands over one instance or service, or all, and says who has what then. Fails if nobody took an instance over.
+pub(crate) async fn run(node: &Node, which: Option<String>) -> Result<(), Failure> {
     let mut vrrpd = node.connect("vrrpd").await?;
     let before = vrrpd.instances().await?;
-    let is_meant = |status: &InstanceStatus| instance.as_ref().is_none_or(|name| *name == status.instance);
+    let is_meant = |status: &InstanceStatus| which.as_ref().is_none_or(|name| *name == status.instance);
     let given: Vec<InstanceStatus> = before
         .into_iter()
         .filter(|status| is_meant(status) && status.state == InstanceState::Master)
         .collect();
     let mut out = std::io::stdout();
-    match vrrpd.ask(Request::Handover { instance: instance.clone() }).await? {
+    match vrrpd.ask(Request::Handover { instance: which.clone() }).await? {
         Answer::Done(done) => writeln!(out, "{done}")?,
         other => return Err(vrrpd.unexpected(&other)),
     }
+    wait_for_routers(&mut vrrpd, which.as_deref()).await?;
     let until = Instant::now() + PATIENCE;
     let outcomes = loop {
         let now = vrrpd.instances().await?;
@@ -42,6 +47,34 @@ pub(crate) async fn run(node: &Node, instance: Option<String>) -> Result<(), Fai
     }
     let taken = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Taken { .. }));
     if taken { Ok(()) } else { Err(Failure::Told(1)) }
+}
+
+/// Waits until routers have had the time that they are given to learn of withdrawals, and says what is withdrawn then.
+async fn wait_for_routers(vrrpd: &mut Connection, which: Option<&str>) -> Result<(), Failure> {
+    let is_meant = |status: &AnycastStatus| which.is_none_or(|name| name == status.service);
+    let until = Instant::now() + LEARNING;
+    let mut out = std::io::stdout();
+    loop {
+        let services: Vec<AnycastStatus> = vrrpd.services().await?.into_iter().filter(is_meant).collect();
+        let are_leaving = services.iter().any(|status| status.state == AnycastState::Leaving);
+        if !are_leaving || Instant::now() >= until {
+            for status in &services {
+                let AnycastStatus { service, addresses, state, reason, .. } = status;
+                writeln!(out, "{service}: {} is {state} here: {reason}", addresses.join(", "))?;
+            }
+            return Ok(());
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Announces one service again, or all, and says where they stand then.
+pub(crate) async fn announce(node: &Node, service: Option<String>) -> Result<(), Failure> {
+    let mut vrrpd = node.connect("vrrpd").await?;
+    match vrrpd.ask(Request::Announce { service }).await? {
+        Answer::Done(done) => Ok(writeln!(std::io::stdout(), "{done}")?),
+        other => Err(vrrpd.unexpected(&other)),
+    }
 }
 
 /// What became of an instance.

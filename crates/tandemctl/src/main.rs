@@ -6,7 +6,7 @@
 //! | `node` | the daemons' sockets, and why one cannot be reached |
 //! | `status` | `tandemctl status`: a table, or JSON |
 //! | `peer`, `http` | the daemons of another node, through their admin addresses |
-//! | `handover` | gives the virtual addresses to another node |
+//! | `handover` | gives the virtual addresses to another node, withdraws anycast services and announces them again |
 //! | `server` | `drain`, `ready`, `maint`, `weight`, `maxconn`, `shutdown` |
 //! | `routes`, `certificates`, `sessions`, `reload`, `check` | the commands of the same names |
 //! | `load` | a steady load, to measure what a fault costs clients |
@@ -55,7 +55,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let node = Node::new(cli.run_dir);
     match cli.command {
         Command::Status(args) => status::run(&node, &args).await,
-        Command::Handover { instance } => handover::run(&node, instance).await,
+        Command::Handover { name } => handover::run(&node, name).await,
+        Command::Announce { service } => handover::announce(&node, service).await,
         Command::Drain { server, close_after } => {
             server::set_state(&node, &server, AdminState::Drain, close_after).await
         }

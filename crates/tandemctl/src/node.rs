@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use wire::client::{Client, ClientError};
 use wire::server::CONTROL_GROUP;
-use wire::{Answer, Info, InstanceStatus, RefusalCode, Request, StatRow, Verdict};
+use wire::{Answer, AnycastStatus, Info, InstanceStatus, RefusalCode, Request, StatRow, Verdict};
 
 use crate::failure::Failure;
 
@@ -143,6 +143,14 @@ impl Connection {
     pub(crate) async fn instances(&mut self) -> Result<Vec<InstanceStatus>, Failure> {
         match self.ask(Request::Instances).await? {
             Answer::Instances(instances) => Ok(instances),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// vrrpd's anycast services.
+    pub(crate) async fn services(&mut self) -> Result<Vec<AnycastStatus>, Failure> {
+        match self.ask(Request::Anycast).await? {
+            Answer::Anycast(services) => Ok(services),
             other => Err(self.unexpected(&other)),
         }
     }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 use wire::human::things;
-use wire::{Answer, Document, Info, InstanceState, InstanceStatus, LifeState};
+use wire::{Answer, AnycastState, AnycastStatus, Document, Info, InstanceState, InstanceStatus, LifeState};
 
 use crate::board::{Board, STALE, hangs};
 use crate::control::Control;
@@ -33,7 +33,7 @@ use crate::{check, election, handover, notify, sequences, view};
 const ORDERS: usize = 64;
 /// How often the election is to show that it goes on.
 const LOOK: Duration = Duration::from_secs(1);
-/// Instances that may wait for somebody to tell of them.
+/// Instances and services that may wait for somebody to tell of them.
 const HOOKS: usize = 64;
 /// How long the last notifications may take before vrrpd ends.
 const LAST_NOTICES: Duration = Duration::from_secs(5);
@@ -68,15 +68,16 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
     let (orders, obeyed) = mpsc::channel(ORDERS);
     let (hooks, hooked) = mpsc::channel(HOOKS);
     let (opened, is_open) = oneshot::channel();
-    let (instances, shown, run_dir) = (config.instances.clone(), board.clone(), context.own_dir());
+    let configured = (config.instances.clone(), config.anycast.clone());
+    let (shown, run_dir) = (board.clone(), context.own_dir());
     election.run(config.vrrpd.clone(), move |prepared| match prepared {
-        Ok(()) => election::run(instances, shown, &run_dir, obeyed, hooks, opened),
+        Ok(()) => election::run(configured, shown, &run_dir, obeyed, hooks, opened),
         // Nobody listens only if the daemon has ended.
         Err(error) => _ = opened.send(Err(error)),
     });
     let notified = tokio::spawn(notify::run(hooked, board.clone(), Reporter::new(orders.clone())));
     let mut trackers = Trackers::new(orders.clone(), board.clone(), &context.socket("lbd"));
-    trackers.apply(&config.instances);
+    trackers.apply(&config.instances, &config.anycast);
     let daemon = Arc::new(Daemon {
         life: Life::new(context, file, &config.access),
         process: config.vrrpd,
@@ -88,7 +89,11 @@ pub async fn main(context: Context, election: anyhow::Result<ElectionThread>) ->
 
     let registry = metrics::registry("vrrpd").context("metrics")?;
     let looked_at = daemon.clone();
-    let look = move || Seen { info: looked_at.info(), instances: looked_at.statuses() };
+    let look = move || Seen {
+        info: looked_at.info(),
+        instances: looked_at.statuses(),
+        services: looked_at.services(),
+    };
     let metrics = Exposition::new(registry, FAMILIES, look);
     let control = Arc::new(Control::new(daemon.clone()));
     let router = admin::router(&daemon, metrics, &[]);
@@ -121,12 +126,21 @@ impl Daemon {
         let instances = self.board.statuses();
         let count = |state| instances.iter().filter(|instance| instance.state == state).count().to_string();
         let details = InstanceState::ALL.map(|state| (format!("Instances_{}", state.word()), count(state)));
-        self.life.info(details.into())
+        let services = self.board.services();
+        let count = |state| services.iter().filter(|service| service.state == state).count().to_string();
+        let anycast = AnycastState::ALL.map(|state| (format!("Anycast_{}", state.word()), count(state)));
+        let anycast = anycast.into_iter().filter(|_| !services.is_empty());
+        self.life.info(details.into_iter().chain(anycast).collect())
     }
 
     /// All instances.
     pub fn statuses(&self) -> Vec<InstanceStatus> {
         self.board.statuses()
+    }
+
+    /// All anycast services.
+    pub fn services(&self) -> Vec<AnycastStatus> {
+        self.board.services()
     }
 
     /// Sees again and again whether the election goes on.
@@ -152,10 +166,15 @@ impl Daemon {
         &self.board
     }
 
-    /// Gives the addresses of one instance, or of all, to another node. What was done, or why nothing was.
-    pub(crate) async fn hand_over(&self, instance: Option<String>) -> Result<String, String> {
+    /// Gives the addresses of one instance or service, or of all, to other nodes. What was done, or why nothing was.
+    pub(crate) async fn hand_over(&self, which: Option<String>) -> Result<String, String> {
         let lbd = self.life.context().socket("lbd");
-        handover::hand_over(&self.board, &self.orders, &lbd, instance.as_deref()).await
+        handover::hand_over(&self.board, &self.orders, &lbd, which.as_deref()).await
+    }
+
+    /// Announces one service again, or all. What was done, or why nothing was.
+    pub(crate) async fn announce(&self, service: Option<String>) -> Result<String, String> {
+        handover::announce(&self.board, &self.orders, service.as_deref()).await
     }
 }
 
@@ -171,15 +190,25 @@ impl Own for Daemon {
             warn!("admin.bind or vrrpd has changed: that takes effect at the next start");
         }
         self.life.guard().admit(&config.access);
-        let instances = things(config.instances.len(), "instance");
+        let what = match (config.instances.len(), config.anycast.len()) {
+            (instances, 0) => things(instances, "instance"),
+            (0, services) => things(services, "anycast service"),
+            (instances, services) => {
+                format!("{}, {}", things(instances, "instance"), things(services, "anycast service"))
+            }
+        };
         // First, so that new trackers have reported when the election learns of them.
-        self.trackers.lock().unwrap_or_else(PoisonError::into_inner).apply(&config.instances);
+        self.trackers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply(&config.instances, &config.anycast);
         let (done, applied) = oneshot::channel();
-        match give(&self.orders, Order::Reload { instances: config.instances, done }, applied, ANSWER).await {
-            Ok(()) => Ok(instances),
+        let order = Order::Reload { instances: config.instances, services: config.anycast, done };
+        match give(&self.orders, order, applied, ANSWER).await {
+            Ok(()) => Ok(what),
             Err(late @ Undone::Late(_)) => {
                 warn!("a reload takes its time: {late}");
-                Ok(format!("{instances}; {late}"))
+                Ok(format!("{what}; {late}"))
             }
             Err(refused) => Err(refused.to_string()),
         }
@@ -225,10 +254,10 @@ impl Shown for Daemon {
     }
 
     fn page(&self) -> String {
-        view::page::render(&self.info(), &self.statuses())
+        view::page::render(&self.info(), &self.statuses(), &self.services())
     }
 
     fn document(&self) -> Document {
-        Document { info: self.info(), about: Answer::Instances(self.statuses()) }
+        Document { info: self.info(), about: Answer::Instances(self.statuses()), anycast: self.services() }
     }
 }

@@ -24,9 +24,9 @@ impl Control {
     }
 
     /// Does what is begun, even if whoever asked goes away.
-    async fn hand_over(&self, instance: Option<String>) -> Result<String, String> {
+    async fn hand_over(&self, which: Option<String>) -> Result<String, String> {
         let daemon = self.daemon.clone();
-        let handover = tokio::spawn(async move { daemon.hand_over(instance).await });
+        let handover = tokio::spawn(async move { daemon.hand_over(which).await });
         handover.await.unwrap_or_else(|_| Err("vrrpd is stopping".to_owned()))
     }
 }
@@ -43,14 +43,20 @@ impl Handler for Control {
         match request {
             Request::Info => Ok(Answer::Info(self.daemon.info())),
             Request::Instances => Ok(Answer::Instances(self.daemon.statuses())),
+            Request::Anycast => Ok(Answer::Anycast(self.daemon.services())),
             Request::Handover { instance } => done(self.hand_over(instance).await),
+            Request::Announce { service } => done(self.daemon.announce(service).await),
             Request::Reload => done(serve::reload(&self.daemon).await),
             other => Err(Refusal::not_for("vrrpd", &other)),
         }
     }
 
     fn feed(&self, topic: TopicName) -> Option<Arc<dyn Feed>> {
-        (topic == TopicName::Instances).then(|| self.daemon.board().topic() as Arc<dyn Feed>)
+        match topic {
+            TopicName::Instances => Some(self.daemon.board().topic()),
+            TopicName::Anycast => Some(self.daemon.board().services_topic()),
+            TopicName::Verdicts | TopicName::Liveness => None,
+        }
     }
 
     fn ping(&self) -> Ping {
@@ -61,10 +67,12 @@ impl Handler for Control {
         let line = |outcome: Result<String, String>| match outcome {
             Ok(text) | Err(text) => format!("{text}\n"),
         };
-        match text::answer(command, &self.daemon.info(), &self.daemon.statuses()) {
+        let (instances, services) = (self.daemon.statuses(), self.daemon.services());
+        match text::answer(command, &self.daemon.info(), &instances, &services) {
             Asked::Answered(text) => text,
-            Asked::Handover(_) | Asked::Reload if !privileged => DENIED.to_owned(),
+            Asked::Handover(_) | Asked::Announce(_) | Asked::Reload if !privileged => DENIED.to_owned(),
             Asked::Handover(instance) => line(self.hand_over(instance).await),
+            Asked::Announce(service) => line(self.daemon.announce(service).await),
             Asked::Reload => line(serve::reload(&self.daemon).await),
         }
     }

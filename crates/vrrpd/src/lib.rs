@@ -3,6 +3,7 @@
 //! | module | thread | what it does |
 //! |---|---|---|
 //! | [`election`] | its own | drives the elections: packets, time |
+//! | `services` | the election's | drives anycast services: trackers, operators, time |
 //! | [`addresses`] | its own | has the addresses on the interfaces that the election says, and tells the network |
 //! | [`net`] | any | sockets and rtnetlink |
 //! | [`track`], [`notify`], [`handover`] | main | what mastership depends on, whom to tell, how to leave without a loss |
@@ -25,6 +26,7 @@ pub mod notify;
 pub mod order;
 pub mod process;
 pub mod sequences;
+mod services;
 pub mod track;
 mod trust;
 pub mod view;

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
-use vrrp::State;
 
 use crate::board::Board;
 use crate::child;
@@ -73,7 +72,7 @@ impl Hook {
                 () = at(retry) => {}
                 () = at(rested) => {
                     if let Some((id, _)) = self.resting.take() {
-                        self.reporter.report(&id, true, "mastership may be tried again".to_owned()).await;
+                        self.reporter.report(&id, true, "it may be tried again".to_owned()).await;
                     }
                     continue;
                 }
@@ -89,17 +88,17 @@ impl Hook {
     async fn tell(&mut self, notice: &Notice) {
         let ended = child::run(&notice.notify.command, &arguments(notice), notice.notify.timeout).await;
         for line in &ended.lines {
-            info!(instance = notice.instance, to = %notice.to, "notify: {line}");
+            info!(instance = notice.owner, to = notice.state, "notify: {line}");
         }
-        self.board.amend(&notice.instance, |entry| {
+        self.board.amend(&notice.owner, |entry| {
             entry.notify_failing.store(!ended.good, Relaxed);
             entry.notify_failures.fetch_add(u64::from(!ended.good), Relaxed);
         });
         if ended.good {
-            info!(instance = notice.instance, to = %notice.to, "notified: {}", ended.text);
+            info!(instance = notice.owner, to = notice.state, "notified: {}", ended.text);
             self.failing = None;
         } else {
-            warn!(instance = notice.instance, to = %notice.to, "notification failed: {}", ended.text);
+            warn!(instance = notice.owner, to = notice.state, "notification failed: {}", ended.text);
             self.fail(notice).await;
         }
     }
@@ -112,11 +111,11 @@ impl Hook {
             None => (now, PAUSES.0),
         };
         let mut retry = now + pause;
-        if let (State::Master, Some(patience)) = (notice.to, notice.notify.fault_after) {
+        if let (true, Some(patience)) = (notice.serves, notice.notify.fault_after) {
             let end = since + patience;
             if end <= now {
-                let id = TrackerId { instance: notice.instance.clone(), tracker: TRACKER.to_owned() };
-                let text = format!("nobody could be told of the mastership for {patience:?}");
+                let id = TrackerId { owner: notice.owner.clone(), tracker: TRACKER.to_owned() };
+                let text = format!("nobody could be told for {patience:?} that this node serves");
                 self.reporter.report(&id, false, text).await;
                 self.resting = Some((id, now + REST));
             } else {
@@ -129,13 +128,7 @@ impl Hook {
 
 /// As keepalived's: `INSTANCE`, the name, the state, the priority.
 fn arguments(notice: &Notice) -> [String; 4] {
-    let state = match notice.to {
-        State::Master => "MASTER",
-        State::Backup => "BACKUP",
-        State::Fault => "FAULT",
-        State::Init => "STOP",
-    };
-    ["INSTANCE".to_owned(), notice.instance.clone(), state.to_owned(), notice.priority.to_string()]
+    [notice.kind.to_owned(), notice.owner.clone(), notice.state.to_owned(), notice.priority.to_string()]
 }
 
 /// Waits until then: for ever, without a moment.

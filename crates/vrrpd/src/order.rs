@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::Instance;
+use config::{Anycast, Instance};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -17,12 +17,12 @@ pub(crate) const HANDOVER: Duration = Duration::from_secs(8);
 pub enum Order {
     /// A tracker reports: at its first look, and whenever the result or its text changes.
     Tracker {
-        /// The instance.
-        instance: String,
+        /// The instance or service.
+        owner: String,
         /// The tracker's name.
         tracker: String,
-        /// Whether it is good.
-        good: bool,
+        /// How it is.
+        report: Report,
         /// What it saw, in words.
         text: String,
     },
@@ -30,6 +30,8 @@ pub enum Order {
     Reload {
         /// As configured.
         instances: Vec<Instance>,
+        /// The anycast services beside them.
+        services: Vec<Anycast>,
         /// Told when all are in force.
         done: oneshot::Sender<()>,
     },
@@ -39,6 +41,20 @@ pub enum Order {
         instances: Vec<String>,
         /// Told when others have the addresses, or when nobody takes them; of the instances that were master.
         done: oneshot::Sender<Vec<Release>>,
+    },
+    /// Withdraw anycast services until they are asked for.
+    Withdraw {
+        /// These.
+        services: Vec<String>,
+        /// Told when the addresses are gone; which had been announced.
+        done: oneshot::Sender<Vec<String>>,
+    },
+    /// Announce anycast services again.
+    Announce {
+        /// These.
+        services: Vec<String>,
+        /// Told when that is decided: of each where it stands.
+        done: oneshot::Sender<Vec<(String, anycast::State)>>,
     },
     /// Tell when everything ordered before is done.
     Settle {
@@ -50,6 +66,24 @@ pub enum Order {
         /// Told when no address is held any more.
         done: oneshot::Sender<()>,
     },
+}
+
+/// How a tracker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Good.
+    Good,
+    /// It fails.
+    Fails,
+    /// It fails, because what it looks at was told to end.
+    Ends,
+}
+
+impl Report {
+    /// Whether it is good.
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Good)
+    }
 }
 
 /// What became of [`Order::Release`].
@@ -95,14 +129,18 @@ pub enum Undone {
     Late(Duration),
 }
 
-/// Where an instance stands, for its hook.
+/// Where an instance or service stands, for its hook.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// The instance.
-    pub instance: String,
-    /// Its state.
-    pub to: vrrp::State,
-    /// Its priority, as the trackers leave it.
+    /// Its name.
+    pub owner: String,
+    /// `INSTANCE`, as keepalived has it, or `ANYCAST`.
+    pub kind: &'static str,
+    /// Its state, as the hook is told.
+    pub state: &'static str,
+    /// Whether this node serves clients in that state.
+    pub serves: bool,
+    /// Its priority, as the trackers leave it; 0 where there is none.
     pub priority: u8,
     /// Whom to tell.
     pub notify: config::Notify,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Info};
+use crate::{Answer, AnycastStatus, Info};
 
 /// A daemon and all that it is about, in the words of the socket protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,9 @@ pub struct Document {
     /// lbd's `stat`, healthd's `verdicts`, vrrpd's `instances`.
     #[serde(flatten)]
     pub about: Answer,
+    /// vrrpd's `anycast` beside them, where it has services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anycast: Vec<AnycastStatus>,
 }
 
 #[cfg(test)]
@@ -32,7 +35,7 @@ mod tests {
             reload_error: None,
             details: [].into(),
         };
-        let document = Document { info, about: Answer::Instances(Vec::new()) };
+        let document = Document { info, about: Answer::Instances(Vec::new()), anycast: Vec::new() };
         let json = serde_json::to_string(&document).unwrap();
         assert!(json.ends_with(r#""details":{}},"instances":[]}"#), "{json}");
         assert_eq!(serde_json::from_str::<Document>(&json).unwrap(), document);

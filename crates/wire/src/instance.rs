@@ -286,11 +286,11 @@ const KEEPALIVED_WINDOW_MS: u64 = 5000;
 
 /// A change of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransitionRecord {
+pub struct TransitionRecord<S = InstanceState> {
     /// The state before.
-    pub from: InstanceState,
+    pub from: S,
     /// The state after.
-    pub to: InstanceState,
+    pub to: S,
     /// The cause as metrics name it.
     pub cause: String,
     /// The cause in words.

@@ -7,6 +7,7 @@
 //! | [`client`] | whoever asks, or follows a topic |
 //! | [`readiness`] | waiting for a descriptor |
 
+mod anycast;
 pub mod client;
 pub mod codec;
 mod condition;
@@ -23,6 +24,7 @@ pub mod text;
 mod threads;
 pub mod topic;
 
+pub use anycast::*;
 pub use condition::{Condition, Tone, latest};
 pub use discovery::{Discovery, Left, Member};
 pub use document::Document;

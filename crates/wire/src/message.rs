@@ -10,7 +10,7 @@ use balance::{AdminState, Weight};
 use health::{CheckCode, Status};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Discovery, InstanceStatus, Left, Member};
+use crate::{AnycastStatus, Condition, Discovery, InstanceStatus, Left, Member};
 
 /// The protocol's version, in every hello.
 pub const PROTOCOL: u32 = 1;
@@ -64,11 +64,20 @@ pub enum Request {
     Resolvers,
     /// vrrpd: its [`InstanceStatus`]es, in parts.
     Instances,
-    /// vrrpd: give the virtual addresses to another router, without losing a request. Needs permission.
+    /// vrrpd: its [`AnycastStatus`]es, in parts.
+    Anycast,
+    /// vrrpd: give the virtual addresses to another router, and withdraw anycast services until they are asked for, without losing a
+    /// request. Needs permission.
     Handover {
-        /// Of this instance only; none: of all.
+        /// Of this instance or service only; none: of all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
+    },
+    /// vrrpd: announce anycast services again. Needs permission.
+    Announce {
+        /// This service only; none: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
     },
     /// vrrpd to lbd: hold new connections and finish requests in flight, because the virtual addresses are to leave this
     /// node. Answered when no request is in flight any more, or `lbd.handover_timeout` is over. Needs permission.
@@ -120,6 +129,7 @@ impl Request {
             | Self::Observe { .. }
             | Self::AdminStates { .. }
             | Self::Handover { .. }
+            | Self::Announce { .. }
             | Self::Drain
             | Self::Released
             | Self::Kept => true,
@@ -128,7 +138,8 @@ impl Request {
             | Self::Stat
             | Self::Verdicts
             | Self::Resolvers
-            | Self::Instances => false,
+            | Self::Instances
+            | Self::Anycast => false,
         }
     }
 
@@ -137,7 +148,7 @@ impl Request {
         match self {
             Self::Stat | Self::SetServer { .. } | Self::Drain | Self::Released | Self::Kept => "lbd",
             Self::Verdicts | Self::Resolvers | Self::Observe { .. } | Self::AdminStates { .. } => "healthd",
-            Self::Instances | Self::Handover { .. } => "vrrpd",
+            Self::Instances | Self::Anycast | Self::Handover { .. } | Self::Announce { .. } => "vrrpd",
             Self::Subscribe { .. } | Self::Info | Self::Reload => "every daemon",
         }
     }
@@ -153,6 +164,8 @@ pub enum TopicName {
     Liveness,
     /// vrrpd: [`InstanceStatus`]es, at every transition.
     Instances,
+    /// vrrpd: [`AnycastStatus`]es, at every transition.
+    Anycast,
 }
 
 /// What a daemon may send.
@@ -277,6 +290,8 @@ pub enum Answer {
     Resolvers(Vec<Resolution>),
     /// To [`Request::Instances`].
     Instances(Vec<InstanceStatus>),
+    /// To [`Request::Anycast`].
+    Anycast(Vec<AnycastStatus>),
 }
 
 /// The whole state of a topic, or a part of it.
@@ -318,6 +333,8 @@ pub enum Item {
     Liveness(Liveness),
     /// Of [`TopicName::Instances`].
     Instance(Box<InstanceStatus>),
+    /// Of [`TopicName::Anycast`].
+    Anycast(Box<AnycastStatus>),
 }
 
 impl Item {
@@ -325,7 +342,9 @@ impl Item {
     pub fn into_verdict(self) -> Option<Verdict> {
         match self {
             Self::Verdict(verdict) => Some(verdict),
-            Self::Left(_) | Self::Discovery(_) | Self::Liveness(_) | Self::Instance(_) => None,
+            Self::Left(_) | Self::Discovery(_) | Self::Liveness(_) | Self::Instance(_) | Self::Anycast(_) => {
+                None
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use vrrp::packet::ChecksumForm;
 use vrrp::{AddressMismatch, Authentication, HmacMode, Preemption};
 
 use crate::effective::{admin, duration, list, map, named, text, written};
-use crate::{Instance, TrackTarget, TrackTiming, Tracker, VrrpConfig};
+use crate::{Instance, Notify, TrackTarget, TrackTiming, Tracker, VrrpConfig, anycast};
 
 /// The configuration as a file with every default filled in: parsing it gives an equal configuration.
 ///
@@ -14,11 +14,15 @@ pub fn effective_vrrp_yaml(config: &VrrpConfig) -> String {
     let process = &config.vrrpd;
     let mut vrrpd = vec![("lock_memory", process.lock_memory.into())];
     vrrpd.extend(process.realtime.map(|priority| ("realtime", priority.into())));
-    written(&map([
-        ("instances", named(&config.instances, |one| (&one.name, instance(one)))),
-        ("admin", admin(process.admin, &config.access)),
-        ("vrrpd", map(vrrpd)),
-    ]))
+    let mut file = Vec::new();
+    if !config.instances.is_empty() {
+        file.push(("instances", named(&config.instances, |one| (&one.name, instance(one)))));
+    }
+    if !config.anycast.is_empty() {
+        file.push(("anycast", named(&config.anycast, |one| (&one.name, anycast::written(one)))));
+    }
+    file.extend([("admin", admin(process.admin, &config.access)), ("vrrpd", map(vrrpd))]);
+    written(&map(file))
 }
 
 fn instance(instance: &Instance) -> Value {
@@ -64,7 +68,7 @@ fn instance(instance: &Instance) -> Value {
             AddressMismatch::Discard => "discard",
         }),
     ));
-    keys.push(("track", list(&instance.track, tracker)));
+    keys.push(("track", list(&instance.track, weighted)));
     let gratuitous = &instance.gratuitous;
     keys.push((
         "gratuitous",
@@ -76,20 +80,17 @@ fn instance(instance: &Instance) -> Value {
         ]),
     ));
     keys.push(("probe", instance.probe.map_or_else(|| text("off"), duration)));
-    keys.extend(instance.notify.as_ref().map(|notify| {
-        let command = list(&notify.command.argv, |word| text(word));
-        let privileged = notify.command.privileged.into();
-        let fault_after = notify.fault_after.map_or_else(|| text("off"), duration);
-        let timeout = duration(notify.timeout);
-        let keys = [
-            ("command", command),
-            ("timeout", timeout),
-            ("fault_after", fault_after),
-            ("privileged", privileged),
-        ];
-        ("notify", map(keys))
-    }));
+    keys.extend(instance.notify.as_ref().map(|one| ("notify", notify(one))));
     map(keys)
+}
+
+pub(crate) fn notify(notify: &Notify) -> Value {
+    map([
+        ("command", list(&notify.command.argv, |word| text(word))),
+        ("timeout", duration(notify.timeout)),
+        ("fault_after", notify.fault_after.map_or_else(|| text("off"), duration)),
+        ("privileged", notify.command.privileged.into()),
+    ])
 }
 
 fn authentication(instance: &Instance) -> Value {
@@ -121,10 +122,19 @@ fn authentication(instance: &Instance) -> Value {
     }
 }
 
-fn tracker(tracker: &Tracker) -> Value {
+/// A tracker with its weight.
+fn weighted(one: &Tracker) -> Value {
+    let mut keys = tracker(one);
+    keys.push(("weight", one.weight.number().into()));
+    map(keys)
+}
+
+pub(crate) fn tracker(tracker: &Tracker) -> Vec<(&'static str, Value)> {
     let mut keys = match &tracker.target {
         TrackTarget::Lbd { hung_after } => vec![("lbd", map([("hung_after", duration(*hung_after))]))],
-        TrackTarget::Backend(backend) => vec![("backend", text(backend))],
+        TrackTarget::Backend { name, at_least } => {
+            vec![("backend", text(name)), ("at_least", (*at_least).into())]
+        }
         TrackTarget::Interface(interface) => vec![("interface", text(interface))],
         TrackTarget::Command { command, timing } => {
             let mut keys = timed(("command", list(&command.argv, |word| text(word))), timing);
@@ -138,8 +148,7 @@ fn tracker(tracker: &Tracker) -> Value {
     if tracker.name != tracker.target.usual_name() {
         keys.push(("name", text(&tracker.name)));
     }
-    keys.push(("weight", tracker.weight.number().into()));
-    map(keys)
+    keys
 }
 
 fn timed(what: (&'static str, Value), timing: &TrackTiming) -> Vec<(&'static str, Value)> {

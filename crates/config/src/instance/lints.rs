@@ -11,8 +11,7 @@ use crate::read::{Report, quoted};
 use crate::scalar::show_duration;
 use crate::yaml::Node;
 use crate::{
-    Checked, Content, Diagnostic, Instance, Severity, TrackTarget, TrackTiming, Tracker, VirtualAddress,
-    VrrpConfig,
+    Checked, Content, Diagnostic, Instance, Severity, TrackTarget, Tracker, VirtualAddress, VrrpConfig,
 };
 
 /// Remarks on a whole file in which nothing is wrong.
@@ -59,7 +58,7 @@ impl Checked {
         config.instances.iter().filter(is_off).map(remark).collect()
     }
 
-    /// Interfaces that instances are for, or track, and that a machine with these does not have.
+    /// Interfaces that instances and services are for, or track, and that a machine with these does not have.
     pub fn absent_interfaces(&self, present: &BTreeSet<String>) -> Vec<Diagnostic> {
         let Content::Vrrp(config) = &self.content else { return Vec::new() };
         let absent = |name: &&String| !present.contains(*name);
@@ -71,28 +70,50 @@ impl Checked {
                 format!("if this is its node: name one that \"ip link\" shows{likely}; until then {state}");
             found.push(self.remark(Severity::Warning, path, doubt, &help));
         };
-        for Instance { name, interface, track, .. } in &config.instances {
-            if let Some(absent) = interface.as_ref().filter(absent) {
+        let instances = config.instances.iter();
+        let instances =
+            instances.map(|one| ("instances", "instance", &one.name, one.interface.as_ref(), &one.track));
+        let services = config.anycast.iter();
+        let services =
+            services.map(|one| ("anycast", "service", &one.name, Some(&one.interface), &one.track));
+        for (section, kind, name, interface, track) in instances.chain(services) {
+            if let Some(absent) = interface.filter(absent) {
                 let doubt = format!(
-                    "instance {} is for {absent}, an interface that this machine does not have",
+                    "{kind} {} is for {absent}, an interface that this machine does not have",
                     quoted(name)
                 );
-                warn(&["instances", name, "interface"], doubt, absent, "vrrpd waits in state fault");
+                warn(&[section, name, "interface"], doubt, absent, "vrrpd waits in state fault");
             }
             for (index, tracker) in track.iter().enumerate() {
                 if let TrackTarget::Interface(tracked) = &tracker.target
                     && absent(&tracked)
                 {
                     let doubt = format!(
-                        "instance {} tracks {tracked}, an interface that this machine does not have",
+                        "{kind} {} tracks {tracked}, an interface that this machine does not have",
                         quoted(name)
                     );
-                    let path = ["instances", name, "track", &index.to_string(), "interface"];
+                    let path = [section, name, "track", &index.to_string(), "interface"];
                     warn(&path, doubt, tracked, "it counts as failed");
                 }
             }
         }
         found
+    }
+}
+
+/// Trackers that one result decides about.
+pub(crate) fn stray_results(track: &[Tracker], warn: impl Fn(&[&str], String)) {
+    for (index, tracker) in track.iter().enumerate() {
+        let (TrackTarget::Command { timing, .. } | TrackTarget::Gateway { timing, .. }) = &tracker.target
+        else {
+            continue;
+        };
+        for (key, count) in [("rise", timing.rise), ("fall", timing.fall)] {
+            if count == 1 {
+                let doubt = format!("tracks {} with {key}: 1", quoted(&tracker.name));
+                warn(&["track", &index.to_string(), key], doubt);
+            }
+        }
     }
 }
 
@@ -213,23 +234,10 @@ impl Remarks<'_> {
                     );
                 }
             }
-            if let TrackTarget::Command { timing, .. } | TrackTarget::Gateway { timing, .. } = &tracker.target
-            {
-                self.counts(&index, &name, timing);
-            }
         }
-    }
-
-    fn counts(&self, index: &str, name: &str, timing: &TrackTiming) {
-        for (key, count) in [("rise", timing.rise), ("fall", timing.fall)] {
-            if count == 1 {
-                self.warn(
-                    &["track", index, key],
-                    format_args!("tracks {name} with {key}: 1"),
-                    "one stray result moves the address; 2 is usual",
-                );
-            }
-        }
+        stray_results(track, |path, doubt| {
+            self.warn(path, doubt, "one stray result moves the address; 2 is usual")
+        });
     }
 
     /// Two instances of one node.

@@ -9,13 +9,15 @@ use vrrp::{
     AddressMismatch, AdvertInterval, Authentication, Preemption, Priority, Version, VirtualRouterId, Weight,
 };
 
-use crate::Access;
+use crate::{Access, Anycast};
 
 /// A whole `vrrp.yaml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VrrpConfig {
-    /// This node's instances, in the order of the file. At least one.
+    /// This node's instances, in the order of the file. At least one, unless there is something in `anycast`.
     pub instances: Vec<Instance>,
+    /// The services that this node announces beside others, in the order of the file.
+    pub anycast: Vec<Anycast>,
     /// vrrpd's process.
     pub vrrpd: Vrrpd,
     /// Who may see its admin pages.
@@ -131,7 +133,7 @@ pub struct Gratuitous {
     pub refresh: Option<Duration>,
 }
 
-/// Something that the right to be master depends on.
+/// Something that the right to be master, or to be announced, depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracker {
     /// Unique in the instance: `lbd`, `backend nginx`, `interface eth1`, `command check-disk`, `gateway 10.0.0.1`.
@@ -150,8 +152,13 @@ pub enum TrackTarget {
         /// The age of the slowest worker's tick from which on lbd counts as hung.
         hung_after: Duration,
     },
-    /// A backend of lbd: fails while it has no usable server.
-    Backend(String),
+    /// A backend of lbd: fails while it has too few usable servers.
+    Backend {
+        /// Its name in `lb.yaml`.
+        name: String,
+        /// How many usable servers are enough. Default 1.
+        at_least: u32,
+    },
     /// An interface: fails while it is missing, down or without carrier.
     Interface(String),
     /// A command: fails while it exits with another code than 0.
@@ -175,7 +182,7 @@ impl TrackTarget {
     pub fn usual_name(&self) -> String {
         match self {
             Self::Lbd { .. } => "lbd".to_owned(),
-            Self::Backend(backend) => format!("backend {backend}"),
+            Self::Backend { name, .. } => format!("backend {name}"),
             Self::Interface(interface) => format!("interface {interface}"),
             Self::Command { command, .. } => {
                 let program =

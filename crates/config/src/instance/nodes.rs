@@ -10,7 +10,7 @@ use crate::read::quoted;
 use crate::scalar::show_duration;
 use crate::{
     Checked, Content, Diagnostic, Instance, LbConfig, Severity, TrackTarget, Unicast, VirtualAddress,
-    VrrpConfig,
+    VrrpConfig, anycast,
 };
 
 /// Between the priorities of two nodes: with less, the one's wait hardly differs from the other's.
@@ -61,6 +61,7 @@ pub fn compare(files: &[Checked]) -> Vec<Diagnostic> {
             member.useless_weights(&others, &mut found);
         }
     }
+    anycast::differences(files, &mut found);
     with_load_balancers(files, &mut found);
     found
 }
@@ -276,23 +277,11 @@ impl Member<'_> {
 
     /// Virtual addresses that move with lbd, and that it does not listen on.
     fn unserved_addresses(&self, balancers: &[(&str, &LbConfig)], found: &mut Vec<Diagnostic>) {
-        let moves_with_lbd = self
-            .config
-            .track
-            .iter()
-            .any(|tracker| matches!(tracker.target, TrackTarget::Lbd { .. } | TrackTarget::Backend(_)));
-        let frontends = || balancers.iter().flat_map(|(_, config)| &config.frontends);
-        let listens = || frontends().flat_map(|one| &one.bind).map(|bind| bind.address);
-        let is_served = |ip: IpAddr| {
-            listens()
-                .any(|bind| bind.ip() == ip || bind.ip().is_unspecified() && bind.is_ipv4() == ip.is_ipv4())
-        };
-        if let Some(address) = self.config.addresses.iter().find(|address| !is_served(address.ip))
-            && moves_with_lbd
-        {
-            let files = joined(&balancers.iter().map(|(file, _)| *file).collect::<Vec<_>>());
-            let doubt = format!("has {}, on which no frontend of {files} listens", address.ip);
-            let help = "bind it, or all addresses; lbd listens on an address before the node has it, too";
+        let moves_with_lbd =
+            self.config.track.iter().any(|tracker| {
+                matches!(tracker.target, TrackTarget::Lbd { .. } | TrackTarget::Backend { .. })
+            });
+        if moves_with_lbd && let Some((doubt, help)) = unserved(&self.config.addresses, balancers) {
             found.push(self.warning(&["virtual_addresses"], doubt, help));
         }
     }
@@ -425,26 +414,18 @@ fn with_load_balancers(files: &[Checked], found: &mut Vec<Diagnostic>) {
         return;
     }
     for file in files {
-        let Content::Vrrp(VrrpConfig { instances, vrrpd, .. }) = &file.content else { continue };
+        let Content::Vrrp(VrrpConfig { instances, anycast, vrrpd, .. }) = &file.content else { continue };
         for config in instances {
             let member = Member { file, config };
             member.unserved_addresses(&balancers, found);
             for (index, tracker) in config.track.iter().enumerate() {
-                let TrackTarget::Backend(name) = &tracker.target else { continue };
-                if balancers.iter().any(|(_, config)| config.backend(name).is_some()) {
-                    continue;
+                if let Some((problem, help)) = unknown_backend(&tracker.target, &balancers) {
+                    let index = index.to_string();
+                    found.push(member.error(&["track", &index, "backend"], problem, &help));
                 }
-                let known = balancers.iter().flat_map(|(_, config)| &config.backends);
-                let help = match crate::nearest(name, known.map(|backend| backend.name.as_str())) {
-                    Some(nearest) => format!("did you mean \"{nearest}\"?"),
-                    None => "a backend that does not exist counts as failed for ever".to_owned(),
-                };
-                let file = joined(&balancers.iter().map(|(file, _)| *file).collect::<Vec<_>>());
-                let index = index.to_string();
-                let problem = format!("tracks backend {}, which {file} does not have", quoted(name));
-                found.push(member.error(&["track", &index, "backend"], problem, &help));
             }
         }
+        anycast::compare(file, anycast, &balancers, found);
         for (name, config) in &balancers {
             let listens =
                 config.frontends.iter().flat_map(|frontend| &frontend.bind).map(|bind| bind.address);
@@ -458,11 +439,47 @@ fn with_load_balancers(files: &[Checked], found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// An address on which nobody listens: what of it, and what to do.
+pub(crate) fn unserved(
+    addresses: &[VirtualAddress],
+    balancers: &[(&str, &LbConfig)],
+) -> Option<(String, &'static str)> {
+    let frontends = || balancers.iter().flat_map(|(_, config)| &config.frontends);
+    let listens = || frontends().flat_map(|one| &one.bind).map(|bind| bind.address);
+    let is_served = |ip: IpAddr| {
+        listens().any(|bind| bind.ip() == ip || bind.ip().is_unspecified() && bind.is_ipv4() == ip.is_ipv4())
+    };
+    let address = addresses.iter().find(|address| !is_served(address.ip))?;
+    let files = joined(&balancers.iter().map(|(file, _)| *file).collect::<Vec<_>>());
+    Some((
+        format!("has {}, on which no frontend of {files} listens", address.ip),
+        "bind it, or all addresses; lbd listens on an address before the node has it, too",
+    ))
+}
+
+/// A tracked backend that no load balancer has: what of it, and what to do.
+pub(crate) fn unknown_backend(
+    target: &TrackTarget,
+    balancers: &[(&str, &LbConfig)],
+) -> Option<(String, String)> {
+    let TrackTarget::Backend { name, .. } = target else { return None };
+    if balancers.iter().any(|(_, config)| config.backend(name).is_some()) {
+        return None;
+    }
+    let known = balancers.iter().flat_map(|(_, config)| &config.backends);
+    let help = match crate::nearest(name, known.map(|backend| backend.name.as_str())) {
+        Some(nearest) => format!("did you mean \"{nearest}\"?"),
+        None => "a backend that does not exist counts as failed for ever".to_owned(),
+    };
+    let file = joined(&balancers.iter().map(|(file, _)| *file).collect::<Vec<_>>());
+    Some((format!("tracks backend {}, which {file} does not have", quoted(name)), help))
+}
+
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && (anywhere || one.ip() == other.ip())
 }
 
-fn joined<T: Display>(things: &[T]) -> String {
+pub(crate) fn joined<T: Display>(things: &[T]) -> String {
     things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -17,15 +17,17 @@ impl Checked {
                 refused.push(self.remark(Severity::Error, path, message, &help));
             }
         };
-        for instance in &config.instances {
-            let of_instance = ["instances", instance.name.as_str()];
-            for (index, Tracker { target, .. }) in instance.track.iter().enumerate() {
+        let instances =
+            config.instances.iter().map(|one| (["instances", &one.name], &one.track, &one.notify));
+        let services = config.anycast.iter().map(|one| (["anycast", &one.name], &one.track, &one.notify));
+        for (owner, track, notify) in instances.chain(services) {
+            for (index, Tracker { target, .. }) in track.iter().enumerate() {
                 if let TrackTarget::Command { command, .. } = target {
-                    look(&[&of_instance[..], &["track", &index.to_string(), "command"]].concat(), command);
+                    look(&[&owner[..], &["track", &index.to_string(), "command"]].concat(), command);
                 }
             }
-            if let Some(notify) = &instance.notify {
-                look(&[&of_instance[..], &["notify", "command"]].concat(), &notify.command);
+            if let Some(notify) = notify {
+                look(&[&owner[..], &["notify", "command"]].concat(), &notify.command);
             }
         }
         refused

@@ -11,15 +11,22 @@ use vrrp::{AddressMismatch, AdvertInterval, Preemption, Priority, Version, Virtu
 use super::{authentication, lints, track};
 use crate::read::{Section, Value, quoted};
 use crate::scalar::{self, Problem};
-use crate::{Access, Command, Gratuitous, Instance, Notify, Unicast, VirtualAddress, VrrpConfig, Vrrpd};
+use crate::{
+    Access, Command, Gratuitous, Instance, Notify, Unicast, VirtualAddress, VrrpConfig, Vrrpd, anycast,
+};
 
+/// What becomes of a file without instances.
+const NEEDED: &str = "none where there is anycast, else required";
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8407);
 /// One byte counts the addresses of an advert.
 const MAX_ADDRESSES: usize = 255;
 const MAX_PEERS: usize = 32;
 const MAX_WORDS: usize = 64;
 /// Long enough to be a time at all, short enough to be waited for.
-const TIME: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60 * 60);
+pub(crate) const TIME: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60 * 60);
+
+/// When lbd counts as hung where nothing is said of timing.
+pub(crate) const HUNG_AFTER: Duration = Duration::from_millis(300);
 
 /// `timing: safe` and `timing: fast`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +46,7 @@ impl Profile {
     /// When lbd counts as hung.
     const fn hung_after(self) -> Duration {
         match self {
-            Self::Safe => Duration::from_millis(300),
+            Self::Safe => HUNG_AFTER,
             Self::Fast => Duration::from_millis(110),
         }
     }
@@ -49,7 +56,12 @@ impl Profile {
 pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpConfig {
     let config = file.section(|s| {
         let mut taken: HashMap<(u8, bool, Option<String>), String> = HashMap::new();
-        let instances = s.required("instances", "a mapping of names to what each is").at_least_one(
+        const INSTANCES: &str = "a mapping of names to what each is";
+        let value = match s.has(&["anycast"]) {
+            true => s.value("instances", INSTANCES, NEEDED),
+            false => s.required("instances", INSTANCES),
+        };
+        let instances = value.at_least_one(
             "instance",
             "a mapping with virtual_router_id and virtual_addresses",
             |name, value| {
@@ -69,6 +81,7 @@ pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpCo
                 Some(instance)
             },
         );
+        let anycast = anycast::read(s, &instances);
         let (admin, access) = s.section("admin", |s| {
             let bind = s.value("bind", "an address with a port such as 127.0.0.1:8407", ADMIN);
             let bind = bind.scalar(scalar::listen_address).unwrap_or(ADMIN);
@@ -79,9 +92,12 @@ pub(crate) fn read(file: &Value<'_>, files: authentication::Files<'_>) -> VrrpCo
             realtime: s.number_or_none("realtime", "not real-time", 1..=99),
             lock_memory: s.yes_or_no("lock_memory", false),
         });
-        VrrpConfig { instances, vrrpd, access }
+        VrrpConfig { instances, anycast, vrrpd, access }
     });
-    file.lint(|report, node| lints::check(report, node, &config));
+    file.lint(|report, node| {
+        lints::check(report, node, &config);
+        anycast::remark(report, node, &config);
+    });
     config
 }
 
@@ -144,7 +160,13 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
             AddressMismatch::Warn,
             &[("warn", AddressMismatch::Warn), ("discard", AddressMismatch::Discard)],
         ),
-        track: track::read(s, profile.hung_after()),
+        track: track::read(
+            s,
+            track::Manner {
+                hung_after: (profile.hung_after(), "300ms, with timing: fast 110ms"),
+                weights: true,
+            },
+        ),
         gratuitous: s.section("gratuitous", gratuitous),
         probe: optional_duration(s, "probe", Some(Duration::from_millis(25)), TIME),
         notify: notify(s),
@@ -183,7 +205,7 @@ fn timing(s: &mut Section<'_>, version: Option<Version>) -> (Profile, AdvertInte
     (profile, interval.unwrap_or(AdvertInterval::SECOND))
 }
 
-fn addresses(value: Value<'_>) -> Vec<VirtualAddress> {
+pub(crate) fn addresses(value: Value<'_>) -> Vec<VirtualAddress> {
     if value.is_empty_list() {
         value.error("is an empty list; without an address there is nothing to move");
     }
@@ -244,7 +266,7 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, Problem> {
 }
 
 /// What the kernel takes for the name of an interface.
-pub(super) fn interface(text: &str) -> Result<String, Problem> {
+pub(crate) fn interface(text: &str) -> Result<String, Problem> {
     let fits = (1..16).contains(&text.len()) && !text.contains(['/', ' ', '\t', '\n', '\0']);
     if fits && !matches!(text, "." | "..") {
         Ok(text.to_owned())
@@ -305,7 +327,7 @@ fn gratuitous(s: &mut Section<'_>) -> Gratuitous {
     }
 }
 
-fn notify(s: &mut Section<'_>) -> Option<Notify> {
+pub(crate) fn notify(s: &mut Section<'_>) -> Option<Notify> {
     let value = s.value("notify", "a mapping with command", "nobody is told");
     if !value.is_given() {
         value.section(|s| notification(s, false));

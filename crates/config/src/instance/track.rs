@@ -1,4 +1,4 @@
-//! `instances.NAME.track`
+//! `track` of an instance, and of an anycast service.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,17 +12,26 @@ use crate::{Command, TrackTarget, TrackTiming, Tracker};
 
 const MAX_TRACKERS: usize = 32;
 
-/// The trackers of an instance; lbd, unless others are given.
-pub(super) fn read(s: &mut Section<'_>, hung_after: Duration) -> Vec<Tracker> {
+/// What is the same for all trackers of one owner.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// When lbd counts as hung, unless told otherwise, and that in words.
+    pub(crate) hung_after: (Duration, &'static str),
+    /// Whether there is a priority that trackers may move.
+    pub(crate) weights: bool,
+}
+
+/// The trackers of an instance or service; lbd, unless others are given.
+pub(crate) fn read(s: &mut Section<'_>, manner: Manner) -> Vec<Tracker> {
     let value = s.value("track", "a list of lbd, backend, interface, command and gateway", "[lbd]");
     if !value.is_given() {
         // Read all the same, for the list of keys.
-        value.section(|s| tracker(s, hung_after, false));
-        return vec![lbd(hung_after)];
+        value.section(|s| tracker(s, manner, false));
+        return vec![lbd(manner.hung_after.0)];
     }
     let mut trackers: Vec<Tracker> = Vec::new();
     for item in value.items() {
-        let Some(tracker) = one(&item, hung_after) else { continue };
+        let Some(tracker) = one(&item, manner) else { continue };
         if trackers.iter().any(|known| known.name == tracker.name) {
             item.error(format_args!("is {} a second time", quoted(&tracker.name)));
         }
@@ -38,23 +47,24 @@ fn lbd(hung_after: Duration) -> Tracker {
     Tracker { name: "lbd".to_owned(), weight: Weight::Fault, target: TrackTarget::Lbd { hung_after } }
 }
 
-fn one(item: &Value<'_>, hung_after: Duration) -> Option<Tracker> {
+fn one(item: &Value<'_>, manner: Manner) -> Option<Tracker> {
     if item.is_scalar() {
         return item.scalar(|text| match text {
-            "lbd" => Ok(lbd(hung_after)),
+            "lbd" => Ok(lbd(manner.hung_after.0)),
             other => Err(Problem::NoneOf { word: other.to_owned(), words: vec!["lbd"] }),
         });
     }
-    item.section(|s| tracker(s, hung_after, true))
+    item.section(|s| tracker(s, manner, true))
 }
 
 /// A tracker as a mapping: the key that says what is looked at, and options beside it.
-fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tracker> {
+fn tracker(s: &mut Section<'_>, manner: Manner, given: bool) -> Option<Tracker> {
     const NONE: &str = "none";
     let lbd = s.value("lbd", "a mapping", NONE);
     let hung_after = lbd.section(|s| {
         const HUNG: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
-        s.duration_or("hung_after", hung_after, "300ms, with timing: fast 110ms", HUNG)
+        let (default, in_words) = manner.hung_after;
+        s.duration_or("hung_after", default, in_words, HUNG)
     });
     let backend = s.value("backend", "the name of a backend in lb.yaml", NONE);
     let interface_key = s.value("interface", "an interface's name", NONE);
@@ -64,7 +74,11 @@ fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tra
     if targets.iter().filter(|value| value.is_given()).count() > 1 {
         s.error([], "names several things; each element of the list is about one of them");
     }
-    let weight = weight(s);
+    let at_least = s.number("at_least", 1, 1..=10_000);
+    if s.has(&["at_least"]) && given && !backend.is_given() {
+        s.error(["at_least"], "counts the usable servers of a backend, and no backend is named");
+    }
+    let weight = if manner.weights { weight(s) } else { Weight::Fault };
     let name = s
         .value("name", "a name for messages", "made of what is tracked")
         .scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because));
@@ -74,9 +88,9 @@ fn tracker(s: &mut Section<'_>, hung_after: Duration, given: bool) -> Option<Tra
     let target = if lbd.is_given() {
         TrackTarget::Lbd { hung_after }
     } else if backend.is_given() {
-        TrackTarget::Backend(
-            backend.scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because))?,
-        )
+        let name =
+            backend.scalar(|text| scalar::name(text).map(|()| text.to_owned()).map_err(Problem::Because))?;
+        TrackTarget::Backend { name, at_least }
     } else if interface_key.is_given() {
         TrackTarget::Interface(interface_key.scalar(interface)?)
     } else if command.is_given() {

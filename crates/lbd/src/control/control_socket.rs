@@ -415,7 +415,9 @@ impl Handler for Socket {
             | Request::Observe { .. }
             | Request::AdminStates { .. }
             | Request::Instances
-            | Request::Handover { .. } => {
+            | Request::Anycast
+            | Request::Handover { .. }
+            | Request::Announce { .. } => {
                 let message = "lbd does not know this request; another daemon may".to_owned();
                 Err(Refusal { code: RefusalCode::UnknownRequest, message })
             }
@@ -425,7 +427,7 @@ impl Handler for Socket {
     fn feed(&self, name: TopicName) -> Option<Arc<dyn Feed>> {
         match name {
             TopicName::Liveness => Some(self.0.liveness.clone()),
-            TopicName::Verdicts | TopicName::Instances => None,
+            TopicName::Verdicts | TopicName::Instances | TopicName::Anycast => None,
         }
     }
 

@@ -53,7 +53,7 @@ impl Shown for Control {
     }
 
     fn document(&self) -> Document {
-        Document { info: self.info(), about: Answer::Stat(self.rows()) }
+        Document { info: self.info(), about: Answer::Stat(self.rows()), anycast: Vec::new() }
     }
 }
 

@@ -126,7 +126,7 @@ fn tell(tracker: &TrackerStatus) -> (String, Tone) {
 }
 
 /// `good` and `unknown` are adjectives, `fails` is a verb.
-fn is(word: &str) -> String {
+pub(super) fn is(word: &str) -> String {
     if word == "fails" { word.to_owned() } else { format!("is {word}") }
 }
 

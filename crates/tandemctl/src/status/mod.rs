@@ -4,6 +4,7 @@ mod instances;
 mod other;
 mod report;
 mod screen;
+mod services;
 mod table;
 
 use std::io::{self, IsTerminal, Write};

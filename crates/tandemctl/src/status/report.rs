@@ -6,7 +6,7 @@ use balance::AdminState;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
-use wire::{Answer, Condition, Document, Info, InstanceStatus, RowKind, StatRow, Verdict};
+use wire::{Answer, AnycastStatus, Condition, Document, Info, InstanceStatus, RowKind, StatRow, Verdict};
 
 use crate::failure::Failure;
 use crate::node::Node;
@@ -26,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) healthd: Said<Verdict>,
     /// None where it does not run.
     pub(crate) vrrpd: Option<Said<InstanceStatus>>,
+    /// vrrpd's anycast services.
+    pub(crate) services: Vec<AnycastStatus>,
 }
 
 impl Report {
@@ -39,11 +41,17 @@ impl Report {
         };
         let (lbd, healthd, vrrpd) =
             tokio::join!(timeout(PATIENCE, ask_lbd(node)), timeout(PATIENCE, ask_healthd(node)), vrrpd);
+        let (vrrpd, services) = match vrrpd.map(|vrrpd| vrrpd.unwrap_or_else(|_| Err(node.silent("vrrpd")))) {
+            Some(Ok((info, instances, services))) => (Some(Ok((info, instances))), services),
+            Some(Err(failure)) => (Some(Err(failure)), Vec::new()),
+            None => (None, Vec::new()),
+        };
         Self {
             host: None,
             lbd: lbd.unwrap_or_else(|_| Err(node.silent("lbd"))),
             healthd: healthd.unwrap_or_else(|_| Err(node.silent("healthd"))),
-            vrrpd: vrrpd.map(|vrrpd| vrrpd.unwrap_or_else(|_| Err(node.silent("vrrpd")))),
+            vrrpd,
+            services,
         }
     }
 
@@ -51,7 +59,9 @@ impl Report {
     pub(crate) async fn gather_from(peer: &Peer) -> Self {
         let (lbd, healthd, vrrpd) =
             tokio::join!(peer.document("lbd"), peer.document("healthd"), peer.document("vrrpd"));
+        let services = vrrpd.as_ref().map_or_else(|_| Vec::new(), |document| document.anycast.clone());
         Self {
+            services,
             host: Some(peer.host.clone()),
             lbd: of_document(lbd, |about| match about {
                 Answer::Stat(rows) => Some(rows),
@@ -96,7 +106,7 @@ impl Report {
     }
 
     /// `daemons` by name, each with `info` or `error`, or null where it is not expected to run; `rows` of lbd, `verdicts` of healthd,
-    /// `instances` of vrrpd; of another node its `host`.
+    /// `instances` and `anycast` of vrrpd; of another node its `host`.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let daemons = self.daemons().into_iter().map(|(daemon, info)| {
             let said = match info {
@@ -110,8 +120,7 @@ impl Report {
         let absent = self.vrrpd.is_none().then(|| ("vrrpd".to_owned(), json!(null)));
         let daemons: serde_json::Map<_, _> = daemons.chain(absent).collect();
         let instances = self.instances();
-        let mut json =
-            json!({ "daemons": daemons, "rows": rows, "verdicts": verdicts, "instances": instances });
+        let mut json = json!({ "daemons": daemons, "rows": rows, "verdicts": verdicts, "instances": instances, "anycast": self.services });
         if let Some(host) = &self.host {
             json["host"] = json!(host);
         }
@@ -140,14 +149,16 @@ async fn ask_healthd(node: &Node) -> Said<Verdict> {
     Ok((healthd.info().await?, healthd.verdicts().await?))
 }
 
-async fn ask_vrrpd(node: &Node) -> Said<InstanceStatus> {
+async fn ask_vrrpd(node: &Node) -> Result<(Info, Vec<InstanceStatus>, Vec<AnycastStatus>), Failure> {
     let mut vrrpd = node.connect("vrrpd").await?;
-    Ok((vrrpd.info().await?, vrrpd.instances().await?))
+    let (info, instances) = (vrrpd.info().await?, vrrpd.instances().await?);
+    // A vrrpd of an earlier release knows none.
+    Ok((info, instances, vrrpd.services().await.unwrap_or_default()))
 }
 
 /// A document's info and its list.
 fn of_document<T>(document: Result<Document, Failure>, list: fn(Answer) -> Option<Vec<T>>) -> Said<T> {
-    let Document { info, about } = document?;
+    let Document { info, about, .. } = document?;
     match list(about) {
         Some(list) => Ok((info, list)),
         None => Err(Failure::Remote(format!("{} tells of something else than it is about", info.daemon))),

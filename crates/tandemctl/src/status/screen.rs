@@ -6,10 +6,10 @@ use wire::{
     Condition, Info, LifeState, RowKind, StatRow, Tally, Tone, Troubles, doubt, headline, human, latest,
 };
 
-use super::instances;
 use super::other::Other;
 use super::report::Report;
 use super::table::{Align, Cell, Column, Table, printable, toned};
+use super::{instances, services};
 use crate::failure::Failure;
 
 /// The width where there is no terminal to ask.
@@ -63,12 +63,16 @@ pub(crate) fn render(here: &Report, other: &Other, style: Style) -> String {
 fn node(report: &Report, style: Style) -> Vec<String> {
     let rows = report.rows();
     let mut headlines: Vec<(Tone, String)> = report.instances().iter().map(instances::headline).collect();
+    headlines.extend(report.services.iter().map(services::headline));
     if let Ok((lbd, _)) = &report.lbd {
         headlines.push(headline(&rows, lbd.details.get("healthd").and_then(|link| doubt(link))));
     }
     let mut tables = vec![daemons(report)];
     if !report.instances().is_empty() {
         tables.push(instances::table(report.instances()));
+    }
+    if !report.services.is_empty() {
+        tables.push(services::table(&report.services));
     }
     if rows.iter().any(|row| row.kind == RowKind::Frontend) {
         tables.push(frontends(&rows));

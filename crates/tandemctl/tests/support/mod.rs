@@ -170,6 +170,7 @@ impl Handler for Daemon {
             Request::Stat => Ok(Answer::Stat(self.rows.clone())),
             Request::Verdicts => Ok(Answer::Verdicts(Vec::new())),
             Request::Instances => Ok(Answer::Instances(self.instances.lock().unwrap().clone())),
+            Request::Anycast => Ok(Answer::Anycast(Vec::new())),
             Request::Handover { .. } => {
                 let answer = self.change(request, "handed over web in 4 ms".into());
                 for instance in self.instances.lock().unwrap().iter_mut().filter(|_| answer.is_ok()) {

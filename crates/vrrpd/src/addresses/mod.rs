@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use config::{Gratuitous, Instance, VirtualAddress};
+use config::{Anycast, Gratuitous, Instance, VirtualAddress};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ use ledger::Ledger;
 /// kernel's lock; then others may take over before.
 const FAREWELL: Duration = Duration::from_millis(100);
 
-/// What an instance wants of an interface.
+/// What an instance or service wants of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// The interface.
@@ -52,6 +52,14 @@ impl Wish {
         let gratuitous = instance.gratuitous;
         Self { index, addresses, hold, gratuitous, announcements: 0, since: Instant::now() }
     }
+
+    /// A wish for all addresses of a service. Neighbours are told nothing: the address is every node's, and routing daemons say where
+    /// it is.
+    pub(crate) fn of_service(service: &Anycast, index: u32, hold: Hold) -> Self {
+        let addresses = service.addresses.clone();
+        let gratuitous = Gratuitous { repeat: 0, interval: Duration::ZERO, delay: None, refresh: None };
+        Self { index, addresses, hold, gratuitous, announcements: 0, since: Instant::now() }
+    }
 }
 
 /// How much an address is wanted.
@@ -63,7 +71,7 @@ pub(crate) enum Hold {
     Keep,
 }
 
-/// What all instances want.
+/// What all instances and services want.
 #[derive(Clone, Debug, Default)]
 struct Wishes {
     /// Grows with each change.

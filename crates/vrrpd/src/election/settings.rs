@@ -8,7 +8,7 @@ use vrrp::{Expectations, Senders, Settings, TrackerRule, Weight};
 
 /// The tracker that every instance has: without an interface nobody is master. No name in a file has a blank, and none that
 /// is made of what is tracked begins with this word.
-pub(super) const INTERFACE: &str = "own interface";
+pub(crate) const INTERFACE: &str = "own interface";
 
 /// The trackers of the election: the interface, the hook where it counts, and those configured.
 pub(super) fn rules(config: &Instance) -> Vec<TrackerRule> {

@@ -15,12 +15,14 @@ use std::time::Duration;
 use config::TrackTarget;
 use tokio::time::{Instant, sleep_until};
 use wire::client::{ClientError, Follower, News, Update};
+use wire::human::things;
 use wire::{Item, LifeState, Liveness, SOCKET_THREAD, TopicName, WORKER_THREADS};
 
 use super::starved::{self, Lack};
 use super::{Reporter, TrackerId};
 use crate::board::Board;
 use crate::handover;
+use crate::order::Report;
 
 /// How long a silent lbd is believed to live by an instance that tracks only its backends.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -157,7 +159,7 @@ pub(super) async fn follow(
         let judgements: Vec<Judgement> = watched.iter().map(judge).collect();
         let hangs = judgements.iter().zip(&watched).find_map(|(judgement, (patience, _))| match judgement {
             Judgement::Hangs(threads, _) => Some((*threads, *patience)),
-            Judgement::Good(_) | Judgement::Bad(_) => None,
+            Judgement::Good(_) | Judgement::Ends(_) | Judgement::Bad(_) => None,
         });
         match hangs {
             Some((threads, patience)) if excuses.hold(lbd_pid, threads).await => {
@@ -168,11 +170,12 @@ pub(super) async fn follow(
             None => excuses = Excuses::default(),
         }
         for ((_, one), judgement) in watched.iter().zip(judgements) {
-            let (good, text) = match judgement {
-                Judgement::Good(text) => (true, text),
-                Judgement::Bad(text) | Judgement::Hangs(_, text) => (false, text),
+            let (report, text) = match judgement {
+                Judgement::Good(text) => (Report::Good, text),
+                Judgement::Ends(text) => (Report::Ends, text),
+                Judgement::Bad(text) | Judgement::Hangs(_, text) => (Report::Fails, text),
             };
-            reporter.report(&one.id, good, text).await;
+            reporter.tell(&one.id, report, text).await;
         }
         if let Seen::Alive(Liveness { state, .. }, _) = seen
             && acted_on.replace(state) != Some(state)
@@ -190,7 +193,7 @@ fn attend(
     board: &Arc<Board>,
     watched: &[(Duration, Watched)],
 ) {
-    let instances: BTreeSet<_> = watched.iter().map(|(_, one)| one.id.instance.clone()).collect();
+    let instances: BTreeSet<_> = watched.iter().map(|(_, one)| one.id.owner.clone()).collect();
     let instances = instances.into_iter().collect();
     match state {
         LifeState::Leaving => {
@@ -240,8 +243,7 @@ fn patience(one: &Watched, all: &[Watched]) -> Duration {
         TrackTarget::Lbd { hung_after } => Some(hung_after),
         _ => None,
     };
-    let beside =
-        || all.iter().filter(|other| other.id.instance == one.id.instance).filter_map(hung_after).min();
+    let beside = || all.iter().filter(|other| other.id.owner == one.id.owner).filter_map(hung_after).min();
     hung_after(one).or_else(beside).unwrap_or(PATIENCE)
 }
 
@@ -256,7 +258,7 @@ async fn until(then: Option<Instant>) {
 fn liveness(item: Item) -> Option<Liveness> {
     match item {
         Item::Liveness(liveness) => Some(liveness),
-        Item::Verdict(_) | Item::Left(_) | Item::Discovery(_) | Item::Instance(_) => None,
+        Item::Verdict(_) | Item::Left(_) | Item::Discovery(_) | Item::Instance(_) | Item::Anycast(_) => None,
     }
 }
 
@@ -269,6 +271,8 @@ fn alive(liveness: Liveness) -> Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Judgement {
     Good(String),
+    /// Bad, because lbd was told to stop.
+    Ends(String),
     Bad(String),
     /// Bad, unless threads with this name only lack a processor.
     Hangs(&'static str, String),
@@ -282,7 +286,7 @@ fn judge(
     patience: Duration,
     ping: Duration,
 ) -> Judgement {
-    use Judgement::{Bad, Good, Hangs};
+    use Judgement::{Bad, Ends, Good, Hangs};
     let (liveness, age) = match seen {
         Seen::Nothing => return Bad("lbd has not been reached yet".to_owned()),
         Seen::Gone(why) => return Bad(why.clone()),
@@ -293,9 +297,15 @@ fn judge(
     };
     match target {
         // Its servers are of use to nobody then.
-        TrackTarget::Backend(_) if liveness.state == LifeState::Stopping => Bad("lbd is stopping".to_owned()),
-        TrackTarget::Backend(name) => match liveness.usable.get(name) {
+        TrackTarget::Backend { .. } if liveness.state == LifeState::Stopping => {
+            Ends("lbd is stopping".to_owned())
+        }
+        TrackTarget::Backend { name, at_least } => match liveness.usable.get(name) {
             Some(0) => Bad(format!("backend {name} has no usable server")),
+            Some(few) if few < at_least => {
+                let few = things(*few, "usable server");
+                Bad(format!("backend {name} has {few}, and {at_least} are asked for"))
+            }
             Some(1) => Good(format!("backend {name} has 1 usable server")),
             Some(usable) => Good(format!("backend {name} has {usable} usable servers")),
             None => Bad(format!("lbd has no backend {name}")),
@@ -309,7 +319,7 @@ fn judge(
             LifeState::Leaving => Good("lbd is to stop: it serves on before a handover".to_owned()),
             LifeState::Draining => Good("lbd drains: it finishes requests before a handover".to_owned()),
             LifeState::Starting => Bad("lbd is starting".to_owned()),
-            LifeState::Stopping => Bad("lbd is stopping".to_owned()),
+            LifeState::Stopping => Ends("lbd is stopping".to_owned()),
         },
     }
 }
@@ -377,8 +387,14 @@ mod tests {
 
     #[test]
     fn a_backend_is_good_while_it_has_a_usable_server() {
-        for (name, good) in [("full", true), ("empty", false), ("unknown", false)] {
-            let target = TrackTarget::Backend(name.to_owned());
+        for (name, at_least, good) in [
+            ("full", 1, true),
+            ("full", 2, true),
+            ("full", 3, false),
+            ("empty", 1, false),
+            ("unknown", 1, false),
+        ] {
+            let target = TrackTarget::Backend { name: name.to_owned(), at_least };
             assert_eq!(
                 is_good(&judge(&target, &seen(LifeState::Ready, 0), Duration::ZERO, NEVER, PING)),
                 good
@@ -414,11 +430,11 @@ mod tests {
     #[test]
     fn each_instance_has_its_own_patience() {
         let watched = |instance: &str, target| Watched {
-            id: TrackerId { instance: instance.to_owned(), tracker: String::new() },
+            id: TrackerId { owner: instance.to_owned(), tracker: String::new() },
             target,
         };
         let lbd = |ms| TrackTarget::Lbd { hung_after: Duration::from_millis(ms) };
-        let backend = || TrackTarget::Backend("full".to_owned());
+        let backend = || TrackTarget::Backend { name: "full".to_owned(), at_least: 1 };
         let all = [
             watched("fast", lbd(240)),
             watched("fast", backend()),

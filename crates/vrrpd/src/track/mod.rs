@@ -1,4 +1,5 @@
-//! Trackers: what else the right to be master depends on. Each is a task of the main thread that reports to the election.
+//! Trackers: what else the right to be master, or to be announced, depends on. Each is a task of the main thread that reports to
+//! the election.
 
 mod command;
 mod gateway;
@@ -11,19 +12,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use config::{Instance, TrackTarget};
+use config::{Anycast, Instance, TrackTarget, Tracker};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::board::Board;
-use crate::order::Order;
+use crate::order::{Order, Report};
 pub use lbd::Watched;
 
-/// Which tracker of which instance.
+/// Which tracker of which instance or service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrackerId {
-    /// The instance.
-    pub instance: String,
+    /// The instance or service.
+    pub owner: String,
     /// The tracker's name.
     pub tracker: String,
 }
@@ -32,7 +33,7 @@ pub struct TrackerId {
 #[derive(Clone, Debug)]
 pub struct Reporter {
     orders: mpsc::Sender<Order>,
-    told: BTreeMap<TrackerId, (bool, String)>,
+    told: BTreeMap<TrackerId, (Report, String)>,
 }
 
 impl Reporter {
@@ -41,15 +42,20 @@ impl Reporter {
         Self { orders, told: BTreeMap::new() }
     }
 
-    /// Tells how a tracker is, and why, unless that has been told.
+    /// Tells whether a tracker is good, and why, unless that has been told.
     pub async fn report(&mut self, id: &TrackerId, good: bool, text: String) {
-        if self.told.get(id).is_some_and(|(was, why)| (*was, why) == (good, &text)) {
+        self.tell(id, if good { Report::Good } else { Report::Fails }, text).await;
+    }
+
+    /// The same, with a word for what ends in good order.
+    pub async fn tell(&mut self, id: &TrackerId, report: Report, text: String) {
+        if self.told.get(id).is_some_and(|(was, why)| (*was, why) == (report, &text)) {
             return;
         }
-        self.told.insert(id.clone(), (good, text.clone()));
-        let TrackerId { instance, tracker } = id.clone();
+        self.told.insert(id.clone(), (report, text.clone()));
+        let TrackerId { owner, tracker } = id.clone();
         // A closed channel means that vrrpd stops.
-        let _ = self.orders.send(Order::Tracker { instance, tracker, good, text }).await;
+        let _ = self.orders.send(Order::Tracker { owner, tracker, report, text }).await;
     }
 
     /// Where orders for the election go.
@@ -74,7 +80,29 @@ pub struct Trackers {
     board: Arc<Board>,
     lbd_socket: std::path::PathBuf,
     lbd: Option<(Vec<Watched>, Task)>,
-    others: BTreeMap<TrackerId, (Instance, TrackTarget, Task)>,
+    others: BTreeMap<TrackerId, (Place, TrackTarget, Task)>,
+}
+
+/// Where a tracker looks for what is on a link.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Where the instance takes part.
+    Of(Box<Instance>),
+    /// Wherever the routes lead: the addresses of a service are on no link.
+    Routed,
+}
+
+impl Place {
+    /// Whether both look for the same interface.
+    fn is(&self, other: &Self) -> bool {
+        let place = |one: &Self| match one {
+            Self::Of(instance) => {
+                Some((instance.interface.clone(), instance.addresses.clone(), instance.unicast.clone()))
+            }
+            Self::Routed => None,
+        };
+        place(self) == place(other)
+    }
 }
 
 /// A task that ends with its owner.
@@ -95,22 +123,23 @@ impl Trackers {
     }
 
     /// Runs what is configured. What is configured as before goes on undisturbed.
-    pub fn apply(&mut self, instances: &[Instance]) {
+    pub fn apply(&mut self, instances: &[Instance], services: &[Anycast]) {
         let mut watched = Vec::new();
         let mut before = std::mem::take(&mut self.others);
-        for instance in instances {
-            for tracker in &instance.track {
-                let id = TrackerId { instance: instance.name.clone(), tracker: tracker.name.clone() };
-                match &tracker.target {
-                    TrackTarget::Lbd { .. } | TrackTarget::Backend(_) => {
-                        watched.push(Watched { id, target: tracker.target.clone() });
+        let of_instances =
+            instances.iter().map(|one| (&one.name, &one.track, Place::Of(Box::new(one.clone()))));
+        let of_services = services.iter().map(|one| (&one.name, &one.track, Place::Routed));
+        for (owner, track, place) in of_instances.chain(of_services) {
+            for Tracker { name, target, .. } in track {
+                let id = TrackerId { owner: owner.clone(), tracker: name.clone() };
+                match target {
+                    TrackTarget::Lbd { .. } | TrackTarget::Backend { .. } => {
+                        watched.push(Watched { id, target: target.clone() });
                     }
                     target => {
-                        let kept = before
-                            .remove(&id)
-                            .filter(|(of, what, _)| what == target && is_same_place(of, instance));
+                        let kept = before.remove(&id).filter(|(of, what, _)| what == target && of.is(&place));
                         let entry = kept.unwrap_or_else(|| {
-                            (instance.clone(), target.clone(), self.start(id.clone(), instance, target))
+                            (place.clone(), target.clone(), self.start(id.clone(), place.clone(), target))
                         });
                         self.others.insert(id, entry);
                     }
@@ -128,7 +157,7 @@ impl Trackers {
         }
     }
 
-    fn start(&self, id: TrackerId, instance: &Instance, target: &TrackTarget) -> Task {
+    fn start(&self, id: TrackerId, place: Place, target: &TrackTarget) -> Task {
         let reporter = self.reporter.clone();
         Task(match target.clone() {
             TrackTarget::Interface(name) => tokio::spawn(interface::watch(id, name, reporter)),
@@ -136,15 +165,10 @@ impl Trackers {
                 tokio::spawn(command::run(id, command, timing, reporter))
             }
             TrackTarget::Gateway { address, timing } => {
-                tokio::spawn(gateway::ask(id, instance.clone(), address, timing, reporter))
+                tokio::spawn(gateway::ask(id, place, address, timing, reporter))
             }
             // These share one connection to lbd.
-            TrackTarget::Lbd { .. } | TrackTarget::Backend(_) => tokio::spawn(std::future::ready(())),
+            TrackTarget::Lbd { .. } | TrackTarget::Backend { .. } => tokio::spawn(std::future::ready(())),
         })
     }
-}
-
-/// Whether two configurations of an instance look for the same interface.
-fn is_same_place(left: &Instance, right: &Instance) -> bool {
-    (&left.interface, &left.addresses, &left.unicast) == (&right.interface, &right.addresses, &right.unicast)
 }

@@ -1,11 +1,12 @@
 //! vrrpd's metrics for Prometheus. `docs/metrics.md` documents them, and a test compares the two.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use daemon::families::{
     Family, Samples, counter, flag, gauge, histogram, life, number, one, one_of, seconds,
 };
-use wire::{Info, InstanceState, InstanceStatus, PeerStatus, TrackerStatus};
+use wire::{AnycastState, AnycastStatus, Info, InstanceState, InstanceStatus, PeerStatus, TrackerStatus};
 
 /// Everything that vrrpd knows, at one moment.
 #[derive(Clone, Debug)]
@@ -14,10 +15,15 @@ pub struct Seen {
     pub info: Info,
     /// The instances.
     pub instances: Vec<InstanceStatus>,
+    /// The anycast services.
+    pub services: Vec<AnycastStatus>,
 }
 
 /// The label of what is about an instance.
 const INSTANCE: &[&str] = &["vrrp_instance"];
+
+/// The label of what is about a service.
+const SERVICE: &[&str] = &["anycast_service"];
 
 /// Every metric of vrrpd.
 pub const FAMILIES: &[Family<Seen>] = &[
@@ -55,17 +61,7 @@ pub const FAMILIES: &[Family<Seen>] = &[
         "tandem_vrrp_transitions_total",
         "Changes of state, by the state entered and the cause.",
         &["vrrp_instance", "to", "cause"],
-        |seen| {
-            each(seen, |status| {
-                let transitions = status.counters.transitions.iter();
-                transitions
-                    .map(|(key, count)| {
-                        let (to, cause) = key.split_once(' ').unwrap_or((key, ""));
-                        (vec![to.into(), cause.into()], number(*count))
-                    })
-                    .collect()
-            })
-        },
+        |seen| each(seen, |status| transitions(&status.counters.transitions)),
     ),
     counter("tandem_vrrp_advertisements_sent_total", "Adverts sent.", INSTANCE, |seen| {
         each(seen, |status| one(number(status.counters.adverts_sent)))
@@ -200,6 +196,74 @@ pub const FAMILIES: &[Family<Seen>] = &[
         INSTANCE,
         |seen| each(seen, |status| one(status.counters.loop_lag.clone())),
     ),
+    gauge(
+        "tandem_anycast_state",
+        "1 for the state that the anycast service is in on this node.",
+        &["anycast_service", "state"],
+        |seen| {
+            services(seen, |status| one_of(AnycastState::ALL.map(AnycastState::word), status.state.word()))
+        },
+    ),
+    gauge(
+        "tandem_anycast_stale",
+        "Whether the thread that decides hangs, so that all that is told of the service is of the past.",
+        SERVICE,
+        |seen| services(seen, |status| one(flag(status.stale_ms.is_some()))),
+    ),
+    gauge("tandem_anycast_state_seconds", "For how long the state has held.", SERVICE, |seen| {
+        services(seen, |status| one(seconds(status.since_ms)))
+    }),
+    gauge("tandem_anycast_holds_addresses", "Whether the addresses are on this node.", SERVICE, |seen| {
+        services(seen, |status| one(flag(status.holding)))
+    }),
+    counter(
+        "tandem_anycast_transitions_total",
+        "Changes of state, by the state entered and the cause.",
+        &["anycast_service", "to", "cause"],
+        |seen| services(seen, |status| transitions(&status.counters.transitions)),
+    ),
+    gauge(
+        "tandem_anycast_tracker_state_seconds",
+        "For how long a tracker has been good, or has failed.",
+        &["anycast_service", "tracker"],
+        |seen| service_trackers(seen, |tracker| seconds(tracker.since_ms)),
+    ),
+    gauge(
+        "tandem_anycast_tracker_good",
+        "Whether a tracker is good.",
+        &["anycast_service", "tracker"],
+        |seen| service_trackers(seen, |tracker| flag(tracker.good == Some(true))),
+    ),
+    counter(
+        "tandem_anycast_tracker_failures_total",
+        "Times that a tracker began to fail.",
+        &["anycast_service", "tracker"],
+        |seen| service_trackers(seen, |tracker| number(tracker.failures)),
+    ),
+    counter(
+        "tandem_anycast_addresses_restored_total",
+        "Addresses that somebody else removed and vrrpd put back.",
+        SERVICE,
+        |seen| services(seen, |status| one(number(status.counters.addresses_restored))),
+    ),
+    counter(
+        "tandem_anycast_notify_failures_total",
+        "Notifications that failed or were killed.",
+        SERVICE,
+        |seen| services(seen, |status| one(number(status.counters.notify_failures))),
+    ),
+    gauge(
+        "tandem_anycast_notify_failing",
+        "Whether the hook could not be told of the state that holds.",
+        SERVICE,
+        |seen| services(seen, |status| one(flag(status.notify_failing))),
+    ),
+    histogram(
+        "tandem_anycast_announce_seconds",
+        "From the event that had the service announced to all addresses added.",
+        SERVICE,
+        |seen| services(seen, |status| one(status.counters.announce.clone())),
+    ),
     gauge("tandem_vrrpd_state", "1 for the state that vrrpd is in.", &["state"], |seen| {
         life(seen.info.state)
     }),
@@ -216,14 +280,29 @@ pub const FAMILIES: &[Family<Seen>] = &[
 
 /// The values of each instance, with its label before theirs.
 fn each<'a, V>(seen: &'a Seen, values: impl Fn(&'a InstanceStatus) -> Samples<'a, V>) -> Samples<'a, V> {
-    let labelled = |status: &'a InstanceStatus| {
-        let of_instance = |(mut labels, value): (Vec<Cow<'a, str>>, V)| {
-            labels.insert(0, (&status.instance).into());
-            (labels, value)
-        };
-        values(status).into_iter().map(of_instance).collect::<Samples<'a, V>>()
+    seen.instances.iter().flat_map(|status| labelled(&status.instance, values(status))).collect()
+}
+
+/// The values of each service, with its label before theirs.
+fn services<'a, V>(seen: &'a Seen, values: impl Fn(&'a AnycastStatus) -> Samples<'a, V>) -> Samples<'a, V> {
+    seen.services.iter().flat_map(|status| labelled(&status.service, values(status))).collect()
+}
+
+fn labelled<'a, V>(label: &'a str, values: Samples<'a, V>) -> Samples<'a, V> {
+    let with_label = |(mut labels, value): (Vec<Cow<'a, str>>, V)| {
+        labels.insert(0, label.into());
+        (labels, value)
     };
-    seen.instances.iter().flat_map(labelled).collect()
+    values.into_iter().map(with_label).collect()
+}
+
+/// Counts of transitions, by state and cause.
+fn transitions(counts: &BTreeMap<String, u64>) -> Samples<'_> {
+    let sample = |(key, count): (&'_ String, &u64)| {
+        let (to, cause) = key.split_once(' ').unwrap_or((key, ""));
+        (vec![to.to_owned().into(), cause.to_owned().into()], number(*count))
+    };
+    counts.iter().map(sample).collect()
 }
 
 /// A value of each router that an instance has heard, by its address, or of those that have one.
@@ -236,7 +315,14 @@ fn peers<V: Into<Option<f64>>>(seen: &Seen, value: impl Fn(&PeerStatus) -> V) ->
 
 /// A value of each tracker of an instance, by its name.
 fn trackers(seen: &Seen, value: impl Fn(&TrackerStatus) -> f64) -> Samples<'_> {
-    each(seen, |status| {
-        status.trackers.iter().map(|tracker| (vec![(&tracker.name).into()], value(tracker))).collect()
-    })
+    each(seen, |status| of_trackers(&status.trackers, &value))
+}
+
+/// A value of each tracker of a service, by its name.
+fn service_trackers(seen: &Seen, value: impl Fn(&TrackerStatus) -> f64) -> Samples<'_> {
+    services(seen, |status| of_trackers(&status.trackers, &value))
+}
+
+fn of_trackers(trackers: &[TrackerStatus], value: impl Fn(&TrackerStatus) -> f64) -> Samples<'_> {
+    trackers.iter().map(|tracker| (vec![(&tracker.name).into()], value(tracker))).collect()
 }

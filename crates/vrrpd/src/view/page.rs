@@ -1,26 +1,34 @@
 //! The admin page: who has the virtual addresses, why, and what has happened.
 
+use std::fmt::Display;
+
 use daemon::page::{LINE, Page, badge, banner, class, facts};
 use maud::{Markup, html};
-use wire::{Info, InstanceState, InstanceStatus, Tone, TrackerStatus, human};
+use wire::{
+    AnycastState, AnycastStatus, Info, InstanceState, InstanceStatus, Tone, TrackerStatus, TransitionRecord,
+    human,
+};
 
 /// The page. Serve it with [`daemon::page::CONTENT_SECURITY_POLICY`].
-pub fn render(info: &Info, instances: &[InstanceStatus]) -> String {
-    let (tone, headline) = headline(instances);
+pub fn render(info: &Info, instances: &[InstanceStatus], services: &[AnycastStatus]) -> String {
+    let (tone, headline) = headline(instances, services);
     let body = html! {
         (facts(info))
         @for instance in instances { (section(instance)) }
+        @for service in services { (service_section(service)) }
     };
     let links = [("metrics", "/metrics"), ("ready", "/ready")];
     Page { daemon: "vrrpd", headline: &headline, tone, links: &links, body }.render()
 }
 
 /// What a person should know first.
-fn headline(instances: &[InstanceStatus]) -> (Tone, String) {
-    if let [only] = instances {
-        return only.headline();
+fn headline(instances: &[InstanceStatus], services: &[AnycastStatus]) -> (Tone, String) {
+    let of_services = services.iter().map(AnycastStatus::headline);
+    let lines: Vec<(Tone, String)> =
+        instances.iter().map(InstanceStatus::headline).chain(of_services).collect();
+    if let [only] = &lines[..] {
+        return only.clone();
     }
-    let lines: Vec<(Tone, String)> = instances.iter().map(InstanceStatus::headline).collect();
     // The worst are named; the others are well.
     match lines.iter().map(|(tone, _)| *tone).max() {
         Some(worst @ (Tone::Warning | Tone::Bad)) => {
@@ -29,7 +37,13 @@ fn headline(instances: &[InstanceStatus]) -> (Tone, String) {
         }
         Some(Tone::Good | Tone::Paused) | None => {
             let masters = instances.iter().filter(|instance| instance.state == InstanceState::Master).count();
-            (Tone::Good, format!("master of {}", human::part(masters, instances.len(), "instance")))
+            let masters = format!("master of {}", human::part(masters, instances.len(), "instance"));
+            let announced =
+                services.iter().filter(|service| service.state == AnycastState::Announced).count();
+            let announced = format!("announces {}", human::part(announced, services.len(), "service"));
+            let parts = [(instances.is_empty(), masters), (services.is_empty(), announced)];
+            let parts = parts.into_iter().filter(|(is_empty, _)| !is_empty).map(|(_, part)| part);
+            (Tone::Good, parts.collect::<Vec<_>>().join(", "))
         }
     }
 }
@@ -57,10 +71,36 @@ fn section(status: &InstanceStatus) -> Markup {
                 (banner(Tone::Warning, &trouble))
             }
             (about(status))
-            (trackers(&status.trackers))
+            (trackers(&status.trackers, TrackerStatus::effect))
             (peers(status))
-            (history(status))
+            (history(&status.history))
             (refused(status))
+        }
+        (LINE)
+    }
+}
+
+fn service_section(status: &AnycastStatus) -> Markup {
+    let name = &status.service;
+    let tone = status.headline().0;
+    let here = if status.holding { "on this node" } else { "not on this node" };
+    let ends = status.ends_in_ms.map(|ms| format!("for {} more", human::duration(ms)));
+    html! {
+        section data-tone=(class(tone)) aria-labelledby={ "service-" (name) } {
+            header {
+                h2 #{ "service-" (name) } { "Anycast " (name) }
+                (badge(tone, &status.state.word().to_uppercase()))
+                span .note { "for " (human::duration(status.since_ms)) @if let Some(ends) = &ends { ", " (ends) } }
+            }
+            p .reason { (status.reason) }
+            (LINE)
+            dl .about {
+                (fact("Addresses", &status.addresses.join(", "), here))
+                (fact("Interface", &status.interface, "for a routing daemon to announce"))
+            }
+            (LINE)
+            (trackers(&status.trackers, |_| AnycastStatus::EFFECT.to_owned()))
+            (history(&status.history))
         }
         (LINE)
     }
@@ -128,7 +168,7 @@ fn table(caption: &str, columns: &[Column], rows: &[Vec<Markup>], first: usize) 
     }
 }
 
-fn trackers(trackers: &[TrackerStatus]) -> Markup {
+fn trackers(trackers: &[TrackerStatus], effect: impl Fn(&TrackerStatus) -> String) -> Markup {
     let rows: Vec<_> = trackers
         .iter()
         .map(|tracker| {
@@ -137,7 +177,7 @@ fn trackers(trackers: &[TrackerStatus]) -> Markup {
                 html! { (tracker.name) },
                 html! { (badge(tone, word)) small { "for " (human::duration(tracker.since_ms)) } },
                 html! { (tracker.text) },
-                html! { (tracker.effect()) },
+                html! { (effect(tracker)) },
             ]
         })
         .collect();
@@ -169,14 +209,13 @@ fn peers(status: &InstanceStatus) -> Markup {
 /// Those that a telephone shows.
 const TRANSITIONS_AT_FIRST: usize = 3;
 
-fn history(status: &InstanceStatus) -> Markup {
-    let rows: Vec<_> = status
-        .history
+fn history<S: Copy + Display + Into<Tone>>(transitions: &[TransitionRecord<S>]) -> Markup {
+    let rows: Vec<_> = transitions
         .iter()
         .map(|transition| {
             vec![
                 html! { (human::duration(transition.age_ms)) " ago" },
-                html! { (transition.from.word()) " → " (badge(transition.to.into(), transition.to.word())) },
+                html! { (transition.from) " → " (badge(transition.to.into(), &transition.to.to_string())) },
                 html! { (transition.reason) },
                 html! { (format!("{:.1} ms", std::time::Duration::from_micros(transition.took_us).as_secs_f64() * 1000.0)) },
             ]

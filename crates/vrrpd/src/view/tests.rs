@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use daemon::families::table;
 use wire::{
-    Info, InstanceCounters, InstanceState, InstanceStatus, LifeState, PeerStatus, RefusedStatus,
-    TrackerStatus, TransitionRecord,
+    AnycastCounters, AnycastState, AnycastStatus, Info, InstanceCounters, InstanceState, InstanceStatus,
+    LifeState, PeerStatus, RefusedStatus, TrackerStatus, TransitionRecord,
 };
 
 use super::text::Asked;
@@ -85,9 +85,37 @@ fn status() -> InstanceStatus {
     }
 }
 
+fn service() -> AnycastStatus {
+    AnycastStatus {
+        service: "front".into(),
+        state: AnycastState::Waiting,
+        since_ms: 1500,
+        reason: "the trackers recovered, which has to last for 5.0 s".into(),
+        holding: false,
+        interface: "lo".into(),
+        addresses: vec!["192.0.2.200/32".into()],
+        trackers: status().trackers,
+        ends_in_ms: Some(3500),
+        history: vec![TransitionRecord {
+            from: AnycastState::Fault,
+            to: AnycastState::Waiting,
+            cause: "trackers_recovered".into(),
+            reason: "the trackers <recovered>".into(),
+            age_ms: 1500,
+            took_us: 300,
+        }],
+        stale_ms: None,
+        notify_failing: false,
+        counters: AnycastCounters {
+            transitions: BTreeMap::from([("fault tracker_failed".to_owned(), 2)]),
+            ..AnycastCounters::default()
+        },
+    }
+}
+
 #[test]
 fn the_page_says_what_is_wrong_and_escapes_it() {
-    let html = page::render(&info(), &[status()]);
+    let html = page::render(&info(), &[status()], &[service()]);
     for wanted in [
         "web was FAULT, and the election has hung for 4 s",
         "lbd is &lt;gone&gt;",
@@ -95,6 +123,11 @@ fn the_page_says_what_is_wrong_and_escapes_it() {
         "not on this node",
         "192.0.2.12",
         "0.8 ms",
+        "Anycast front",
+        "for 1.5 s, for 3.5 s more",
+        "192.0.2.200/32",
+        "not announced while it fails",
+        "the trackers &lt;recovered&gt;",
         "TTL 64, but 255 or more is &lt;asked&gt; for<small>from 192.0.2.66, 1 min 1 s ago</small>",
     ] {
         assert!(html.contains(wanted), "{wanted} is missing in {html}");
@@ -104,7 +137,7 @@ fn the_page_says_what_is_wrong_and_escapes_it() {
 
 #[test]
 fn commands_are_answered_or_understood() {
-    let asked = |command: &str| text::answer(command, &info(), &[status()]);
+    let asked = |command: &str| text::answer(command, &info(), &[status()], &[service()]);
     let answered = |command: &str| match asked(command) {
         Asked::Answered(text) => text,
         other => panic!("{other:?}"),
@@ -120,11 +153,18 @@ fn commands_are_answered_or_understood() {
     assert_eq!(json, [status()]);
     assert_eq!(asked("handover web"), Asked::Handover(Some("web".to_owned())));
     assert_eq!(asked("reload"), Asked::Reload);
+    let shown = answered("show anycast");
+    assert!(shown.starts_with("front: WAITING for 1.5 s: the trackers recovered"), "{shown}");
+    assert!(shown.contains("in 3.5 s") && shown.contains("lbd: FAILS"), "{shown}");
+    assert!(answered("show anycast frnt").contains("did you mean `front`?"));
+    let json: Vec<AnycastStatus> = serde_json::from_str(&answered("show anycast json")).unwrap();
+    assert_eq!(json, [service()]);
+    assert_eq!(asked("announce front"), Asked::Announce(Some("front".to_owned())));
 }
 
 #[test]
 fn metrics_follow_the_rules_and_are_documented() {
-    let seen = metrics::Seen { info: info(), instances: vec![status()] };
+    let seen = metrics::Seen { info: info(), instances: vec![status()], services: vec![service()] };
     let encoded: String = metrics::FAMILIES.iter().map(|family| family.write(&seen)).collect();
     assert_eq!(daemon::metrics::misnamed(&encoded), Vec::<String>::new());
     for wanted in [
@@ -133,6 +173,9 @@ fn metrics_follow_the_rules_and_are_documented() {
         "tandem_vrrp_receive_errors_total{vrrp_instance=\"web\",error=\"ttl\"} 3",
         "tandem_vrrp_transitions_total{vrrp_instance=\"web\",to=\"master\",cause=\"master_silent\"} 1",
         "tandem_vrrp_takeover_seconds_count{vrrp_instance=\"web\"} 0",
+        "tandem_anycast_state{anycast_service=\"front\",state=\"waiting\"} 1",
+        "tandem_anycast_transitions_total{anycast_service=\"front\",to=\"fault\",cause=\"tracker_failed\"} 2",
+        "tandem_anycast_tracker_good{anycast_service=\"front\",tracker=\"lbd\"} 0",
         "tandem_vrrpd_state{state=\"ready\"} 1",
         "tandem_vrrpd_config_reload_ok 1",
     ] {

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
 use wire::text::{self, Command};
-use wire::{Info, InstanceStatus, LifeState, human};
+use wire::{AnycastStatus, Info, InstanceStatus, LifeState, TrackerStatus, human};
 
 /// Every command, as `help` shows it.
 const COMMANDS: &[Command] = &[
@@ -15,9 +16,15 @@ const COMMANDS: &[Command] = &[
     },
     Command { usage: "show vrrp json", help: "The same as JSON, with all counters." },
     Command {
-        usage: "handover [INSTANCE]",
-        help: "Give the virtual addresses to another node, without losing a request.",
+        usage: "show anycast [SERVICE]",
+        help: "Every anycast service: state, reason, addresses, trackers.",
     },
+    Command { usage: "show anycast json", help: "The same as JSON, with all counters." },
+    Command {
+        usage: "handover [NAME]",
+        help: "Give the virtual addresses to another node, and withdraw anycast services, without losing a request.",
+    },
+    Command { usage: "announce [SERVICE]", help: "Announce anycast services again." },
     Command { usage: "reload", help: "Read the configuration again." },
 ];
 
@@ -26,14 +33,16 @@ const COMMANDS: &[Command] = &[
 pub enum Asked {
     /// Something to read: here it is.
     Answered(String),
-    /// A planned handover, of one instance or of all.
+    /// A planned handover, of one instance or service, or of all.
     Handover(Option<String>),
+    /// Services, or one of them, are to be announced again.
+    Announce(Option<String>),
     /// A reload.
     Reload,
 }
 
 /// Answers a command that only asks, and understands one that changes something.
-pub fn answer(command: &str, info: &Info, instances: &[InstanceStatus]) -> Asked {
+pub fn answer(command: &str, info: &Info, instances: &[InstanceStatus], services: &[AnycastStatus]) -> Asked {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
     Asked::Answered(match words.as_slice() {
         ["help"] => text::help(COMMANDS),
@@ -42,24 +51,32 @@ pub fn answer(command: &str, info: &Info, instances: &[InstanceStatus]) -> Asked
         ["show", "vrrp", "json"] => json(instances),
         ["show", "vrrp", name] => match instances.iter().find(|instance| instance.instance == *name) {
             Some(instance) => show(instance),
-            None => unknown(name, instances),
+            None => unknown("instance", name, instances.iter().map(|one| one.instance.as_str())),
+        },
+        ["show", "anycast"] => services.iter().map(show_service).collect(),
+        ["show", "anycast", "json"] => json(services),
+        ["show", "anycast", name] => match services.iter().find(|service| service.service == *name) {
+            Some(service) => show_service(service),
+            None => unknown("service", name, services.iter().map(|one| one.service.as_str())),
         },
         ["handover"] => return Asked::Handover(None),
         ["handover", name] => return Asked::Handover(Some((*name).to_owned())),
+        ["announce"] => return Asked::Announce(None),
+        ["announce", name] => return Asked::Announce(Some((*name).to_owned())),
         ["reload"] => return Asked::Reload,
         _ => text::unknown(command, COMMANDS),
     })
 }
 
-fn unknown(name: &str, instances: &[InstanceStatus]) -> String {
-    let names: Vec<&str> = instances.iter().map(|instance| instance.instance.as_str()).collect();
+fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = known.collect();
     let hint = config::nearest(name, names.iter().copied())
         .map(|word| format!(" (did you mean `{word}`?)"))
         .unwrap_or_default();
-    format!("No such instance{hint}; there are: {}.\n", names.join(", "))
+    format!("No such {kind}{hint}; there are: {}.\n", names.join(", "))
 }
 
-fn json(instances: &[InstanceStatus]) -> String {
+fn json<T: Serialize>(instances: &[T]) -> String {
     // Plain data with text keys: writing it cannot fail.
     serde_json::to_string_pretty(instances).map_or_else(|error| format!("{error}\n"), |json| json + "\n")
 }
@@ -113,11 +130,7 @@ fn show(status: &InstanceStatus) -> String {
         status.master.map_or_else(|| "unknown".to_owned(), |master| format!("{master}{priority}")),
     );
     for tracker in &status.trackers {
-        let word = match tracker.good {
-            Some(true) => "good",
-            Some(false) => "FAILS",
-            None => "unknown",
-        };
+        let word = said(tracker);
         line("tracker", format!("{}: {word} (weight {}): {}", tracker.name, tracker.weight, tracker.text));
     }
     if let Some(other) = status.other_master() {
@@ -142,8 +155,33 @@ fn show(status: &InstanceStatus) -> String {
     if let Some((_, refusal)) = status.refusal() {
         line("", refusal);
     }
-    if let Some((_, refusal)) = status.refusal() {
-        line("", refusal);
+    text
+}
+
+const fn said(tracker: &TrackerStatus) -> &'static str {
+    match tracker.good {
+        Some(true) => "good",
+        Some(false) => "FAILS",
+        None => "unknown",
+    }
+}
+
+fn show_service(status: &AnycastStatus) -> String {
+    let AnycastStatus { service, state, reason, .. } = status;
+    let since = human::duration(status.since_ms);
+    let mut text = format!("{service}: {} for {since}: {reason}\n", state.word().to_uppercase());
+    let mut line = |name: &str, value: String| _ = writeln!(text, "  {name:14} {value}");
+    let here = if status.holding { " (here)" } else { "" };
+    line("addresses", format!("{}{here}", status.addresses.join(", ")));
+    line("interface", status.interface.clone());
+    if let Some(ms) = status.ends_in_ms {
+        line("ends", format!("in {}", human::duration(ms)));
+    }
+    for tracker in &status.trackers {
+        line("tracker", format!("{}: {}: {}", tracker.name, said(tracker), tracker.text));
+    }
+    if status.notify_failing {
+        line("notify", "FAILS: nobody could be told of this state".to_owned());
     }
     text
 }

@@ -239,6 +239,10 @@ fn join(before: Answer, next: Answer) -> Result<Answer, ClientError> {
             all.extend(more);
             Answer::Instances(all)
         }
+        (Answer::Anycast(mut all), Answer::Anycast(more)) => {
+            all.extend(more);
+            Answer::Anycast(all)
+        }
         _ => return Err(ClientError::Protocol("the parts of an answer do not fit together".into())),
     })
 }

@@ -34,6 +34,7 @@ pub(super) fn answers(answer: Answer) -> Vec<Answer> {
         Answer::Verdicts(verdicts) => parts(verdicts).into_iter().map(Answer::Verdicts).collect(),
         Answer::Resolvers(names) => parts(names).into_iter().map(Answer::Resolvers).collect(),
         Answer::Instances(all) => parts(all).into_iter().map(Answer::Instances).collect(),
+        Answer::Anycast(all) => parts(all).into_iter().map(Answer::Anycast).collect(),
         small @ (Answer::Done(_) | Answer::Subscribed(_) | Answer::Info(_)) => vec![small],
     }
 }

@@ -110,7 +110,7 @@ impl Handler for Answers {
     fn feed(&self, topic: TopicName) -> Option<Arc<dyn Feed>> {
         match topic {
             TopicName::Verdicts => Some(self.verdicts.clone()),
-            TopicName::Liveness | TopicName::Instances => None,
+            TopicName::Liveness | TopicName::Instances | TopicName::Anycast => None,
         }
     }
 

@@ -177,6 +177,7 @@ const PLAIN: Style = Style { width: 120, colour: false };
 #[test]
 fn a_node_in_full() {
     let report = Report {
+        services: Vec::new(),
         host: None,
         vrrpd: None,
         lbd: Ok((info("lbd"), rows())),
@@ -189,6 +190,7 @@ fn a_node_in_full() {
 fn a_node_with_a_virtual_address() {
     let vrrpd = Some(Ok((info("vrrpd"), vec![web(InstanceState::Master)])));
     let report = Report {
+        services: Vec::new(),
         host: None,
         lbd: Ok((info("lbd"), rows())),
         healthd: Ok((info("healthd"), Vec::new())),
@@ -203,8 +205,10 @@ fn another_node_in_fault_and_in_eighty_columns() {
     let lbd = Err(Failure::Remote("lbd of 172.20.0.21 cannot be reached on port 8404: refused".into()));
     let vrrpd = Some(Ok((info("vrrpd"), vec![web(InstanceState::Fault)])));
     let host = Some("172.20.0.21".into());
-    let report = Report { host, lbd, healthd: Ok((info("healthd"), Vec::new())), vrrpd };
+    let report =
+        Report { services: Vec::new(), host, lbd, healthd: Ok((info("healthd"), Vec::new())), vrrpd };
     let here = Report {
+        services: Vec::new(),
         host: None,
         lbd: Ok((info("lbd"), Vec::new())),
         healthd: Ok((info("healthd"), Vec::new())),
@@ -225,7 +229,13 @@ fn eighty_columns_are_enough() {
     lbd.reload_error =
         Some("lb.yaml:3:1: error: unknown key \"ballance\" (did you mean \"balance\"?)".into());
     lbd.details.insert("healthd".into(), "lost 12 s ago".into());
-    let report = Report { host: None, vrrpd: None, lbd: Ok((lbd, rows())), healthd: Err(absent("healthd")) };
+    let report = Report {
+        services: Vec::new(),
+        host: None,
+        vrrpd: None,
+        lbd: Ok((lbd, rows())),
+        healthd: Err(absent("healthd")),
+    };
     let screen = render(&report, &Other::None, Style { width: 80, colour: false });
     insta::assert_snapshot!(screen);
     let tables = screen.split("\nhealthd cannot be reached").next().unwrap();
@@ -253,6 +263,7 @@ fn without_lbd_there_is_what_healthd_knows() {
     let drained =
         Verdict { server: "nginx3".into(), admin_state: Some(AdminState::Drain), ..verdict.clone() };
     let report = Report {
+        services: Vec::new(),
         host: None,
         vrrpd: None,
         lbd: Err(absent("lbd")),
@@ -264,8 +275,13 @@ fn without_lbd_there_is_what_healthd_knows() {
 
 #[test]
 fn colours_only_where_they_are_wanted() {
-    let report =
-        Report { host: None, vrrpd: None, lbd: Ok((info("lbd"), rows())), healthd: Err(absent("healthd")) };
+    let report = Report {
+        services: Vec::new(),
+        host: None,
+        vrrpd: None,
+        lbd: Ok((info("lbd"), rows())),
+        healthd: Err(absent("healthd")),
+    };
     assert!(!render(&report, &Other::None, PLAIN).contains('\x1b'));
     let coloured = render(&report, &Other::None, Style { colour: true, ..PLAIN });
     assert!(coloured.contains("\x1b[1;31mDOWN\x1b[0m"), "{coloured:?}");
@@ -282,6 +298,7 @@ fn what_daemons_say_cannot_command_the_terminal() {
         row.status = "\x1b[2J".into();
     }
     let report = Report {
+        services: Vec::new(),
         host: None,
         vrrpd: None,
         lbd: Ok((info("lbd"), rows)),
@@ -295,6 +312,7 @@ fn node(host: Option<&str>, state: InstanceState) -> Report {
     let healthy = |daemon: &str| Ok((info(daemon), Vec::new()));
     let instance = InstanceStatus { refused: None, claim: None, peers: Vec::new(), ..web(state) };
     Report {
+        services: Vec::new(),
         host: host.map(str::to_owned),
         lbd: Ok((info("lbd"), rows())),
         healthd: healthy("healthd"),

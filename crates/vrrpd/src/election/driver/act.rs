@@ -8,6 +8,7 @@ use vrrp::packet::{Advert, Protection, encode};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
 use super::{Driver, millis, unix};
+use crate::board::Sheet as _;
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
 use crate::order::Notice;
@@ -163,10 +164,27 @@ impl Driver {
                 tracing::info!("VRRP {name}: {from} -> {to}: {reason} (took {took})");
             }
         }
-        self.publish();
+        self.pen.publish();
         if let Some(notify) = &self.config.notify {
-            let notice = Notice { instance: name.clone(), to: *to, priority, notify: notify.clone() };
+            let notice = Notice {
+                owner: name.clone(),
+                kind: "INSTANCE",
+                state: told(*to),
+                serves: *to == State::Master,
+                priority,
+                notify: notify.clone(),
+            };
             self.told.send_replace(Some(notice));
         }
+    }
+}
+
+/// keepalived's word for a state.
+const fn told(state: State) -> &'static str {
+    match state {
+        State::Master => "MASTER",
+        State::Backup => "BACKUP",
+        State::Fault => "FAULT",
+        State::Init => "STOP",
     }
 }

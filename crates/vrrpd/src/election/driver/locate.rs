@@ -6,6 +6,7 @@ use std::time::Instant;
 use vrrp::Input;
 
 use super::{BORNE, Driver, RETRY};
+use crate::board::Sheet as _;
 use crate::election::place::{Place, Site, find};
 use crate::election::settings::{INTERFACE, expectations, settings, unspecified};
 use crate::net::Link;

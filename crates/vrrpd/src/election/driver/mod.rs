@@ -4,7 +4,6 @@ mod act;
 mod listen;
 mod locate;
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -18,10 +17,11 @@ use vrrp::packet::Sequencer;
 use vrrp::{Input, Instance, Receiver, State};
 
 use super::complaints::Complaints;
+use super::members::Command;
 use super::place::{Event, Place, virtual_addresses};
 use super::settings::{expectations, rules, settings, unspecified};
 use crate::addresses::{Addresses, Hold, Links, Wish};
-use crate::board::{Board, Entry, Record};
+use crate::board::{Board, Marks, Pen, Record};
 use crate::notify::{self, Told};
 use crate::order::Notice;
 use crate::sequences;
@@ -33,29 +33,24 @@ const BATCH: usize = 64;
 /// Adverts that are taken in before an expired deadline is believed.
 const BACKLOG: usize = 1024;
 /// How long trackers may take to report before a start goes on without them.
-const REPORTS: Duration = Duration::from_secs(3);
+pub(crate) const REPORTS: Duration = Duration::from_secs(3);
 /// When to try again to open what could not be opened.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long the source address may be missing. One that comes back takes up to 2 s to be checked for duplicates.
 const BORNE: Duration = Duration::from_secs(3);
 
-/// What all instances of the thread share.
-pub(super) struct Shared {
-    pub(super) addresses: Addresses,
-    pub(super) board: Arc<Board>,
-    /// Where each instance tells what its hook is to hear.
-    pub(super) hooks: mpsc::Sender<Told>,
+/// What all instances and services of the thread share.
+pub(crate) struct Shared {
+    pub(crate) addresses: Addresses,
+    pub(crate) board: Arc<Board>,
+    /// Where each tells what its hook is to hear.
+    pub(crate) hooks: mpsc::Sender<Told>,
     /// Where the election's clock begins.
-    pub(super) epoch: Instant,
+    pub(crate) epoch: Instant,
 }
 
-/// What an instance is told.
-pub(super) enum Command {
-    Tracker {
-        tracker: String,
-        good: bool,
-        text: String,
-    },
+/// What only an instance is told.
+pub(super) enum Order {
     Reload {
         config: Box<config::Instance>,
         done: oneshot::Sender<()>,
@@ -64,21 +59,12 @@ pub(super) enum Command {
     Release {
         done: oneshot::Sender<Option<bool>>,
     },
-    Settle {
-        done: oneshot::Sender<()>,
-    },
-    Stop {
-        done: oneshot::Sender<()>,
-    },
 }
 
 pub(super) struct Driver {
     shared: Rc<Shared>,
-    /// What is known of the instance, and whether it has changed since others were shown it.
-    record: RefCell<Record>,
-    unseen: Cell<bool>,
-    /// Where it is shown.
-    entry: Arc<Entry>,
+    /// What is known of the instance, and others are shown.
+    pen: Pen<Record>,
     config: config::Instance,
     instance: Instance,
     receiver: Receiver,
@@ -119,17 +105,17 @@ impl Driver {
     ) -> Self {
         let nowhere = unspecified(&config);
         let now = Instant::now();
-        let entry = shared.board.place(&config.name);
-        let mut record = Record::clone(&entry.record());
-        record.configure(&config, &rules(&config));
+        let pen = Pen::new(shared.board.clone(), shared.board.place(&config.name));
+        let kept = pen.write(|record: &mut Record| {
+            record.configure(&config, &rules(&config));
+            record.sequences.clone()
+        });
+        pen.show();
         let mut receiver = Receiver::new(expectations(&config, nowhere));
-        receiver.recall(record.sequences.accepted.iter().copied());
-        let sequencer = sequences::resume(&config, &record.sequences, unix());
-        entry.show(record.clone());
+        receiver.recall(kept.accepted.iter().copied());
+        let sequencer = sequences::resume(&config, &kept, unix());
         Self {
-            record: RefCell::new(record),
-            unseen: Cell::new(false),
-            entry,
+            pen,
             instance: Instance::new(settings(&config, nowhere)),
             receiver,
             sequencer,
@@ -154,28 +140,29 @@ impl Driver {
     }
 
     /// Takes part until told to stop.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command<Order>>) {
         self.relocate().await;
         if rules(&self.config).iter().any(|rule| rule.name == notify::TRACKER) {
             self.report(notify::TRACKER.to_owned(), true, "nobody had to be told yet").await;
         }
         loop {
             self.go_on().await;
-            self.show();
+            self.pen.show();
             let wake = self.next_wake();
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Tracker { tracker, good, text }) => self.report(tracker, good, &text).await,
-                    Some(Command::Reload { config, done }) => {
-                        self.adopt(*config).await;
-                        self.answer(done, ());
+                    Some(Command::Tracker { tracker, report, text }) => {
+                        self.report(tracker, report.is_good(), &text).await;
                     }
-                    Some(Command::Release { done }) => self.release(done).await,
-                    // Commands are carried out one after the other.
-                    Some(Command::Settle { done }) => self.answer(done, ()),
+                    Some(Command::Own(Order::Reload { config, done })) => {
+                        self.adopt(*config).await;
+                        self.pen.answer(done, ());
+                    }
+                    Some(Command::Own(Order::Release { done })) => self.release(done).await,
+                    Some(Command::Settle { done }) => self.pen.answer(done, ()),
                     Some(Command::Stop { done }) => {
                         self.handle(Input::Stop, Instant::now()).await;
-                        self.answer(done, ());
+                        self.pen.answer(done, ());
                         return;
                     }
                     None => return,
@@ -208,7 +195,7 @@ impl Driver {
         if !self.is_leaving() {
             let kept = self.instance.state() == State::Master;
             for done in std::mem::take(&mut self.releases) {
-                self.answer(done, Some(kept));
+                self.pen.answer(done, Some(kept));
             }
         }
     }
@@ -220,7 +207,7 @@ impl Driver {
             self.releases.retain(|waiting| !waiting.is_closed());
             self.releases.push(done);
         } else {
-            self.answer(done, None);
+            self.pen.answer(done, None);
         }
     }
 
@@ -258,42 +245,20 @@ impl Driver {
             tracing::warn!(instance = self.config.name, %error, "cannot listen for what is configured now");
         }
         self.wish();
-        self.follow_notify();
+        follow_notify(&self.told, self.config.notify.as_ref(), self.pen.marks());
         let source = self.source();
         self.receiver.reload(expectations(&self.config, source));
         self.handle(Input::Reload(settings(&self.config, source)), Instant::now()).await;
         self.relocate().await;
     }
 
-    /// What could not be told yet is told as configured now.
-    fn follow_notify(&self) {
-        self.told.send_if_modified(|told| {
-            match (&mut *told, &self.config.notify) {
-                (Some(notice), Some(notify)) => notice.notify.clone_from(notify),
-                (_, None) => *told = None,
-                (None, Some(_)) => {}
-            }
-            false
-        });
-        if self.config.notify.is_none() {
-            self.entry.notify_failing.store(false, Relaxed);
-        }
-    }
-
     async fn report(&mut self, tracker: String, good: bool, text: &str) {
         let began = Instant::now();
         self.reports.insert(tracker.clone(), good);
-        let changed = self.board(|record, _| record.tracker(&tracker, good, text));
-        if changed {
-            if good {
-                tracing::info!(instance = self.config.name, tracker, "tracker is good: {text}");
-            } else {
-                tracing::warn!(instance = self.config.name, tracker, "tracker fails: {text}");
-            }
-        }
+        let changed = self.pen.report(&self.config.name, &tracker, good, text);
         self.handle(Input::Tracker { name: tracker, good }, began).await;
         if changed {
-            self.publish();
+            self.pen.publish();
         }
     }
 
@@ -367,26 +332,26 @@ impl Driver {
 
     /// Writes down what others are shown before this task waits again.
     fn board<T>(&self, change: impl FnOnce(&mut Record, &Self) -> T) -> T {
-        self.unseen.set(true);
-        change(&mut self.record.borrow_mut(), self)
+        self.pen.write(|record| change(record, self))
     }
+}
 
-    fn show(&self) {
-        if self.unseen.take() {
-            self.entry.show(self.record.borrow().clone());
+/// What a hook could not be told yet it is told as configured now.
+pub(crate) fn follow_notify(
+    told: &watch::Sender<Option<Notice>>,
+    configured: Option<&config::Notify>,
+    marks: &Marks,
+) {
+    told.send_if_modified(|told| {
+        match (&mut *told, configured) {
+            (Some(notice), Some(notify)) => notice.notify.clone_from(notify),
+            (_, None) => *told = None,
+            (None, Some(_)) => {}
         }
-    }
-
-    /// Has subscribers told of what there is to see.
-    fn publish(&self) {
-        self.show();
-        self.shared.board.publish(&self.entry);
-    }
-
-    /// Answers, and shows what the answer is about. Whoever asked may have gone.
-    fn answer<T>(&self, done: oneshot::Sender<T>, with: T) {
-        self.show();
-        let _ = done.send(with);
+        false
+    });
+    if configured.is_none() {
+        marks.notify_failing.store(false, Relaxed);
     }
 }
 
