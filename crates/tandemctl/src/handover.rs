@@ -55,7 +55,9 @@ async fn wait_for_routers(vrrpd: &mut Connection, which: Option<&str>) -> Result
     let until = Instant::now() + LEARNING;
     let mut out = std::io::stdout();
     loop {
-        let services: Vec<AnycastStatus> = vrrpd.services().await?.into_iter().filter(is_meant).collect();
+        // A vrrpd of an earlier release knows none.
+        let services = vrrpd.services().await.unwrap_or_default();
+        let services: Vec<AnycastStatus> = services.into_iter().filter(is_meant).collect();
         let are_leaving = services.iter().any(|status| status.state == AnycastState::Leaving);
         if !are_leaving || Instant::now() >= until {
             for status in &services {
