@@ -340,7 +340,7 @@ impl App {
                     Update::Event(Item::Verdict(verdict)) => state.update_verdict(verdict, now),
                     Update::Event(Item::Left(left)) => state.leave(&left.backend, &left.server, now),
                     Update::Event(Item::Discovery(discovery)) => state.tell_discovery(discovery, now),
-                    Update::Event(Item::Liveness(_) | Item::Instance(_)) => {}
+                    Update::Event(Item::Liveness(_) | Item::Instance(_) | Item::Anycast(_)) => {}
                     Update::Ping(Ping { config: Some(theirs), .. }) => {
                         state.compare_configs(theirs == digest, now);
                         let differs = state.verdicts().differs_for(now).is_some();
@@ -656,7 +656,7 @@ fn sorted(items: Vec<Item>) -> (Vec<Verdict>, Vec<Discovery>) {
         match item {
             Item::Verdict(verdict) => verdicts.push(verdict),
             Item::Discovery(discovery) => discoveries.push(discovery),
-            Item::Left(_) | Item::Liveness(_) | Item::Instance(_) => {}
+            Item::Left(_) | Item::Liveness(_) | Item::Instance(_) | Item::Anycast(_) => {}
         }
     }
     (verdicts, discoveries)
