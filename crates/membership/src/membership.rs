@@ -155,11 +155,11 @@ impl<K: Ord + Clone, V: Eq + Clone> Membership<K, V> {
         self.note_returns(&seen, now);
         let may_leave = self.is_believed(named.len(), now);
         let left = self.miss(&seen, cut_off, may_leave, now);
-        let (joined, changed) = self.take(named);
+        debug_assert!(may_leave || left.is_empty());
+        let changes = Changes { left, ..self.take(named) };
         self.size = seen.len();
         debug_assert!(self.members.len() <= self.rules.max);
-        debug_assert!(may_leave || left.is_empty());
-        Changes { joined, changed, left }
+        changes
     }
 
     /// Notes that answers are parts where one is named again.
@@ -219,7 +219,7 @@ impl<K: Ord + Clone, V: Eq + Clone> Membership<K, V> {
     }
 
     /// Takes in who is named, as far as there is room: who is there stays.
-    fn take(&mut self, named: Vec<(K, V)>) -> (Vec<(K, V)>, Vec<(K, V)>) {
+    fn take(&mut self, named: Vec<(K, V)>) -> Changes<K, V> {
         let (mut joined, mut changed) = (Vec::new(), Vec::new());
         self.surplus = 0;
         for (key, said) in named {
@@ -237,6 +237,6 @@ impl<K: Ord + Clone, V: Eq + Clone> Membership<K, V> {
                 None => self.surplus += 1,
             }
         }
-        (joined, changed)
+        Changes { joined, changed, left: Vec::new() }
     }
 }

@@ -236,7 +236,7 @@ impl Remarks<'_> {
             }
         }
         stray_results(track, |path, doubt| {
-            self.warn(path, doubt, "one stray result moves the address; 2 is usual")
+            self.warn(path, doubt, "one stray result moves the address; 2 is usual");
         });
     }
 

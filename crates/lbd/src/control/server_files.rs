@@ -40,16 +40,13 @@ pub async fn follow(state: Shared, file: PathBuf, adopt: mpsc::Sender<Adoption>)
             // lbd stops.
             return;
         }
-        match adopted.await {
-            Ok(Ok(closing)) => {
-                closing.closed().await;
-                tracing::info!("TLS to servers takes what its files say now");
-                for doubt in doubts {
-                    tracing::warn!("{doubt}");
-                }
+        // Otherwise a reload has read them as well, or lbd stops.
+        if let Ok(Ok(closing)) = adopted.await {
+            closing.closed().await;
+            tracing::info!("TLS to servers takes what its files say now");
+            for doubt in doubts {
+                tracing::warn!("{doubt}");
             }
-            // A reload has read them as well, or lbd stops.
-            Ok(Err(_)) | Err(_) => {}
         }
     }
 }

@@ -259,6 +259,7 @@ fn without_lbd_there_is_what_healthd_knows() {
         downs: 1,
         downtime_ms: 61_000,
         admin_state: Some(AdminState::Ready),
+        member: None,
     };
     let drained =
         Verdict { server: "nginx3".into(), admin_state: Some(AdminState::Drain), ..verdict.clone() };
