@@ -249,6 +249,7 @@ fn join(before: Answer, next: Answer) -> Result<Answer, ClientError> {
 
 /// What a subscription tells.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one is handed on at a time, and most are events")]
 pub enum Update {
     /// The whole state. It replaces everything known before.
     Snapshot(Vec<Item>),
