@@ -1,6 +1,6 @@
 //! The same servers behind HAProxy with `ssl verify required`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use testkit::{
     Authority, CertificateKey, Haproxy, LogLine, RawServer, SERVER_PORT, Stack, get, needs, wait_for,
@@ -36,8 +36,8 @@ fn haproxy_believes_the_same_servers_and_tells_the_same_of_them() {
     let early = authority.issue_until("early.pem", NAMES, CertificateKey::Ecdsa, Some((2120, 2, 3)));
     let revoked = authority.issue("revoked.pem", NAMES, CertificateKey::Ecdsa);
     let lists = authority.revoke(&[&revoked], (2120, 1, 1));
-    let cases: &[(&str, &PathBuf, &Authority, &str, Option<&Path>, u16)] = &[
-        ("good", &good, &authority, "app.example", None, 200),
+    let cases = [
+        ("good", &good, &authority, "app.example", None::<&Path>, 200),
         ("good by its star", &rsa, &authority, "a.apps.example", None, 200),
         ("two labels for a star", &good, &authority, "a.b.apps.example", None, 503),
         ("expired", &old, &authority, "app.example", None, 503),
@@ -47,7 +47,7 @@ fn haproxy_believes_the_same_servers_and_tells_the_same_of_them() {
         ("not revoked", &good, &authority, "app.example", Some(&lists), 200),
         ("revoked", &revoked, &authority, "app.example", Some(&lists), 503),
     ];
-    for &(case, certificate, ca, name, lists, status) in cases {
+    for (case, certificate, ca, name, lists, status) in cases {
         let crl = lists.map(|file| format!(", server_crl: {}", quoted(file))).unwrap_or_default();
         let tls = format!("server_ca: {}, server_name: {name}{crl}", quoted(&ca.ca_file()));
         let (stack, nginx) = before(&tls, secured(certificate.clone()));

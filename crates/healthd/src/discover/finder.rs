@@ -239,7 +239,7 @@ impl Finder {
         if self.logged.tell(&trouble.is_some(), Instant::now()).is_some() {
             match &trouble {
                 Some(reason) => {
-                    warn!(%backend, %source, reason, members, "servers are not found as they should be")
+                    warn!(%backend, %source, reason, members, "servers are not found as they should be");
                 }
                 None => info!(%backend, %source, members, "servers are found as they should be again"),
             }
