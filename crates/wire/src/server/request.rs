@@ -5,14 +5,16 @@ use serde_json::Value;
 use crate::{ClientHello, ClientLine, PROTOCOL, Refusal, RefusalCode, Request};
 
 /// Every request's word.
-const REQUESTS: [&str; 14] = [
+const REQUESTS: [&str; 16] = [
     "subscribe",
     "info",
     "stat",
     "verdicts",
     "resolvers",
     "instances",
+    "anycast",
     "handover",
+    "announce",
     "drain",
     "released",
     "kept",
@@ -22,7 +24,7 @@ const REQUESTS: [&str; 14] = [
     "admin_states",
 ];
 /// Every topic's word.
-const TOPICS: [&str; 3] = ["verdicts", "liveness", "instances"];
+const TOPICS: [&str; 4] = ["verdicts", "liveness", "instances", "anycast"];
 
 /// The most characters of a refusal that repeats what a client said.
 const MESSAGE_MAX: usize = 1000;
