@@ -26,7 +26,7 @@ fn haproxy(stack: &Stack, option: &str) -> Haproxy {
     let servers = (1..=4).map(|number| {
         let backup = if number > 2 { "backup" } else { "" };
         let server = stack.server_address(number);
-        format!(" server s{number} {server} check inter 200ms fall 3 rise 2 {backup}\n")
+        format!(" server s{number} {server} {} {backup}\n", Haproxy::CHECK)
     });
     let servers: String = servers.collect();
     Haproxy::beside(stack, "http", |bind| {

@@ -50,7 +50,7 @@ fn beside(stack: &Stack, balance: &str) -> Haproxy {
     let servers: String = (1..=3)
         .map(|number| {
             let server = stack.server_address(number);
-            format!(" server s{number} {server} check inter 200ms fall 3 rise 2\n")
+            format!(" server s{number} {server} {}\n", Haproxy::CHECK)
         })
         .collect();
     Haproxy::beside(stack, "http", |address| {

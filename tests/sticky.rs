@@ -21,7 +21,7 @@ impl Peer {
         let servers: String = (1..=3)
             .map(|number| {
                 let server = stack.server_address(number);
-                format!(" server s{number} {server} check inter 200ms fall 3 rise 2 cookie v{number}\n")
+                format!(" server s{number} {server} {} cookie v{number}\n", Haproxy::CHECK)
             })
             .collect();
         let haproxy = Haproxy::beside(stack, "http", |address| {

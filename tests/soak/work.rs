@@ -84,6 +84,8 @@ struct Hand {
     client: Option<(u64, Instant, Client)>,
     /// Of the request under way.
     target: String,
+    /// When the tunnel under way began: one whose first SYN met a handover is much younger than its client's wish.
+    switched: Option<Instant>,
     page: String,
 }
 
@@ -108,6 +110,7 @@ impl Work {
                     large: Arc::clone(&large),
                     client: None,
                     target: String::new(),
+                    switched: None,
                     page: "NGINX Instance ".to_owned(),
                 };
                 threads.push(std::thread::spawn(move || {
@@ -160,7 +163,9 @@ impl Work {
 impl Hand {
     fn work(&mut self, kind: usize, act: fn(&mut Self) -> io::Result<()>) {
         let began = Instant::now();
-        match act(self) {
+        let done = act(self);
+        let began = self.switched.take().unwrap_or(began);
+        match done {
             Ok(()) => {
                 self.shared.done[kind].fetch_add(1, SeqCst);
             }
@@ -285,6 +290,7 @@ impl Hand {
         stream.set_read_timeout(Some(PATIENCE))?;
         let url = format!("ws://{}{}", self.tunnels, self.target);
         let (mut socket, _) = tungstenite::client(url, stream).map_err(Error::other)?;
+        self.switched = Some(Instant::now());
         for length in (0..20).map(|step| step * step * 200) {
             let message = Message::binary(self.large[..length].to_vec());
             socket.send(message.clone()).map_err(Error::other)?;

@@ -18,6 +18,9 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
+    /// How its servers are checked where their states matter: failures are found out soon, and a busy machine is no failure.
+    pub const CHECK: &str = "check inter 1s fastinter 200ms downinter 200ms fall 3 rise 2";
+
     /// Starts it beside a stack, in a mode and with usual timeouts. `sections` has its other sections in its own words, with an
     /// address to bind to. Returns when it listens there.
     ///
@@ -26,7 +29,7 @@ impl Haproxy {
     pub fn beside(stack: &Stack, mode: &str, sections: impl FnOnce(SocketAddr) -> String) -> Self {
         let address = stack.addresses.socket(1, 7090);
         let defaults = format!(
-            "defaults\n mode {mode}\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n"
+            "defaults\n mode {mode}\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n timeout check 10s\n"
         );
         let mut process = Self::run(&(defaults + &sections(address)), stack.dir());
         wait_until("haproxy listens", || {
