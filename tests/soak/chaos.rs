@@ -107,6 +107,8 @@ pub fn stack(authority: &Authority) -> (Stack, Vec<EchoServer>) {
         .servers(SERVERS)
         .backend(timeouts)
         .config(|config, addresses| {
+            // As long as it may be: on a busy machine downloads take theirs.
+            config.lbd = "handover_timeout: 5s".to_owned();
             let [one, two] = [100, 101].map(|last| addresses.socket(last, SERVER_PORT));
             echoes.extend([one, two].map(EchoServer::start));
             config.more_backends =

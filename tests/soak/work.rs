@@ -39,8 +39,9 @@ const KINDS: [Kind; 9] = [
 /// How many requests a bundle has, and how many of them are under way at once at most.
 const BUNDLE: u64 = 60;
 const AT_ONCE: usize = 20;
-/// curl's word for a connection that could not be made.
+/// curl's words for a connection that could not be made, and for a request without the least of an answer.
 const CURL_COULD_NOT_CONNECT: &str = " 7 ";
+const CURL_GOT_NOTHING: &str = "0 000 ";
 
 /// A request that did not get what it should have.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Failure {
     pub what: String,
     /// Whether nobody listened.
     pub refused: bool,
+    /// Whether it was to go by TLS, and nothing at all came back.
+    pub unanswered_by_tls: bool,
     pub began: Instant,
     pub ended: Instant,
 }
@@ -173,7 +176,8 @@ impl Hand {
                 self.client = None;
                 let (target, what) = (self.target.clone(), error.to_string());
                 let refused = error.kind() == ErrorKind::ConnectionRefused;
-                let failure = Failure { target, what, refused, began, ended: Instant::now() };
+                let ended = Instant::now();
+                let failure = Failure { target, what, refused, unanswered_by_tls: false, began, ended };
                 self.shared.failures.lock().unwrap().push(failure);
             }
         }
@@ -276,7 +280,8 @@ impl Hand {
             if what != format!("{version} 200 0 {SMALL}") {
                 let target = url.trim_start_matches("https://soak.example").to_owned();
                 let refused = what.contains(CURL_COULD_NOT_CONNECT);
-                let failure = Failure { target, what: what.to_owned(), refused, began, ended };
+                let (unanswered_by_tls, what) = (what.contains(CURL_GOT_NOTHING), what.to_owned());
+                let failure = Failure { target, what, refused, unanswered_by_tls, began, ended };
                 self.shared.failures.lock().unwrap().push(failure);
             }
         }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::socket::sockopt::{GetStruct, SetStruct};
@@ -18,7 +19,8 @@ const BACKLOG: i32 = 4096;
 /// When the address needs a privilege, or somebody else listens on it. The kernel would let another process
 /// of the same user share the address, and then half of the connections would go astray: so it is first claimed alone.
 pub fn open(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    drop(socket(address, false)?);
+    // Not listening: whoever connects at this moment is refused, and not accepted and reset.
+    drop(bound(address, false)?);
     join(address, count)
 }
 
@@ -27,13 +29,18 @@ pub fn open(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
 /// # Errors
 /// When the system refuses.
 pub fn join(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    (0..count).map(|_| socket(address, true)).collect()
+    let listener = || {
+        let socket = bound(address, true)?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    (0..count).map(|_| listener()).collect()
 }
 
 /// Bytes that the kernel takes for a connection beyond what is on its way.
 const UNSENT: u32 = 256 * 1024;
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -48,8 +55,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     }
     prepare(&socket)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// What a listener needs beside its address. One of the lbd before this may be of another release.
@@ -156,6 +162,14 @@ pub fn has_everything(client: &impl AsFd) -> io::Result<bool> {
     Ok(![TCP_FIN_WAIT1, TCP_CLOSING, TCP_LAST_ACK].contains(&state))
 }
 
+/// How long a round trip to a client takes, as far as its handshake has shown.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn round_trip(client: &impl AsFd) -> io::Result<Duration> {
+    Ok(Duration::from_micros(TcpInfo.get(client)?.tcpi_rtt.into()))
+}
+
 /// Whether the kernel has dropped what a client sent on this connection: with what it inherited from its listener, that
 /// befalls a request that comes before the connection is accepted. The client's kernel will send it again.
 ///
@@ -170,7 +184,6 @@ pub fn has_dropped(socket: &impl AsFd) -> io::Result<bool> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
-    use std::time::Duration;
 
     use super::*;
 

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use certificates::ClientCertificate;
 use rustls::{CommonState, HandshakeKind};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::Worker;
 use super::failure::Failure;
@@ -18,6 +19,7 @@ use super::net::listener::Arrival;
 use super::net::tls::Tls;
 use super::presence::Presence;
 use super::unheard;
+use crate::shared::listen;
 use crate::shared::tls::{Agreed, Terminator};
 
 /// Whose turn it is to compute.
@@ -93,13 +95,14 @@ pub(super) async fn shake(
     arrival: Arrival,
 ) -> Option<Arrival> {
     let Arrival { client, peer, port, input, server_name, owes_request } = arrival;
-    presence.deadline().set(frontend.rules().timeouts.handshake);
+    let due = Instant::now() + frontend.rules().timeouts.handshake;
+    presence.deadline().set_at(due);
     let begun = client.begin_tls(input, terminator.server(), worker.tls.clone());
     let counters = &frontend.counters().tls;
     let mut heard = false;
     let failure = match begun.as_ref().map(Io::tls) {
         Ok(Some(tls)) => {
-            let handshake = go_on(worker, presence, tls, owes_request, &mut heard);
+            let handshake = go_on(worker, presence, tls, due, owes_request, &mut heard);
             match presence.deadline().guard(handshake).await {
                 Ok(Ok(())) => {
                     let agreed = tls.agreed(Agreed::of);
@@ -138,6 +141,7 @@ async fn go_on(
     worker: &Worker,
     presence: &Presence,
     client: &Tls,
+    due: Instant,
     owes_request: bool,
     heard: &mut bool,
 ) -> Result<(), Failure> {
@@ -146,7 +150,7 @@ async fn go_on(
         let more = poll_fn(|cx| {
             let more = client.poll_handshake(cx);
             if more.is_pending() && !owes_request {
-                impatience.look(worker, presence, cx);
+                impatience.look(worker, presence, || listen::round_trip(client.socket()), cx);
             }
             more
         });
@@ -155,7 +159,9 @@ async fn go_on(
             Ok(true) => *heard = true,
             Err(_) => return Err(Failure::ClientClosed),
         }
+        impatience.pause(presence, due);
         let step = worker.handshakes.take(|| client.shake_hands()).await;
         step.map_err(|error| failure_of(&error))?;
+        presence.has_the_word();
     }
 }

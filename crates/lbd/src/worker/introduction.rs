@@ -88,7 +88,7 @@ impl Introduction<'_> {
         let received = poll_fn(|cx| {
             let received = worker.requests.poll_read(cx, &mut arrival.client.reader());
             if received.is_pending() && !arrival.owes_request {
-                impatience.look(worker, presence, cx);
+                impatience.look(worker, presence, || arrival.client.round_trip(), cx);
             }
             received
         });

@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use certificates::ClientCertificate;
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ pub(crate) struct Presence {
     /// Where its client has connected to, if that is not this end of the connection.
     destination: OnceCell<Box<SocketAddr>>,
     accepted: Cell<Instant>,
+    /// Since when its client has the word: since it came, or our last step of its handshake.
+    awaited_since: Cell<Instant>,
     deadline: Deadline,
     doing: RefCell<Doing>,
     /// Whether a handover waits for it.
@@ -60,11 +63,13 @@ enum Doing {
 impl Presence {
     fn new(frontend: Rc<Frontend>, client: SocketAddr) -> Self {
         let deadline = Deadline::after(frontend.rules().timeouts.request_head);
+        let now = Instant::now();
         Self {
             frontend,
             client: Cell::new(client),
             destination: OnceCell::new(),
-            accepted: Cell::new(Instant::now()),
+            accepted: Cell::new(now),
+            awaited_since: Cell::new(now),
             deadline,
             doing: RefCell::new(Doing::Waits),
             awaited: Cell::new(true),
@@ -137,6 +142,16 @@ impl Presence {
     /// Since when it is there.
     pub(crate) fn accepted(&self) -> Instant {
         self.accepted.get()
+    }
+
+    /// How long its client has had the word, before its first request.
+    pub(crate) fn silence(&self) -> Duration {
+        self.awaited_since.get().elapsed()
+    }
+
+    /// Its client has the word: we have done our part, however long that took us.
+    pub(crate) fn has_the_word(&self) {
+        self.awaited_since.set(Instant::now());
     }
 
     /// When its current wait ends.

@@ -26,7 +26,7 @@ use crate::worker::failure::Failure;
 use crate::worker::frontend::Frontend;
 use crate::worker::http2::stream::Stream;
 use crate::worker::http2::{PREFACE_LINE, driver};
-use crate::worker::leaving::Leaving;
+use crate::worker::leaving::{First, Leaving};
 use crate::worker::net::buffer::Buffer;
 use crate::worker::net::io::Io;
 use crate::worker::net::listener::Arrival;
@@ -285,7 +285,7 @@ impl Connection {
             };
             if now != leaving && now != Leaving::No && !owes_request {
                 leaving = now;
-                deadline.set(leaving.grace(first.then(|| presence.accepted().elapsed())));
+                deadline.set(leaving.grace(first.then(|| First::of(presence, || client.round_trip()))));
             }
             presence.wake_with(cx.waker());
             Poll::Pending

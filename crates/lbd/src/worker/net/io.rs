@@ -238,6 +238,15 @@ impl Io {
         }
     }
 
+    /// How long a round trip to the other side takes.
+    pub(crate) fn round_trip(&self) -> io::Result<Duration> {
+        match self {
+            Self::Tcp(stream) => listen::round_trip(stream),
+            Self::Tls(tls) => listen::round_trip(tls.socket()),
+            Self::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Whether the other side has acknowledged our end, and all that came before it.
     pub(crate) fn has_everything(&self) -> io::Result<bool> {
         match self {
