@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -31,10 +32,15 @@ impl Haproxy {
         let defaults = format!(
             "defaults\n mode {mode}\n timeout client 40s\n timeout server 40s\n timeout connect 5s\n timeout check 10s\n"
         );
-        let mut process = Self::run(&(defaults + &sections(address)), stack.dir());
+        let config = defaults + &sections(address);
+        let mut process = Self::run(&config, stack.dir());
+        // Its sockets for commands come after its listeners.
+        let commands =
+            || config.split("stats socket ").skip(1).filter_map(|rest| rest.split_whitespace().next());
         wait_until("haproxy listens", || {
             assert!(process.exited().is_none(), "haproxy ended at once: {}", process.stderr());
             Client::try_connect(address, None).is_ok()
+                && commands().all(|path| UnixStream::connect(path).is_ok())
         });
         Self { address, process }
     }
