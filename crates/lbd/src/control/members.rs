@@ -26,12 +26,19 @@ type Found = BTreeMap<String, BTreeMap<String, Held>>;
 
 /// Those of a configuration that is to come into force.
 #[derive(Debug)]
-pub struct Next(Found);
+pub struct Next {
+    found: Found,
+    left_out: LeftOut,
+}
+
+/// Servers that nobody can connect to, as no certificate can be for them, by backend.
+type LeftOut = BTreeMap<String, BTreeSet<String>>;
 
 /// The servers that were found.
 #[derive(Debug)]
 pub struct Members {
     found: Found,
+    left_out: LeftOut,
     /// What healthd tells of where they are found, and when it did.
     told: HashMap<String, (Discovery, Instant)>,
     /// The backends whose servers are not those of the routing.
@@ -64,6 +71,7 @@ impl Members {
             |(backend, members): (_, BTreeMap<_, _>)| (backend, members.into_iter().map(held).collect());
         Self {
             found: kept.into_iter().map(all).collect(),
+            left_out: LeftOut::new(),
             told: HashMap::new(),
             changed: BTreeSet::new(),
             keeper: Keeper::start(dir.join(FILE), "which servers were found"),
@@ -71,8 +79,29 @@ impl Members {
     }
 
     /// A configuration with the servers that were found.
-    pub fn expand(&self, declared: &LbConfig) -> LbConfig {
-        expand(&self.found, declared)
+    pub fn expand(&mut self, declared: &LbConfig) -> LbConfig {
+        let (config, left_out) = expand(&self.found, declared);
+        self.leave_out(left_out);
+        config
+    }
+
+    /// These are left out. The log has a line for each backend where somebody is who was not before.
+    fn leave_out(&mut self, left_out: LeftOut) {
+        for (backend, servers) in &left_out {
+            let before = self.left_out.get(backend);
+            let mut new =
+                servers.iter().filter(|server| before.is_none_or(|before| !before.contains(*server)));
+            if let Some(first) = new.next() {
+                let others = new.count();
+                tracing::warn!(
+                    backend,
+                    server = first,
+                    others,
+                    "no certificate can be for a server that was found: it is left out"
+                );
+            }
+        }
+        self.left_out = left_out;
     }
 
     /// Those of another configuration; `before` is what is in force, with all servers. Where servers are found that were named before,
@@ -95,11 +124,12 @@ impl Members {
             };
             found.insert(backend.name.clone(), backend.servers.iter().map(held).collect());
         }
-        Next(found)
+        Next { found, left_out: LeftOut::new() }
     }
 
     /// Another configuration comes into force.
-    pub fn adopt(&mut self, Next(found): Next) {
+    pub fn adopt(&mut self, Next { found, left_out }: Next) {
+        self.leave_out(left_out);
         self.told.retain(|backend, _| found.contains_key(backend));
         self.found = found;
         self.changed.clear();
@@ -237,21 +267,31 @@ impl Members {
 
 impl Next {
     /// The configuration with them.
-    pub fn expand(&self, declared: &LbConfig) -> LbConfig {
-        expand(&self.0, declared)
+    pub fn expand(&mut self, declared: &LbConfig) -> LbConfig {
+        let (config, left_out) = expand(&self.found, declared);
+        self.left_out = left_out;
+        config
     }
 }
 
-fn expand(found: &Found, declared: &LbConfig) -> LbConfig {
+/// A configuration with those who were found, and who of them is left out.
+fn expand(found: &Found, declared: &LbConfig) -> (LbConfig, LeftOut) {
     let mut config = declared.with_servers(|backend, discover| servers(found.get(backend), discover));
-    for backend in
-        config.backends.iter_mut().filter(|backend| backend.discover.is_some() && backend.tls.is_some())
-    {
-        let names: Vec<bool> = backend.servers.iter().map(|server| is_certifiable(backend, server)).collect();
-        let mut names = names.into_iter();
-        backend.servers.retain(|_| names.next().unwrap_or_default());
+    let mut left_out = LeftOut::new();
+    for backend in &mut config.backends {
+        if backend.discover.is_none() || backend.tls.is_none() {
+            continue;
+        }
+        let all = std::mem::take(&mut backend.servers);
+        let (certifiable, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|server| is_certifiable(backend, server));
+        backend.servers = certifiable;
+        if !others.is_empty() {
+            let names = others.into_iter().map(|server| server.name).collect();
+            left_out.insert(backend.name.clone(), names);
+        }
     }
-    config
+    (config, left_out)
 }
 
 fn servers(found: Option<&BTreeMap<String, Held>>, discover: &Discover) -> Vec<Server> {
@@ -261,15 +301,5 @@ fn servers(found: Option<&BTreeMap<String, Held>>, discover: &Discover) -> Vec<S
 
 /// Whether a certificate can be for a server: without that nobody can connect to it.
 fn is_certifiable(backend: &config::Backend, server: &Server) -> bool {
-    let name = backend.tls_name_of(server).unwrap_or_default();
-    let is_name = certificates::server_name(&name).is_some();
-    if !is_name {
-        tracing::warn!(
-            backend = backend.name,
-            server = server.name,
-            name,
-            "no certificate can be for a server that was found: it is left out"
-        );
-    }
-    is_name
+    certificates::server_name(&backend.tls_name_of(server).unwrap_or_default()).is_some()
 }

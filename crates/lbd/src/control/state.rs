@@ -80,7 +80,7 @@ impl State {
     /// Why TLS cannot be set up.
     pub fn new(
         config: LbConfig,
-        members: Members,
+        mut members: Members,
         operator: Operator,
         descriptors: Descriptors,
         now: Instant,
@@ -199,7 +199,7 @@ impl State {
     /// # Errors
     /// Why that is not possible.
     pub fn prepare(&mut self, config: &LbConfig, now: Instant) -> Result<Prepared, String> {
-        let members = self.members.next(config, &self.config);
+        let mut members = self.members.next(config, &self.config);
         let config = Arc::new(members.expand(config));
         let connectors = connectors::prepare(&config, &self.config, &self.connectors)?;
         Ok(Prepared { terminators: self.tls.prepare(&config, now)?, connectors, config, members })
