@@ -57,7 +57,12 @@ fn replace_text(file: &Path, text: &str) {
 
 /// Three servers that nobody knows yet, and a stack that finds some in the way that `discover` says.
 fn finding(discover: &str, more: &str) -> Stack {
-    let stack = Stack::builder().servers(0).without_healthd().without_lbd();
+    finding_for("", discover, more)
+}
+
+/// The same with lines of the backend's own.
+fn finding_for(backend: &str, discover: &str, more: &str) -> Stack {
+    let stack = Stack::builder().servers(0).backend(backend).without_healthd().without_lbd();
     let mut stack = stack
         .config(|config, _| {
             config.server("discover", discover);
@@ -77,7 +82,12 @@ fn start(stack: &mut Stack) {
 
 /// The first two of the servers are in a file.
 fn from_file(more: &str) -> (Stack, PathBuf) {
-    let mut stack = finding(&format!("{{ file: servers.yaml, hold: 1s{more} }}"), "");
+    from_file_for("", more)
+}
+
+/// The same with lines of the backend's own.
+fn from_file_for(backend: &str, more: &str) -> (Stack, PathBuf) {
+    let mut stack = finding_for(backend, &format!("{{ file: servers.yaml, hold: 1s{more} }}"), "");
     let file = stack.dir().join("servers.yaml");
     replace(&file, &[("s1", stack.server_address(1)), ("s2", stack.server_address(2))]);
     start(&mut stack);
@@ -203,6 +213,64 @@ fn what_operators_want_of_a_server_outlives_its_absence() {
     wait_until("it is back, as it was wanted", || servers(&stack).contains(&drained));
     stack.tandemctl_ok(&["ready", "app/s1"]);
     wait_for_servers(&stack, &["s1", "s2"]);
+}
+
+/// Of those who are known by a cookie nobody is moved that need not be, and of those who are known by a hash a new server's share alone.
+#[test]
+fn clients_keep_their_servers_while_others_come_and_go() {
+    const CLIENTS: usize = 120;
+    for (backend, moves) in
+        [("sticky: { cookie: SRV }", false), ("balance: { hash: { header: X-User } }", true)]
+    {
+        let (stack, file) = from_file_for(backend, "");
+        let [one, two, three] = [1, 2, 3].map(|number| stack.server_address(number));
+        let mut cookies = vec![String::new(); CLIENTS];
+        let mut visit = || -> Vec<usize> {
+            let of_all = cookies.iter_mut().enumerate();
+            let answers = of_all.map(|(user, cookie)| {
+                let mut client = stack.client();
+                client
+                    .send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\nCookie: {cookie}\r\n\r\n"));
+                let response = client.response();
+                if let Some(set) = response.field("set-cookie") {
+                    set.split(';').next().unwrap_or_default().clone_into(cookie);
+                }
+                response.instance().unwrap()
+            });
+            answers.collect()
+        };
+        let first = visit();
+        assert!(first.contains(&1) && first.contains(&2), "{first:?}");
+        assert_eq!(visit(), first);
+
+        replace(&file, &[("s1", one), ("s2", two), ("s3", three)]);
+        wait_for_servers(&stack, &["s1", "s2", "s3"]);
+        let second = visit();
+        let moved: Vec<_> = first.iter().zip(&second).filter(|(before, now)| before != now).collect();
+        assert!(moved.iter().all(|(_, now)| **now == 3), "{moved:?}");
+        assert_eq!(!moved.is_empty(), moves, "{backend}");
+        assert!(moved.len() < CLIENTS / 2, "{moved:?}");
+
+        replace(&file, &[("s2", two), ("s3", three)]);
+        wait_for_servers(&stack, &["s2", "s3"]);
+        let third = visit();
+        for (before, now) in second.iter().zip(&third) {
+            assert!(*now != 1 && (before == now || *before == 1), "from {before} to {now}");
+        }
+        assert_eq!(visit(), third);
+    }
+}
+
+#[test]
+fn a_newcomer_warms_up() {
+    let (stack, file) = from_file(", slow_start: 1h");
+    let [one, two, three] = [1, 2, 3].map(|number| stack.server_address(number));
+    replace(&file, &[("s1", one), ("s2", two), ("s3", three)]);
+    wait_for_servers(&stack, &["s1", "s2", "s3"]);
+    wait_until("it has requests", || stack.get("/").instance() == Some(3));
+    let report = Load::default().run(stack.web(), 300);
+    report.assert_nothing_lost();
+    assert!(report.share(3) < 0.15, "{:?}", report.by_instance);
 }
 
 #[test]
