@@ -47,17 +47,18 @@ enum Kind {
 
 /// Held for what it runs.
 enum Router {
-    Tandem(#[expect(dead_code, reason = "runs as long as it lives")] VrrpNode),
+    Tandem(VrrpNode),
     Keepalived(#[expect(dead_code, reason = "runs as long as it lives")] Keepalived),
 }
 
 struct Split {
     // Routers end before the networks that they are in.
-    _routers: [Router; 2],
+    routers: [Router; 2],
     macs: [String; 2],
     clients: [Netns; 2],
     owners: Owners,
     vip: IpAddr,
+    delays: Duration,
     _joint: Option<SlowJoint>,
     networks: [Network; 2],
 }
@@ -99,13 +100,17 @@ impl Split {
                 }
             }
         });
-        Self { _routers: routers, macs, clients, owners, vip, _joint: joint, networks }
+        Self { routers, macs, clients, owners, vip, delays, _joint: joint, networks }
     }
 
     /// Splits and heals once. Whether both clients know who has the address.
     fn heal(&self, wait: Duration) -> bool {
+        let before = self.announcements();
         self.networks[0].cut("joint");
         wait_until("each side has its owner", || self.owners.now() == [WINNER, LOSER]);
+        wait_until("the loser has said so", || before.is_none() || self.announcements() > before);
+        // What is still on its way would be news after the heal, as nothing is said twice here.
+        sleep(2 * self.delays);
         for (client, mac) in self.clients.iter().zip(&self.macs) {
             wait_until("the client knows its side's owner", || {
                 self.ask(client);
@@ -122,6 +127,14 @@ impl Split {
             sleep(Duration::from_millis(20));
         }
         is_right()
+    }
+
+    /// How often the loser has announced the address, where it tells.
+    fn announcements(&self) -> Option<u64> {
+        match &self.routers[LOSER] {
+            Router::Tandem(node) => Some(node.counter("announcements")),
+            Router::Keepalived(_) => None,
+        }
     }
 
     fn ask(&self, client: &Netns) {
