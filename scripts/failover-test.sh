@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 . scripts/lib/engine.sh
 . scripts/lib/nodes.sh
 . scripts/lib/faults.sh
+. scripts/lib/load.sh
+. scripts/lib/pair.sh
 
 usage() {
     cat <<'USAGE'

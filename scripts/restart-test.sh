@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib/say.sh
 . scripts/lib/usage.sh
+. scripts/lib/load.sh
 
 readonly address=127.83.0.1 port=8080 server_port=8081 admin_port=8404
 
@@ -105,20 +106,6 @@ load() { # NAME OPTION...
     "$programs/tandemctl" load "http://$address:$port/" --for 1h --timeout 10s --concurrency 10000 --json "${@:2}" \
         >"$work/$1" &
     loads+=($!)
-}
-
-figure() { # NAME KEY
-    sed -n "s/.*\"$2\":\([0-9.]*\).*/\1/p" "$work/$1"
-}
-
-kinds_lost() { # NAME
-    sed -n 's/.*"lost_by":{\([^}]*\)}.*/\1/p' "$work/$1" | sed -E 's/"([^"]*)":([0-9]+)/\2 \1/g; s/,/, /g'
-}
-
-lost() { # NAME
-    local unsent=0
-    [ "$1" != kept ] || unsent=$(figure kept 'not sent')
-    echo $(($(figure "$1" lost) - ${unsent:-0}))
 }
 
 result() { # NAME TEXT
