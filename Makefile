@@ -10,7 +10,7 @@ SCRIPTS := $(shell grep -lrE '^\#!/(usr/bin/env bash|bin/sh)' scripts deploy tes
 .DEFAULT_GOAL := help
 # Cargo uses all processors by itself, and what a target needs stands in its order.
 .NOTPARALLEL:
-.PHONY: help demo-1 demo-1-down demo-1-status demo-2 demo-2-down demo-2-status reload images build test check fmt lint shellcheck deny docs doc-tests \
+.PHONY: help demo-1 demo-1-down demo-1-status demo-2 demo-2-down demo-2-status demo-3 demo-3-down demo-3-status reload images build test check fmt lint shellcheck deny docs doc-tests \
     nextest bench soak fuzz bench-micro install uninstall
 
 help: ## this list
@@ -35,6 +35,15 @@ demo-2-status: ## what demo 2 is doing, and who holds the virtual address
 
 demo-2-down: ## stop demo 2 and remove its containers; images stay
 	@scripts/demo down 2
+
+demo-3: ## build and start demo 3: a router that spreads over three load balancers (ROUTER=bird or frr)
+	@scripts/demo up 3
+
+demo-3-status: ## what demo 3 is doing, and whom the router sends to
+	@scripts/demo status
+
+demo-3-down: ## stop demo 3 and remove it
+	@scripts/demo down 3
 
 reload: ## take edited files in compose/ into use, in the demo that runs
 	@scripts/demo reload

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use testkit::{is_root, skip};
+use testkit::{is_root, needs, skip};
 
 #[path = "demo/kit.rs"]
 mod kit;
 #[path = "demo/one.rs"]
 mod one;
+#[path = "demo/three.rs"]
+mod three;
 #[path = "demo/two.rs"]
 mod two;
 
@@ -26,6 +28,23 @@ fn demo_2_works_in_network_namespaces() {
         skip!("network namespaces need root");
     }
     two::run("netns");
+}
+
+#[test]
+fn demo_3_works_in_network_namespaces() {
+    needs!("bird");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    three::run("netns");
+}
+
+#[test]
+fn demo_3_works_with_frr() {
+    if !is_root() || !Path::new("/usr/lib/frr/bgpd").is_file() {
+        skip!("network namespaces need root, and frr has to be installed");
+    }
+    three::run_with_frr("netns");
 }
 
 #[test]

@@ -44,6 +44,17 @@ all_run() { [ -z "$(idle)" ]; }
 
 one_holder() { [ "$(holders | wc -l)" -eq 1 ]; }
 
+all_next_hops() { [ "$(next_hops | xargs)" = "$(nodes_of 3)" ]; }
+
+wait_for_nodes() { # DEMO
+    local node
+    for node in $(nodes_of "$1"); do
+        wait_for "lbd is ready on $node" 30 answers_ok "$(port_of STATS "$node")" /ready &&
+            wait_for "all three nginx are UP for $node" 30 all_up "$(port_of STATS "$node")" &&
+            wait_for "vrrpd is ready on $node" 30 answers_ok "$(port_of VRRP "$node")" /ready || return 1
+    done
+}
+
 wait_until_healthy() { # DEMO
     step "Waiting until everything is healthy"
     wait_for "everything runs" 0 all_run && case $1 in
@@ -52,15 +63,8 @@ wait_until_healthy() { # DEMO
                 wait_for "healthd is ready" 30 answers_ok "$HEALTHD_PORT" /ready &&
                 wait_for "all three nginx are UP" 30 all_up "$STATS_PORT"
             ;;
-        2)
-            wait_for "lbd is ready on lb1" 30 answers_ok "$STATS_PORT" /ready &&
-                wait_for "lbd is ready on lb2" 30 answers_ok "$STATS2_PORT" /ready &&
-                wait_for "all three nginx are UP for lb1" 30 all_up "$STATS_PORT" &&
-                wait_for "all three nginx are UP for lb2" 30 all_up "$STATS2_PORT" &&
-                wait_for "vrrpd is ready on lb1" 30 answers_ok "$VRRP_PORT" /ready &&
-                wait_for "vrrpd is ready on lb2" 30 answers_ok "$VRRP2_PORT" /ready &&
-                wait_for "one of them has the address" 30 one_holder
-            ;;
+        2) wait_for_nodes 2 && wait_for "one of them has the address" 30 one_holder ;;
+        3) wait_for_nodes 3 && wait_for "the router sends to all of them" 60 all_next_hops ;;
     esac &&
         wait_for "a request is answered" 10 answers_ok "$WEB_PORT" / &&
         wait_for "a request by HTTPS is, too" 10 answers_tls "$WEB_TLS_PORT" &&

@@ -1,34 +1,39 @@
 # shellcheck shell=bash
-# The load-balancer nodes of the demo that runs: what they run, and which of them holds the virtual address. Needs
-# say.sh and engine.sh.
+# The load-balancer nodes of the demo that runs: what they run, and which of them holds the address. Needs say.sh and
+# engine.sh.
 
-readonly virtual_address=172.20.0.100
+# That of demo 2, which one node has, and that of demo 3, which all have.
+readonly virtual_address=172.20.0.100 service_address=192.0.2.100
 
 # Runs an engine's command on the demo that runs.
 in_demo() {
     [ -n "${running_engine:-}" ] || find_running
-    [ -n "$running_engine" ] || die "no demo runs" "Start one: make demo-1, or make demo-2"
+    [ -n "$running_engine" ] || die "no demo runs" "Start one: make demo-1, demo-2 or demo-3"
     on_engine "$running_engine" "$@"
 }
 
-# Runs something for which it takes two nodes.
-in_demo_2() {
+# Runs something that only one demo has: two nodes of which one has the address, or a router before all of them.
+in_demo_2() { in_that_demo 2 "$@"; }
+in_demo_3() { in_that_demo 3 "$@"; }
+
+in_that_demo() { # DEMO COMMAND...
     find_running
-    [ "$running_demo" = 2 ] || die "demo 2 does not run" "Start it: make demo-2"
-    "$@"
+    [ "$running_demo" = "$1" ] || die "demo $1 does not run" "Start it: make demo-$1"
+    "${@:2}"
 }
 
 nodes_of() { # DEMO
     case $1 in
         1) echo lb ;;
         2) echo lb1 lb2 ;;
+        3) echo lb1 lb2 lb3 ;;
     esac
 }
 
 daemons_of() { # DEMO
     case $1 in
         1) echo healthd lbd ;;
-        2) echo healthd lbd vrrpd ;;
+        *) echo healthd lbd vrrpd ;;
     esac
 }
 
@@ -51,31 +56,48 @@ take_certificates() { # NODE
     in_demo exec "$1" /etc/s6/tandem/lbd/take-certificates
 }
 
-# Whether a node holds the virtual address on an interface.
+# Whether a node holds the address of its demo on an interface.
 holds() { # NODE
-    in_demo exec "$1" ip -4 -o address show to "$virtual_address" 2>/dev/null | grep . >/dev/null
+    in_demo exec "$1" ip -4 -o address show to "$(address_now)" 2>/dev/null | grep . >/dev/null
 }
 
-# The nodes that hold the virtual address.
+address_now() {
+    if [ "$running_demo" = 3 ]; then echo "$service_address"; else echo "$virtual_address"; fi
+}
+
+# The nodes that hold the address.
 holders() {
     local node
-    for node in $(nodes_of 2); do
+    [ -n "${running_demo:-}" ] || find_running
+    for node in $(nodes_of "$running_demo"); do
         if holds "$node"; then echo "$node"; fi
     done
 }
 
 # What vrrpd of a node says of itself in one line.
 vrrp_line() { # NODE
-    in_demo exec "$1" sh -c 'echo "show vrrp" | socat -t 2 stdio UNIX-CONNECT:/run/tandem/vrrpd.sock' 2>/dev/null | grep -E "^[^ ]+: "
+    local words='show vrrp'
+    [ "$running_demo" != 3 ] || words='show anycast'
+    in_demo exec "$1" sh -c "echo '$words' | socat -t 2 stdio UNIX-CONNECT:/run/tandem/vrrpd.sock" 2>/dev/null | grep -E "^[^ ]+: "
 }
 
 vip() {
-    local node owners
+    local node owners hops
+    [ "$running_demo" != 1 ] || die "demo 1 has one node, and so no address that moves" "Start another: make demo-2, or make demo-3"
     owners=$(holders | xargs)
-    echo "$virtual_address is on ${owners:-no node}"
-    for node in $(nodes_of 2); do
+    echo "$(address_now) is on ${owners:-no node}"
+    if [ "$running_demo" = 3 ]; then
+        hops=$(next_hops | xargs)
+        echo "the router sends to ${hops:-nobody}"
+    fi
+    for node in $(nodes_of "$running_demo"); do
         vrrp_line "$node" | sed "s/^/    $node  /" || echo "    $node  does not answer"
     done
+}
+
+# The nodes that the router of demo 3 sends to.
+next_hops() {
+    in_demo exec router ip -4 route show "$service_address" 2>/dev/null | grep -o 'via 172\.20\.0\.1[0-9]' | sed 's/.*\.1/lb/' | sort
 }
 
 other_node() { # NODE
@@ -123,4 +145,33 @@ move() { # NODE
     [ "$owner" != "$1" ] || return 0
     on_node "$owner" tandemctl handover >/dev/null
     wait_until_settled && holds "$1" || die "the address does not stay on $1" "Do both nodes have \`preempt: false\`?"
+}
+
+# Takes a node of demo 3 out, in good order, and puts it back; it is done when the router knows.
+withdraw() { # NODE
+    refuse_unknown_node "$1"
+    on_node "$1" tandemctl handover
+    wait_until_router "does not send to $1" sends_not_to "$1"
+}
+
+announce() { # NODE
+    refuse_unknown_node "$1"
+    on_node "$1" tandemctl announce
+    wait_until_router "sends to $1" sends_to "$1"
+}
+
+refuse_unknown_node() { # NODE
+    [[ " $(nodes_of 3) " == *" $1 "* ]] || die "there is no node \"$1\"; there are $(nodes_of 3)"
+}
+
+sends_to() { next_hops | grep -x "$1" >/dev/null; }
+
+sends_not_to() { ! sends_to "$1"; }
+
+wait_until_router() { # WHAT CONDITION...
+    local start=$SECONDS
+    until "${@:2}"; do
+        ((SECONDS - start < 60)) || die "within a minute it is not so that the router $1" "See what is wrong: make demo-3-status"
+        sleep 0.2
+    done
 }

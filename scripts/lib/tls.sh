@@ -7,7 +7,7 @@ readonly tls_dir=compose/tls
 readonly authority_key=$tls_dir/private/ca.key
 
 # Who the certificate is for: what people type.
-readonly tls_names=DNS:localhost,DNS:lb,DNS:lb1,DNS:lb2,IP:127.0.0.1,IP:::1,IP:172.20.0.100,IP:172.20.0.11,IP:172.20.0.12
+readonly tls_names=DNS:localhost,DNS:lb,DNS:lb1,DNS:lb2,DNS:lb3,IP:127.0.0.1,IP:::1,IP:172.20.0.100,IP:172.20.0.11,IP:172.20.0.12,IP:172.20.0.13,IP:192.0.2.100
 
 # Makes what is missing, or ends soon.
 ensure_tls() {
@@ -82,7 +82,7 @@ distribute_tls() {
 # A new certificate of the same authority, as a renewal makes one.
 renew() {
     find_running
-    [ -n "$running_engine" ] || die "no demo runs" "Start one: make demo-1, or make demo-2"
+    [ -n "$running_engine" ] || die "no demo runs" "Start one: make demo-1, demo-2 or demo-3"
     ensure_tls
     make_certificate
     distribute_tls

@@ -4,19 +4,19 @@
 
 up() { # DEMO
     local demo=$1
-    [ -e "compose/demo-$demo.yml" ] || die "there is no demo $demo"
+    [[ $demo == [123] ]] || die "there is no demo $demo"
     step "Demo $demo"
     refuse_missing_programs
     find_running
     if [ -z "$running_engine" ]; then
-        choose_engine
+        if [ "$demo" = 3 ]; then choose_netns; else choose_engine; fi
         refuse_taken_ports "$demo"
     else
         join_running "$demo"
     fi
     refuse_unreadable_configuration
     [ -n "${TANDEM_BIN_DIR:-}" ] || scripts/prerequisites build
-    scripts/prerequisites "$engine"
+    scripts/prerequisites "$engine" $(routing_purpose "$demo")
     refuse_useless_engine "$engine"
     ensure_tls
     scripts/build
@@ -30,13 +30,25 @@ up() { # DEMO
     # A node that ran before has not seen what was made anew.
     distribute_tls
     # Whichever was ready first has it.
-    [ "$demo" = 1 ] || (move lb1) || true
+    [ "$demo" != 2 ] || (move lb1) || true
     "guide_$demo"
+}
+
+# There are no images with BIRD or FRR.
+choose_netns() {
+    case ${ENGINE:-auto} in
+        auto | netns) engine=netns ;;
+        *) die "demo 3 runs in network namespaces alone" "ENGINE=netns make demo-3" ;;
+    esac
+}
+
+routing_purpose() { # DEMO
+    [ "$1" != 3 ] || echo "${ROUTER:-bird}"
 }
 
 # A demo that runs is brought up to date where it runs.
 join_running() { # DEMO
-    [ "$running_demo" = "$1" ] || die "demo $running_demo runs, and the two never run together" \
+    [ "$running_demo" = "$1" ] || die "demo $running_demo runs, and no two run together" \
         "First: make demo-$running_demo-down"
     engine=$running_engine
     case ${ENGINE:-auto} in
@@ -109,5 +121,28 @@ Try
     make demo-2-status             the state of both nodes in the terminal
 
 docs/workshop.md continues from here. make demo-2-down stops and removes it.
+GUIDE
+}
+
+guide_3() {
+    cat <<GUIDE
+
+${BOLD}Demo 3 runs in $engine and is healthy: $service_address is on $(holders | xargs), and the router sends to all of them.${PLAIN}
+
+Look at
+    http://localhost:$WEB_PORT    three nginx, through any of the nodes
+    http://localhost:$STATS_PORT    what lbd does on lb1; on lb2 http://localhost:$STATS2_PORT, on lb3 http://localhost:$STATS3_PORT
+    http://localhost:$VRRP_PORT    what vrrpd does on lb1; on lb2 http://localhost:$VRRP2_PORT, on lb3 http://localhost:$VRRP3_PORT
+    http://localhost:$PROMETHEUS_PORT    Prometheus, with an alert for a node that is not announced
+
+Try
+    ./scripts/demo vip             who has the address, and whom the router sends to
+    ./scripts/demo withdraw lb2    takes a node out; during ./scripts/load-test.sh http://localhost:$WEB_PORT 300 0.02
+    ./scripts/demo announce lb2    and puts it back
+    ./scripts/demo kill lb1 lbd    the router hears of it in milliseconds
+    ./scripts/anycast-test.sh      what exactly each fault costs clients
+    make demo-3-status             the state of all nodes in the terminal
+
+docs/workshop.md continues from here. make demo-3-down stops and removes it.
 GUIDE
 }

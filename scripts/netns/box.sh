@@ -6,11 +6,11 @@
 readonly boxes=${TANDEM_BOXES:-/run/tandem-demo}
 
 # choose_network DEMO: sets the first three numbers of the boxes' network, the length of its prefix, and the first three
-# numbers of the addresses that are given in turn. Demo 2 has the network that its virtual address is of.
+# numbers of the addresses that are given in turn. Demo 2 has the network that its virtual address is of, and demo 3 the same.
 choose_network() {
     case $1 in
         1) subnet=${TANDEM_SUBNET:-10.213.47} prefix=24 pool=$subnet ;;
-        2) subnet=172.20.0 prefix=16 pool=172.20.1 ;;
+        2 | 3) subnet=172.20.0 prefix=16 pool=172.20.1 ;;
     esac
 }
 
@@ -33,7 +33,7 @@ switch_up() {
     local clash
     clash=$(ip -4 route show table all root "$subnet.0/$prefix" | head -n 1)
     [ -z "$clash" ] || die "the demo's network $subnet.0/$prefix is in use here: $clash" \
-        "Demo 1 can have another one, TANDEM_SUBNET=10.99.1. For demo 2 take away what uses it."
+        "Demo 1 can have another one, TANDEM_SUBNET=10.99.1. For the others take away what uses it."
     ip netns add "$switch"
     ip -n "$switch" link set lo up
     # An address of its own. A bridge takes its ports' lowest one otherwise, and another when that box goes: the boxes would

@@ -32,7 +32,7 @@ name_is_gone() { # NAME
 
 names_reload() { kill -HUP "$(cat "$boxes/names.pid")"; }
 
-# What ports of the machine lead to has an address for good, and so have the nodes of demo 2. An nginx gets another one at
+# What ports of the machine lead to has an address for good, and so have nodes and the router. An nginx gets another one at
 # each start, from .10 to .249 of the pool in turn, as containers may.
 address_for() { # NAME
     local last=9
@@ -42,6 +42,8 @@ address_for() { # NAME
         vip-access) echo "$subnet.5" ;;
         lb1) echo "$subnet.11" ;;
         lb2) echo "$subnet.12" ;;
+        lb3) echo "$subnet.13" ;;
+        router) echo "$subnet.254" ;;
         *)
             [ ! -e "$boxes/last-address" ] || last=$(cat "$boxes/last-address")
             last=$((last >= 249 ? 10 : last + 1))

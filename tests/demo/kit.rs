@@ -15,11 +15,11 @@ pub fn obstacle() -> Option<String> {
     (!told.contains("No demo runs")).then(|| format!("a demo runs on this machine already: {told}"))
 }
 
-/// Runs a target of the Makefile.
+/// Runs a target of the Makefile, with variables before it or without.
 pub fn make(target: &str, engine: &str, ports: &[(&str, SocketAddr)]) -> Output {
     Command::new("make")
         .arg("--no-print-directory")
-        .arg(target)
+        .args(target.split(' '))
         .current_dir(root())
         .env("ENGINE", engine)
         .envs(ports.iter().map(|(name, address)| (name, address.port().to_string())))

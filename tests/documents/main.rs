@@ -33,6 +33,12 @@ fn the_workshop_keeps_its_promises_with_demo_2() {
 }
 
 #[test]
+fn the_workshop_keeps_its_promises_with_demo_3() {
+    needs!("bird");
+    follow(&Document { path: "docs/workshop.md", chapter: "Demo 3", ..Document::default() });
+}
+
+#[test]
 fn the_guide_to_production_keeps_its_promises() {
     follow(&Document {
         path: "docs/production.md",
@@ -51,6 +57,7 @@ fn the_guide_to_production_keeps_its_promises() {
 
 #[test]
 fn the_first_page_keeps_its_promises() {
+    needs!("bird");
     follow(&Document {
         path: "README.md",
         elsewhere: &[INSTALLS, ("make test", "it is what runs this")],

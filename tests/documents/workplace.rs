@@ -13,7 +13,7 @@ use crate::compare::missing;
 use crate::markdown::{Step, steps};
 
 /// The ports of this machine that documents name.
-const PORTS: [u16; 8] = [8080, 8404, 8405, 8406, 8407, 8408, 8443, 9090];
+const PORTS: [u16; 10] = [8080, 8404, 8405, 8406, 8407, 8408, 8409, 8410, 8443, 9090];
 
 /// How often it is looked again for what a busy machine is late with.
 const LOOKS: usize = 10;
@@ -162,7 +162,7 @@ impl Workplace {
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        let (output, worked) = self.shell("scripts/demo down 1 && scripts/demo down 2");
+        let (output, worked) = self.shell("for demo in 1 2 3; do scripts/demo down $demo || exit; done");
         if !worked {
             eprintln!("the demo is still there: {output}");
         }
