@@ -97,7 +97,8 @@ vip() {
 
 # The nodes that the router of demo 3 sends to.
 next_hops() {
-    in_demo exec router ip -4 route show "$service_address" 2>/dev/null | grep -o 'via 172\.20\.0\.1[0-9]' | sed 's/.*\.1/lb/' | sort
+    in_demo exec router ip -4 route show "$service_address" 2>/dev/null |
+        awk 'match($0, /via 172\.20\.0\.1[0-9]/) { print "lb" substr($0, RSTART + RLENGTH - 1, 1) }' | sort
 }
 
 other_node() { # NODE

@@ -30,6 +30,8 @@ pub fn run_with_frr(engine: &str) {
     }
     let demo = Demo::up(engine, "frr");
     demo.has_the_address_on_all_nodes();
+    // What was zebra's own to keep it would have made anew meanwhile.
+    script_ok(&["exec", "router", "s6-svc", "-wd", "-T", "10000", "-d", "/run/service/resilient"]);
     loses_nothing(&["withdrawn", "announced"]);
     demo.leaves_nothing_behind();
 }
@@ -66,7 +68,7 @@ fn cost_of(args: &[&str]) -> Vec<String> {
 }
 
 fn loses_nothing(planned: &[&str]) {
-    let lines = cost_of(planned);
+    let lines = cost_of(&[planned, &["--hashing", "resilient"]].concat());
     assert_eq!(lines.len(), planned.len(), "{lines:?}");
     for (line, planned) in lines.iter().zip(planned) {
         assert!(line.starts_with(planned), "{line}");
@@ -172,7 +174,11 @@ impl Demo {
             text(&script(&["vip"])).lines().any(|line| line == "the router sends to lb2")
         });
         assert!(answers(self.web, "/"));
+        script_ok(&["withdraw", "lb2"]);
+        let vip = script_ok(&["vip"]);
+        assert!(vip.contains("the router sends to nobody"), "{vip}");
         script_ok(&["connect", "lb3"]);
+        script_ok(&["announce", "lb2"]);
         script_ok(&["announce", "lb1"]);
         wait_for_service_by(&NODES);
     }
