@@ -139,11 +139,11 @@ impl Soak {
             self.chaos.happened.iter().map(|(by, what)| format!("by {:?} {what}", *by - self.start));
         let happened: Vec<_> = happened.collect();
         assert!(lost.is_empty(), "lost without an excuse: {lost:#?}; what has happened: {happened:#?}");
-        for outage in 0..outages.len() {
+        for (number, outage) in outages.iter().enumerate() {
             let lost: Vec<_> = with_lbd
                 .iter()
-                .filter(|(failure, excuse)| *excuse == Some(outage) && !failure.refused)
-                .filter(|(failure, _)| failure.began <= outages[outage].begins)
+                .filter(|(failure, excuse)| *excuse == Some(number) && !failure.refused)
+                .filter(|(failure, _)| failure.began <= outage.begins)
                 .collect();
             assert!(lost.len() <= Work::at_once(), "more than can have been in flight: {lost:#?}");
         }
