@@ -6,6 +6,7 @@
 //! [`packet::encode`]. Moments and wall-clock times are passed in, so that every course of events can be replayed.
 
 mod election;
+pub mod keep;
 pub mod packet;
 mod receive;
 mod replay;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::packet::{
-    Advert, ChecksumForm, DecodeError, Decoded, Endpoints, HmacKeys, Presented, Sequence, TTL, Trailer,
+    Advert, ChecksumForm, DecodeError, Decoded, Endpoints, HmacKeys, Kind, Presented, Sequence, TTL, Trailer,
     virtual_router_id,
 };
 use crate::replay::ReplayGuard;
@@ -125,6 +125,8 @@ pub struct Datagram<'a> {
 /// An advert that is believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
+    /// What it is for: only an advert is the election's.
+    pub kind: Kind,
     /// Who sent it.
     pub source: IpAddr,
     /// What it says.
@@ -295,13 +297,21 @@ impl Receiver {
         if advert.version == Version::V2 && advert.interval.seconds() != expected.interval.seconds() {
             return Err(ReceiveError::Interval { found: advert.interval, expected: expected.interval });
         }
-        let addresses_differ = !same_addresses(&advert.addresses, &expected.addresses);
+        let addresses_differ =
+            decoded.kind == Kind::Advertisement && !same_addresses(&advert.addresses, &expected.addresses);
         if addresses_differ && expected.address_mismatch == AddressMismatch::Discard {
             return Err(ReceiveError::Addresses);
         }
         // Last, so that a replay mark moves only for an advert that counts.
         let signed = self.authenticate(&decoded, source, unix)?;
-        Ok(Received { source, advert: decoded.advert, checksum: decoded.checksum, addresses_differ, signed })
+        Ok(Received {
+            kind: decoded.kind,
+            source,
+            advert: decoded.advert,
+            checksum: decoded.checksum,
+            addresses_differ,
+            signed,
+        })
     }
 
     /// The election has believed doubtful adverts of this sender: see [`Action::Vouch`](crate::Action::Vouch).

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::checksum::checksum;
 use super::hmac::{TRAILER_LENGTH, Trailer};
-use super::{ADVERTISEMENT, Advert, CHECKSUM, ChecksumForm, Endpoints, HEADER_LENGTH, PASSWORD_LENGTH};
+use super::{Advert, CHECKSUM, ChecksumForm, Endpoints, HEADER_LENGTH, Kind, PASSWORD_LENGTH};
 use crate::units::{AdvertInterval, Priority, Version, VirtualRouterId};
 
 /// Why bytes are no advert.
@@ -74,6 +74,8 @@ pub enum Presented {
 /// An advert whose form is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {
+    /// What it is for.
+    pub kind: Kind,
     /// What it says.
     pub advert: Advert,
     /// What its checksum covers.
@@ -116,9 +118,8 @@ impl<'a> Decoded<'a> {
         let trailer = payload.get(needed..).and_then(Trailer::read);
         // RFC 9568 section 5.2.2: "A packet with unknown type MUST be discarded."
         // RFC 9568 section 7.1: "It MUST verify that the VRRP packet type is 1 (ADVERTISEMENT)."
-        if version_and_type & 0xf != ADVERTISEMENT {
-            return Err(DecodeError::Type(version_and_type & 0xf));
-        }
+        let number = version_and_type & 0xf;
+        let kind = Kind::from_number(number).ok_or(DecodeError::Type(number))?;
         // RFC 9568 section 7.1: "It MUST verify the VRRP checksum."
         let checksum = checksum_form(payload, message, version, trailer.is_some(), endpoints)?;
 
@@ -143,7 +144,7 @@ impl<'a> Decoded<'a> {
             interval: interval.ok_or(DecodeError::Interval)?,
             addresses: addresses(&message[HEADER_LENGTH..addresses_end], address_length),
         };
-        Ok(Self { advert, checksum, presented, message })
+        Ok(Self { kind, advert, checksum, presented, message })
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use super::checksum::checksum;
-use super::{ADVERTISEMENT, Advert, CHECKSUM, ChecksumForm, Endpoints, HmacKeys, PASSWORD_LENGTH, Sequence};
+use super::{Advert, CHECKSUM, ChecksumForm, Endpoints, HmacKeys, Kind, PASSWORD_LENGTH, Sequence};
 use crate::units::Version;
 
 /// Why an advert cannot be sent. Each is a mistake of configuration.
@@ -48,13 +48,27 @@ pub fn encode(
     form: ChecksumForm,
     protection: Protection<'_>,
 ) -> Result<Vec<u8>, EncodeError> {
+    encode_as(Kind::Advertisement, advert, endpoints, form, protection)
+}
+
+/// The payload of a packet of another kind, which has all that an advert has.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_as(
+    kind: Kind,
+    advert: &Advert,
+    endpoints: Endpoints,
+    form: ChecksumForm,
+    protection: Protection<'_>,
+) -> Result<Vec<u8>, EncodeError> {
     let form = match (advert.version, endpoints.source) {
         (Version::V2, IpAddr::V6(_)) => return Err(EncodeError::Version),
         (Version::V2, IpAddr::V4(_)) => ChecksumForm::MessageOnly,
         (Version::V3, IpAddr::V4(_)) => form,
         (Version::V3, IpAddr::V6(_)) => ChecksumForm::PseudoHeader,
     };
-    let mut bytes = message(advert, endpoints, protection)?;
+    let mut bytes = message(kind, advert, endpoints, protection)?;
     let length = bytes.len();
     if let Protection::Hmac(keys, sequence) = protection {
         bytes.extend(keys.sign(sequence, endpoints.source, &bytes).bytes());
@@ -68,6 +82,7 @@ pub fn encode(
 
 /// The message with a checksum of zero.
 fn message(
+    kind: Kind,
     advert: &Advert,
     endpoints: Endpoints,
     protection: Protection<'_>,
@@ -82,7 +97,7 @@ fn message(
         Protection::None | Protection::Hmac(..) => None,
     };
     let mut bytes = vec![
-        advert.version.number() << 4 | ADVERTISEMENT,
+        advert.version.number() << 4 | kind.number(),
         advert.virtual_router_id.get(),
         advert.priority.get(),
         count,

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 pub use checksum::ChecksumForm;
 pub use decode::{DecodeError, Decoded, Presented, virtual_router_id};
-pub use encode::{EncodeError, Protection, encode};
+pub use encode::{EncodeError, Protection, encode, encode_as};
 pub use hmac::{HmacKey, HmacKeys, KeyError, Sequence, Sequencer, TRAILER_LENGTH, Trailer};
 
 use crate::units::{AdvertInterval, Priority, Version, VirtualRouterId};
@@ -31,8 +31,35 @@ const HEADER_LENGTH: usize = 8;
 const CHECKSUM: std::ops::Range<usize> = 6..8;
 /// The authentication field that ends every VRRPv2 advert.
 const PASSWORD_LENGTH: usize = 8;
-/// The only type of VRRP packet.
-const ADVERTISEMENT: u8 = 1;
+
+/// What a packet is for: the type of RFC 9568 section 5.2.2, which knows one. The others are between routers that keep connections
+/// over a handover; everybody else discards them, as the RFC says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// An advert.
+    #[default]
+    Advertisement,
+    /// Its sender keeps connections of the addresses, though it is not master; with priority 0, none any more.
+    Keeps,
+    /// Its sender is master, and passes on what is not its own to those who keep connections.
+    Passes,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Advertisement, Self::Keeps, Self::Passes];
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Advertisement => 1,
+            Self::Keeps => 13,
+            Self::Passes => 14,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
 
 /// What an advert says.
 #[derive(Clone, Debug, PartialEq, Eq)]
