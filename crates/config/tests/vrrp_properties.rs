@@ -33,6 +33,7 @@ const OPTIONS: &[&str] = &[
     "track: [lbd, { command: [/bin/a, \"b c\", \"\"], interval: 5s, timeout: 1s, rise: 1, fall: 9 }]",
     "gratuitous: { repeat: 1, interval: 10ms, delay: off, refresh: 1h }",
     "probe: off",
+    "keep_connections: 1h",
     "notify: { command: [/bin/a, \"#\", \"off\", \"1\"], fault_after: 10s }",
 ];
 

@@ -80,6 +80,7 @@ fn instance(instance: &Instance) -> Value {
         ]),
     ));
     keys.push(("probe", instance.probe.map_or_else(|| text("off"), duration)));
+    keys.push(("keep_connections", instance.keep_connections.map_or_else(|| text("off"), duration)));
     keys.extend(instance.notify.as_ref().map(|one| ("notify", notify(one))));
     map(keys)
 }

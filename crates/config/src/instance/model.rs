@@ -75,6 +75,8 @@ pub struct Instance {
     /// How long before a takeover for silence the network is asked whether somebody still has the addresses (`probe`).
     /// Default 25 ms; none: it is not asked.
     pub probe: Option<Duration>,
+    /// How long established connections are kept when the addresses go to another node. Default: none are.
+    pub keep_connections: Option<Duration>,
     /// Whom to tell of transitions.
     pub notify: Option<Notify>,
 }

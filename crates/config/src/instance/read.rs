@@ -24,6 +24,8 @@ const MAX_PEERS: usize = 32;
 const MAX_WORDS: usize = 64;
 /// Long enough to be a time at all, short enough to be waited for.
 pub(crate) const TIME: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60 * 60);
+/// How long connections may be kept after a handover.
+const KEEP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
 
 /// When lbd counts as hung where nothing is said of timing.
 pub(crate) const HUNG_AFTER: Duration = Duration::from_millis(300);
@@ -169,6 +171,7 @@ fn instance(name: &str, s: &mut Section<'_>, files: authentication::Files<'_>) -
         ),
         gratuitous: s.section("gratuitous", gratuitous),
         probe: optional_duration(s, "probe", Some(Duration::from_millis(25)), TIME),
+        keep_connections: optional_duration(s, "keep_connections", None, KEEP),
         notify: notify(s),
     }
 }

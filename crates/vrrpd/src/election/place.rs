@@ -80,7 +80,7 @@ pub(crate) fn virtual_addresses(instance: &Instance) -> impl Iterator<Item = Vir
     instance.addresses.iter().chain(&instance.excluded).copied()
 }
 
-const fn is_link_local(ip: IpAddr) -> bool {
+pub(super) const fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(_) => false,
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -224,6 +224,7 @@ mod tests {
                 refresh: None,
             },
             probe: None,
+            keep_connections: None,
             notify: None,
         }
     }
