@@ -5,12 +5,14 @@
 mod adverts;
 mod bell;
 mod bpf;
+pub mod connections;
 mod event;
 mod link;
 mod neighbours;
 mod netlink;
 mod next_hops;
 mod route;
+pub mod rules;
 
 pub use adverts::{AdvertSocket, Arrived};
 pub(crate) use bell::Bell;
