@@ -61,6 +61,12 @@ pub struct InstanceStatus {
     /// The last packet that was not believed, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedStatus>,
+    /// Connections that are kept here though another node has the addresses, if some are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<u64>,
+    /// The nodes to which a master passes packets on, for the connections that are kept there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passes_to: Vec<IpAddr>,
     /// Whether the hook could not be told of this state.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notify_failing: bool,
@@ -169,6 +175,16 @@ impl InstanceStatus {
     pub fn living_claim(&self) -> Option<&ClaimStatus> {
         let claim = self.claim.as_ref().filter(|claim| claim.age_ms <= CLAIM_HOLDS_MS);
         claim.filter(|_| self.state == InstanceState::Master)
+    }
+
+    /// What outlives a handover here, in words.
+    pub fn kept(&self) -> Vec<String> {
+        let keeps = self.keeps.map(|count| {
+            format!("keeps {} of before the handover, until they end", human::things(count, "connection"))
+        });
+        let passes =
+            |to| format!("passes packets on to {to}, which keeps connections of before the handover");
+        keeps.into_iter().chain(self.passes_to.iter().map(passes)).collect()
     }
 
     /// What other stations have claimed within the last hour, in words.
@@ -414,6 +430,8 @@ mod tests {
                 age_ms,
             }),
             refused: None,
+            keeps: None,
+            passes_to: Vec::new(),
             notify_failing: false,
             stale_ms: None,
             counters: InstanceCounters::default(),

@@ -71,6 +71,9 @@ pub(super) fn table(instances: &[InstanceStatus]) -> Table {
         for trouble in status.peers.iter().filter_map(|peer| peer.clock_trouble(status.interval_ms)) {
             table.note(&trouble, Tone::Warning);
         }
+        for kept in status.kept() {
+            table.note(&kept, Tone::Paused);
+        }
         if let Some(other) = status.other_master() {
             table.note(&format!("{other} is master, too: its adverts come in"), Tone::Bad);
         }

@@ -8,9 +8,11 @@ mod announcer;
 mod ledger;
 mod plan;
 mod reconciler;
+mod rulebook;
 pub mod withdraw;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -24,7 +26,9 @@ use tokio::time::timeout;
 use crate::board::Board;
 use crate::election::virtual_addresses;
 use crate::net::Link;
+use crate::net::rules::Rule;
 use ledger::Ledger;
+use rulebook::Rulebook;
 
 /// How long a farewell waits for the addresses to be gone. It takes less than a millisecond, unless somebody holds the
 /// kernel's lock; then others may take over before.
@@ -53,6 +57,14 @@ impl Wish {
         Self { index, addresses, hold, gratuitous, announcements: 0, since: Instant::now() }
     }
 
+    /// A wish for addresses of an instance that another node has, on `lo`: neighbours are told nothing.
+    pub(crate) fn for_kept(addresses: &[IpAddr], lo: u32, hold: Hold) -> Self {
+        let whole = |ip: IpAddr| VirtualAddress { ip, prefix: if ip.is_ipv4() { 32 } else { 128 } };
+        let addresses = addresses.iter().copied().map(whole).collect();
+        let gratuitous = Gratuitous { repeat: 0, interval: Duration::ZERO, delay: None, refresh: None };
+        Self { index: lo, addresses, hold, gratuitous, announcements: 0, since: Instant::now() }
+    }
+
     /// A wish for all addresses of a service. Neighbours are told nothing: the address is every node's, and routing daemons say where
     /// it is.
     pub(crate) fn of_service(service: &Anycast, index: u32, hold: Hold) -> Self {
@@ -77,6 +89,10 @@ struct Wishes {
     /// Grows with each change.
     serial: u64,
     instances: BTreeMap<String, Wish>,
+    /// Addresses that others have, and whose connections are here: they are to be on `lo`. By instance.
+    kept: BTreeMap<String, Wish>,
+    /// What becomes of packets, by instance.
+    rules: BTreeMap<String, Vec<Rule>>,
 }
 
 /// The election's end of the thread. Dropped, the thread ends.
@@ -85,11 +101,15 @@ pub(crate) struct Addresses {
     wishes: watch::Sender<Wishes>,
     /// The latest serial that has come true.
     true_since: watch::Receiver<u64>,
+    counts: Counts,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The interfaces of this node, as they are now.
 pub(crate) type Links = watch::Receiver<Arc<[Link]>>;
+
+/// The connections of addresses that others have, as they were counted last.
+pub(crate) type Counts = watch::Receiver<Arc<BTreeMap<IpAddr, u64>>>;
 
 impl Addresses {
     /// Starts the thread. Nothing is changed before the first wish.
@@ -100,13 +120,14 @@ impl Addresses {
         let (wishes, wished) = watch::channel(Wishes::default());
         let (truth, true_since) = watch::channel(0);
         let (opened, open) = oneshot::channel();
-        let ledger = Ledger::open(run_dir);
+        let (ledger, rulebook) = (Ledger::open(run_dir), Rulebook::open(run_dir));
+        let counts = rulebook.counts();
         let thread = thread::Builder::new()
             .name("addresses".to_owned())
-            .spawn(move || reconciler::run(board, ledger, wished, truth, opened))
+            .spawn(move || reconciler::run(board, (ledger, rulebook), wished, truth, opened))
             .context("cannot start the thread of the addresses")?;
         let links = open.await.map_err(|_| anyhow!("the thread of the addresses has ended"))??;
-        Ok((Self { wishes, true_since, thread: Some(thread) }, links))
+        Ok((Self { wishes, true_since, counts, thread: Some(thread) }, links))
     }
 
     /// What instances want from now on.
@@ -122,12 +143,53 @@ impl Addresses {
         });
     }
 
+    /// What instances and services want at first: of their interfaces, and of `lo`.
+    pub(crate) fn begin(
+        &self,
+        first: impl Iterator<Item = (String, Wish)>,
+        kept: impl Iterator<Item = (String, Wish)>,
+    ) {
+        self.wishes.send_modify(|wishes| {
+            wishes.serial += 1;
+            wishes.instances.extend(first);
+            wishes.kept.extend(kept);
+        });
+    }
+
+    /// What an instance wants from now on of its interface, of `lo` and of packets.
+    pub(crate) fn wish_with_rules(
+        &self,
+        instance: &str,
+        wish: Option<Wish>,
+        kept: Option<Wish>,
+        rules: Vec<Rule>,
+    ) {
+        self.wishes.send_modify(|wishes| {
+            wishes.serial += 1;
+            put(&mut wishes.instances, instance, wish);
+            put(&mut wishes.kept, instance, kept);
+            put(&mut wishes.rules, instance, Some(rules).filter(|rules| !rules.is_empty()));
+        });
+    }
+
+    /// The connections of addresses that others have, once a second.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts.clone()
+    }
+
     /// Waits until all that has been wished for is true, but not for long.
     pub(crate) async fn come_true(&self) {
         let serial = self.wishes.borrow().serial;
         let mut truth = self.true_since.clone();
         // A thread that has ended does nothing that could be waited for.
         let _ = timeout(FAREWELL, truth.wait_for(|since| *since >= serial)).await;
+    }
+}
+
+fn put<T>(map: &mut BTreeMap<String, T>, name: &str, value: Option<T>) {
+    match value {
+        Some(value) => _ = map.insert(name.to_owned(), value),
+        None => _ = map.remove(name),
     }
 }
 

@@ -36,7 +36,7 @@ impl Step {
     }
 }
 
-/// All that differs. Removals come first: an address that moves between interfaces is never on both.
+/// All that differs. Removals come first: an address that moves between interfaces is never on both, unless one is `lo`.
 pub(super) fn steps(links: &[Link], wishes: &BTreeMap<String, Wish>) -> Vec<Step> {
     let is_wished =
         |index, address| wishes.values().any(|wish| wish.index == index && wish.addresses.contains(&address));
@@ -54,6 +54,14 @@ pub(super) fn steps(links: &[Link], wishes: &BTreeMap<String, Wish>) -> Vec<Step
             }
         }
     }
+    // Connections that outlive a move to `lo`, or back, have their address all the time.
+    let is_lo = |step: &Step| links.iter().any(|link| link.index == step.index() && link.name == "lo");
+    steps.sort_by_key(|step| match step {
+        Step::Add { .. } if is_lo(step) => 0,
+        Step::Remove { .. } if !is_lo(step) => 1,
+        Step::Add { .. } => 2,
+        Step::Remove { .. } => 3,
+    });
     steps
 }
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 use super::announcer::Announcer;
 use super::ledger::Ledger;
 use super::plan::{Step, has, steps};
+use super::rulebook::Rulebook;
 use super::withdraw::remove;
 use super::{Hold, Links, Wishes};
 use crate::board::Board;
@@ -26,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Runs until nobody wishes any more.
 pub(super) fn run(
     board: Arc<Board>,
-    ledger: Ledger,
+    books: (Ledger, Rulebook),
     wishes: watch::Receiver<Wishes>,
     truth: watch::Sender<u64>,
     opened: oneshot::Sender<anyhow::Result<Links>>,
@@ -40,7 +41,7 @@ pub(super) fn run(
         }
     };
     runtime.block_on(async {
-        match Reconciler::open(board, ledger, wishes, truth).await {
+        match Reconciler::open(board, books, wishes, truth).await {
             Ok(reconciler) => {
                 let _ = opened.send(Ok(reconciler.publish.subscribe()));
                 reconciler.run().await;
@@ -55,6 +56,7 @@ struct Reconciler {
     changes: Changes,
     board: Arc<Board>,
     ledger: Ledger,
+    rulebook: Rulebook,
     /// What was added since the last listing, which is to show whether it got its mark.
     unproven: Vec<(u32, VirtualAddress)>,
     wishes: watch::Receiver<Wishes>,
@@ -87,7 +89,7 @@ struct Seen {
 impl Reconciler {
     async fn open(
         board: Arc<Board>,
-        ledger: Ledger,
+        (ledger, rulebook): (Ledger, Rulebook),
         wishes: watch::Receiver<Wishes>,
         truth: watch::Sender<u64>,
     ) -> anyhow::Result<Self> {
@@ -100,6 +102,7 @@ impl Reconciler {
             changes,
             board,
             ledger,
+            rulebook,
             unproven: Vec::new(),
             wishes,
             truth,
@@ -120,7 +123,11 @@ impl Reconciler {
         while wished.is_ok() {
             self.reconcile().await;
             let next = self.instances.values().filter_map(|seen| seen.announcer.next());
-            let wake = next.chain(self.retry).min().unwrap_or_else(|| Instant::now() + far);
+            let wake = next
+                .chain(self.retry)
+                .chain(self.rulebook.next())
+                .min()
+                .unwrap_or_else(|| Instant::now() + far);
             tokio::select! {
                 changed = self.wishes.changed() => wished = changed,
                 () = self.changes.next() => self.list().await,
@@ -181,7 +188,12 @@ impl Reconciler {
     }
 
     async fn reconcile(&mut self) {
-        let wishes = self.wishes.borrow_and_update().clone();
+        let mut wishes = self.wishes.borrow_and_update().clone();
+        // Before there is an address that they are for. Without them it would be on two nodes.
+        if self.rulebook.set(wishes.rules.values().flatten()) {
+            let kept = std::mem::take(&mut wishes.kept).into_iter();
+            wishes.instances.extend(kept.map(|(name, wish)| (format!("{name} (kept)"), wish)));
+        }
         let mut failed = self.outdated;
         let mut added = BTreeSet::new();
         for step in steps(&self.links, &wishes.instances) {
@@ -196,6 +208,7 @@ impl Reconciler {
         self.retry = failed.then(|| Instant::now() + RETRY);
         self.note(&wishes, &added);
         self.announce(&wishes);
+        self.rulebook.count();
         if !failed {
             self.truth.send_replace(wishes.serial);
         }
@@ -253,7 +266,12 @@ impl Reconciler {
             self.board.amend(name, |entry| entry.holding.store(whole, Relaxed));
             let seen = self.instances.entry(name.clone()).or_default();
             if wish.hold == Hold::Keep {
-                *seen = Seen::default();
+                // A master that hands over may be master again.
+                let is_own = pairs.clone().all(|pair| self.established.contains(&pair));
+                match is_own {
+                    true => wanted.extend(pairs.filter(|(index, address)| has(links, *index, *address))),
+                    false => *seen = Seen::default(),
+                }
                 continue;
             }
             let link = links.iter().find(|link| link.index == wish.index);

@@ -9,6 +9,7 @@ use config::VirtualAddress;
 
 use super::ledger::Ledger;
 use super::plan::steps;
+use super::rulebook;
 use crate::net::{Link, Netlink};
 
 /// `vrrpd --withdraw`: what was done, in words.
@@ -58,6 +59,10 @@ async fn withdraw(run_dir: &Path) -> anyhow::Result<Vec<String>> {
             }
             Err(error) => failure = Some(error.context(link.name.clone())),
         }
+    }
+    // After the addresses: on `lo` they are deaf by them.
+    if rulebook::withdraw(run_dir).context("cannot remove the rules for packets")? {
+        removed.push("rules for packets".to_owned());
     }
     failure.map_or(Ok(removed), Err)
 }

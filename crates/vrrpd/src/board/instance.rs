@@ -154,6 +154,8 @@ impl Sheet for Record {
             history: Vec::new(),
             claim: None,
             refused: None,
+            keeps: None,
+            passes_to: Vec::new(),
             stale_ms: None,
             notify_failing: false,
             counters: InstanceCounters::default(),

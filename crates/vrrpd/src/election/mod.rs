@@ -19,6 +19,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::addresses::{Addresses, Hold, Links, Wish};
 use crate::board::Board;
+use crate::net::rules;
 use crate::notify::Told;
 use crate::order::{Notice, Order, Release};
 use crate::services;
@@ -65,13 +66,15 @@ struct Elections {
     links: Links,
     instances: Members<driver::Order>,
     services: Members<services::Order>,
+    /// Whether connections can be kept, once it has been tried.
+    can_keep: Option<bool>,
 }
 
 impl Elections {
     async fn open(board: Arc<Board>, run_dir: &Path, hooks: mpsc::Sender<Told>) -> anyhow::Result<Self> {
         let (addresses, links) = Addresses::start(board.clone(), run_dir).await?;
         let shared = Rc::new(Shared { addresses, board, hooks, epoch: Instant::now() });
-        Ok(Self { shared, links, instances: Members::new(), services: Members::new() })
+        Ok(Self { shared, links, instances: Members::new(), services: Members::new(), can_keep: None })
     }
 
     async fn obey(&mut self, mut orders: mpsc::Receiver<Order>) {
@@ -144,9 +147,10 @@ impl Elections {
     /// Brings instances and services in line with what is configured. Those that go on tell when they have taken it over.
     async fn apply(
         &mut self,
-        instances: Vec<Instance>,
+        mut instances: Vec<Instance>,
         services: Vec<Anycast>,
     ) -> Vec<oneshot::Receiver<()>> {
+        self.keep_what_can_be_kept(&mut instances);
         let is_instance = names(instances.iter().map(|one| &one.name));
         let is_service = names(services.iter().map(|one| &one.name));
         self.instances.stop(|name| !is_instance(name)).await;
@@ -181,6 +185,27 @@ impl Elections {
         waiting
     }
 
+    /// Without the means in the kernel, or the right to use them, a handover is as if nothing were configured.
+    fn keep_what_can_be_kept(&mut self, instances: &mut [Instance]) {
+        if instances.iter().all(|instance| instance.keep_connections.is_none()) {
+            return;
+        }
+        let can = *self.can_keep.get_or_insert_with(|| match rules::probe() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "keep_connections asks for nf_tables with dup for IPv4 and IPv6, and for CAP_NET_ADMIN: without them connections \
+                     break when addresses move"
+                );
+                false
+            }
+        });
+        if !can {
+            instances.iter_mut().for_each(|instance| instance.keep_connections = None);
+        }
+    }
+
     /// Where a new instance or service tells what its hook is to hear.
     async fn hook(&self) -> watch::Sender<Option<Notice>> {
         let (told, hook) = watch::channel(None);
@@ -202,8 +227,13 @@ impl Elections {
             let link = links.iter().find(|link| link.name == service.interface)?;
             Some((service.name.clone(), Wish::of_service(service, link.index, Hold::Keep)))
         });
-        let wishes = of_instances.chain(of_services).map(|(name, wish)| (name, Some(wish)));
-        self.shared.addresses.wish(wishes.collect::<Vec<_>>());
+        let lo = driver::lo(&links);
+        let new = instances.iter().filter(|instance| !self.instances.has(&instance.name));
+        let kept = new.filter(|instance| instance.keep_connections.is_some()).filter_map(|instance| {
+            let wish = Wish::for_kept(&driver::keepable(instance), lo?.index, Hold::Keep);
+            Some((instance.name.clone(), wish))
+        });
+        self.shared.addresses.begin(of_instances.chain(of_services), kept);
     }
 
     async fn stop(&mut self) {

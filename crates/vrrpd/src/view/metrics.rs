@@ -178,6 +178,18 @@ pub const FAMILIES: &[Family<Seen>] = &[
         INSTANCE,
         |seen| each(seen, |status| one(flag(status.notify_failing))),
     ),
+    gauge(
+        "tandem_vrrp_kept_connections",
+        "Connections of addresses that another node has, kept here since a handover.",
+        INSTANCE,
+        |seen| each(seen, |status| one(number(status.keeps.unwrap_or(0)))),
+    ),
+    gauge(
+        "tandem_vrrp_passes_to_nodes",
+        "Nodes to which packets are passed on, for the connections that they keep since a handover.",
+        INSTANCE,
+        |seen| each(seen, |status| one(number(u64::try_from(status.passes_to.len()).unwrap_or(u64::MAX)))),
+    ),
     histogram(
         "tandem_vrrp_takeover_seconds",
         "From the end of the wait to all addresses added.",

@@ -63,6 +63,7 @@ fn section(status: &InstanceStatus) -> Markup {
             @if let Some(other) = status.other_master() {
                 (banner(Tone::Bad, &format!("{other} is master, too: its adverts come in.")))
             }
+            @for kept in status.kept() { (banner(Tone::Paused, &kept)) }
             @if let Some((tone, claims)) = status.claims() { (banner(tone, &claims)) }
             @if let Some((tone, refusal)) = status.refusal().filter(|(tone, _)| *tone != Tone::Paused) {
                 (banner(if status.unbelieved_master().is_some() { Tone::Bad } else { tone }, &refusal))

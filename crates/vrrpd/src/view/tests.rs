@@ -72,6 +72,8 @@ fn status() -> InstanceStatus {
             source: "192.0.2.66".parse().unwrap(),
             age_ms: 61_000,
         }),
+        keeps: Some(12),
+        passes_to: Vec::new(),
         notify_failing: true,
         history: vec![TransitionRecord {
             from: InstanceState::Master,

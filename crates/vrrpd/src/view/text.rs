@@ -133,6 +133,9 @@ fn show(status: &InstanceStatus) -> String {
         let word = said(tracker);
         line("tracker", format!("{}: {word} (weight {}): {}", tracker.name, tracker.weight, tracker.text));
     }
+    for kept in status.kept() {
+        line("connections", kept);
+    }
     if let Some(other) = status.other_master() {
         line("MASTER, TOO", other.to_string());
     }

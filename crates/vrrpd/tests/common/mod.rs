@@ -89,6 +89,14 @@ impl Node {
         self.process().wait()
     }
 
+    /// What `vrrpd --withdraw` says.
+    pub fn withdraw(&self) -> String {
+        let mut command = self.host.command(env!("CARGO_BIN_EXE_vrrpd"));
+        let output = command.arg("--withdraw").arg("--run-dir").arg(self.dir.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What vrrpd has logged, over all its starts.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("vrrpd.err")).unwrap_or_default()

@@ -162,6 +162,8 @@ fn web(state: InstanceState) -> InstanceStatus {
             source: "172.20.0.22".parse().unwrap(),
             age_ms: 4000,
         }),
+        keeps: None,
+        passes_to: Vec::new(),
         notify_failing: false,
         counters: InstanceCounters {
             receive_errors: BTreeMap::from([("ttl".into(), 3)]),

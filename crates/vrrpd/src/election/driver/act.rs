@@ -4,7 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use vrrp::packet::{Advert, Protection, encode};
+use vrrp::keep;
+use vrrp::packet::{Advert, Kind, Protection, encode_as};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
 use super::{Driver, millis, unix};
@@ -23,6 +24,14 @@ impl Driver {
             self.probed = None;
         }
         let mut leaving = false;
+        let is_caused = |is_so: fn(&Cause) -> bool| {
+            actions.iter().any(|action| matches!(action, Action::Transition(to) if is_so(&to.cause)))
+        };
+        let peacefully = is_caused(|cause| matches!(cause, Cause::MasterReleased | Cause::Preempted { .. }));
+        // Whoever hears the farewell knows by then.
+        if is_caused(|cause| matches!(cause, Cause::Released)) {
+            self.keep(keep::Input::Leaves).await;
+        }
         for action in actions {
             match action {
                 Action::SendAdvert(priority) => {
@@ -30,10 +39,18 @@ impl Driver {
                     if leaving {
                         self.shared.addresses.come_true().await;
                     }
-                    self.send(priority);
+                    self.send(Kind::Advertisement, priority);
                 }
-                Action::AddAddresses => self.hold(true, began),
+                Action::AddAddresses => {
+                    self.holding = true;
+                    self.keep(keep::Input::Serves { peacefully }).await;
+                    self.hold(true, began);
+                }
                 Action::RemoveAddresses => {
+                    self.holding = false;
+                    // To a router that lives. In any other state this one could not serve.
+                    let moved = self.instance.state() == State::Backup;
+                    self.keep(if moved { keep::Input::Left } else { keep::Input::Ends }).await;
                     self.hold(false, began);
                     leaving = true;
                 }
@@ -50,7 +67,7 @@ impl Driver {
         self.board(|record, _| record.status.priority = priority);
     }
 
-    fn send(&mut self, priority: Priority) {
+    pub(super) fn send(&mut self, kind: Kind, priority: Priority) {
         let Some(place) = &self.place else { return };
         let advert = Advert {
             version: self.config.version,
@@ -74,7 +91,7 @@ impl Driver {
                 }
             };
             let endpoints = place.adverts.endpoints(*destination);
-            let outcome = encode(&advert, endpoints, self.config.checksum, protection)
+            let outcome = encode_as(kind, &advert, endpoints, self.config.checksum, protection)
                 .map_err(io::Error::other)
                 .and_then(|bytes| place.adverts.send(&bytes, *destination));
             match outcome {
@@ -87,10 +104,11 @@ impl Driver {
                 }
             }
         }
-        let release = priority == Priority::RELEASE;
+        let is_advert = kind == Kind::Advertisement;
+        let release = is_advert && priority == Priority::RELEASE;
         self.board(|record, _| {
             record.sequences.sent = signed.or(record.sequences.sent);
-            record.status.counters.adverts_sent += sent;
+            record.status.counters.adverts_sent += if is_advert { sent } else { 0 };
             record.status.counters.releases_sent += if release { sent } else { 0 };
             record.status.counters.send_errors += failed;
         });

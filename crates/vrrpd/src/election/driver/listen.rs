@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use vrrp::packet::Kind;
 use vrrp::{Datagram, Doubt, Input, Priority, ReceiveError, Received, Signed, State};
 use wire::human;
 
@@ -36,6 +37,15 @@ impl Driver {
     }
 
     async fn heard(&mut self, received: &Received, began: Instant) {
+        if received.kind != Kind::Advertisement {
+            self.board(|record, driver| record.sequences.accepted = driver.receiver.marks().collect());
+            // Nobody answers for such a word: a doubtful one counts for nothing.
+            if received.signed.is_none_or(|signed| signed.doubt.is_none()) {
+                let (source, kind, priority) = (received.source, received.kind, received.advert.priority);
+                self.keep(vrrp::keep::Input::Heard { source, kind, priority }).await;
+            }
+            return;
+        }
         let since_last = self.board(|record, driver| {
             record.sequences.accepted = driver.receiver.marks().collect();
             record.heard(received)

@@ -115,6 +115,8 @@ impl Driver {
     pub(super) async fn leave(&mut self, why: &str) {
         if self.place.is_some() {
             self.report_interface(false, why).await;
+            // When the interface is back, nobody knows who has the addresses.
+            self.keep_no_more().await;
             self.place = None;
             self.retry = Some(Instant::now() + RETRY);
             self.board(|record, _| {

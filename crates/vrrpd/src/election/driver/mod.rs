@@ -1,6 +1,7 @@
 //! The driver of one instance: a task that drives its [`Instance`] with packets, time and reports, and carries its actions out.
 
 mod act;
+mod keep;
 mod listen;
 mod locate;
 
@@ -13,14 +14,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
+use vrrp::keep::Keeper;
 use vrrp::packet::Sequencer;
 use vrrp::{Input, Instance, Receiver, State};
+
+pub(super) use keep::{keepable, lo};
 
 use super::complaints::Complaints;
 use super::members::Command;
 use super::place::{Event, Place, virtual_addresses};
 use super::settings::{expectations, rules, settings, unspecified};
-use crate::addresses::{Addresses, Hold, Links, Wish};
+use crate::addresses::{Addresses, Counts, Hold, Links, Wish};
 use crate::board::{Board, Marks, Pen, Record};
 use crate::notify::{self, Told};
 use crate::order::Notice;
@@ -67,6 +71,9 @@ pub(super) struct Driver {
     pen: Pen<Record>,
     config: config::Instance,
     instance: Instance,
+    /// What outlives a handover.
+    keeper: Keeper,
+    counts: Counts,
     receiver: Receiver,
     sequencer: Sequencer,
     links: Links,
@@ -114,7 +121,9 @@ impl Driver {
         let mut receiver = Receiver::new(expectations(&config, nowhere));
         receiver.recall(kept.accepted.iter().copied());
         let sequencer = sequences::resume(&config, &kept, unix());
-        Self {
+        let mut driver = Self {
+            keeper: Keeper::new(config.keep_connections),
+            counts: shared.addresses.counts(),
             pen,
             instance: Instance::new(settings(&config, nowhere)),
             receiver,
@@ -136,7 +145,9 @@ impl Driver {
             buffer: vec![0; PACKET].into(),
             shared,
             config,
-        }
+        };
+        driver.adopt_kept();
+        driver
     }
 
     /// Takes part until told to stop.
@@ -162,12 +173,14 @@ impl Driver {
                     Some(Command::Settle { done }) => self.pen.answer(done, ()),
                     Some(Command::Stop { done }) => {
                         self.handle(Input::Stop, Instant::now()).await;
+                        self.keep_no_more().await;
                         self.pen.answer(done, ());
                         return;
                     }
                     None => return,
                 },
                 Ok(()) = self.links.changed() => self.relocate().await,
+                Ok(()) = self.counts.changed() => self.count().await,
                 event = event_at(self.place.as_ref()) => match event {
                     Event::Adverts => self.receive(BATCH).await,
                     Event::Claim(claim) => self.claimed(claim).await,
@@ -244,6 +257,7 @@ impl Driver {
         {
             tracing::warn!(instance = self.config.name, %error, "cannot listen for what is configured now");
         }
+        self.keep(vrrp::keep::Input::Reload { bound: self.config.keep_connections }).await;
         self.wish();
         follow_notify(&self.told, self.config.notify.as_ref(), self.pen.marks());
         let source = self.source();
@@ -265,7 +279,11 @@ impl Driver {
     fn next_wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
         let deadline = self.deadline();
-        [deadline, self.probe_at(), self.start_by, self.retry].into_iter().flatten().min().unwrap_or(far)
+        [deadline, self.probe_at(), self.keep_until(), self.start_by, self.retry]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -298,6 +316,9 @@ impl Driver {
             self.board(|record, _| record.status.counters.loop_lag.observe(now - deadline));
             self.handle(Input::Woken, deadline).await;
         }
+        if self.keep_until().is_some_and(|until| until <= now) {
+            self.keep(vrrp::keep::Input::Woken).await;
+        }
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
             self.relocate().await;
@@ -310,7 +331,7 @@ impl Driver {
     }
 
     /// The election wants the addresses, or wants them no more, because of what began then.
-    fn hold(&mut self, holding: bool, began: Instant) {
+    pub(super) fn hold(&mut self, holding: bool, began: Instant) {
         self.holding = holding;
         self.since = began;
         self.wish();
@@ -327,7 +348,8 @@ impl Driver {
             since: self.since,
             ..Wish::new(&self.config, site.index, hold)
         });
-        self.shared.addresses.wish([(self.config.name.clone(), wish)]);
+        let (kept, rules) = self.kept();
+        self.shared.addresses.wish_with_rules(&self.config.name, wish, kept, rules);
     }
 
     /// Writes down what others are shown before this task waits again.

@@ -1,0 +1,328 @@
+//! Connections outlive a handover: the node that had the addresses keeps them, and the one that has them passes packets on.
+
+#![allow(clippy::unwrap_used, clippy::unreachable, reason = "in a test a panic is the failure message")]
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use common::{Node, VIP};
+use testkit::{Netns, Network, needs, text_command, wait_until};
+
+const VIP6: &str = "fd09::100";
+const PORT: u16 = 7;
+/// Longer than any answer takes, and than a repeated packet.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A node with an instance for each family, and a server that says which node it is on.
+fn node(network: &Network, number: u8, more: &str) -> Node {
+    let priority = [20, 140, 250][usize::from(number) - 1];
+    let instance = |name: &str, id: u8, address: &str| {
+        format!(
+            "  {name}:\n    interface: eth0\n    virtual_router_id: {id}\n    priority: {priority}\n    virtual_addresses: \
+             [\"{address}\"]\n    advert_interval: 200ms\n    preempt: off\n    track: []\n{more}"
+        )
+    };
+    let config = format!(
+        "instances:\n{}{}",
+        instance("web", 51, &format!("{VIP}/24")),
+        instance("web6", 52, &format!("{VIP6}/64"))
+    );
+    let mut node = Node::new(network, number, &config);
+    let own = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, number.into());
+    node.ip(&format!("address add {own}/64 dev eth0 nodad"));
+    serve(&node.host, number);
+    node.start();
+    node
+}
+
+const KEEPS: &str = "    keep_connections: 1h\n";
+
+/// Nodes that run, the first of which has the addresses.
+fn nodes(network: &Network, count: u8, more: &str) -> Vec<Node> {
+    let mut nodes = vec![node(network, 1, more)];
+    wait_to_serve(&nodes[0]);
+    nodes.extend((2..=count).map(|number| node(network, number, more)));
+    for other in &nodes[1..] {
+        wait_until("both instances are backups", || other.count("-> backup: ") >= 2);
+    }
+    nodes
+}
+
+fn wait_to_serve(node: &Node) {
+    for vip in [VIP, VIP6] {
+        wait_until(&format!("{vip} is served here"), || is_on(node, vip, "eth0"));
+    }
+}
+
+fn is_on(node: &Node, ip: &str, interface: &str) -> bool {
+    node.ip(&format!("-o address show dev {interface}")).contains(&format!(" {ip}/"))
+}
+
+/// Answers each byte with the number of the node and the byte. On the addresses themselves, as lbd with a `bind` of them.
+fn serve(host: &Netns, number: u8) {
+    for address in [VIP.parse::<IpAddr>().unwrap(), VIP6.parse().unwrap()] {
+        let listener = host.inside(|| listen(address));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                thread::spawn(move || {
+                    let mut byte = [0];
+                    while client.read_exact(&mut byte).is_ok() && client.write_all(&[number, byte[0]]).is_ok()
+                    {
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Listens on an address that is not here yet.
+fn listen(address: IpAddr) -> TcpListener {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(SocketAddr::new(address, 0)),
+        socket2::Type::STREAM,
+        None,
+    );
+    let socket = socket.unwrap();
+    match address {
+        IpAddr::V4(_) => socket.set_freebind_v4(true).unwrap(),
+        IpAddr::V6(_) => socket.set_freebind_v6(true).unwrap(),
+    }
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::new(address, PORT).into()).unwrap();
+    socket.listen(4096).unwrap();
+    socket.into()
+}
+
+struct Client(Netns);
+
+impl Client {
+    fn new(network: &Network) -> Self {
+        let host = network.host("client", [10, 9, 0, 9].into());
+        host.run("ip", &["address", "add", "fd09::9/64", "dev", "eth0", "nodad"]);
+        Self(host)
+    }
+
+    /// So many sessions to each address.
+    fn connect(&self, count: usize) -> Sessions {
+        let addresses = [VIP.parse::<IpAddr>().unwrap(), VIP6.parse().unwrap()];
+        let connect = |address| {
+            let stream = TcpStream::connect_timeout(&SocketAddr::new(address, PORT), PATIENCE).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream
+        };
+        let connect = || addresses.iter().flat_map(|one| (0..count).map(|_| connect(*one))).collect();
+        Sessions(self.0.inside(connect))
+    }
+}
+
+struct Sessions(Vec<TcpStream>);
+
+impl Sessions {
+    /// All go on, at this node.
+    fn are_at(&mut self, number: u8) {
+        for byte in 0..3 {
+            for stream in &mut self.0 {
+                stream.write_all(&[byte]).unwrap();
+            }
+            for stream in &mut self.0 {
+                let mut answer = [0; 2];
+                stream.read_exact(&mut answer).unwrap();
+                assert_eq!(answer, [number, byte]);
+            }
+        }
+    }
+}
+
+fn hand_over(from: &Node, to: &Node) {
+    let told = text_command(&from.file("vrrpd/vrrpd.sock"), "handover");
+    assert!(told.starts_with("handed over web, web6 in "), "{told}");
+    wait_to_serve(to);
+}
+
+/// Nothing is left of rules, and of addresses beyond those of a master.
+fn wait_for_nothing_kept(nodes: &[&Node]) {
+    for node in nodes {
+        wait_until("nothing is kept any more", || {
+            !is_on(node, VIP, "lo")
+                && !is_on(node, VIP6, "lo")
+                && node.host.run("nft", &["list", "tables"]).is_empty()
+                && !node.file("vrrpd/vrrpd.rules").exists()
+        });
+    }
+}
+
+#[test]
+fn sessions_go_on_over_a_handover_and_back() {
+    let network = network!();
+    needs!("nft");
+    let nodes = nodes(&network, 2, KEEPS);
+    let [first, second] = &nodes[..] else { unreachable!() };
+    let client = Client::new(&network);
+    let mut old = client.connect(3);
+    old.are_at(1);
+    hand_over(first, second);
+    old.are_at(1);
+    let mut new = client.connect(3);
+    new.are_at(2);
+    first.wait_for_line("VRRP web: keeps 3 connections, until they end");
+    second.wait_for_line("VRRP web: passes packets on to 10.9.0.1, which keeps connections");
+    old.are_at(1);
+    new.are_at(2);
+
+    second.wait_for_line("VRRP web6: passes packets on to ");
+    hand_over(second, first);
+    old.are_at(1);
+    new.are_at(2);
+    client.connect(1).are_at(1);
+    first.wait_for_line(
+        "VRRP web6: keeps no connection any more, of 3 that were left: the addresses are here again",
+    );
+    for name in ["web", "web6"] {
+        second.wait_for_line(&format!("VRRP {name}: keeps 3 connections"));
+    }
+    drop(new);
+    second.wait_for_line("VRRP web6: keeps no connection any more: all have ended");
+    old.are_at(1);
+    wait_for_nothing_kept(&[first, second]);
+    old.are_at(1);
+    assert_eq!(first.count("ERROR") + second.count("ERROR"), 0, "{}{}", first.log(), second.log());
+}
+
+#[test]
+fn sessions_go_on_over_a_second_handover_to_a_third_node() {
+    let network = network!();
+    needs!("nft");
+    // Who has the higher priority is the next master, by much.
+    let nodes = nodes(&network, 3, &format!("{KEEPS}    strict: true\n"));
+    let [first, second, third] = &nodes[..] else { unreachable!() };
+    let client = Client::new(&network);
+    let mut at_first = client.connect(2);
+    at_first.are_at(1);
+    hand_over(first, third);
+    let mut at_third = client.connect(2);
+    at_third.are_at(3);
+    at_first.are_at(1);
+    let told = text_command(&third.file("vrrpd/vrrpd.sock"), "handover");
+    assert!(told.starts_with("handed over"), "{told}");
+    wait_until("another node serves", || is_on(second, VIP, "eth0") && is_on(second, VIP6, "eth0"));
+    at_first.are_at(1);
+    at_third.are_at(3);
+    client.connect(1).are_at(2);
+    drop(at_first);
+    first.wait_for_line("VRRP web: keeps no connection any more: all have ended");
+    at_third.are_at(3);
+    drop(at_third);
+    wait_for_nothing_kept(&[first, second, third]);
+}
+
+/// Two nodes, with sessions at the first, which has handed the addresses over.
+fn moved(network: &Network, sessions: usize) -> ([Node; 2], Client, Sessions) {
+    let nodes: [Node; 2] = nodes(network, 2, KEEPS).try_into().unwrap_or_else(|_| unreachable!());
+    let client = Client::new(network);
+    let mut old = client.connect(sessions);
+    hand_over(&nodes[0], &nodes[1]);
+    old.are_at(1);
+    nodes[0].wait_for_line("VRRP web6: keeps ");
+    nodes[1].wait_for_line("VRRP web6: passes packets on to ");
+    (nodes, client, old)
+}
+
+#[test]
+fn a_killed_vrrpd_goes_on_with_what_was_kept() {
+    let network = network!();
+    needs!("nft");
+    let ([mut first, mut second], client, mut old) = moved(&network, 3);
+    let mut new = client.connect(3);
+    second.process().kill();
+    old.are_at(1);
+    new.are_at(2);
+    second.start();
+    wait_until("it passes on again", || second.count("VRRP web6: passes packets on to ") == 2);
+    old.are_at(1);
+    first.process().kill();
+    old.are_at(1);
+    first.start();
+    wait_until("it keeps again", || first.count("VRRP web6: keeps 3 connections") == 2);
+    old.are_at(1);
+    new.are_at(2);
+    drop((old, new));
+    wait_for_nothing_kept(&[&first, &second]);
+}
+
+#[test]
+fn what_a_killed_vrrpd_kept_goes_when_it_is_not_coming_back() {
+    let network = network!();
+    needs!("nft");
+    let ([mut first, second], client, old) = moved(&network, 1);
+    first.process().kill();
+    second.wait_for_line("VRRP web6: passes no packets on to ");
+    wait_for_nothing_kept(&[&second]);
+    let told = first.withdraw();
+    assert!(told.contains("10.9.0.100/32 from lo") && told.contains("rules for packets"), "{told}");
+    wait_for_nothing_kept(&[&first]);
+    client.connect(1).are_at(2);
+    drop(old);
+}
+
+#[test]
+fn a_lost_node_costs_what_was_on_it_and_nothing_when_it_is_back() {
+    let network = network!();
+    needs!("nft");
+    let ([first, second], client, mut old) = moved(&network, 1);
+    let mut new = client.connect(1);
+    network.cut("node1");
+    wait_for_nothing_kept(&[&second]);
+    new.are_at(2);
+    // Alone it is master again, until it hears the other.
+    first.wait_for_line(
+        "VRRP web6: keeps no connection any more, of 1 that were left: the addresses are here again",
+    );
+    network.mend("node1");
+    for name in ["web", "web6"] {
+        let keeps = format!("VRRP {name}: keeps 1 connection,");
+        wait_until("it keeps what it has", || first.count(&keeps) == 2);
+    }
+    let passes = || second.host.run("nft", &["list", "ruleset"]).matches("dup to").count() == 2;
+    wait_until("the other passes packets on", passes);
+    old.are_at(1);
+    new.are_at(2);
+    drop(old);
+    wait_for_nothing_kept(&[&first, &second]);
+}
+
+#[test]
+fn a_successor_that_passes_nothing_on_costs_the_sessions_and_nothing_stays() {
+    let network = network!();
+    needs!("nft");
+    let first = node(&network, 1, KEEPS);
+    wait_to_serve(&first);
+    let second = node(&network, 2, "");
+    wait_until("both instances are backups", || second.count("-> backup: ") >= 2);
+    let client = Client::new(&network);
+    let _old = client.connect(1);
+    hand_over(&first, &second);
+    client.connect(1).are_at(2);
+    wait_for_nothing_kept(&[&first, &second]);
+    assert_eq!(first.count("ERROR") + second.count("ERROR"), 0, "{}{}", first.log(), second.log());
+}
+
+#[test]
+fn a_thousand_sessions_go_on() {
+    let network = network!();
+    needs!("nft");
+    let ([first, second], client, mut old) = moved(&network, 500);
+    old.are_at(1);
+    let mut new = client.connect(500);
+    new.are_at(2);
+    hand_over(&second, &first);
+    old.are_at(1);
+    new.are_at(2);
+    drop((old, new));
+    wait_for_nothing_kept(&[&first, &second]);
+}
