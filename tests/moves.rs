@@ -1,0 +1,128 @@
+//! Planned moves break nothing: WebSockets and downloads through lbd go on over a handover, and back.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure message")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use testkit::{
+    Daemon, EchoServer, Keepalived, Netns, Network, Nginx, VrrpNode, is_root, lbd_within, needs, skip,
+    text_command, wait_until,
+};
+use tungstenite::{Message, WebSocket};
+
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+const WEBSOCKETS: usize = 1000;
+const DOWNLOADS: usize = 50;
+/// At 16 KiB a second it lasts longer than both handovers.
+const LENGTH: usize = 128 << 10;
+
+/// An lbd, and the vrrpd that moves the address to it.
+fn node(network: &Network, number: u8) -> (VrrpNode, Daemon) {
+    let host = network.host(&format!("lb{number}"), Ipv4Addr::new(10, 9, 0, 10 + number));
+    let priority = 100 + number;
+    let lines = format!(
+        "virtual_router_id: 51\npriority: {priority}\nvirtual_addresses: [{VIP}/24]\nadvert_interval: 200ms\npreempt: off\n\
+         keep_connections: 1h"
+    );
+    let mut vrrp = VrrpNode::new(host, &lines);
+    let lbd = lbd_within(&vrrp.host, vrrp.dir(), |config| {
+        config.lbd = "handover_timeout: 200ms".to_owned();
+        config.server("s1", format!("{SERVER}:80"));
+        "ws:\n  bind: [\"0.0.0.0:81\"]\n  backend: echo".clone_into(&mut config.more_frontends);
+        config.more_backends = format!("echo:\n  check: off\n  servers: {{ e1: \"{SERVER}:81\" }}");
+    });
+    vrrp.vrrpd.start();
+    (vrrp, lbd)
+}
+
+fn websocket() -> WebSocket<TcpStream> {
+    let stream = TcpStream::connect((VIP, 81)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    tungstenite::client(format!("ws://{VIP}:81/"), stream).unwrap().0
+}
+
+fn echo(sockets: &mut [WebSocket<TcpStream>], text: &str) {
+    for socket in &mut *sockets {
+        socket.send(Message::text(text)).unwrap();
+    }
+    for socket in sockets {
+        assert_eq!(socket.read().unwrap(), Message::text(text));
+    }
+}
+
+fn download() -> TcpStream {
+    let mut stream = TcpStream::connect((VIP, 80)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let request = format!("GET /slow/large HTTP/1.1\r\nHost: {VIP}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Reads a response to its end, which has to be whole.
+fn finish(mut download: TcpStream, body: &[u8]) {
+    let mut all = Vec::new();
+    download.read_to_end(&mut all).unwrap();
+    assert!(all.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&all[..all.len().min(200)]));
+    assert!(all.ends_with(body), "{} bytes of {}", all.len(), body.len());
+}
+
+fn hand_over(from: &VrrpNode, to: &VrrpNode) {
+    let told = text_command(&from.vrrpd.socket(), "handover");
+    assert!(told.starts_with("handed over web in "), "{told}");
+    to.wait_for_state("master");
+}
+
+fn is_clean(host: &Netns) -> bool {
+    !host.run("ip", &["address", "show", "dev", "lo"]).contains("10.9.0.100")
+        && host.run("nft", &["list", "tables"]).is_empty()
+}
+
+#[test]
+fn websockets_and_downloads_go_on_over_a_handover_and_back() {
+    needs!("ip", "nft");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    let network = Network::new(24);
+    let (client, server) =
+        (network.host("client", Ipv4Addr::new(10, 9, 0, 1)), network.host("server", SERVER));
+    let at = |port| SocketAddr::from((SERVER, port));
+    let nginx = Nginx::start_in(&server, 1, at(80));
+    let body = nginx.file("large", LENGTH);
+    // It would be woken from outside when it is dropped.
+    server.inside(|| std::mem::forget(EchoServer::start(at(81))));
+    let (first, _first_lbd) = node(&network, 1);
+    first.wait_for_state("master");
+    let (second, _second_lbd) = node(&network, 2);
+    second.wait_for_state("backup");
+    // One that speaks another VRRP hears it all, and goes on.
+    let other = network.host("other", Ipv4Addr::new(10, 9, 0, 13));
+    let keepalived = format!(
+        "interface eth0\nstate BACKUP\nvirtual_router_id 51\nversion 3\npriority 1\nadvert_int 0.2\nvirtual_ipaddress {{\n{VIP}/24\n}}"
+    );
+    let keepalived = Keepalived::start(other, "", &keepalived);
+
+    let mut sockets: Vec<_> = client.inside(|| (0..WEBSOCKETS).map(|_| websocket()).collect());
+    let downloads: Vec<_> = client.inside(|| (0..DOWNLOADS).map(|_| download()).collect());
+    echo(&mut sockets, "before");
+    hand_over(&first, &second);
+    echo(&mut sockets, "after");
+    let mut new: Vec<_> = client.inside(|| (0..10).map(|_| websocket()).collect());
+    echo(&mut new, "new");
+    wait_until("they are counted", || first.status()["keeps"].as_u64() >= Some(1000));
+    let passes_to = second.status()["passes_to"].to_string();
+    assert_eq!(passes_to, "[\"10.9.0.11\"]");
+    hand_over(&second, &first);
+    echo(&mut sockets, "back");
+    echo(&mut new, "back");
+    for download in downloads {
+        finish(download, &body);
+    }
+    drop((sockets, new));
+    wait_until("nothing is left of it", || is_clean(&first.host) && is_clean(&second.host));
+    let log = keepalived.log();
+    assert!(log.contains("Invalid packet type. 13") && !log.contains("Entering MASTER STATE"), "{log}");
+}
