@@ -326,3 +326,15 @@ fn a_thousand_sessions_go_on() {
     drop((old, new));
     wait_for_nothing_kept(&[&first, &second]);
 }
+
+#[test]
+fn a_vrrpd_that_is_stopped_gives_up_what_it_kept() {
+    let network = network!();
+    needs!("nft");
+    let ([mut first, mut second], client, _old) = moved(&network, 1);
+    first.stop();
+    wait_for_nothing_kept(&[&first, &second]);
+    client.connect(1).are_at(2);
+    second.stop();
+    wait_for_nothing_kept(&[&first, &second]);
+}

@@ -6,3 +6,4 @@ mod adverts;
 mod lan;
 mod neighbours;
 mod netlink;
+mod rules;

@@ -47,8 +47,10 @@ impl Batch {
         batch
     }
 
+    /// Answered when the whole batch is carried out. What fails is answered in any case, and more answers than needed would not fit the
+    /// socket.
     pub(super) fn add_table(&mut self, family: u8, attributes: &[Vec<u8>]) {
-        self.tables(NFT_MSG_NEWTABLE, family, NLM_F_CREATE, attributes);
+        self.tables(NFT_MSG_NEWTABLE, family, NLM_F_CREATE | NLM_F_ACK, attributes);
     }
 
     pub(super) fn delete_table(&mut self, family: u8, attributes: &[Vec<u8>]) {
@@ -73,10 +75,9 @@ impl Batch {
         self.bytes
     }
 
-    /// Each is answered, so that none fails unseen.
     fn tables(&mut self, message: u16, family: u8, flags: u16, attributes: &[Vec<u8>]) {
         let kind = NFNL_SUBSYS_NFTABLES << 8 | message;
-        self.push(kind, flags | NLM_F_ACK, family, 0, attributes);
+        self.push(kind, flags, family, 0, attributes);
     }
 
     fn push(&mut self, kind: u16, flags: u16, family: u8, resource: u16, attributes: &[Vec<u8>]) {
