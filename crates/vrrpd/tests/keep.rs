@@ -338,3 +338,23 @@ fn a_vrrpd_that_is_stopped_gives_up_what_it_kept() {
     second.stop();
     wait_for_nothing_kept(&[&first, &second]);
 }
+
+#[test]
+fn sessions_go_on_when_a_better_node_takes_the_addresses() {
+    let network = network!();
+    needs!("nft");
+    let nodes = nodes(&network, 2, KEEPS);
+    let [first, second] = &nodes[..] else { unreachable!() };
+    let client = Client::new(&network);
+    let mut old = client.connect(3);
+    old.are_at(1);
+    let config = std::fs::read_to_string(second.file("vrrp.yaml")).unwrap();
+    second.configure(&config.replace("preempt: off", "preempt: true"));
+    second.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_to_serve(second);
+    old.are_at(1);
+    client.connect(3).are_at(2);
+    first.wait_for_line("VRRP web: keeps 3 connections, until they end");
+    drop(old);
+    wait_for_nothing_kept(&[first, second]);
+}
