@@ -34,6 +34,7 @@ fn node(network: &Network, number: u8, more: &str) -> Node {
     let mut node = Node::new(network, number, &config);
     let own = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, number.into());
     node.ip(&format!("address add {own}/64 dev eth0 nodad"));
+    std::fs::write(node.file("vrrp.key"), "0123456789abcdef".repeat(4)).unwrap();
     serve(&node.host, number);
     node.start();
     node
@@ -343,7 +344,9 @@ fn a_vrrpd_that_is_stopped_gives_up_what_it_kept() {
 fn sessions_go_on_when_a_better_node_takes_the_addresses() {
     let network = network!();
     needs!("nft");
-    let nodes = nodes(&network, 2, KEEPS);
+    // What is signed is said as well.
+    let signed = format!("{KEEPS}    authentication: {{ hmac: {{ key_file: vrrp.key }} }}\n");
+    let nodes = nodes(&network, 2, &signed);
     let [first, second] = &nodes[..] else { unreachable!() };
     let client = Client::new(&network);
     let mut old = client.connect(3);
