@@ -1,14 +1,15 @@
-//! Planned moves break nothing: WebSockets and downloads through lbd go on over a handover, and back.
+//! Planned moves break nothing: WebSockets, downloads and sessions of databases through lbd go on over a handover, and back.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure message")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use testkit::{
-    Daemon, EchoServer, Keepalived, Netns, Network, Nginx, VrrpNode, is_root, lbd_within, needs, skip,
-    text_command, wait_until,
+    Daemon, EchoServer, Keepalived, Netns, Network, Nginx, Postgres, VrrpNode, is_root, lbd_within, needs,
+    psql_client, skip, text_command, wait_until,
 };
 use tungstenite::{Message, WebSocket};
 
@@ -16,6 +17,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 const WEBSOCKETS: usize = 1000;
 const DOWNLOADS: usize = 50;
+const SESSIONS: usize = 100;
 /// At 16 KiB a second it lasts longer than both handovers.
 const LENGTH: usize = 128 << 10;
 
@@ -31,8 +33,13 @@ fn node(network: &Network, number: u8) -> (VrrpNode, Daemon) {
     let lbd = lbd_within(&vrrp.host, vrrp.dir(), |config| {
         config.lbd = "handover_timeout: 200ms".to_owned();
         config.server("s1", format!("{SERVER}:80"));
-        "ws:\n  bind: [\"0.0.0.0:81\"]\n  backend: echo".clone_into(&mut config.more_frontends);
-        config.more_backends = format!("echo:\n  check: off\n  servers: {{ e1: \"{SERVER}:81\" }}");
+        "ws:\n  bind: [\"0.0.0.0:81\"]\n  backend: echo\n\
+         database:\n  mode: tcp\n  bind: [\"0.0.0.0:82\"]\n  backend: database"
+            .clone_into(&mut config.more_frontends);
+        config.more_backends = format!(
+            "echo:\n  check: off\n  servers: {{ e1: \"{SERVER}:81\" }}\n\
+             database:\n  mode: tcp\n  check: off\n  servers: {{ d1: \"{SERVER}:5432\" }}"
+        );
     });
     vrrp.vrrpd.start();
     (vrrp, lbd)
@@ -78,6 +85,81 @@ fn hand_over(from: &VrrpNode, to: &VrrpNode) {
 fn is_clean(host: &Netns) -> bool {
     !host.run("ip", &["address", "show", "dev", "lo"]).contains("10.9.0.100")
         && host.run("nft", &["list", "tables"]).is_empty()
+}
+
+/// A client of PostgreSQL, and what it says.
+struct Session {
+    psql: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    fn open(client: &Netns) -> Self {
+        let mut command = client.inside(|| psql_client((VIP, 82).into()));
+        let mut psql =
+            client.inside(|| command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+        let answers = BufReader::new(psql.stdout.take().unwrap());
+        Self { psql, answers }
+    }
+
+    fn ask(&mut self, query: &str) {
+        let input = self.psql.stdin.as_mut().unwrap();
+        input.write_all(format!("{query};\n").as_bytes()).unwrap();
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    fn close(mut self) {
+        drop(self.psql.stdin.take());
+        assert!(self.psql.wait().unwrap().success());
+    }
+}
+
+/// What a session has made for itself is there as long as the session is.
+#[test]
+fn sessions_of_postgresql_go_on_over_a_handover_and_back() {
+    needs!("ip", "nft", "psql");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    if !Postgres::is_installed() {
+        skip!("PostgreSQL is not installed");
+    }
+    let network = Network::new(24);
+    let (client, server) =
+        (network.host("client", Ipv4Addr::new(10, 9, 0, 1)), network.host("server", SERVER));
+    let database = server.inside(|| Postgres::start((SERVER, 5432).into()));
+    let (first, _first_lbd) = node(&network, 1);
+    first.wait_for_state("master");
+    let (second, _second_lbd) = node(&network, 2);
+    second.wait_for_state("backup");
+
+    let mut sessions: Vec<_> = (0..SESSIONS).map(|_| Session::open(&client)).collect();
+    for (number, session) in sessions.iter_mut().enumerate() {
+        session.ask(&format!("create temporary table mine as select {number} as number"));
+        session.ask("select number from mine");
+    }
+    let check = |sessions: &mut [Session]| {
+        for (number, session) in sessions.iter_mut().enumerate() {
+            assert_eq!(session.answer(), number.to_string());
+        }
+    };
+    check(&mut sessions);
+    for (from, to) in [(&first, &second), (&second, &first)] {
+        // One that works on something while the address moves.
+        sessions.iter_mut().for_each(|session| session.ask("select number from mine, pg_sleep(1)"));
+        hand_over(from, to);
+        check(&mut sessions);
+        sessions.iter_mut().for_each(|session| session.ask("select number from mine"));
+        check(&mut sessions);
+    }
+    sessions.into_iter().for_each(Session::close);
+    wait_until("nothing is left of it", || is_clean(&first.host) && is_clean(&second.host));
+    drop(database);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A real PostgreSQL server with a cluster of its own.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -47,6 +48,11 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let mut access = fs::File::options()
+            .append(true)
+            .open(server.data().join("pg_hba.conf"))
+            .expect("initdb has made it");
+        access.write_all(b"host all all samenet trust\n").expect("it can be written");
         server.restart();
         server
     }
@@ -71,7 +77,7 @@ impl Postgres {
     pub fn launch(&mut self) {
         let mut command = self.command("postgres");
         let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
-        command.arg("-D").arg(self.data()).args(["-h", &host, "-p", &port, "-k", ""]).arg("-F");
+        command.arg("-D").arg(self.data()).args(["-h", &host, "-p", &port, "-k", "", "-N", "200"]).arg("-F");
         self.process = Some(Process::spawn("postgres", command, self.dir.path()));
     }
 

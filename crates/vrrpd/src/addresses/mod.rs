@@ -30,9 +30,11 @@ use crate::net::rules::Rule;
 use ledger::Ledger;
 use rulebook::Rulebook;
 
-/// How long a farewell waits for the addresses to be gone. It takes less than a millisecond, unless somebody holds the
-/// kernel's lock; then others may take over before.
-const FAREWELL: Duration = Duration::from_millis(100);
+/// How long a farewell waits for the addresses to be gone where this node cannot serve. It takes less than a millisecond, unless
+/// somebody holds the kernel's lock; then others may take over before.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
+/// The same where it can, and leaves of its own will: nobody waits for its successor.
+pub(crate) const PLANNED: Duration = Duration::from_secs(1);
 
 /// What an instance or service wants of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,12 +179,12 @@ impl Addresses {
         self.counts.clone()
     }
 
-    /// Waits until all that has been wished for is true, but not for long.
-    pub(crate) async fn come_true(&self) {
+    /// Waits until all that has been wished for is true, but not for longer than that.
+    pub(crate) async fn come_true(&self, patience: Duration) {
         let serial = self.wishes.borrow().serial;
         let mut truth = self.true_since.clone();
         // A thread that has ended does nothing that could be waited for.
-        let _ = timeout(FAREWELL, truth.wait_for(|since| *since >= serial)).await;
+        let _ = timeout(patience, truth.wait_for(|since| *since >= serial)).await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use vrrp::{TrackerRule, Weight};
 
-use crate::addresses::{Hold, Links, Wish};
+use crate::addresses::{Hold, Links, PLANNED, Wish};
 use crate::board::{Pen, ServiceRecord, Sheet as _};
 use crate::election::{Command, INTERFACE, REPORTS, Shared, follow_notify};
 use crate::notify;
@@ -101,7 +101,7 @@ impl Driver {
                         self.handle(Input::Stop, Instant::now());
                         self.start_by = None;
                         self.wish();
-                        self.shared.addresses.come_true().await;
+                        self.shared.addresses.come_true(PLANNED).await;
                         self.pen.answer(done, ());
                         return;
                     }
@@ -143,7 +143,7 @@ impl Driver {
         let was_announced = self.service.state() == State::Announced;
         self.handle(Input::Withdraw, Instant::now());
         if was_announced {
-            self.shared.addresses.come_true().await;
+            self.shared.addresses.come_true(PLANNED).await;
         }
         self.pen.answer(done, was_announced);
     }

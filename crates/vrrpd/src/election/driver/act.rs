@@ -9,6 +9,7 @@ use vrrp::packet::{Advert, Kind, Protection, encode_as};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
 use super::{Driver, millis, unix};
+use crate::addresses::{FAREWELL, PLANNED};
 use crate::board::Sheet as _;
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
@@ -32,12 +33,14 @@ impl Driver {
         if is_caused(|cause| matches!(cause, Cause::Released)) {
             self.keep(keep::Input::Leaves).await;
         }
+        let is_planned = is_caused(|cause| matches!(cause, Cause::Released | Cause::Stopped));
+        let patience = if is_planned { PLANNED } else { FAREWELL };
         for action in actions {
             match action {
                 Action::SendAdvert(priority) => {
                     // Whoever hears the farewell takes over: then the addresses are not here any more.
                     if leaving {
-                        self.shared.addresses.come_true().await;
+                        self.shared.addresses.come_true(patience).await;
                     }
                     self.send(Kind::Advertisement, priority);
                 }

@@ -9,7 +9,7 @@ use vrrp::packet::Kind;
 use wire::human::things;
 
 use super::Driver;
-use crate::addresses::{Hold, Wish};
+use crate::addresses::{Hold, PLANNED, Wish};
 use crate::election::place::{is_link_local, virtual_addresses};
 use crate::net::Link;
 use crate::net::rules::{Part, Rule};
@@ -49,7 +49,7 @@ impl Driver {
         }
         let keeps = Action::Say { kind: Kind::Keeps, last: false };
         if has_changed && actions.contains(&keeps) {
-            self.shared.addresses.come_true().await;
+            self.shared.addresses.come_true(PLANNED).await;
         }
         for action in actions {
             match action {
@@ -82,7 +82,7 @@ impl Driver {
         let before = self.keeper.plan();
         self.keep(Input::Ends).await;
         if self.keeper.plan() != before {
-            self.shared.addresses.come_true().await;
+            self.shared.addresses.come_true(PLANNED).await;
         }
     }
 

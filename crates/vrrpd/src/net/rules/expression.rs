@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::message::{attribute, element, nest, number, word};
-#[expect(clippy::wildcard_imports, reason = "nothing but the numbers, under the kernel's names")]
+#[allow(clippy::wildcard_imports, reason = "nothing but numbers, under the kernel's names")]
 use super::numbers::*;
 
 pub(super) type Expression = Vec<u8>;

@@ -1,6 +1,6 @@
 //! Messages of nf_tables (linux/netfilter/nf_tables.h), as bytes.
 
-#[expect(clippy::wildcard_imports, reason = "nothing but the numbers, under the kernel's names")]
+#[allow(clippy::wildcard_imports, reason = "nothing but numbers, under the kernel's names")]
 use super::numbers::*;
 
 /// The header of netlink, and that of netfilter.

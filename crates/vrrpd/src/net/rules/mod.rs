@@ -25,7 +25,7 @@ use expression::{
     is_bare, is_not_bare, source, write,
 };
 use message::{Batch, nest, number, word};
-#[expect(clippy::wildcard_imports, reason = "nothing but the numbers, under the kernel's names")]
+#[allow(clippy::wildcard_imports, reason = "nothing but numbers, under the kernel's names")]
 use numbers::*;
 
 /// The name of the tables, and of those with which it is tried whether there can be some.
