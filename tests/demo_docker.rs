@@ -8,6 +8,8 @@ use testkit::skip;
 mod kit;
 #[path = "demo/one.rs"]
 mod one;
+#[path = "demo/three.rs"]
+mod three;
 #[path = "demo/two.rs"]
 mod two;
 
@@ -30,4 +32,12 @@ fn demo_2_works_in_docker() {
         skip!("no Docker daemon answers");
     }
     two::run("docker");
+}
+
+#[test]
+fn demo_3_works_in_docker() {
+    if !docker_answers() {
+        skip!("no Docker daemon answers");
+    }
+    three::run("docker", "bird");
 }

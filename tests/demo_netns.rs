@@ -36,7 +36,7 @@ fn demo_3_works_in_network_namespaces() {
     if !is_root() {
         skip!("network namespaces need root");
     }
-    three::run("netns");
+    three::run("netns", "bird");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn demo_3_works_with_frr() {
     if !is_root() || !Path::new("/usr/lib/frr/bgpd").is_file() {
         skip!("network namespaces need root, and frr has to be installed");
     }
-    three::run_with_frr("netns");
+    three::run("netns", "frr");
 }
 
 #[test]

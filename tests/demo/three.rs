@@ -8,31 +8,17 @@ use testkit::{Client, get, skip, wait_until};
 use crate::kit::{answers, free_addresses, make, obstacle, root, script, script_ok, tell_last_words, text};
 
 /// Starts the demo in an engine, does to it what the workshop does, and takes it down.
-pub fn run(engine: &str) {
+pub fn run(engine: &str, router: &str) {
     if let Some(reason) = obstacle() {
         skip!("{reason}");
     }
-    let demo = Demo::up(engine, "bird");
+    let demo = Demo::up(engine, router);
     demo.has_the_address_on_all_nodes();
-    demo.spreads_connections_over_all_nodes();
-    demo.is_told_about_by_its_tools();
-    demo.survives_starting_it_twice();
-    loses_nothing(&["withdrawn", "announced", "node-stopped"]);
-    demo.keeps_connections_of_others_when_a_node_dies();
-    demo.serves_with_one_node();
-    demo.leaves_nothing_behind();
-}
-
-/// The same with FRR, as far as that is another.
-pub fn run_with_frr(engine: &str) {
-    if let Some(reason) = obstacle() {
-        skip!("{reason}");
+    match (engine, router) {
+        (_, "frr") => demo.does_with_frr(),
+        ("netns", _) => demo.does_all(),
+        _ => demo.does_in_containers(),
     }
-    let demo = Demo::up(engine, "frr");
-    demo.has_the_address_on_all_nodes();
-    // What was zebra's own to keep it would have made anew meanwhile.
-    script_ok(&["exec", "router", "s6-svc", "-wd", "-T", "10000", "-d", "/run/service/resilient"]);
-    loses_nothing(&["withdrawn", "announced"]);
     demo.leaves_nothing_behind();
 }
 
@@ -78,7 +64,7 @@ fn loses_nothing(planned: &[&str]) {
 }
 
 impl Demo {
-    fn up(engine: &str, router: &'static str) -> Self {
+    fn up(engine: &str, router: &str) -> Self {
         let [web, web_tls, prometheus, s1, s2, s3, v1, v2, v3] = free_addresses();
         let (stats, vrrp) = ([s1, s2, s3], [v1, v2, v3]);
         let demo = Self { engine: engine.to_owned(), web, web_tls, stats, vrrp, prometheus };
@@ -105,6 +91,33 @@ impl Demo {
         let output = self.make(target);
         assert!(output.status.success(), "make {target}: {}", text(&output));
         text(&output)
+    }
+
+    fn does_all(&self) {
+        self.spreads_connections_over_all_nodes();
+        self.is_told_about_by_its_tools();
+        self.survives_starting_it_twice();
+        loses_nothing(&["withdrawn", "announced", "node-stopped"]);
+        self.keeps_connections_of_others_when_a_node_dies();
+        self.serves_with_one_node();
+    }
+
+    /// As far as that is another.
+    fn does_with_frr(&self) {
+        assert_eq!(self.engine, "netns", "no image has it");
+        // What was zebra's own to keep it would have made anew meanwhile.
+        script_ok(&["exec", "router", "s6-svc", "-wd", "-T", "10000", "-d", "/run/service/resilient"]);
+        loses_nothing(&["withdrawn", "announced"]);
+    }
+
+    /// What containers have of their own: the engine's network, and what it does to a node that is cut off or stopped.
+    fn does_in_containers(&self) {
+        self.spreads_connections_over_all_nodes();
+        self.is_told_about_by_its_tools();
+        self.refuses_another_router();
+        loses_nothing(&["withdrawn", "announced", "node-stopped"]);
+        assert_eq!(cost_of(&["lbd-killed", "node-cut"]).len(), 2);
+        self.serves_with_one_node();
     }
 
     fn has_the_address_on_all_nodes(&self) {
@@ -151,6 +164,10 @@ impl Demo {
     fn survives_starting_it_twice(&self) {
         self.make_ok("demo-3");
         wait_for_service_by(&NODES);
+        self.refuses_another_router();
+    }
+
+    fn refuses_another_router(&self) {
         let other = self.make("ROUTER=frr demo-3");
         assert!(!other.status.success() && text(&other).contains("ROUTER=bird"), "{}", text(&other));
     }
