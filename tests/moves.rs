@@ -31,7 +31,7 @@ fn node(network: &Network, number: u8) -> (VrrpNode, Daemon) {
     );
     let mut vrrp = VrrpNode::new(host, &lines);
     let lbd = lbd_within(&vrrp.host, vrrp.dir(), |config| {
-        config.lbd = "handover_timeout: 200ms".to_owned();
+        config.lbd = "handover_timeout: 200ms\nstop_timeout: 10m".to_owned();
         config.server("s1", format!("{SERVER}:80"));
         "ws:\n  bind: [\"0.0.0.0:81\"]\n  backend: echo\n\
          database:\n  mode: tcp\n  bind: [\"0.0.0.0:82\"]\n  backend: database"
@@ -160,6 +160,44 @@ fn sessions_of_postgresql_go_on_over_a_handover_and_back() {
     sessions.into_iter().for_each(Session::close);
     wait_until("nothing is left of it", || is_clean(&first.host) && is_clean(&second.host));
     drop(database);
+}
+
+/// One node after the other gets another lbd: each goes on with what it has until nothing is left.
+#[test]
+fn both_nodes_are_updated_and_no_websocket_notices() {
+    needs!("ip", "nft");
+    if !is_root() {
+        skip!("network namespaces need root");
+    }
+    let network = Network::new(24);
+    let (client, server) =
+        (network.host("client", Ipv4Addr::new(10, 9, 0, 1)), network.host("server", SERVER));
+    server.inside(|| std::mem::forget(EchoServer::start((SERVER, 81).into())));
+    let (first, mut first_lbd) = node(&network, 1);
+    first.wait_for_state("master");
+    let (second, mut second_lbd) = node(&network, 2);
+    second.wait_for_state("backup");
+
+    let mut sockets: Vec<_> = client.inside(|| (0..50).map(|_| websocket()).collect());
+    for (lbd, to) in [(&mut first_lbd, &second), (&mut second_lbd, &first)] {
+        echo(&mut sockets, "before");
+        lbd.terminate();
+        to.wait_for_state("master");
+        echo(&mut sockets, "while it stops");
+        let mut new: Vec<_> = client.inside(|| (0..50).map(|_| websocket()).collect());
+        echo(&mut new, "new");
+        assert!(lbd.is_running(), "it waits for those that it has");
+        for mut socket in std::mem::replace(&mut sockets, new) {
+            socket.close(None).unwrap();
+            while socket.read().is_ok() {}
+        }
+        assert_eq!(lbd.wait().code(), Some(0), "{}", lbd.stderr());
+        echo(&mut sockets, "after");
+        lbd.start();
+    }
+    echo(&mut sockets, "in the end");
+    drop(sockets);
+    wait_until("nothing is left of it", || is_clean(&first.host) && is_clean(&second.host));
 }
 
 #[test]

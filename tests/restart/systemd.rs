@@ -22,6 +22,8 @@ fn systemd_keeps_the_listeners_over_a_restart() {
         loads.iter().for_each(|load| load.wait_for_requests(20));
         assert_eq!(stack.lbd.stop().code(), Some(0), "{}", stack.lbd.stderr());
         assert!(systemd.has_heard("STOPPING=1"));
+        // stop_timeout is 30 s, handover_timeout 1 s, and the unit's own limit is neither.
+        assert!(systemd.has_heard("EXTEND_TIMEOUT_USEC=47000000"));
         let listeners = systemd.stored();
         assert_eq!(listeners.len(), 2, "one for each worker");
         stack.lbd.systemd(systemd.socket(), listeners);

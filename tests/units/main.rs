@@ -249,6 +249,19 @@ fn addresses_outlive_no_vrrpd_that_is_not_started_again() {
     assert_eq!(machine.show("lbd", "ActiveState"), "active", "others go on");
 }
 
+/// The unit's limit is for one that hangs.
+#[test]
+fn lbd_stops_for_as_long_as_it_is_configured_to() {
+    let machine = machine!();
+    machine.drop_in("lbd", "TimeoutStopSec=1s");
+    let half = "exec 3<>/dev/tcp/127.0.0.1/80; printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n' >&3; systemctl stop --no-block tandem-lbd";
+    let rest = "sleep 4; printf '\\r\\n' >&3; head -n 1 <&3";
+    let answer = machine.run_ok(&["bash", "-c", &format!("{half}; {rest}")]);
+    assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+    wait_until("it has stopped", || machine.show("lbd", "ActiveState") == "inactive");
+    assert_eq!(machine.show("lbd", "Result"), "success");
+}
+
 #[test]
 fn a_daemon_that_dies_or_hangs_is_back_however_often() {
     let machine = machine!();

@@ -29,6 +29,14 @@ pub fn notify(state: &str) -> anyhow::Result<()> {
     if is_there() { send(state, &[], SendFlags::empty()) } else { Ok(()) }
 }
 
+/// Tells systemd that the stop which has begun may take so long, whatever the unit's `TimeoutStopSec` says.
+///
+/// # Errors
+/// When it cannot be told.
+pub fn stop_may_take(time: Duration) -> anyhow::Result<()> {
+    notify(&format!("EXTEND_TIMEOUT_USEC={}", time.as_micros()))
+}
+
 /// How often systemd is to hear that this process lives, if it listens for that: twice in the time after which it takes the
 /// process for hung (sd_watchdog_enabled(3)).
 pub fn watchdog() -> Option<Duration> {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use daemon::systemd;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -18,6 +19,8 @@ use crate::shared::command::Command;
 /// What of the time for a stop is left to those who were accepted meanwhile: a quarter, and so long at most, because others wait
 /// then.
 const LAST_PART: (u32, Duration) = (4, Duration::from_secs(5));
+/// What a stop takes at most beside its waits: clients that had been held before a handover, the listeners, the log.
+const BESIDE: Duration = Duration::from_secs(15);
 /// How long the workers may take to give their listeners up.
 const GIVE_UP: Duration = Duration::from_secs(2);
 
@@ -28,7 +31,15 @@ impl App {
         self.adoptions.close();
         while self.adoptions.try_recv().is_ok() {}
         let was_starting = self.is_starting();
-        let mut patience = lock(&self.state).config().lbd.stop_timeout;
+        let (mut patience, handover) = {
+            let state = lock(&self.state);
+            let lbd = &state.config().lbd;
+            (lbd.stop_timeout, lbd.handover_timeout)
+        };
+        // A handover waits twice: for requests, and for vrrpd.
+        if let Err(error) = systemd::stop_may_take(patience + 2 * handover + BESIDE) {
+            tracing::warn!("systemd may end lbd before stop_timeout is over: {error:#}");
+        }
         if self.liveness.subscribers() > 0 && !was_starting {
             tokio::select! {
                 () = self.hand_over() => {}

@@ -13,7 +13,7 @@ use crate::addresses::{FAREWELL, PLANNED};
 use crate::board::Sheet as _;
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
-use crate::order::Notice;
+use crate::order::{Notice, Report};
 
 impl Driver {
     /// Hands one input to the election, and does what it orders, in its order.
@@ -29,11 +29,19 @@ impl Driver {
             actions.iter().any(|action| matches!(action, Action::Transition(to) if is_so(&to.cause)))
         };
         let peacefully = is_caused(|cause| matches!(cause, Cause::MasterReleased | Cause::Preempted { .. }));
+        // An lbd that was told to end goes on with what it has.
+        let ends = actions.iter().any(|action| match action {
+            Action::Transition(Transition { cause: Cause::TrackerFailed(name), .. }) => {
+                self.reports.get(name) == Some(&Report::Ends)
+            }
+            _ => false,
+        });
+        let moves = ends || is_caused(|cause| matches!(cause, Cause::Released));
         // Whoever hears the farewell knows by then.
-        if is_caused(|cause| matches!(cause, Cause::Released)) {
+        if moves {
             self.keep(keep::Input::Leaves).await;
         }
-        let is_planned = is_caused(|cause| matches!(cause, Cause::Released | Cause::Stopped));
+        let is_planned = moves || is_caused(|cause| matches!(cause, Cause::Stopped));
         let patience = if is_planned { PLANNED } else { FAREWELL };
         for action in actions {
             match action {
@@ -51,8 +59,8 @@ impl Driver {
                 }
                 Action::RemoveAddresses => {
                     self.holding = false;
-                    // To a router that lives. In any other state this one could not serve.
-                    let moved = self.instance.state() == State::Backup;
+                    // To a router that lives. In any other state this one could not serve, unless lbd still does.
+                    let moved = ends || self.instance.state() == State::Backup;
                     self.keep(if moved { keep::Input::Left } else { keep::Input::Ends }).await;
                     self.hold(false, began);
                     leaving = true;

@@ -10,6 +10,7 @@ use crate::board::Sheet as _;
 use crate::election::place::{Place, Site, find};
 use crate::election::settings::{INTERFACE, expectations, settings, unspecified};
 use crate::net::Link;
+use crate::order::Report;
 
 impl Driver {
     /// Looks for the interface again, since interfaces or addresses have changed.
@@ -127,11 +128,12 @@ impl Driver {
     }
 
     pub(super) async fn report_interface(&mut self, good: bool, text: &str) {
-        let unchanged = self.reports.get(INTERFACE) == Some(&good);
+        let report = if good { Report::Good } else { Report::Fails };
+        let unchanged = self.reports.get(INTERFACE) == Some(&report);
         if unchanged && self.board(|record, _| record.tracker_text(INTERFACE) == Some(text)) {
             return;
         }
-        self.report(INTERFACE.to_owned(), good, text).await;
+        self.report(INTERFACE.to_owned(), report, text).await;
     }
 
     /// Sockets that listen as is configured now, at the same place.

@@ -27,7 +27,7 @@ use super::settings::{expectations, rules, settings, unspecified};
 use crate::addresses::{Addresses, Counts, Hold, Links, Wish};
 use crate::board::{Board, Marks, Pen, Record};
 use crate::notify::{self, Told};
-use crate::order::Notice;
+use crate::order::{Notice, Report};
 use crate::sequences;
 
 /// The largest advert, and what a network may pad it with.
@@ -90,7 +90,7 @@ pub(super) struct Driver {
     told: watch::Sender<Option<Notice>>,
     complaints: Complaints,
     /// Trackers that have reported, and how.
-    reports: BTreeMap<String, bool>,
+    reports: BTreeMap<String, Report>,
     /// Until when the start waits for first reports; none once started.
     start_by: Option<Instant>,
     /// Who waits for a successor to take the addresses, or for the end of the wait for one.
@@ -154,7 +154,7 @@ impl Driver {
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command<Order>>) {
         self.relocate().await;
         if rules(&self.config).iter().any(|rule| rule.name == notify::TRACKER) {
-            self.report(notify::TRACKER.to_owned(), true, "nobody had to be told yet").await;
+            self.report(notify::TRACKER.to_owned(), Report::Good, "nobody had to be told yet").await;
         }
         loop {
             self.go_on().await;
@@ -163,7 +163,7 @@ impl Driver {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Tracker { tracker, report, text }) => {
-                        self.report(tracker, report.is_good(), &text).await;
+                        self.report(tracker, report, &text).await;
                     }
                     Some(Command::Own(Order::Reload { config, done })) => {
                         self.adopt(*config).await;
@@ -266,9 +266,9 @@ impl Driver {
         self.relocate().await;
     }
 
-    async fn report(&mut self, tracker: String, good: bool, text: &str) {
-        let began = Instant::now();
-        self.reports.insert(tracker.clone(), good);
+    async fn report(&mut self, tracker: String, report: Report, text: &str) {
+        let (began, good) = (Instant::now(), report.is_good());
+        self.reports.insert(tracker.clone(), report);
         let changed = self.pen.report(&self.config.name, &tracker, good, text);
         self.handle(Input::Tracker { name: tracker, good }, began).await;
         if changed {
