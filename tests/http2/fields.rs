@@ -199,7 +199,8 @@ is_equal(answer.status, "501")
 is_equal(client.get("/no").status, "403")
 "#,
     );
-    let head = &server.requests()[0];
+    let heads = server.requests();
+    let head = heads.iter().find(|head| head.starts_with("GET /chat ")).unwrap();
     assert!(
         head.contains("\r\nUpgrade: websocket\r\n") && head.contains("\r\norigin: http://test\r\n"),
         "{head}"

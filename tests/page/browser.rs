@@ -30,7 +30,7 @@ impl Drop for Browser {
 impl Browser {
     pub(crate) async fn start(stack: &Stack) -> Self {
         let browser = Self::blank(json!({})).await;
-        browser.client.goto(&format!("http://{}/", stack.config.admin)).await.unwrap();
+        browser.goto(&format!("http://{}/", stack.config.admin)).await;
         browser
     }
 
@@ -38,7 +38,7 @@ impl Browser {
     pub(crate) async fn start_narrow(stack: &Stack, width: u32) -> Self {
         let metrics = json!({ "width": width, "height": 800, "pixelRatio": 2.0, "mobile": true });
         let browser = Self::blank(json!({ "deviceMetrics": metrics })).await;
-        browser.client.goto(&format!("http://{}/", stack.config.admin)).await.unwrap();
+        browser.goto(&format!("http://{}/", stack.config.admin)).await;
         browser
     }
 
@@ -84,6 +84,20 @@ impl Browser {
             .await
             .unwrap_or_else(|error| panic!("no browser: {error}\n{}", driver.stderr()));
         Self { client, address, _driver: driver, dir }
+    }
+
+    /// Loads a page. Chromium gives up what it loads where an interface of the host comes or goes, as those of other tests do.
+    pub(crate) async fn goto(&self, url: &str) {
+        const NOT_OURS: &str = "ERR_NETWORK_CHANGED";
+        for _ in 0..20 {
+            match self.client.goto(url).await {
+                Err(error) if error.to_string().contains(NOT_OURS) => {}
+                Err(error) => panic!("{url}: {error}"),
+                Ok(()) if self.text().await.contains(NOT_OURS) => {}
+                Ok(()) => return,
+            }
+        }
+        panic!("{url}: the network changes all the time");
     }
 
     /// The text of the page as it stands.

@@ -56,8 +56,8 @@ impl Browser {
         }
     }
 
-    async fn goto(&self, address: SocketAddr) {
-        self.client.goto(&format!("http://{address}/")).await.unwrap();
+    async fn show(&self, address: SocketAddr) {
+        self.goto(&format!("http://{address}/")).await;
     }
 }
 
@@ -69,7 +69,7 @@ async fn the_pages_of_a_site_look_well_in_every_state() {
     let (lbd, healthd) = (stack.config.admin, stack.config.healthd_admin);
     let both = async |state: &str, of_lbd: (&str, &str), of_healthd: (&str, &str)| {
         for (address, daemon, (tone, words)) in [(lbd, "lbd", of_lbd), (healthd, "healthd", of_healthd)] {
-            browser.goto(address).await;
+            browser.show(address).await;
             browser.wait_for_headline(tone, words).await;
             browser.inspect(&format!("{daemon}-{state}")).await;
         }
@@ -86,12 +86,12 @@ async fn the_pages_of_a_site_look_well_in_every_state() {
 
     stack.nginx[1].stop();
     both("one-down", ("warning", "1 of 3 servers DOWN"), ("warning", "1 of 3 servers DOWN")).await;
-    browser.goto(lbd).await;
+    browser.show(lbd).await;
     browser.resize(390, 900, false).await;
     telephone_begins_with(&browser, "s2").await;
 
     stack.healthd.kill();
-    browser.goto(lbd).await;
+    browser.show(lbd).await;
     browser.wait_for_headline("warning", "1 of 3 servers DOWN, on verdicts").await;
     browser.inspect("lbd-healthd-dead").await;
     stack.healthd.start();
@@ -133,7 +133,7 @@ async fn certificates_look_well_whatever_is_left_to_them() {
         stack.config.tls = format!("{{ certificates: [{}] }}", files[..=number].join(", "));
         stack.write_config();
         assert!(stack.command("reload").contains("reloaded"));
-        browser.goto(stack.config.admin).await;
+        browser.show(stack.config.admin).await;
         let first = browser.run("const row = document.querySelector('.certificates tbody tr'); return [row.dataset.tone, row.innerText]").await;
         assert_eq!(first[0], tone, "{first}");
         assert!(first[1].as_str().is_some_and(|text| text.contains(status)), "{status}: {first}");
@@ -199,7 +199,7 @@ async fn the_page_of_a_router_looks_well_and_does_not_hide_a_second_master() {
     };
     let html = Arc::new(Mutex::new(page(&first)));
     let browser = Browser::blank(json!({})).await;
-    browser.goto(show(html.clone())).await;
+    browser.show(show(html.clone())).await;
     browser.wait_for_headline("good", "web is MASTER").await;
     browser.inspect("vrrpd-well").await;
 

@@ -69,7 +69,7 @@ async fn a_browser_stays_with_its_server() {
     let browser = Browser::start(&stack).await;
     let site = format!("http://{}/", stack.web());
     let instance = async || {
-        browser.client.goto(&site).await.unwrap();
+        browser.goto(&site).await;
         let text = browser.text().await;
         text.split("Instance ")
             .nth(1)
@@ -98,7 +98,7 @@ async fn a_browser_stays_with_its_server() {
     };
     wait_until("all requests are counted", || counted("dead") >= 1.0 && counted("followed") >= 13.0);
     assert!(counted("absent") >= 1.0);
-    browser.client.goto(&format!("http://{}/", stack.config.admin)).await.unwrap();
+    browser.goto(&format!("http://{}/", stack.config.admin)).await;
     let text = browser.text().await;
     assert!(text.contains("sticky: ") && text.contains(" followed, 0 renewed, "), "{text}");
 }
@@ -111,7 +111,7 @@ async fn a_browser_that_comes_by_tls_speaks_http_2() {
     let tls = format!("{{ certificates: [\"{}\"] }}", file.display());
     let stack = Stack::builder().unchecked().config(|config, _| config.tls = tls).start();
     let browser = Browser::trusting(&file, stack.web()).await;
-    browser.client.goto("https://app.example/").await.unwrap();
+    browser.goto("https://app.example/").await;
     let text = browser.text().await;
     assert!(text.contains("NGINX Instance"), "{text}");
     let protocol = "return performance.getEntriesByType('navigation')[0].nextHopProtocol";
@@ -140,7 +140,7 @@ async fn a_browsers_websocket_is_a_stream() {
     let stack = stack.start();
     let _server = EchoServer::start(stack.addresses.socket(100, SERVER_PORT));
     let browser = Browser::trusting(&file, stack.web()).await;
-    browser.client.goto("https://app.example/").await.unwrap();
+    browser.goto("https://app.example/").await;
     let echo = "return new Promise(done => {
         const socket = new WebSocket('wss://app.example/echo');
         socket.onopen = () => socket.send('x'.repeat(100000));
