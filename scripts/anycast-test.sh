@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What faults and planned changes of a node cost the clients of demo 3: two loads inside the demo's network, one of new connections and one of
-# connections that are kept, go over the router to all nodes while each of them happens; one line each says what was lost.
+# What faults and planned changes of a node cost the clients of demo 3: loads inside the demo's network, one of new connections, one of connections
+# that are kept, and with what is planned one of slow answers, go over the router to all nodes while each of them happens; one line each says what was lost.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib/say.sh
@@ -41,6 +41,7 @@ and not planned:
 Each run lasts about 8 s. Afterwards everything runs as before.
   new, kept  requests on new connections, and on kept ones, that were refused, broken off, or not answered within 2 s, in a planned change 10 s.
              One that finds every kept connection in use is not sent, which loses nothing
+  slow       the same, in a planned change, of answers that take half a second: 50 a second, on new connections
   gap        the longest time between two answers on new connections
 The exit status is 0 when nothing planned has lost a request, and 1 when it has.
 USAGE
@@ -128,8 +129,8 @@ prepare() { # NODE
     wait_until_router "does not send to $1" sends_not_to "$1"
 }
 
-load() { # NAME OPTION...
-    on_node vip-access tandemctl load "http://$service_address" --rate "$rate" --for "${load_for}s" --timeout "$patience" --json "${@:2}" \
+load() { # NAME PATH RATE OPTION...
+    on_node vip-access tandemctl load "http://$service_address$2" --rate "$3" --for "${load_for}s" --timeout "$patience" --json "${@:4}" \
         >"$work/$1" &
     loads+=($!)
 }
@@ -149,14 +150,17 @@ measure() { # NODE
     # Who is made to wait while something planned goes on is not lost, however busy the machine is.
     if is_planned "$fault"; then patience=10s; fi
     prepare "$1"
-    load new
-    load kept --keep "$kept"
+    load new / "$rate"
+    load kept / "$rate" --keep "$kept"
+    if is_planned "$fault"; then load slow /slow 50; fi
     sleep $warm_up
     inject "$fault" "$1" >/dev/null || die "the fault did not happen"
     # They fail when requests were lost, which is what they are to say.
     wait "${loads[@]}" || true
-    if [ ! -s "$work/new" ] || [ ! -s "$work/kept" ]; then die "the load did not run"; fi
-    printf '%s, %s, %s: %s, gap %.0f ms; %s\n' "$fault" "$1" "$hashing" "$(share new)" "$(figure new longest_gap_ms)" "$(share kept)"
+    if [ ! -s "$work/new" ] || [ ! -s "$work/kept" ] || { is_planned "$fault" && [ ! -s "$work/slow" ]; }; then die "the load did not run"; fi
+    printf '%s, %s, %s: %s, gap %.0f ms; %s' "$fault" "$1" "$hashing" "$(share new)" "$(figure new longest_gap_ms)" "$(share kept)"
+    if is_planned "$fault"; then printf '; %s' "$(share slow)"; fi
+    echo
     undo
 }
 

@@ -29,7 +29,7 @@ Demo 2 must run. FAULT happens on whichever node holds the virtual address:
   --rate N        requests a second (default 100)
 Each run lasts about 15 s. Afterwards everything runs as before, though perhaps with the address on the other node.
   gap      the longest time between two answers; without a fault that is the time between two requests
-  lost     requests that were refused, broken off, answered with an error, or not answered within 2 s, in a planned change 10 s
+  lost     requests that were refused, broken off, answered with an error, or not answered within 2 s
   moved    from the fault to the address being on the other node
   owners   the most nodes that had the address at one time, and for how long more than one had it; what a node lost is
            stamped when its watcher comes to run, so that a few milliseconds of two are none on a busy machine

@@ -33,11 +33,7 @@ watch_address() { # NODE
 
 # One run; its result as one line.
 measure() {
-    local master backup load watchers=() node broken_at healed_at='' neighbours='' patience=2s
-    # Who is made to wait while something planned goes on is not lost, however busy the machine is.
-    case $fault in
-        lbd-stopped | node-stopped | handover | vrrpd-stopped) patience=10s ;;
-    esac
+    local master backup load watchers=() node broken_at healed_at='' neighbours=''
     wait_until_settled || die "demo 2 does not settle"
     master=$(holders) backup=$(other_node "$master")
     rm -f "$work"/lb?{,.end}
@@ -45,8 +41,7 @@ measure() {
         watch_address "$node" &
         watchers+=($!)
     done
-    on_node vip-access tandemctl load "http://$virtual_address" --rate "$rate" --for "${load_for}s" --timeout $patience \
-        --json >"$work/load" &
+    on_node vip-access tandemctl load "http://$virtual_address" --rate "$rate" --for "${load_for}s" --json >"$work/load" &
     load=$!
     sleep $warm_up
     broken=$master

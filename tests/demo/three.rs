@@ -59,6 +59,7 @@ fn loses_nothing(planned: &[&str]) {
     for (line, planned) in lines.iter().zip(planned) {
         assert!(line.starts_with(planned), "{line}");
         assert_eq!(line.matches(": lost 0 of 1200").count(), 2, "{line}");
+        assert!(line.ends_with("; slow: lost 0 of 300"), "{line}");
     }
     wait_for_service_by(&NODES);
 }
