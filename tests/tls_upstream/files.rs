@@ -55,14 +55,12 @@ fn a_server_that_is_revoked_gets_no_more_requests() {
     let certificate = authority.issue("app.pem", NAMES, CertificateKey::Ecdsa);
     let lists = authority.revoke(&[], (2120, 1, 1));
     let tls = verified(&authority, &format!(", server_name: app.example, server_crl: {}", quoted(&lists)));
-    let (stack, nginx) = before(&tls, secured(certificate.clone()));
+    let (stack, _nginx) = before(&tls, secured(certificate.clone()));
     let stack = stack.start();
     assert_eq!(stack.get("/").status, 200);
-    let before = nginx.requests().len();
     authority.revoke(&[&certificate], (2120, 1, 1));
     wait_until("it is not believed any more", || stack.get("/").status == 503);
     stack.lbd.wait_to_tell("the server's certificate is revoked");
-    assert!(nginx.requests().len() >= before);
     // A list that is late may be the one that revokes.
     authority.revoke(&[], (2021, 1, 1));
     stack.lbd.wait_to_tell("until it is, everybody is taken for revoked");
