@@ -190,7 +190,7 @@ impl Reconciler {
     async fn reconcile(&mut self) {
         let mut wishes = self.wishes.borrow_and_update().clone();
         // Before there is an address that they are for. Without them it would be on two nodes.
-        if self.rulebook.set(wishes.rules.values().flatten()) {
+        if self.rulebook.prepare(wishes.rules.values().flatten()) {
             let kept = std::mem::take(&mut wishes.kept).into_iter();
             wishes.instances.extend(kept.map(|(name, wish)| (format!("{name} (kept)"), wish)));
         }
@@ -204,6 +204,9 @@ impl Reconciler {
                     tracing::error!(interface = self.name(step.index()), "{error:#}; trying again");
                 }
             }
+        }
+        if !failed {
+            self.rulebook.set(wishes.rules.values().flatten());
         }
         self.retry = failed.then(|| Instant::now() + RETRY);
         self.note(&wishes, &added);

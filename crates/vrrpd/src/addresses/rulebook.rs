@@ -67,7 +67,17 @@ impl Rulebook {
         self.count_at.into_iter().chain(adopted_until).min()
     }
 
-    /// Has these rules in force from now on. Whether they are.
+    /// Has these rules in force before addresses change. What was in force for others stays: as long as they are here, nothing is reset that is
+    /// still passed on to them. Whether they are.
+    pub(super) fn prepare<'a>(&mut self, wished: impl Iterator<Item = &'a Rule>) -> bool {
+        let mut rules: Vec<Rule> = wished.cloned().collect();
+        let is_other = |old: &&Rule| !rules.iter().any(|rule| rule.address == old.address);
+        let others: Vec<Rule> = self.in_force.iter().flatten().filter(is_other).cloned().collect();
+        rules.extend(others);
+        self.set(rules.iter())
+    }
+
+    /// Has these rules in force from now on, and no others. Whether they are.
     pub(super) fn set<'a>(&mut self, wished: impl Iterator<Item = &'a Rule>) -> bool {
         let mut wished: Vec<Rule> = wished.cloned().collect();
         if Instant::now() >= self.adopted_until {
