@@ -33,6 +33,9 @@ pub(crate) enum Part {
     /// The floor: carries bytes between each client and a server, four calls a request, and reads none of them.
     #[command(hide = true)]
     Relay { listen: SocketAddr, to: SocketAddr },
+    /// The floor without a runtime.
+    #[command(hide = true)]
+    Bare { pairs: Vec<SocketAddr> },
     /// A server that switches protocols and echoes.
     #[command(hide = true)]
     Echo { listen: SocketAddr },

@@ -5,6 +5,7 @@
 //! median of each over the rounds, and what is asserted is nothing: a benchmark measures.
 
 mod args;
+mod bare;
 mod checks;
 mod cpu;
 mod h2load;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Part::Checks(checks) => checks.main(),
         Part::Storm(storm) => storm.main(),
         Part::Relay { listen, to } => relay::main(listen, to),
+        Part::Bare { pairs } => bare::main(&pairs),
         Part::Echo { listen } => tunnel::echo(listen),
         Part::Memory(memory) => memory.main(),
         Part::Hold { to, connections, held, authority } => load::hold(to, connections, held, &authority),

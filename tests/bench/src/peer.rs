@@ -17,7 +17,7 @@ use crate::origin::{Origin, server};
 use crate::program::{self, lines};
 use crate::work::{Kind, Way};
 
-/// The routes of `haproxy-routes` and `lbd-routes`, each for a host and a path; the last one is what the load asks for.
+/// The routes of `haproxy-routes` and `lbd-routes` (`lbd-route` has the last alone), each for a host and a path; the last one is what the load asks for.
 const ROUTES: usize = 1000;
 
 /// The name in the proxies' certificate.
@@ -116,8 +116,10 @@ pub(crate) fn start(
         "lbd-before" => 15,
         "haproxy-routes" => 16,
         "lbd-routes" => 17,
+        "lbd-route" => 18,
+        "bare" => 19,
         _ => bail!(
-            "there is no proxy \"{name}\"; there is haproxy, haproxy-log, haproxy-routes, nginx, relay, lbd, lbd-before, lbd-routes"
+            "there is no proxy \"{name}\"; there is haproxy, haproxy-log, haproxy-routes, nginx, bare, relay, lbd, lbd-before, lbd-route, lbd-routes"
         ),
     };
     let plan = Plan {
@@ -148,7 +150,9 @@ pub(crate) fn start(
         "haproxy-routes" => vec![haproxy(&plan, false, ROUTES, &dir, processors)?],
         "nginx" => vec![nginx(&plan, &dir, processors)?],
         "relay" => vec![relay(&plan, processors)?],
+        "bare" => vec![bare(&plan, processors)?],
         "lbd-before" => lbd(&plan, program::before, (0, false), &dir, processors)?,
+        "lbd-route" => lbd(&plan, now, (1, true), &dir, processors)?,
         "lbd-routes" => lbd(&plan, now, (ROUTES, true), &dir, processors)?,
         _ => lbd(&plan, now, (0, true), &dir, processors)?,
     };
@@ -318,6 +322,14 @@ fn relay(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
     let to = plan.servers.first().context("there are servers")?;
     let mut command = this_program(processors.proxy)?;
     command.args(["relay", &plan.address.to_string(), &to.to_string()]);
+    Ok(command)
+}
+
+fn bare(plan: &Plan, processors: Processors) -> anyhow::Result<Command> {
+    let to = *plan.servers.first().context("there are servers")?;
+    let pairs = [plan.address, to, plan.tcp, to, plan.tcp_echo, plan.echo];
+    let mut command = this_program(processors.proxy)?;
+    command.arg("bare").args(pairs.map(|address| address.to_string()));
     Ok(command)
 }
 

@@ -149,7 +149,7 @@ impl Work {
     /// Whether a proxy can do it: the relay leads to one address, reads nothing, and so knows no idle connection to reuse. An earlier
     /// lbd may know nothing of TCP and TLS.
     pub(crate) fn suits(&self, peer: &str) -> bool {
-        if self.way != Way::Http && peer == "lbd-before" {
+        if self.way != Way::Http && peer == "lbd-before" || self.way != Way::Tcp && peer == "bare" {
             return false;
         }
         peer != "relay"
