@@ -1,12 +1,16 @@
 //! Servers that are found while Tandem runs: in a file, and by real name servers.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Load, Process, SERVER_PORT, Stack, needs, text_command, wait_until};
+use testkit::{
+    Authority, CertificateKey, Load, Nginx, NginxTls, Process, SERVER_PORT, Stack, needs, text_command,
+    wait_until,
+};
 
 /// The servers that lbd shows, with their states.
 fn servers(stack: &Stack) -> Vec<(String, String)> {
@@ -442,6 +446,76 @@ fn services_have_ports_weights_and_priorities() {
 }
 
 #[test]
+fn addresses_of_both_families_are_servers() {
+    needs!("dnsmasq");
+    // A port that nobody else has on the one IPv6 address that there is.
+    let free = std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let _six = Nginx::start(6, free);
+    let mut four = None;
+    let discover = format!("{{ host: \"app.test:{}\" }}", free.port());
+    let (stack, mut names) = by_name(&discover, |stack| {
+        let address = SocketAddr::new(stack.server_address(1).ip(), free.port());
+        four = Some(Nginx::start(4, address));
+        format!("host-record=app.test,{},::1\n", address.ip())
+    });
+    let four = four.unwrap();
+    wait_for_servers(&stack, &[&four.address().to_string(), &free.to_string()]);
+    let report = Load::default().run(stack.web(), 20);
+    report.assert_nothing_lost();
+    assert_eq!(report.by_instance.keys().copied().collect::<Vec<_>>(), [4, 6]);
+    names.change("host-record=app.test,::1\n");
+    wait_for_servers(&stack, &[&free.to_string()]);
+}
+
+/// Each is asked for by the name that its record has, and shows that it is who is called so.
+#[test]
+fn services_are_verified_by_their_own_names() {
+    needs!("dnsmasq");
+    let authority = Authority::new();
+    let stack = Stack::builder().servers(0).without_healthd().without_lbd();
+    let mut servers_there = Vec::new();
+    let mut records = String::new();
+    let mut name_server = None;
+    let mut stack = stack
+        .config(|config, addresses| {
+            for (last, name, shown) in [(21, "one", "one"), (22, "two", "two"), (23, "three", "another")] {
+                let address = addresses.socket(last, SERVER_PORT);
+                let certificate = authority.issue(
+                    &format!("{name}.pem"),
+                    &[&format!("{shown}.test")],
+                    CertificateKey::Ecdsa,
+                );
+                let tls = NginxTls::new(certificate);
+                servers_there.push(Nginx::start_secured(usize::from(last - 20), address, tls));
+                writeln!(records, "host-record={name}.test,{}", address.ip()).unwrap();
+                writeln!(records, "srv-host=_https._tcp.app.test,{name}.test,{SERVER_PORT},10,10").unwrap();
+            }
+            let address = addresses.socket(1, 7053);
+            name_server = Some(address);
+            config.server("discover", "{ srv: _https._tcp.app.test }");
+            config.backend = format!("tls: {{ server_ca: \"{}\" }}", authority.ca_file().display());
+            config.more = format!("resolvers: {{ nameservers: [\"{address}\"], max_ttl: 1s }}");
+        })
+        .start();
+    let _names = NameServer::start(name_server.unwrap(), &records);
+    start(&mut stack);
+    let state = |name: &str, status: &str| (format!("{name}.test:{SERVER_PORT}"), status.to_owned());
+    let expected = [state("one", "UP"), state("three", "DOWN"), state("two", "UP")];
+    wait_until("who shows another name is down", || {
+        let mut shown = servers(&stack);
+        shown.sort();
+        shown == expected
+    });
+    let report = Load::default().run(stack.web(), 20);
+    report.assert_nothing_lost();
+    assert_eq!(report.by_instance.keys().copied().collect::<Vec<_>>(), [1, 2]);
+    let asked: BTreeSet<String> = (0..4).map(|_| stack.get("/tls").text()).collect();
+    for name in ["one", "two"] {
+        assert!(asked.iter().any(|answer| answer.contains(&format!("name={name}.test"))), "{asked:?}");
+    }
+}
+
+#[test]
 fn five_hundred_services_of_one_name_are_found_by_tcp() {
     needs!("dnsmasq");
     let discover = "{ srv: _http._tcp.app.test, max: 1000, check: off }";
@@ -480,11 +554,21 @@ impl Knot {
     }
 
     fn change(&mut self, records: &str) {
+        let head = "$ORIGIN test.\n$TTL 1\n@ SOA ns hostmaster 1 3600 600 86400 1\n@ NS ns\nns A 127.0.0.1\n";
+        fs::write(self.dir.path().join("test.zone"), format!("{head}{records}")).unwrap();
+        self.restart();
+    }
+
+    /// Has a zone, and nothing to say of it: the answer is SERVFAIL.
+    fn lose(&mut self) {
+        fs::remove_file(self.dir.path().join("test.zone")).unwrap();
+        self.restart();
+    }
+
+    fn restart(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
         }
-        let head = "$ORIGIN test.\n$TTL 1\n@ SOA ns hostmaster 1 3600 600 86400 1\n@ NS ns\nns A 127.0.0.1\n";
-        fs::write(self.dir.path().join("test.zone"), format!("{head}{records}")).unwrap();
         let mut command = Command::new("knotd");
         command.arg("--config").arg(self.dir.path().join("knot.conf"));
         self.process = Some(Process::spawn("knotd", command, self.dir.path()));
@@ -492,13 +576,47 @@ impl Knot {
     }
 }
 
-#[test]
-fn a_datagram_that_holds_none_of_many_services_is_asked_for_by_tcp() {
-    needs!("knotd");
-    let mut stack = finding("{ srv: _http._tcp.app.test, max: 400, check: off }", "");
+/// A stack that finds its servers by a Knot that is to be started there.
+fn by_knot(discover: &str) -> (Stack, SocketAddr) {
+    let mut stack = finding(discover, "");
     let address = stack.addresses.socket(2, 7054);
     stack.config.more = format!("resolvers: {{ nameservers: [\"{address}\"], max_ttl: 1s }}");
     stack.write_config();
+    (stack, address)
+}
+
+#[test]
+fn a_name_server_that_fails_takes_nobody_out() {
+    needs!("knotd");
+    let (mut stack, address) = by_knot(&format!("{{ host: \"app.test:{SERVER_PORT}\", hold: 0s }}"));
+    let records = |numbers: &[usize]| -> String {
+        numbers.iter().map(|number| format!("app A {}\n", stack.server_address(*number).ip())).collect()
+    };
+    let (before, after) = (records(&[1, 2]), records(&[3]));
+    let mut knot = Knot::start(address, &before);
+    start(&mut stack);
+    wait_for(&stack, &[1, 2]);
+    let load = Load::default().start(stack.web());
+    knot.lose();
+    wait_for_discovery(&stack, "SERVFAIL");
+    stack.healthd.wait_to_tell("SERVFAIL");
+    load.wait_for_requests(200);
+    wait_for(&stack, &[1, 2]);
+    // The next daemons are told as little, and know as much.
+    stack.healthd.kill();
+    stack.healthd.start();
+    wait_for_discovery(&stack, "SERVFAIL");
+    load.wait_for_requests(100);
+    wait_for(&stack, &[1, 2]);
+    knot.change(&after);
+    wait_for(&stack, &[3]);
+    load.stop().assert_nothing_lost();
+}
+
+#[test]
+fn a_datagram_that_holds_none_of_many_services_is_asked_for_by_tcp() {
+    needs!("knotd");
+    let (mut stack, address) = by_knot("{ srv: _http._tcp.app.test, max: 400, check: off }");
     let services = |numbers: std::ops::Range<u32>| -> String {
         numbers.map(|number| format!("_http._tcp.app SRV 10 0 80 web-{number}.app\n")).collect()
     };
