@@ -42,4 +42,5 @@ mod stream;
 pub use code::Code;
 pub use connection::{Connection, PREFACE};
 pub use event::{Event, Follows, Limits, Room};
+pub use hpack::FIELD_OVERHEAD;
 pub use stream::StreamId;

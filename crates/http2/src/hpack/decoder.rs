@@ -1,6 +1,6 @@
 //! Reading a field block (RFC 7541 section 6).
 
-use super::table::{Dynamic, FIELD, STATIC};
+use super::table::{Dynamic, FIELD_OVERHEAD, STATIC};
 use super::{Unreadable, huffman, integer};
 
 /// How large the other side may have our table be: what it is without a word about it (RFC 9113 section 6.5.2).
@@ -103,7 +103,7 @@ fn string<'a>(block: &mut &'a [u8], out: &mut Vec<u8>) -> Result<Option<&'a [u8]
 
 /// What a field counts in the size of a list (RFC 9113 section 6.5.2).
 pub(crate) fn size(name: &[u8], value: &[u8]) -> usize {
-    name.len() + value.len() + FIELD
+    name.len() + value.len() + FIELD_OVERHEAD
 }
 
 #[cfg(test)]

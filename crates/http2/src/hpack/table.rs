@@ -67,8 +67,9 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
     (b"www-authenticate", b""),
 ];
 
-/// What a field counts beside its name and its value (RFC 7541 section 4.1).
-pub(crate) const FIELD: usize = 32;
+/// What a field counts beside its name and its value, in bytes: in the table of a connection (RFC 7541 section 4.1), and in the size
+/// of a list of fields (RFC 9113 section 6.5.2).
+pub const FIELD_OVERHEAD: usize = 32;
 
 /// What the other side has had us remember, the last one first.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl Dynamic {
 
     /// Adds a field; one that is too large empties it (RFC 7541 section 4.4).
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) {
-        let size = name.len() + value.len() + FIELD;
+        let size = name.len() + value.len() + FIELD_OVERHEAD;
         self.make_room(size);
         if let (true, Ok(n), Ok(v)) = (size <= self.max, name.len().try_into(), value.len().try_into()) {
             self.bytes.extend(name);
@@ -110,7 +111,7 @@ impl Dynamic {
         {
             let bytes = name as usize + value as usize;
             self.bytes.drain(..bytes);
-            self.size -= bytes + FIELD;
+            self.size -= bytes + FIELD_OVERHEAD;
         }
         debug_assert!(self.size <= self.max || size > 0, "the table holds more than it may");
     }
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_last_is_the_first_and_the_oldest_go() {
-        let mut table = Dynamic::new(3 * (FIELD + 2) + 1);
+        let mut table = Dynamic::new(3 * (FIELD_OVERHEAD + 2) + 1);
         for name in ["a", "b", "c", "d", "e"] {
             table.add(name.as_bytes(), b"1");
         }
@@ -156,7 +157,7 @@ mod tests {
             [said(0), said(1), said(2), said(3)],
             ["e1", "d1", "c1"].map(str::to_owned).map(Some).into_iter().chain([None]).collect::<Vec<_>>()[..]
         );
-        table.resize(FIELD + 2);
+        table.resize(FIELD_OVERHEAD + 2);
         assert_eq!((field(&table, 0).unwrap().0, field(&table, 1)), ("e".to_owned(), None));
         table.add(b"too", &[b'x'; 100]);
         assert_eq!((field(&table, 0), table.size), (None, 0));

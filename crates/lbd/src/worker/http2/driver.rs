@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http2::{Code, Event, Follows, Limits, StreamId};
+use http2::{Code, Event, FIELD_OVERHEAD, Follows, Limits, StreamId};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
@@ -36,8 +36,6 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What waits for the socket: enough to keep it busy while streams take turns.
 const WAITING: usize = 256 * 1024;
-/// What a field counts beside its name and its value, in the size of a list of fields (RFC 9113 section 6.5.2).
-const FIELD: usize = 32;
 /// How many streams a client may reset before their end, where it resets most of them: each costs a server a request.
 const RESETS: u64 = 500;
 /// How long a connection without a stream holds what its streams needed: the next ones come soon, or late.
@@ -94,7 +92,7 @@ fn limits(rules: &Rules) -> Limits {
         stream_window: STREAM_WINDOW,
         connection_window: CONNECTION_WINDOW,
         // What is too long is answered, and logged, as everywhere; what is far too long is not even read.
-        fields: rules.limits.head + FIELD * rules.limits.fields,
+        fields: rules.limits.head + FIELD_OVERHEAD * rules.limits.fields,
         waiting: WAITING,
     }
 }

@@ -17,4 +17,4 @@ mod web_socket;
 
 /// The line that a client's preface begins with (RFC 9113 section 3.4), which in HTTP/1 would be a request of a version that
 /// there is not.
-pub(super) const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
+pub(super) const PREFACE_LINE: &[u8] = http2::PREFACE.split_at(b"PRI * HTTP/2.0\r\n".len()).0;
