@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use testkit::{Client, Network, Response, Stack, VrrpNode, is_root, needs, skip, wait_until};
 
@@ -99,9 +101,8 @@ fn who_has_no_password_sees_only_what_is_open() {
     assert!(effective.contains("bob") && !effective.contains(&bob[..20]), "{effective}");
 }
 
-#[test]
-fn guesses_hold_up_neither_those_who_are_in_nor_the_site() {
-    needs!("openssl");
+/// Alice alone is let in, with the password "secret".
+fn for_alice() -> Stack {
     let alice = openssl("-6", "secret");
     let stack = Stack::builder().config(|config, _| config.lbd = "workers: 1".to_owned()).start();
     let text = stack.config.to_string().replace(
@@ -110,6 +111,13 @@ fn guesses_hold_up_neither_those_who_are_in_nor_the_site() {
     );
     stack.write_config_text(&text);
     stack.tandemctl_ok(&["reload"]);
+    stack
+}
+
+#[test]
+fn guesses_hold_up_neither_those_who_are_in_nor_the_site() {
+    needs!("openssl");
+    let stack = for_alice();
     // alice:secret
     let right = "Authorization: Basic YWxpY2U6c2VjcmV0\r\n";
     wait_until("she is let in", || status(stack.config.admin, "/", right).status == 200);
@@ -129,6 +137,38 @@ fn guesses_hold_up_neither_those_who_are_in_nor_the_site() {
         let answer = client.response();
         assert!(matches!(answer.status, 401 | 503), "{answer:?}");
     }
+}
+
+/// However many guess, and however fast the machine is: it rests ten times as long as it has checked.
+#[test]
+fn wrong_passwords_take_a_tenth_of_a_processor_at_most() {
+    needs!("openssl");
+    let stack = for_alice();
+    let wrong = "Authorization: Basic YWxpY2U6Z3Vlc3M=\r\n";
+    let begun = Instant::now();
+    let admin = stack.config.admin;
+    let guess = || {
+        let mut checked = 0;
+        while checked < 10 {
+            checked += u32::from(status(admin, "/", wrong).status == 401);
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(guess))));
+    let took = begun.elapsed();
+    let used = used_by_thread(stack.lbd.pid(), "passwords");
+    assert!(used > Duration::ZERO, "passwords are checked there");
+    // The last check may have had no rest yet.
+    assert!(used * 9 < took, "{used:?} of {took:?}");
+}
+
+/// The processor time of a process's thread.
+fn used_by_thread(pid: u32, name: &str) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut tasks = tasks.map(|task| task.unwrap().path());
+    let is_meant = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap().trim() == name;
+    let task = tasks.find(is_meant).unwrap();
+    let used = fs::read_to_string(task.join("schedstat")).unwrap();
+    Duration::from_nanos(used.split(' ').next().unwrap().parse().unwrap())
 }
 
 #[test]
