@@ -50,7 +50,11 @@ fn heard(source: &str, priority: u8, interval: Duration) -> Heard {
 }
 
 fn tracker(good: bool) -> Input {
-    Input::Tracker { name: "lbd".to_owned(), good }
+    Input::Tracker { name: "lbd".to_owned(), good, planned: false }
+}
+
+fn told_to_end() -> Input {
+    Input::Tracker { name: "lbd".to_owned(), good: false, planned: true }
 }
 
 fn start() -> Input {
@@ -138,6 +142,7 @@ fn every_input_in_every_state() {
     row(State::Backup, Input::Woken, "", DOWN);
     row(State::Backup, tracker(true), "", DOWN);
     row(State::Backup, tracker(false), "backup>fault tracker_failed", None);
+    row(State::Backup, told_to_end(), "backup>fault tracker_ends", None);
     row(State::Backup, reload(), "", Some(3_414_062));
 
     // 6.4.3 Active. A losing advert is answered at once, an equal one is decided by address.
@@ -164,6 +169,7 @@ fn every_input_in_every_state() {
     row(State::Master, Input::Woken, "", NEXT);
     row(State::Master, tracker(true), "", NEXT);
     row(State::Master, tracker(false), &format!("{release}, master>fault tracker_failed"), None);
+    row(State::Master, told_to_end(), &format!("{release}, master>fault tracker_ends"), None);
     row(State::Master, reload(), "advert 150, add, gratuitous", NEXT);
 
     // Fault, which the RFC does not know.
@@ -354,7 +360,8 @@ fn a_reload_flaps_only_when_it_must() {
     demanding.trackers.push(TrackerRule { name: "uplink".to_owned(), weight: Weight::Fault });
     let done = master.handle(Input::Reload(demanding), START);
     assert_eq!(words(&done), "advert 100, add, gratuitous", "nobody knows yet how the uplink is");
-    let done = master.handle(Input::Tracker { name: "uplink".to_owned(), good: false }, START);
+    let done =
+        master.handle(Input::Tracker { name: "uplink".to_owned(), good: false, planned: false }, START);
     let expected = Transition {
         from: State::Master,
         to: State::Fault,

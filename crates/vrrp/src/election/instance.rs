@@ -102,9 +102,13 @@ impl Instance {
         let mut actions = Vec::new();
         match (self.state, input) {
             // Trackers and configuration are kept in every state; `reassess` has their part of the table.
-            (_, Input::Tracker { name, good }) => {
+            (_, Input::Tracker { name, good, planned }) => {
                 self.trackers.report(&name, good);
-                self.reassess(now, &mut actions);
+                self.reassess(
+                    if planned { Cause::TrackerEnds } else { Cause::TrackerFailed },
+                    now,
+                    &mut actions,
+                );
             }
             (_, Input::Reload(settings)) => self.reload(settings, now, &mut actions),
 
@@ -425,18 +429,18 @@ impl Instance {
         actions.push(Action::Transition(Transition { from, to, cause }));
     }
 
-    /// What the trackers and the configured priority mean now.
-    fn reassess(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    /// What the trackers and the configured priority mean now. `fault`: the cause, where a tracker makes this router leave.
+    fn reassess(&mut self, fault: fn(String) -> Cause, now: Moment, actions: &mut Vec<Action>) {
         match (self.state, self.trackers.standing(self.settings.priority)) {
             (State::Init, _) | (State::Fault, Standing::Fault(_)) => {}
             (State::Fault, Standing::Fit(_)) => self.join(Cause::TrackersRecovered, now, actions),
             (State::Backup, Standing::Fault(tracker)) => {
                 self.resign(actions);
-                self.go(State::Fault, Cause::TrackerFailed(tracker), actions);
+                self.go(State::Fault, fault(tracker), actions);
             }
             (State::Master, Standing::Fault(tracker)) => {
                 self.release(actions);
-                self.go(State::Fault, Cause::TrackerFailed(tracker), actions);
+                self.go(State::Fault, fault(tracker), actions);
             }
             (State::Backup, Standing::Fit(priority)) => {
                 // The wait that runs keeps its three intervals and takes the new skew.
@@ -462,7 +466,7 @@ impl Instance {
         let before = self.state;
         self.trackers.reload(settings.trackers.clone());
         self.settings = settings;
-        self.reassess(now, actions);
+        self.reassess(Cause::TrackerFailed, now, actions);
         if self.state != before {
             return;
         }

@@ -108,6 +108,8 @@ pub enum Input {
         name: String,
         /// Whether it is good.
         good: bool,
+        /// Whether it fails because what it looks at was told to end, and serves on until then.
+        planned: bool,
     },
     /// The configuration has changed. The driver keeps the addresses of a master that stays master in step.
     Reload(Settings),
@@ -208,6 +210,8 @@ pub enum Cause {
     },
     /// This tracker fails.
     TrackerFailed(String),
+    /// What this tracker looks at was told to end.
+    TrackerEnds(String),
     /// No tracker forbids to take part any more.
     TrackersRecovered,
 }
@@ -226,6 +230,7 @@ impl Cause {
             Self::Unclaimed => "unclaimed",
             Self::Outranked { .. } => "outranked",
             Self::TrackerFailed(_) => "tracker_failed",
+            Self::TrackerEnds(_) => "tracker_ends",
             Self::TrackersRecovered => "trackers_recovered",
         }
     }
@@ -247,7 +252,7 @@ impl fmt::Display for Cause {
             Self::Outranked { by, priority } => {
                 write!(f, "{by} is master with priority {priority}")
             }
-            Self::TrackerFailed(name) => write!(f, "tracker {name} fails"),
+            Self::TrackerFailed(name) | Self::TrackerEnds(name) => write!(f, "tracker {name} fails"),
             Self::TrackersRecovered => f.write_str("the trackers recovered"),
         }
     }

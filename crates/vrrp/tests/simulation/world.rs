@@ -231,7 +231,7 @@ impl World {
 
     pub(crate) fn report(&mut self, node: usize, good: bool) {
         self.nodes[node].trackers_good = good;
-        self.input(node, Input::Tracker { name: "lbd".to_owned(), good });
+        self.input(node, Input::Tracker { name: "lbd".to_owned(), good, planned: false });
     }
 
     pub(crate) fn stall(&mut self, node: usize, stall: Stall, length: Duration) {
@@ -382,7 +382,7 @@ impl World {
             let expected = match transition.cause {
                 Cause::Started | Cause::TrackersRecovered => true,
                 Cause::Stopped => after == State::Init,
-                Cause::TrackerFailed(_) => after == State::Fault,
+                Cause::TrackerFailed(_) | Cause::TrackerEnds(_) => after == State::Fault,
                 Cause::Outranked { .. } | Cause::Released => {
                     before == State::Master && after == State::Backup
                 }

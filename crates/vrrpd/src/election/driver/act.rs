@@ -13,7 +13,7 @@ use crate::addresses::{FAREWELL, PLANNED};
 use crate::board::Sheet as _;
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
-use crate::order::{Notice, Report};
+use crate::order::Notice;
 
 impl Driver {
     /// Hands one input to the election, and does what it orders, in its order.
@@ -30,12 +30,7 @@ impl Driver {
         };
         let peacefully = is_caused(|cause| matches!(cause, Cause::MasterReleased | Cause::Preempted { .. }));
         // An lbd that was told to end goes on with what it has.
-        let ends = actions.iter().any(|action| match action {
-            Action::Transition(Transition { cause: Cause::TrackerFailed(name), .. }) => {
-                self.reports.get(name) == Some(&Report::Ends)
-            }
-            _ => false,
-        });
+        let ends = is_caused(|cause| matches!(cause, Cause::TrackerEnds(_)));
         let moves = ends || is_caused(|cause| matches!(cause, Cause::Released));
         // Whoever hears the farewell knows by then.
         if moves {
@@ -163,7 +158,7 @@ impl Driver {
         let priority = self.instance.priority().get();
         let reason = self.board(|record, driver| {
             let mut reason = cause.to_string();
-            if let Cause::TrackerFailed(tracker) = cause
+            if let Cause::TrackerFailed(tracker) | Cause::TrackerEnds(tracker) = cause
                 && let Some(text) = record.tracker_text(tracker)
             {
                 reason = format!("{reason}: {text}");

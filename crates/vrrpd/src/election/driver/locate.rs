@@ -128,11 +128,11 @@ impl Driver {
     }
 
     pub(super) async fn report_interface(&mut self, good: bool, text: &str) {
-        let report = if good { Report::Good } else { Report::Fails };
-        let unchanged = self.reports.get(INTERFACE) == Some(&report);
+        let unchanged = self.reports.get(INTERFACE) == Some(&good);
         if unchanged && self.board(|record, _| record.tracker_text(INTERFACE) == Some(text)) {
             return;
         }
+        let report = if good { Report::Good } else { Report::Fails };
         self.report(INTERFACE.to_owned(), report, text).await;
     }
 

@@ -89,8 +89,8 @@ pub(super) struct Driver {
     /// Where it stands, for its hook.
     told: watch::Sender<Option<Notice>>,
     complaints: Complaints,
-    /// Trackers that have reported, and how.
-    reports: BTreeMap<String, Report>,
+    /// Trackers that have reported, and whether they are good.
+    reports: BTreeMap<String, bool>,
     /// Until when the start waits for first reports; none once started.
     start_by: Option<Instant>,
     /// Who waits for a successor to take the addresses, or for the end of the wait for one.
@@ -268,9 +268,10 @@ impl Driver {
 
     async fn report(&mut self, tracker: String, report: Report, text: &str) {
         let (began, good) = (Instant::now(), report.is_good());
-        self.reports.insert(tracker.clone(), report);
+        self.reports.insert(tracker.clone(), good);
         let changed = self.pen.report(&self.config.name, &tracker, good, text);
-        self.handle(Input::Tracker { name: tracker, good }, began).await;
+        let planned = report == Report::Ends;
+        self.handle(Input::Tracker { name: tracker, good, planned }, began).await;
         if changed {
             self.pen.publish();
         }
