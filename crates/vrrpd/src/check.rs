@@ -8,6 +8,7 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
+use crate::net::rules::{self, Lack};
 use crate::trust;
 
 /// Reads a `vrrp.yaml` whose commands are to be run here.
@@ -29,13 +30,21 @@ pub fn load(path: &Path) -> Result<Loaded<VrrpConfig>, Invalid> {
 /// All that is wrong with it.
 pub fn check(path: &Path) -> Result<Vec<Diagnostic>, Invalid> {
     let mut warnings = load(path)?.warnings;
+    let Ok(checked) = Checked::load(path) else { return Ok(warnings) };
     // Without the interfaces nothing is known of them.
-    if let (Ok(checked), Ok(interfaces)) = (Checked::load(path), getifaddrs()) {
+    if let Ok(interfaces) = getifaddrs() {
         let interfaces: Vec<InterfaceAddress> = interfaces.collect();
         let links = interfaces.iter().filter(|one| !one.flags.contains(InterfaceFlags::IFF_LOOPBACK));
         warnings.extend(checked.off_link(&links.filter_map(own).collect::<Vec<_>>()));
         let names = interfaces.iter().map(|one| one.interface_name.clone()).collect();
         warnings.extend(checked.absent_interfaces(&names));
+    }
+    if checked.keeps_connections() {
+        match rules::probe() {
+            // Who may not set rules does not learn whether vrrpd could.
+            Ok(()) | Err(Lack::Right) => {}
+            Err(lack) => warnings.extend(checked.unable_to_keep(&lack)),
+        }
     }
     Ok(warnings)
 }

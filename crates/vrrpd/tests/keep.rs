@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Node, VIP};
+use nix::libc::{EPROTONOSUPPORT, NETLINK_NETFILTER, SYS_prctl, SYS_socket};
 use testkit::{Netns, Network, needs, text_command, wait_until};
 
 const VIP6: &str = "fd09::100";
@@ -43,10 +44,10 @@ fn node(network: &Network, number: u8, more: &str) -> Node {
 const KEEPS: &str = "    keep_connections: 1h\n";
 
 /// Nodes that run, the first of which has the addresses.
-fn nodes(network: &Network, count: u8, more: &str) -> Vec<Node> {
+fn nodes(network: &Network, count: usize, more: &str) -> Vec<Node> {
     let mut nodes = vec![node(network, 1, more)];
     wait_to_serve(&nodes[0]);
-    nodes.extend((2..=count).map(|number| node(network, number, more)));
+    nodes.extend((2..).map(|number| node(network, number, more)).take(count - 1));
     for other in &nodes[1..] {
         wait_until("both instances are backups", || other.count("-> backup: ") >= 2);
     }
@@ -162,12 +163,8 @@ fn wait_for_nothing_kept(nodes: &[&Node]) {
 fn sessions_go_on_over_a_handover_and_back() {
     let network = network!();
     needs!("nft");
-    let nodes = nodes(&network, 2, KEEPS);
-    let [first, second] = &nodes[..] else { unreachable!() };
-    let client = Client::new(&network);
-    let mut old = client.connect(3);
-    old.are_at(1);
-    hand_over(first, second);
+    let ([first, second], client, mut old) = busy(&network, KEEPS, 3);
+    hand_over(&first, &second);
     old.are_at(1);
     let mut new = client.connect(3);
     new.are_at(2);
@@ -177,7 +174,7 @@ fn sessions_go_on_over_a_handover_and_back() {
     new.are_at(2);
 
     second.wait_for_line("VRRP web6: passes packets on to ");
-    hand_over(second, first);
+    hand_over(&second, &first);
     old.are_at(1);
     new.are_at(2);
     client.connect(1).are_at(1);
@@ -190,7 +187,7 @@ fn sessions_go_on_over_a_handover_and_back() {
     drop(new);
     second.wait_for_line("VRRP web6: keeps no connection any more: all have ended");
     old.are_at(1);
-    wait_for_nothing_kept(&[first, second]);
+    wait_for_nothing_kept(&[&first, &second]);
     old.are_at(1);
     assert_eq!(first.count("ERROR") + second.count("ERROR"), 0, "{}{}", first.log(), second.log());
 }
@@ -200,18 +197,15 @@ fn sessions_go_on_over_a_second_handover_to_a_third_node() {
     let network = network!();
     needs!("nft");
     // Who has the higher priority is the next master, by much.
-    let nodes = nodes(&network, 3, &format!("{KEEPS}    strict: true\n"));
-    let [first, second, third] = &nodes[..] else { unreachable!() };
-    let client = Client::new(&network);
-    let mut at_first = client.connect(2);
-    at_first.are_at(1);
-    hand_over(first, third);
+    let ([first, second, third], client, mut at_first) =
+        busy(&network, &format!("{KEEPS}    strict: true\n"), 2);
+    hand_over(&first, &third);
     let mut at_third = client.connect(2);
     at_third.are_at(3);
     at_first.are_at(1);
     let told = text_command(&third.file("vrrpd/vrrpd.sock"), "handover");
     assert!(told.starts_with("handed over"), "{told}");
-    wait_until("another node serves", || is_on(second, VIP, "eth0") && is_on(second, VIP6, "eth0"));
+    wait_to_serve(&second);
     at_first.are_at(1);
     at_third.are_at(3);
     client.connect(1).are_at(2);
@@ -219,14 +213,21 @@ fn sessions_go_on_over_a_second_handover_to_a_third_node() {
     first.wait_for_line("VRRP web: keeps no connection any more: all have ended");
     at_third.are_at(3);
     drop(at_third);
-    wait_for_nothing_kept(&[first, second, third]);
+    wait_for_nothing_kept(&[&first, &second, &third]);
+}
+
+/// Nodes, with sessions at the first, which has the addresses.
+fn busy<const N: usize>(network: &Network, more: &str, sessions: usize) -> ([Node; N], Client, Sessions) {
+    let nodes = nodes(network, N, more).try_into().unwrap_or_else(|_| unreachable!());
+    let client = Client::new(network);
+    let mut old = client.connect(sessions);
+    old.are_at(1);
+    (nodes, client, old)
 }
 
 /// Two nodes, with sessions at the first, which has handed the addresses over.
 fn moved(network: &Network, sessions: usize) -> ([Node; 2], Client, Sessions) {
-    let nodes: [Node; 2] = nodes(network, 2, KEEPS).try_into().unwrap_or_else(|_| unreachable!());
-    let client = Client::new(network);
-    let mut old = client.connect(sessions);
+    let (nodes, client, mut old) = busy(network, KEEPS, sessions);
     hand_over(&nodes[0], &nodes[1]);
     old.are_at(1);
     nodes[0].wait_for_line("VRRP web6: keeps ");
@@ -346,18 +347,65 @@ fn sessions_go_on_when_a_better_node_takes_the_addresses() {
     needs!("nft");
     // What is signed is said as well.
     let signed = format!("{KEEPS}    authentication: {{ hmac: {{ key_file: vrrp.key }} }}\n");
-    let nodes = nodes(&network, 2, &signed);
-    let [first, second] = &nodes[..] else { unreachable!() };
-    let client = Client::new(&network);
-    let mut old = client.connect(3);
-    old.are_at(1);
+    let ([first, second], client, mut old) = busy(&network, &signed, 3);
     let config = std::fs::read_to_string(second.file("vrrp.yaml")).unwrap();
     second.configure(&config.replace("preempt: off", "preempt: true"));
     second.signal(nix::sys::signal::Signal::SIGHUP);
-    wait_to_serve(second);
+    wait_to_serve(&second);
     old.are_at(1);
     client.connect(3).are_at(2);
     first.wait_for_line("VRRP web: keeps 3 connections, until they end");
     drop(old);
-    wait_for_nothing_kept(&[first, second]);
+    wait_for_nothing_kept(&[&first, &second]);
+}
+
+/// A command that runs another as on a kernel without netfilter's sockets: a filter of system calls (seccomp(2)) answers what
+/// such a kernel does. Each instruction is that of a classic BPF program on `struct seccomp_data`.
+fn without_netfilter() -> Vec<String> {
+    let script = r#"
+        my ($prctl, $socket, $netfilter, $error) = splice @ARGV, 0, 4;
+        my $filter = pack "(SCCL)*",
+            0x20, 0, 0, 0,                  # the number of the call
+            0x15, 0, 3, $socket,
+            0x20, 0, 0, 32,                 # its third argument
+            0x15, 0, 1, $netfilter,
+            0x06, 0, 0, 0x50000 | $error,   # SECCOMP_RET_ERRNO
+            0x06, 0, 0, 0x7fff0000;         # SECCOMP_RET_ALLOW
+        my $program = pack "S x6 P", length($filter) / 8, $filter;
+        syscall($prctl, 38, 1, 0, 0, 0) == 0 or die "PR_SET_NO_NEW_PRIVS: $!";
+        syscall($prctl, 22, 2, $program) == 0 or die "PR_SET_SECCOMP: $!";
+        exec @ARGV or die $!;
+    "#;
+    let numbers = [SYS_prctl, SYS_socket, NETLINK_NETFILTER.into(), EPROTONOSUPPORT.into()];
+    let words = ["perl", "-e", script].map(str::to_owned);
+    words.into_iter().chain(numbers.map(|number| number.to_string())).collect()
+}
+
+#[test]
+fn a_kernel_that_cannot_keep_connections_is_told_of_at_start_and_by_the_check() {
+    let network = network!();
+    needs!("nft", "perl", "setpriv");
+    let first = node(&network, 1, KEEPS);
+    let cannot = "and this machine cannot keep them";
+    assert!(!first.check(&[]).contains(cannot), "{}", first.check(&[]));
+    let without_right = first.check(&["setpriv", "--bounding-set=-net_admin"].map(str::to_owned));
+    assert!(!without_right.contains(cannot), "who may not try does not know: {without_right}");
+    let told = first.check(&without_netfilter());
+    for (instance, line) in [("web", 10), ("web6", 19)] {
+        let warning = format!(
+            "vrrp.yaml:{line}:23: warning: instance \"{instance}\" has keep_connections, {cannot}: there is no nf_tables for IPv4"
+        );
+        assert!(told.contains(&warning), "no {warning} in {told}");
+    }
+
+    let mut second = Node::new(&network, 2, &std::fs::read_to_string(first.file("vrrp.yaml")).unwrap());
+    second.wrap(without_netfilter());
+    second.start();
+    second.wait_for_line("VRRP web: init -> backup");
+    let no_effect = "WARN keep_connections has no effect, so connections break when addresses move: there is no nf_tables";
+    let counts = [&first, &second].map(|node| node.count(no_effect));
+    assert_eq!(counts, [0, 1], "{}", second.log());
+    // Once a module has been loaded a reload is enough.
+    second.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_until("it is tried again", || second.count(no_effect) == 2);
 }

@@ -99,6 +99,31 @@ impl Checked {
         }
         found
     }
+
+    /// Whether a machine with this file is to keep connections.
+    pub fn keeps_connections(&self) -> bool {
+        matches!(&self.content, Content::Vrrp(config) if config.instances.iter().any(keeps))
+    }
+
+    /// Instances that are to keep connections, on a machine that cannot for that reason.
+    pub fn unable_to_keep(&self, lack: &dyn Display) -> Vec<Diagnostic> {
+        let Content::Vrrp(config) = &self.content else { return Vec::new() };
+        let remark = |instance: &Instance| {
+            let path = ["instances", instance.name.as_str(), "keep_connections"];
+            let doubt = format!(
+                "instance {} has keep_connections, and this machine cannot keep them: {lack}",
+                quoted(&instance.name)
+            );
+            let help = "if this is its node: give it a kernel that has that, or load its modules; until then connections \
+                        break when addresses move";
+            self.remark(Severity::Warning, &path, doubt, help)
+        };
+        config.instances.iter().filter(|instance| keeps(instance)).map(remark).collect()
+    }
+}
+
+const fn keeps(instance: &Instance) -> bool {
+    instance.keep_connections.is_some()
 }
 
 /// Trackers that one result decides about.

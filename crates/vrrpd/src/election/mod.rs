@@ -66,15 +66,15 @@ struct Elections {
     links: Links,
     instances: Members<driver::Order>,
     services: Members<services::Order>,
-    /// Whether connections can be kept, once it has been tried.
-    can_keep: Option<bool>,
+    /// Whether it was tried that connections can be kept, and they can.
+    can_keep: bool,
 }
 
 impl Elections {
     async fn open(board: Arc<Board>, run_dir: &Path, hooks: mpsc::Sender<Told>) -> anyhow::Result<Self> {
         let (addresses, links) = Addresses::start(board.clone(), run_dir).await?;
         let shared = Rc::new(Shared { addresses, board, hooks, epoch: Instant::now() });
-        Ok(Self { shared, links, instances: Members::new(), services: Members::new(), can_keep: None })
+        Ok(Self { shared, links, instances: Members::new(), services: Members::new(), can_keep: false })
     }
 
     async fn obey(&mut self, mut orders: mpsc::Receiver<Order>) {
@@ -185,24 +185,20 @@ impl Elections {
         waiting
     }
 
-    /// Without the means in the kernel, or the right to use them, a handover is as if nothing were configured.
+    /// Without the means in the kernel, or the right to use them, a handover is as if nothing were configured. A reload asks again: a
+    /// module may have been loaded.
     fn keep_what_can_be_kept(&mut self, instances: &mut [Instance]) {
-        if instances.iter().all(|instance| instance.keep_connections.is_none()) {
+        if self.can_keep || instances.iter().all(|instance| instance.keep_connections.is_none()) {
             return;
         }
-        let can = *self.can_keep.get_or_insert_with(|| match rules::probe() {
-            Ok(()) => true,
-            Err(error) => {
+        match rules::probe() {
+            Ok(()) => self.can_keep = true,
+            Err(lack) => {
                 tracing::warn!(
-                    %error,
-                    "keep_connections asks for nf_tables with dup for IPv4 and IPv6, and for CAP_NET_ADMIN: without them connections \
-                     break when addresses move"
+                    "keep_connections has no effect, so connections break when addresses move: {lack}"
                 );
-                false
+                instances.iter_mut().for_each(|instance| instance.keep_connections = None);
             }
-        });
-        if !can {
-            instances.iter_mut().for_each(|instance| instance.keep_connections = None);
         }
     }
 

@@ -31,13 +31,15 @@ pub struct Node {
     process: Option<Process>,
     dir: TempDir,
     pub host: Netns,
+    /// Runs vrrpd: a command that takes a command.
+    wrapper: Vec<String>,
 }
 
 impl Node {
     /// A host `node1` at 10.9.0.1, and so on.
     pub fn new(network: &Network, number: u8, config: &str) -> Self {
         let host = network.host(&format!("node{number}"), [10, 9, 0, number].into());
-        let node = Self { host, dir: tempfile::tempdir().unwrap(), process: None };
+        let node = Self { host, dir: tempfile::tempdir().unwrap(), wrapper: Vec::new(), process: None };
         node.configure(config);
         node
     }
@@ -46,12 +48,33 @@ impl Node {
         std::fs::write(self.dir.path().join("vrrp.yaml"), config).unwrap();
     }
 
+    /// From its next start on vrrpd is run by this command, which takes a command.
+    pub fn wrap(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
+    }
+
     /// The command that runs vrrpd, inside.
     fn command(&self) -> Command {
-        let mut command = self.host.command(env!("CARGO_BIN_EXE_vrrpd"));
+        let mut command = self.program(&self.wrapper);
         command.arg("--config").arg(self.dir.path().join("vrrp.yaml"));
         command.arg("--run-dir").arg(self.dir.path());
         command
+    }
+
+    fn program(&self, wrapper: &[String]) -> Command {
+        let program = env!("CARGO_BIN_EXE_vrrpd");
+        let Some((outer, args)) = wrapper.split_first() else { return self.host.command(program) };
+        let mut command = self.host.command(outer);
+        command.args(args).arg(program);
+        command
+    }
+
+    /// What `vrrpd --check` warns of, run by such a command, or by none.
+    pub fn check(&self, wrapper: &[String]) -> String {
+        let mut command = self.program(wrapper);
+        let output = command.arg("--check").arg("--config").arg(self.file("vrrp.yaml")).output().unwrap();
+        assert!(output.status.success(), "a warning is no error: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     /// Starts vrrpd, without waiting for anything.

@@ -9,8 +9,9 @@ mod expression;
 mod message;
 mod numbers;
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::sockopt::SndBufForce;
@@ -19,6 +20,7 @@ use nix::sys::socket::{
 };
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
+use thiserror::Error;
 
 use expression::{
     ARP_SENDER, ARP_TARGET, Expression, RST, SYN, accept, copy_to, destination, discard, has, has_socket,
@@ -73,18 +75,59 @@ pub fn set(rules: &[Rule]) -> io::Result<()> {
     transact(&batch(TABLE, rules))
 }
 
-/// Whether the kernel has all that is needed, and vrrpd the right to use it. Changes nothing.
+/// What is needed of a kernel, as its configuration names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Tables of each family.
+    Tables,
+    /// Copies for neighbours of IPv4.
+    Dup4,
+    /// Copies for those of IPv6.
+    Dup6,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tables => "nf_tables for IPv4, IPv6 and ARP (NF_TABLES, NF_TABLES_ARP)",
+            Self::Dup4 => "dup of nf_tables for IPv4 (NFT_DUP_IPV4)",
+            Self::Dup6 => "dup of nf_tables for IPv6 (NFT_DUP_IPV6)",
+        })
+    }
+}
+
+/// Why there can be no rules.
+#[derive(Debug, Error)]
+pub enum Lack {
+    /// Whoever asks may set none, whatever the kernel has.
+    #[error("rules of nf_tables take CAP_NET_ADMIN")]
+    Right,
+    /// The kernel has not all that they are made of.
+    #[error("there is no {0}: {1}")]
+    Means(Need, io::Error),
+}
+
+/// Whether the kernel has all that is needed, and this process the right to use it. Changes nothing.
 ///
 /// # Errors
-/// What it lacks.
-pub fn probe() -> io::Result<()> {
-    let node = |text: &str| text.parse().map_err(io::Error::other);
-    let (v4, v6) = (node("192.0.2.1")?, node("2001:db8::1")?);
-    let rules = [v4, v6].map(|address| {
-        [Part::Keeps { own: address }, Part::Passes { interface: 1, to: vec![address] }]
-            .map(|part| Rule { address, part })
-    });
-    transact(&batch(TRIAL, rules.as_flattened()))
+/// What is missing.
+pub fn probe() -> Result<(), Lack> {
+    let (v4, v6) =
+        (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
+    let keeps = |address| Rule { address, part: Part::Keeps { own: address } };
+    let passes = |address| Rule { address, part: Part::Passes { interface: 1, to: vec![address] } };
+    let needs = [
+        (Need::Tables, vec![keeps(v4), keeps(v6)]),
+        (Need::Dup4, vec![passes(v4)]),
+        (Need::Dup6, vec![passes(v6)]),
+    ];
+    for (need, rules) in needs {
+        transact(&batch(TRIAL, &rules)).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Lack::Right,
+            _ => Lack::Means(need, error),
+        })?;
+    }
+    Ok(())
 }
 
 /// All rules, in the place of others. Those of the trial are gone at its end.
