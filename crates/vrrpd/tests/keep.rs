@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use common::{Node, VIP};
 use nix::libc::{EPROTONOSUPPORT, NETLINK_NETFILTER, SYS_prctl, SYS_socket};
-use testkit::{Netns, Network, needs, text_command, wait_until};
+use tempfile::TempDir;
+use testkit::{Netns, Network, Process, needs, text_command, wait_until};
 
 const VIP6: &str = "fd09::100";
 const PORT: u16 = 7;
@@ -408,4 +409,78 @@ fn a_kernel_that_cannot_keep_connections_is_told_of_at_start_and_by_the_check() 
     // Once a module has been loaded a reload is enough.
     second.signal(nix::sys::signal::Signal::SIGHUP);
     wait_until("it is tried again", || second.count(no_effect) == 2);
+}
+
+/// What changes the kernel's addresses and rules, in its order, from now on.
+struct Calls {
+    strace: Process,
+    dir: TempDir,
+}
+
+impl Calls {
+    fn of(node: &mut Node) -> Self {
+        let pid = node.process().pid();
+        let name = |thread: &str| std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm")).unwrap();
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut threads = threads.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let thread = threads.find(|thread| name(thread).trim() == "addresses").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        // Inside, where it finds out what sockets are for.
+        let mut command = node.host.command("strace");
+        command.args(["-s", "65536", "-v", "-e", "trace=write,send,sendto,sendmsg", "-o"]);
+        command.arg(dir.path().join("calls")).args(["-p", &thread]);
+        let strace = Process::spawn("strace", command, dir.path());
+        wait_until("strace is attached", || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/status")).unwrap();
+            !status.contains("TracerPid:\t0\n")
+        });
+        Self { strace, dir }
+    }
+
+    fn end(mut self) -> String {
+        self.strace.signal(nix::sys::signal::Signal::SIGINT);
+        self.strace.wait();
+        std::fs::read_to_string(self.dir.path().join("calls")).unwrap()
+    }
+}
+
+/// How calls change one of the tables, in the order that they have in a batch, and addresses of a family on `lo`.
+fn steps(calls: &str, table: usize, family: &str) -> Vec<&'static str> {
+    let family = format!("ifa_family={family},");
+    let (mut has_rules, mut has_address) = (false, false);
+    let mut step = |line: &str| {
+        if let Some(table) = line.split("NFT_MSG_NEWTABLE").nth(table + 1) {
+            let before = std::mem::replace(&mut has_rules, table.contains("NFT_MSG_NEWRULE"));
+            return (before != has_rules).then_some(if before { "no rules" } else { "rules" });
+        }
+        let is_about = line.contains(&family) && line.contains("if_nametoindex(\"lo\")");
+        if is_about && (line.contains("RTM_NEWADDR") || line.contains("RTM_DELADDR")) {
+            let before = std::mem::replace(&mut has_address, line.contains("RTM_NEWADDR"));
+            return (before != has_address).then_some(if before { "no address" } else { "address" });
+        }
+        None
+    };
+    calls.lines().filter_map(&mut step).collect()
+}
+
+/// A packet that comes in between would be answered with a reset, or neighbours would hear of the address.
+#[test]
+fn rules_are_there_before_an_address_and_until_it_has_gone() {
+    let network = network!();
+    needs!("nft", "strace");
+    let ([mut first, second], _, old) = busy(&network, KEEPS, 1);
+    let calls = Calls::of(&mut first);
+    hand_over(&first, &second);
+    for name in ["web", "web6"] {
+        first.wait_for_line(&format!("VRRP {name}: keeps 1 connection"));
+    }
+    drop(old);
+    wait_for_nothing_kept(&[&first, &second]);
+    let calls = calls.end();
+    for (table, (name, family)) in
+        [("IPv4", "AF_INET"), ("IPv6", "AF_INET6"), ("ARP", "AF_INET")].into_iter().enumerate()
+    {
+        let steps = steps(&calls, table, family);
+        assert_eq!(steps, ["rules", "address", "no address", "no rules"], "{name}: {calls}");
+    }
 }
