@@ -55,25 +55,20 @@ fn a_demo_that_died_with_its_machine_is_in_nobodys_way() {
     if let Some(reason) = kit::obstacle() {
         skip!("{reason}");
     }
-    let names = ["WEB_PORT", "WEB_TLS_PORT", "STATS_PORT", "HEALTHD_PORT", "PROMETHEUS_PORT"];
-    let ports: Vec<_> = names.into_iter().zip(kit::free_addresses::<5>()).collect();
-    let make = |target: &str| {
-        let output = kit::make(target, "netns", &ports);
-        assert!(output.status.success(), "make {target}: {}", kit::text(&output));
-    };
-    make("demo-1");
+    let (makefile, _) = kit::Makefile::new("netns", one::PORTS);
+    makefile.make_ok("demo-1");
     // All but its files, which stay where /run is a disk's.
     let died = Command::new("bash").args(["-c", DIED]).output().expect("bash is there");
     assert!(died.status.success(), "{}", kit::text(&died));
     let status = kit::script_ok(&["status"]);
     assert!(status.contains("No demo runs"), "{status}");
-    make("demo-1");
+    makefile.make_ok("demo-1");
 
     // A box whose network has lost its name ends with its demo all the same.
     let nginx = std::fs::read_to_string("/run/tandem-demo/nginx1/pid").expect("it runs");
     let lost = Command::new("umount").arg("/run/netns/tandem-nginx1").status();
     assert!(lost.expect("umount is there").success());
-    make("demo-1-down");
+    makefile.make_ok("demo-1-down");
     assert!(!Path::new("/proc").join(nginx.trim()).exists(), "the box goes on");
 }
 

@@ -15,16 +15,54 @@ pub fn obstacle() -> Option<String> {
     (!told.contains("No demo runs")).then(|| format!("a demo runs on this machine already: {told}"))
 }
 
-/// Runs a target of the Makefile, with variables before it or without.
-pub fn make(target: &str, engine: &str, ports: &[(&str, SocketAddr)]) -> Output {
-    Command::new("make")
-        .arg("--no-print-directory")
-        .args(target.split(' '))
-        .current_dir(root())
-        .env("ENGINE", engine)
-        .envs(ports.iter().map(|(name, address)| (name, address.port().to_string())))
-        .output()
-        .expect("make is installed")
+/// The Makefile, for one demo: with an engine, and ports of this machine.
+pub struct Makefile {
+    engine: String,
+    ports: Vec<(&'static str, SocketAddr)>,
+}
+
+impl Makefile {
+    /// With a free port for each of these variables.
+    pub fn new<const N: usize>(engine: &str, variables: [&'static str; N]) -> (Self, [SocketAddr; N]) {
+        let addresses = free_addresses();
+        let ports = variables.into_iter().zip(addresses).collect();
+        (Self { engine: engine.to_owned(), ports }, addresses)
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// Runs a target, with variables before it or without.
+    pub fn make(&self, target: &str) -> Output {
+        Command::new("make")
+            .arg("--no-print-directory")
+            .args(target.split(' '))
+            .current_dir(root())
+            .env("ENGINE", &self.engine)
+            .envs(self.ports.iter().map(|(name, address)| (name, address.port().to_string())))
+            .output()
+            .expect("make is installed")
+    }
+
+    /// Runs a target that has to work, and returns what it said.
+    pub fn make_ok(&self, target: &str) -> String {
+        let output = self.make(target);
+        assert!(output.status.success(), "make {target}: {}", text(&output));
+        text(&output)
+    }
+
+    /// Runs what takes the demo down, and sees that nothing is left of it.
+    pub fn take_down(&self, target: &str) {
+        self.make_ok(target);
+        for (_, address) in &self.ports {
+            assert!(Client::try_connect(*address, None).is_err(), "somebody still listens on {address}");
+        }
+        assert!(text(&script(&["status"])).contains("No demo runs"));
+        // Taking down what is down is harmless.
+        self.make_ok(target);
+    }
 }
 
 /// Runs a command of scripts/demo.

@@ -1,14 +1,16 @@
 //! Demo 1 as people run it: started by `make demo-1`, attacked, and torn down. The same for every engine.
 
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use testkit::{Client, Load, Response, Row, RunningLoad, get, read_csv, skip, wait_for, wait_until};
 
 use crate::kit::{
-    Edited, SecureLoad, answers, curl, free_addresses, make, obstacle, root, script, script_ok,
-    serial_presented, text,
+    Edited, Makefile, SecureLoad, answers, curl, obstacle, root, script, script_ok, serial_presented, text,
 };
+
+/// What the Makefile calls the demo's ports of this machine.
+pub const PORTS: [&str; 5] = ["WEB_PORT", "WEB_TLS_PORT", "STATS_PORT", "HEALTHD_PORT", "PROMETHEUS_PORT"];
 
 /// Starts the demo in an engine, does to it what the workshop does, and takes it down.
 pub fn run(engine: &str) {
@@ -29,11 +31,11 @@ pub fn run(engine: &str) {
     demo.reloads_and_refuses();
     demo.answers_503_when_all_are_down();
     demo.says_what_does_not_run();
-    demo.leaves_nothing_behind();
+    demo.makefile.take_down("demo-1-down");
 }
 
 struct Demo {
-    engine: String,
+    makefile: Makefile,
     web: SocketAddr,
     web_tls: SocketAddr,
     stats: SocketAddr,
@@ -48,30 +50,12 @@ const SERVERS: [&str; 3] = ["nginx1", "nginx2", "nginx3"];
 
 impl Demo {
     fn up(engine: &str) -> Self {
-        let [web, web_tls, stats, healthd, prometheus] = free_addresses();
+        let (makefile, [web, web_tls, stats, healthd, prometheus]) = Makefile::new(engine, PORTS);
         let config = Edited::new("compose/lb.yaml");
         let composed = Edited::new("compose/demo-1.yml");
-        let engine = engine.to_owned();
-        let demo = Self { engine, web, web_tls, stats, healthd, prometheus, config, composed };
-        demo.make_ok("demo-1");
+        let demo = Self { makefile, web, web_tls, stats, healthd, prometheus, config, composed };
+        demo.makefile.make_ok("demo-1");
         demo
-    }
-
-    fn make(&self, target: &str) -> Output {
-        let ports = [
-            ("WEB_PORT", self.web),
-            ("WEB_TLS_PORT", self.web_tls),
-            ("STATS_PORT", self.stats),
-            ("HEALTHD_PORT", self.healthd),
-            ("PROMETHEUS_PORT", self.prometheus),
-        ];
-        make(target, &self.engine, &ports)
-    }
-
-    fn make_ok(&self, target: &str) -> String {
-        let output = self.make(target);
-        assert!(output.status.success(), "make {target}: {}", text(&output));
-        text(&output)
     }
 
     fn rows(&self) -> Vec<Row> {
@@ -150,7 +134,7 @@ impl Demo {
     }
 
     fn is_told_about_by_its_tools(&self) {
-        let status = self.make_ok("demo-1-status");
+        let status = self.makefile.make_ok("demo-1-status");
         for word in ["nginx1", "nginx2", "nginx3", "UP"] {
             assert!(status.contains(word), "{status}");
         }
@@ -167,7 +151,7 @@ impl Demo {
 
     /// A box has the machine's own programs.
     fn has_nothing_that_gives_privileges(&self) {
-        if self.engine == "netns" {
+        if self.makefile.engine() == "netns" {
             return;
         }
         for service in ["lb", "nginx1", "prometheus"] {
@@ -181,7 +165,7 @@ impl Demo {
 
     fn survives_starting_it_twice(&self) {
         let load = self.load();
-        self.make_ok("demo-1");
+        self.makefile.make_ok("demo-1");
         load.stop().assert_nothing_lost();
     }
 
@@ -250,18 +234,18 @@ impl Demo {
         let load = self.load();
         assert_eq!(algorithm(), "roundrobin");
         self.config.replace("balance: roundrobin", "balance: leastconn");
-        self.make_ok("reload");
+        self.makefile.make_ok("reload");
         wait_until("leastconn is in force", || algorithm() == "leastconn");
 
         self.config.replace("balance: roundrobin", "balance: leastcon");
-        let refused = self.make("reload");
+        let refused = self.makefile.make("reload");
         let told = text(&refused);
         assert!(!refused.status.success(), "{told}");
         assert!(told.contains("lb.yaml:") && told.contains("leastconn"), "{told}");
         assert_eq!(algorithm(), "leastconn");
 
         self.config.restore();
-        self.make_ok("reload");
+        self.makefile.make_ok("reload");
         wait_until("roundrobin is back", || algorithm() == "roundrobin");
         load.stop().assert_nothing_lost();
     }
@@ -285,14 +269,14 @@ impl Demo {
 
     /// In the engine's own words, and with its last ones.
     fn says_what_does_not_run(&self) {
-        if self.engine == "netns" {
+        if self.makefile.engine() == "netns" {
             // There no file says what runs.
             return;
         }
         let started = "command: [start-prometheus, prometheus-1.yml]";
         let refused = |command: &str, words: &[&str]| {
             self.composed.replace(started, command);
-            let output = self.make("demo-1");
+            let output = self.makefile.make("demo-1");
             let told = text(&output);
             assert!(!output.status.success(), "{told}");
             for word in words {
@@ -305,17 +289,7 @@ impl Demo {
         );
         refused("command: [sh, -c, echo farewell; exit 3]", &["prometheus: exited, exit code 3", "farewell"]);
         self.composed.restore();
-        self.make_ok("demo-1");
-    }
-
-    fn leaves_nothing_behind(&self) {
-        self.make_ok("demo-1-down");
-        for address in [self.web, self.web_tls, self.stats, self.healthd, self.prometheus] {
-            assert!(Client::try_connect(address, None).is_err(), "somebody still listens on {address}");
-        }
-        assert!(text(&script(&["status"])).contains("No demo runs"));
-        // Taking down what is down is harmless.
-        self.make_ok("demo-1-down");
+        self.makefile.make_ok("demo-1");
     }
 
     fn try_pid(&self, process: &str) -> Option<u32> {
@@ -332,7 +306,7 @@ impl Drop for Demo {
     fn drop(&mut self) {
         if std::thread::panicking() {
             crate::kit::tell_last_words(&["lb", "nginx1"]);
-            let output = self.make("demo-1-down");
+            let output = self.makefile.make("demo-1-down");
             eprintln!("--- make demo-1-down: {}", output.status);
         }
     }

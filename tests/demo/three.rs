@@ -1,11 +1,11 @@
 //! Demo 3 as people run it: started by `make demo-3`, changed and attacked under load, and torn down.
 
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use testkit::{Client, get, skip, wait_until};
+use testkit::{get, skip, wait_until};
 
-use crate::kit::{answers, free_addresses, make, obstacle, root, script, script_ok, tell_last_words, text};
+use crate::kit::{Makefile, answers, obstacle, root, script, script_ok, tell_last_words, text};
 
 /// Starts the demo in an engine, does to it what the workshop does, and takes it down.
 pub fn run(engine: &str, router: &str) {
@@ -19,13 +19,12 @@ pub fn run(engine: &str, router: &str) {
         ("netns", _) => demo.does_all(),
         _ => demo.does_in_containers(),
     }
-    demo.leaves_nothing_behind();
+    demo.makefile.take_down("demo-3-down");
 }
 
 struct Demo {
-    engine: String,
+    makefile: Makefile,
     web: SocketAddr,
-    web_tls: SocketAddr,
     stats: [SocketAddr; 3],
     vrrp: [SocketAddr; 3],
     prometheus: SocketAddr,
@@ -66,32 +65,22 @@ fn loses_nothing(planned: &[&str]) {
 
 impl Demo {
     fn up(engine: &str, router: &str) -> Self {
-        let [web, web_tls, prometheus, s1, s2, s3, v1, v2, v3] = free_addresses();
-        let (stats, vrrp) = ([s1, s2, s3], [v1, v2, v3]);
-        let demo = Self { engine: engine.to_owned(), web, web_tls, stats, vrrp, prometheus };
-        demo.make_ok(&format!("ROUTER={router} demo-3"));
-        demo
-    }
-
-    fn make(&self, target: &str) -> Output {
-        let ports = [
-            ("WEB_PORT", self.web),
-            ("WEB_TLS_PORT", self.web_tls),
-            ("PROMETHEUS_PORT", self.prometheus),
-            ("STATS_PORT", self.stats[0]),
-            ("STATS2_PORT", self.stats[1]),
-            ("STATS3_PORT", self.stats[2]),
-            ("VRRP_PORT", self.vrrp[0]),
-            ("VRRP2_PORT", self.vrrp[1]),
-            ("VRRP3_PORT", self.vrrp[2]),
+        let variables = [
+            "WEB_PORT",
+            "WEB_TLS_PORT",
+            "PROMETHEUS_PORT",
+            "STATS_PORT",
+            "STATS2_PORT",
+            "STATS3_PORT",
+            "VRRP_PORT",
+            "VRRP2_PORT",
+            "VRRP3_PORT",
         ];
-        make(target, &self.engine, &ports)
-    }
-
-    fn make_ok(&self, target: &str) -> String {
-        let output = self.make(target);
-        assert!(output.status.success(), "make {target}: {}", text(&output));
-        text(&output)
+        let (makefile, [web, _, prometheus, s1, s2, s3, v1, v2, v3]) = Makefile::new(engine, variables);
+        let (stats, vrrp) = ([s1, s2, s3], [v1, v2, v3]);
+        let demo = Self { makefile, web, stats, vrrp, prometheus };
+        demo.makefile.make_ok(&format!("ROUTER={router} demo-3"));
+        demo
     }
 
     fn does_all(&self) {
@@ -105,7 +94,7 @@ impl Demo {
 
     /// As far as that is another.
     fn does_with_frr(&self) {
-        assert_eq!(self.engine, "netns", "no image has it");
+        assert_eq!(self.makefile.engine(), "netns", "no image has it");
         // What was zebra's own to keep it would have made anew meanwhile.
         script_ok(&["exec", "router", "s6-svc", "-wd", "-T", "10000", "-d", "/run/service/resilient"]);
         loses_nothing(&["withdrawn", "announced"]);
@@ -145,7 +134,7 @@ impl Demo {
     }
 
     fn is_told_about_by_its_tools(&self) {
-        let status = self.make_ok("demo-3-status");
+        let status = self.makefile.make_ok("demo-3-status");
         for word in ["lb1", "lb3", "router", "nginx1", "ANNOUNCED", "the router sends to lb1 lb2 lb3"] {
             assert!(status.contains(word), "{word}: {status}");
         }
@@ -163,13 +152,13 @@ impl Demo {
     }
 
     fn survives_starting_it_twice(&self) {
-        self.make_ok("demo-3");
+        self.makefile.make_ok("demo-3");
         wait_for_service_by(&NODES);
         self.refuses_another_router();
     }
 
     fn refuses_another_router(&self) {
-        let other = self.make("ROUTER=frr demo-3");
+        let other = self.makefile.make("ROUTER=frr demo-3");
         assert!(!other.status.success() && text(&other).contains("ROUTER=bird"), "{}", text(&other));
     }
 
@@ -200,22 +189,13 @@ impl Demo {
         script_ok(&["announce", "lb1"]);
         wait_for_service_by(&NODES);
     }
-
-    fn leaves_nothing_behind(&self) {
-        self.make_ok("demo-3-down");
-        let all = [self.web, self.web_tls, self.prometheus].into_iter().chain(self.stats).chain(self.vrrp);
-        for address in all {
-            assert!(Client::try_connect(address, None).is_err(), "somebody still listens on {address}");
-        }
-        assert!(text(&script(&["status"])).contains("No demo runs"));
-    }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tell_last_words(&["router", "lb1", "lb2", "lb3"]);
-            let output = self.make("demo-3-down");
+            let output = self.makefile.make("demo-3-down");
             eprintln!("--- make demo-3-down: {}", output.status);
         }
     }

@@ -2,13 +2,12 @@
 //! engine.
 
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use testkit::{Client, Load, RunningLoad, get, skip, wait_for, wait_until};
 
 use crate::kit::{
-    Edited, SecureLoad, answers, curl, free_addresses, make, obstacle, root, script, script_ok,
-    tell_last_words, text,
+    Edited, Makefile, SecureLoad, answers, curl, obstacle, root, script, script_ok, tell_last_words, text,
 };
 
 /// Starts the demo in an engine, does to it what the workshop does, and takes it down.
@@ -34,11 +33,11 @@ pub fn run(engine: &str) {
     demo.survives_chaos();
     demo.is_back_after_both_were_down();
     demo.is_measured();
-    demo.leaves_nothing_behind();
+    demo.makefile.take_down("demo-2-down");
 }
 
 struct Demo {
-    engine: String,
+    makefile: Makefile,
     web: SocketAddr,
     web_tls: SocketAddr,
     stats: [SocketAddr; 2],
@@ -65,31 +64,22 @@ fn owners() -> Vec<&'static str> {
 
 impl Demo {
     fn up(engine: &str) -> Self {
-        let [web, web_tls, prometheus, stats1, stats2, vrrp1, vrrp2] = free_addresses();
+        let variables = [
+            "WEB_PORT",
+            "WEB_TLS_PORT",
+            "PROMETHEUS_PORT",
+            "STATS_PORT",
+            "STATS2_PORT",
+            "VRRP_PORT",
+            "VRRP2_PORT",
+        ];
+        let (makefile, [web, web_tls, prometheus, stats1, stats2, vrrp1, vrrp2]) =
+            Makefile::new(engine, variables);
         let configs = ["compose/vrrp-lb1.yaml", "compose/vrrp-lb2.yaml"].map(Edited::new);
         let (stats, vrrp) = ([stats1, stats2], [vrrp1, vrrp2]);
-        let demo = Self { engine: engine.to_owned(), web, web_tls, stats, vrrp, prometheus, configs };
-        demo.make_ok("demo-2");
+        let demo = Self { makefile, web, web_tls, stats, vrrp, prometheus, configs };
+        demo.makefile.make_ok("demo-2");
         demo
-    }
-
-    fn make(&self, target: &str) -> Output {
-        let ports = [
-            ("WEB_PORT", self.web),
-            ("WEB_TLS_PORT", self.web_tls),
-            ("PROMETHEUS_PORT", self.prometheus),
-            ("STATS_PORT", self.stats[0]),
-            ("STATS2_PORT", self.stats[1]),
-            ("VRRP_PORT", self.vrrp[0]),
-            ("VRRP2_PORT", self.vrrp[1]),
-        ];
-        make(target, &self.engine, &ports)
-    }
-
-    fn make_ok(&self, target: &str) -> String {
-        let output = self.make(target);
-        assert!(output.status.success(), "make {target}: {}", text(&output));
-        text(&output)
     }
 
     fn load(&self) -> RunningLoad {
@@ -151,7 +141,7 @@ impl Demo {
 
     fn is_told_about_by_its_tools(&self) {
         let master = self.settled();
-        let status = self.make_ok("demo-2-status");
+        let status = self.makefile.make_ok("demo-2-status");
         for word in ["lb1", "lb2", "nginx1", "vrrpd", "172.20.0.100 is on"] {
             assert!(status.contains(word), "{word}: {status}");
         }
@@ -175,13 +165,13 @@ impl Demo {
     fn survives_starting_it_twice(&self) {
         let master = self.settled();
         let load = self.load();
-        self.make_ok("demo-2");
+        self.makefile.make_ok("demo-2");
         load.stop().assert_nothing_lost();
         assert_eq!(owners(), [master]);
     }
 
     fn refuses_demo_1(&self) {
-        let refused = self.make("demo-1");
+        let refused = self.makefile.make("demo-1");
         let told = text(&refused);
         assert!(!refused.status.success() && told.contains("demo 2 runs"), "{told}");
         assert_eq!(owners().len(), 1);
@@ -295,17 +285,17 @@ impl Demo {
         for config in &self.configs {
             config.replace("timing: safe", "timing: fast");
         }
-        self.make_ok("reload");
+        self.makefile.make_ok("reload");
         assert_eq!(self.settled(), master);
         self.configs[0].replace("timing: safe", "timing: fsat");
-        let refused = self.make("reload");
+        let refused = self.makefile.make("reload");
         let told = text(&refused);
         assert!(!refused.status.success(), "{told}");
         assert!(told.contains("vrrp-lb1.yaml:") && told.contains("fast"), "{told}");
         for config in &self.configs {
             config.restore();
         }
-        self.make_ok("reload");
+        self.makefile.make_ok("reload");
         assert_eq!(self.settled(), master);
         load.stop().assert_nothing_lost();
     }
@@ -355,24 +345,13 @@ impl Demo {
         assert!(handover.contains("lost 0 of ") && handover.contains("VIP on lb"), "{handover}");
         self.settled();
     }
-
-    fn leaves_nothing_behind(&self) {
-        self.make_ok("demo-2-down");
-        let all = [self.web, self.web_tls, self.prometheus].into_iter().chain(self.stats).chain(self.vrrp);
-        for address in all {
-            assert!(Client::try_connect(address, None).is_err(), "somebody still listens on {address}");
-        }
-        assert!(text(&script(&["status"])).contains("No demo runs"));
-        // Taking down what is down is harmless.
-        self.make_ok("demo-2-down");
-    }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tell_last_words(&["lb1", "lb2", "vip-access"]);
-            let output = self.make("demo-2-down");
+            let output = self.makefile.make("demo-2-down");
             eprintln!("--- make demo-2-down: {}", output.status);
         }
     }
