@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure message")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
@@ -43,6 +43,51 @@ fn node(network: &Network, number: u8) -> (VrrpNode, Daemon) {
     });
     vrrp.vrrpd.start();
     (vrrp, lbd)
+}
+
+/// Two nodes in front of a server, the first of which has the address.
+struct Site<S> {
+    nodes: [VrrpNode; 2],
+    lbds: [Daemon; 2],
+    client: Netns,
+    /// What runs on the server.
+    service: S,
+    _server: Netns,
+    network: Network,
+}
+
+impl<S> Site<S> {
+    fn new(serve: impl FnOnce(&Netns) -> S) -> Self {
+        let network = Network::new(24);
+        let client = network.host("client", Ipv4Addr::new(10, 9, 0, 1));
+        let server = network.host("server", SERVER);
+        let service = serve(&server);
+        let (first, first_lbd) = node(&network, 1);
+        first.wait_for_state("master");
+        let (second, second_lbd) = node(&network, 2);
+        second.wait_for_state("backup");
+        let (nodes, lbds) = ([first, second], [first_lbd, second_lbd]);
+        Self { nodes, lbds, client, service, _server: server, network }
+    }
+
+    fn wait_for_nothing_left(&self) {
+        wait_until("nothing is left of it", || self.nodes.iter().all(|node| is_clean(&node.host)));
+    }
+}
+
+/// It would be woken from outside if it were dropped.
+fn echo_server(server: &Netns) {
+    server.inside(|| std::mem::forget(EchoServer::start((SERVER, 81).into())));
+}
+
+macro_rules! site {
+    ($serve:expr) => {{
+        needs!("ip", "nft");
+        if !is_root() {
+            skip!("network namespaces need root");
+        }
+        Site::new($serve)
+    }};
 }
 
 fn websocket() -> WebSocket<TcpStream> {
@@ -122,23 +167,14 @@ impl Session {
 /// What a session has made for itself is there as long as the session is.
 #[test]
 fn sessions_of_postgresql_go_on_over_a_handover_and_back() {
-    needs!("ip", "nft", "psql");
-    if !is_root() {
-        skip!("network namespaces need root");
-    }
+    needs!("psql");
     if !Postgres::is_installed() {
         skip!("PostgreSQL is not installed");
     }
-    let network = Network::new(24);
-    let (client, server) =
-        (network.host("client", Ipv4Addr::new(10, 9, 0, 1)), network.host("server", SERVER));
-    let database = server.inside(|| Postgres::start((SERVER, 5432).into()));
-    let (first, _first_lbd) = node(&network, 1);
-    first.wait_for_state("master");
-    let (second, _second_lbd) = node(&network, 2);
-    second.wait_for_state("backup");
+    let site = site!(|server| server.inside(|| Postgres::start((SERVER, 5432).into())));
+    let [first, second] = &site.nodes;
 
-    let mut sessions: Vec<_> = (0..SESSIONS).map(|_| Session::open(&client)).collect();
+    let mut sessions: Vec<_> = (0..SESSIONS).map(|_| Session::open(&site.client)).collect();
     for (number, session) in sessions.iter_mut().enumerate() {
         session.ask(&format!("create temporary table mine as select {number} as number"));
         session.ask("select number from mine");
@@ -149,7 +185,7 @@ fn sessions_of_postgresql_go_on_over_a_handover_and_back() {
         }
     };
     check(&mut sessions);
-    for (from, to) in [(&first, &second), (&second, &first)] {
+    for (from, to) in [(first, second), (second, first)] {
         // One that works on something while the address moves.
         sessions.iter_mut().for_each(|session| session.ask("select number from mine, pg_sleep(1)"));
         hand_over(from, to);
@@ -158,28 +194,17 @@ fn sessions_of_postgresql_go_on_over_a_handover_and_back() {
         check(&mut sessions);
     }
     sessions.into_iter().for_each(Session::close);
-    wait_until("nothing is left of it", || is_clean(&first.host) && is_clean(&second.host));
-    drop(database);
+    site.wait_for_nothing_left();
 }
 
 /// One node after the other gets another lbd: each goes on with what it has until nothing is left.
 #[test]
 fn both_nodes_are_updated_and_no_websocket_notices() {
-    needs!("ip", "nft");
-    if !is_root() {
-        skip!("network namespaces need root");
-    }
-    let network = Network::new(24);
-    let (client, server) =
-        (network.host("client", Ipv4Addr::new(10, 9, 0, 1)), network.host("server", SERVER));
-    server.inside(|| std::mem::forget(EchoServer::start((SERVER, 81).into())));
-    let (first, mut first_lbd) = node(&network, 1);
-    first.wait_for_state("master");
-    let (second, mut second_lbd) = node(&network, 2);
-    second.wait_for_state("backup");
+    let mut site = site!(echo_server);
+    let ([first, second], client) = (&site.nodes, &site.client);
 
     let mut sockets: Vec<_> = client.inside(|| (0..50).map(|_| websocket()).collect());
-    for (lbd, to) in [(&mut first_lbd, &second), (&mut second_lbd, &first)] {
+    for (lbd, to) in site.lbds.iter_mut().zip([second, first]) {
         echo(&mut sockets, "before");
         lbd.terminate();
         to.wait_for_state("master");
@@ -197,29 +222,19 @@ fn both_nodes_are_updated_and_no_websocket_notices() {
     }
     echo(&mut sockets, "in the end");
     drop(sockets);
-    wait_until("nothing is left of it", || is_clean(&first.host) && is_clean(&second.host));
+    site.wait_for_nothing_left();
 }
 
 #[test]
 fn websockets_and_downloads_go_on_over_a_handover_and_back() {
-    needs!("ip", "nft");
-    if !is_root() {
-        skip!("network namespaces need root");
-    }
-    let network = Network::new(24);
-    let (client, server) =
-        (network.host("client", Ipv4Addr::new(10, 9, 0, 1)), network.host("server", SERVER));
-    let at = |port| SocketAddr::from((SERVER, port));
-    let nginx = Nginx::start_in(&server, 1, at(80));
-    let body = nginx.file("large", LENGTH);
-    // It would be woken from outside when it is dropped.
-    server.inside(|| std::mem::forget(EchoServer::start(at(81))));
-    let (first, _first_lbd) = node(&network, 1);
-    first.wait_for_state("master");
-    let (second, _second_lbd) = node(&network, 2);
-    second.wait_for_state("backup");
+    let site = site!(|server| {
+        echo_server(server);
+        Nginx::start_in(server, 1, (SERVER, 80).into())
+    });
+    let ([first, second], client) = (&site.nodes, &site.client);
+    let body = site.service.file("large", LENGTH);
     // One that speaks another VRRP hears it all, and goes on.
-    let other = network.host("other", Ipv4Addr::new(10, 9, 0, 13));
+    let other = site.network.host("other", Ipv4Addr::new(10, 9, 0, 13));
     let keepalived = format!(
         "interface eth0\nstate BACKUP\nvirtual_router_id 51\nversion 3\npriority 1\nadvert_int 0.2\nvirtual_ipaddress {{\n{VIP}/24\n}}"
     );
@@ -228,21 +243,21 @@ fn websockets_and_downloads_go_on_over_a_handover_and_back() {
     let mut sockets: Vec<_> = client.inside(|| (0..WEBSOCKETS).map(|_| websocket()).collect());
     let downloads: Vec<_> = client.inside(|| (0..DOWNLOADS).map(|_| download()).collect());
     echo(&mut sockets, "before");
-    hand_over(&first, &second);
+    hand_over(first, second);
     echo(&mut sockets, "after");
     let mut new: Vec<_> = client.inside(|| (0..10).map(|_| websocket()).collect());
     echo(&mut new, "new");
     wait_until("they are counted", || first.status()["keeps"].as_u64() >= Some(1000));
     let passes_to = second.status()["passes_to"].to_string();
     assert_eq!(passes_to, "[\"10.9.0.11\"]");
-    hand_over(&second, &first);
+    hand_over(second, first);
     echo(&mut sockets, "back");
     echo(&mut new, "back");
     for download in downloads {
         finish(download, &body);
     }
     drop((sockets, new));
-    wait_until("nothing is left of it", || is_clean(&first.host) && is_clean(&second.host));
+    site.wait_for_nothing_left();
     let log = keepalived.log();
     assert!(log.contains("Invalid packet type. 13") && !log.contains("Entering MASTER STATE"), "{log}");
 }
