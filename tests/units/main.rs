@@ -3,12 +3,18 @@
 mod installed;
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::{Netns, Network, Process, Program, binary, is_root, needs, skip, wait_for, wait_until};
+use testkit::{
+    Netns, Network, Process, Program, VrrpNode, binary, is_root, needs, skip, text_command, wait_for,
+    wait_until,
+};
 
 const VIP: &str = "10.72.0.100";
 const LB: &str = "
@@ -31,7 +37,7 @@ struct Machine {
     cgroup: PathBuf,
     _host: Netns,
     directory: TempDir,
-    _network: Network,
+    network: Network,
 }
 
 impl Machine {
@@ -59,7 +65,7 @@ impl Machine {
             .arg(repository())
             .arg(programs.parent().expect("it lies in a directory"));
         let systemd = Process::spawn("systemd", command, directory.path());
-        let mut machine = Self { systemd, cgroup, _host: host, directory, _network: network };
+        let mut machine = Self { systemd, cgroup, _host: host, directory, network };
         let is_up = wait_for("systemd is up, or has ended", || {
             let has_ended = machine.systemd.exited().is_some();
             let state = machine.pid().map(|_| text(&machine.run(&["systemctl", "is-system-running"])));
@@ -247,6 +253,86 @@ fn addresses_outlive_no_vrrpd_that_is_not_started_again() {
     assert_eq!(machine.show("vrrpd", "ExecMainStatus"), "78");
     machine.wait_for_address(false);
     assert_eq!(machine.show("lbd", "ActiveState"), "active", "others go on");
+}
+
+/// A session of TCP is in flight for as long as it lasts.
+const ECHO: &str = "
+lbd: { handover_timeout: 200ms }
+frontends: { echo: { mode: tcp, bind: 0.0.0.0:81, backend: echo } }
+backends: { echo: { mode: tcp, check: off, servers: { s1: 10.72.0.8:7 } } }
+";
+
+/// A connection that the node keeps for as long as it lasts.
+fn keep_one(machine: &Machine, client: &Netns) -> TcpStream {
+    machine.wait_for_address(true);
+    let mut connection = client.inside(|| TcpStream::connect((VIP, 81)).expect("the node serves"));
+    connection.set_read_timeout(Some(Duration::from_secs(20))).expect("it is not zero");
+    assert_answered(&mut connection);
+    machine.run_ok(&["tandemctl", "handover"]);
+    assert!(machine.run_ok(&["ip", "-o", "address", "show", "dev", "lo"]).contains(VIP));
+    // Its packets come by the other node now.
+    for _ in 0..3 {
+        assert_answered(&mut connection);
+    }
+    connection
+}
+
+fn assert_answered(connection: &mut TcpStream) {
+    connection.write_all(b"word").expect("it is open");
+    let mut answer = [0; 4];
+    connection.read_exact(&mut answer).expect("it is answered");
+    assert_eq!(&answer, b"word");
+}
+
+fn wait_for_nothing_kept(machine: &Machine) {
+    wait_until("neither rules nor an address are left", || {
+        machine.run_ok(&["nft", "list", "tables"]).is_empty()
+            && !machine.run_ok(&["ip", "-o", "address"]).contains(VIP)
+    });
+}
+
+/// In its sandbox vrrpd may set rules for packets, and what a unit that is stopped leaves of them its ExecStopPost takes away.
+#[test]
+fn connections_are_kept_over_a_handover_and_no_longer_than_vrrpd() {
+    needs!("nft");
+    let machine = machine!();
+    let client = machine.network.host("client", Ipv4Addr::new(10, 72, 0, 9));
+    let server = machine.network.host("server", Ipv4Addr::new(10, 72, 0, 8));
+    let listener = server.inside(|| TcpListener::bind("10.72.0.8:7").expect("the port is free"));
+    std::thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || io::copy(&mut &connection, &mut &connection));
+        }
+    });
+    machine.write("etc/tandem/lb.yaml", ECHO);
+    machine.write("etc/tandem/vrrp.yaml", &format!("{VRRP}    keep_connections: 1h\n"));
+    assert!(!machine.run_ok(&["vrrpd", "--check"]).contains("cannot keep"));
+    machine.run_ok(&["tandemctl", "reload"]);
+
+    let key = machine.directory.path().join("vrrp.key");
+    fs::write(&key, "0123456789abcdef0123456789abcdef").expect("it can be written");
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("it is the test's own");
+    let lines = format!(
+        "virtual_router_id: 51\npriority: 90\nvirtual_addresses: [{VIP}/24]\nadvert_interval: 200ms\npreempt: off\ntrack: []\n\
+         authentication: {{ hmac: {{ key_file: {} }} }}\nkeep_connections: 1h",
+        key.display()
+    );
+    let other = machine.network.host("lb2", Ipv4Addr::new(10, 72, 0, 2));
+    let other = VrrpNode::start(other, &lines);
+    other.wait_for_state("backup");
+
+    let connection = keep_one(&machine, &client);
+    drop(connection);
+    wait_for_nothing_kept(&machine);
+
+    let told = text_command(&other.vrrpd.socket(), "handover");
+    assert!(told.starts_with("handed over web in "), "{told}");
+    let _connection = keep_one(&machine, &client);
+    // It is killed before it can put anything right.
+    machine.drop_in("vrrpd", "KillSignal=SIGURG\nTimeoutStopSec=1s");
+    machine.run_ok(&["systemctl", "stop", &unit("vrrpd")]);
+    assert_eq!(machine.show("vrrpd", "Result"), "timeout");
+    wait_for_nothing_kept(&machine);
 }
 
 /// The unit's limit is for one that hangs.
