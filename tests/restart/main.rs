@@ -2,6 +2,7 @@
 
 mod holder;
 mod s6;
+mod successor;
 mod systemd;
 
 use std::io::ErrorKind;

@@ -348,6 +348,51 @@ fn lbd_stops_for_as_long_as_it_is_configured_to() {
     assert_eq!(machine.show("lbd", "Result"), "success");
 }
 
+/// systemd takes the successor for the service, and the old one for a part of it.
+#[test]
+fn another_lbd_takes_over_while_the_old_one_finishes() {
+    let machine = machine!();
+    let program = "/usr/local/lib/tandem/lbd";
+    machine.run_ok(&["cp", "/usr/local/bin/lbd", program]);
+    machine.drop_in("lbd", &format!("ExecStart=\nExecStart={program}\nWatchdogSec=1s"));
+    machine.run_ok(&["systemctl", "restart", &unit("lbd")]);
+    machine.wait_for_address(true);
+    let vrrpd = || machine.run_ok(&["journalctl", "--no-pager", "-o", "cat", "-u", &unit("vrrpd")]);
+    let before = (machine.show("lbd", "MainPID"), vrrpd());
+
+    // A new release is a new file, and a request is under way, whose client takes its time.
+    machine.run_ok(&["sh", "-c", &format!("cp {program} {program}.new && mv {program}.new {program}")]);
+    let half = "exec 3<>/dev/tcp/127.0.0.1/80; printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n' >&3; tandemctl upgrade; tandemctl upgrade";
+    let rest = format!("sleep 2; kill -0 {} && printf '\\r\\n' >&3; head -n 1 <&3", before.0);
+    let told = machine.run_ok(&["bash", "-c", &format!("{half}; {rest}")]);
+    assert!(told.contains(&format!("; process {} finishes what it has: 1 connection", before.0)), "{told}");
+    assert!(told.lines().last().is_some_and(|line| line.starts_with("HTTP/1.1 ")), "{told}");
+    let main = machine.show("lbd", "MainPID");
+    assert!(told.contains(&format!("process {main} (")), "{told}");
+    wait_until("the others have ended", || !machine.run(&["kill", "-0", &before.0]).status.success());
+    assert_eq!(machine.show("lbd", "ActiveState"), "active");
+    assert_eq!(machine.show("lbd", "NRestarts"), "0");
+    assert_eq!(vrrpd(), before.1, "vrrpd has nothing to tell");
+
+    // By a signal; and a restart ends those that finish as well.
+    let held = "exec 3<>/dev/tcp/127.0.0.1/80; printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n' >&3; sleep 60";
+    machine.run_ok(&["systemd-run", "--unit=held", "bash", "-c", held]);
+    wait_until("it is connected", || machine.run_ok(&["tandemctl", "sessions"]).lines().count() > 1);
+    machine.run_ok(&["systemctl", "kill", "-s", "USR2", "--kill-whom=main", &unit("lbd")]);
+    machine.wait_for_another("lbd", &main);
+    machine.run_ok(&["kill", "-0", &main]);
+    machine.run_ok(&["systemctl", "restart", &unit("lbd")]);
+    assert!(!machine.run(&["kill", "-0", &main]).status.success(), "it was told to end, too");
+    machine.wait_for_address(true);
+
+    // What dies is started again, as ever.
+    let killed = machine.signal("lbd", "KILL");
+    machine.wait_for_another("lbd", &killed);
+    let journal = machine.run_ok(&["journalctl", "--no-pager", "-o", "cat", "-u", &unit("lbd")]);
+    assert!(!journal.contains("reception only permitted"), "{journal}");
+    assert!(!journal.contains("not our child"), "{journal}");
+}
+
 #[test]
 fn a_daemon_that_dies_or_hangs_is_back_however_often() {
     let machine = machine!();

@@ -5,6 +5,7 @@
 //! those that only sit there, and these [make room](wire::server::seats).
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
@@ -25,6 +26,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 use wire::Document;
@@ -111,13 +113,36 @@ fn readiness(ready: Result<(), String>) -> (StatusCode, String) {
     }
 }
 
+/// Whether newcomers are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Not yet.
+    Shut,
+    /// They are.
+    Open,
+    /// No more: another process has the listener.
+    Left,
+}
+
 /// Serves for as long as it is polled; dropping it ends all connections.
-pub async fn serve(listener: TcpListener, router: Router, guard: Arc<Guard>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    guard: Arc<Guard>,
+    mut gate: watch::Receiver<Gate>,
+) {
     let seats = Seats::new(SILENT_MAX, ANSWERED_MAX);
     let mut connections = JoinSet::new();
-    loop {
+    // The gate stays as it is when nobody moves it any more.
+    let is_left = gate.wait_for(|gate| *gate != Gate::Shut).await.is_ok_and(|gate| *gate == Gate::Left);
+    while !is_left {
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            Ok(_) = gate.wait_for(|gate| *gate == Gate::Left) => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, client)) => {
                 let service = TowerToHyperService::new(router.clone());
                 let guard = (guard.clone(), client.ip().to_canonical());
@@ -131,6 +156,9 @@ pub async fn serve(listener: TcpListener, router: Router, guard: Arc<Guard>) {
             }
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    pending().await
 }
 
 /// Clients that break off, take too long or make room are no news.
@@ -181,6 +209,10 @@ mod tests {
     use super::*;
     use crate::families::{Family, Samples, gauge};
 
+    fn open() -> watch::Receiver<Gate> {
+        watch::channel(Gate::Open).1
+    }
+
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -222,7 +254,7 @@ mod tests {
             bind(Path::new("lb.yaml"), "admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Exposition::new(metrics::registry("healthd").unwrap(), &[], || ());
-        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &["/;csv"]), Arc::default()));
+        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &["/;csv"]), Arc::default(), open()));
         address
     }
 
@@ -280,7 +312,7 @@ mod tests {
         let long = Router::new()
             .route("/long", route(|| async { "x".repeat(16 << 20) }))
             .route("/health", route(|| async { "OK\n" }));
-        tokio::spawn(serve(listener, long, Arc::default()));
+        tokio::spawn(serve(listener, long, Arc::default(), open()));
         let asked_at = tokio::time::Instant::now();
         let request = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
         let stuck = clients(address, ANSWERED_MAX + 8, request).await;
@@ -306,7 +338,7 @@ mod tests {
             bind(Path::new("lb.yaml"), "admin.bind", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Exposition::new(metrics::registry("healthd").unwrap(), LARGE, || "x".repeat(1 << 20));
-        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &[]), Arc::default()));
+        tokio::spawn(serve(listener, router(&Arc::new(Daemon), metrics, &[]), Arc::default(), open()));
         let mut reader = clients(address, 1, "GET /metrics HTTP/1.0\r\n\r\n").await.remove(0);
         // The sockets fill up, and others are answered meanwhile.
         for _ in 0..100 {

@@ -61,6 +61,13 @@ impl<T: Clone + Debug + Default + Serialize + Send + Sync + 'static> Keeper<T> {
     }
 }
 
+impl<T> Keeper<T> {
+    /// What has been kept so far, on its way to the disk.
+    pub fn saving(&self) -> Saving {
+        Saving { number: self.wanted.borrow().number, written: self.written.clone() }
+    }
+}
+
 impl Saving {
     /// Waits until this, or something later, is in the file.
     ///

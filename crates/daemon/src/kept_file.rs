@@ -47,7 +47,8 @@ pub fn write(path: &Path, kept: &impl Serialize) -> io::Result<()> {
 /// When the system refuses; then the file is as it was.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
-    new.push(".new");
+    // Two lbd may be at work, one of which is about to take the other's place.
+    new.push(format!(".{}.new", std::process::id()));
     fs::write(&new, content)?;
     fs::rename(&new, path)
 }
@@ -78,7 +79,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("healthd.since");
         fs::write(&path, "{\"s1\":1}").unwrap();
-        fs::create_dir(dir.path().join("healthd.since.new")).unwrap();
+        fs::create_dir(dir.path().join(format!("healthd.since.{}.new", std::process::id()))).unwrap();
         assert!(write(&path, &Kept::new()).is_err());
         assert_eq!(read::<Kept>(&path).unwrap().unwrap().len(), 1);
     }

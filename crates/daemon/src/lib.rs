@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`program`] | arguments, `--check`, exit codes: from `main` to the daemon's own code |
 //! | [`serve`], [`life`] | from an open socket to a good end: ready, reload, stop |
+//! | [`entrance`] | where a daemon is found, and how its successor takes its place |
 //! | [`config_file`] | loading the configuration, and loading it again |
 //! | [`log`] | events on standard error |
 //! | [`signals`] | stop and reload |
@@ -16,6 +17,7 @@
 pub mod admin;
 mod apart;
 pub mod config_file;
+pub mod entrance;
 pub mod families;
 mod generated;
 pub mod guard;

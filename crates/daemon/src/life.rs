@@ -88,7 +88,7 @@ impl<C: Send + 'static> Life<C> {
     pub fn ready(&self, starting: &str) -> Result<(), String> {
         match self.state() {
             LifeState::Starting => Err(starting.to_owned()),
-            LifeState::Stopping => Err(format!("{} is stopping", self.context.name)),
+            LifeState::Stopping | LifeState::Succeeded => Err(format!("{} is stopping", self.context.name)),
             LifeState::Ready | LifeState::Leaving | LifeState::Draining => Ok(()),
         }
     }

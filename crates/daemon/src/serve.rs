@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -12,11 +12,14 @@ use anyhow::Context as _;
 use axum::Router;
 use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio::time::sleep;
+use wire::LifeState;
 use wire::server::{self, Handler, Permitted};
 
-use crate::admin::{self, Shown};
+use crate::admin::{self, Gate, Shown};
 use crate::apart::{Apart, apart};
+use crate::entrance::Entrance;
 use crate::guard::Guard;
 use crate::life::Life;
 use crate::signals::{Signal, Signals};
@@ -46,6 +49,11 @@ pub trait Own: Shown {
         std::future::ready(())
     }
 
+    /// Has the program that is installed now take its place, if it can do that, and waits for nothing. The log has the outcome.
+    fn upgrade(&self) {
+        tracing::warn!("a new release is taken into use by a restart");
+    }
+
     /// Ends its work in good order. Signals that come meanwhile are its own, too.
     fn leave(&self, _signals: &mut Signals) -> impl Future<Output = ()> + Send {
         self.life().stop();
@@ -56,7 +64,7 @@ pub trait Own: Shown {
 /// Where a daemon is reached.
 #[derive(Debug)]
 pub struct Doors {
-    path: PathBuf,
+    entrance: Arc<Entrance>,
     socket: UnixListener,
     permitted: Permitted,
     admin: TcpListener,
@@ -72,7 +80,45 @@ impl Doors {
         let socket =
             server::bind(&path, SOCKET_MODE, context.name).map_err(|error| Failure::System(error.into()))?;
         let admin = admin::bind(&context.config, key, admin).await?;
-        Ok(Self { path, socket, permitted: Permitted::here(), admin })
+        let entrance = Arc::new(Entrance::new(path.clone(), path, Gate::Open));
+        Ok(Self { entrance, socket, permitted: Permitted::here(), admin })
+    }
+
+    /// Prepares what [`Doors::open`] opens, for one that takes the place of another daemon: that one is found until [`Entrance::take`].
+    /// Its listener at the admin address may be handed over.
+    ///
+    /// # Errors
+    /// When the system refuses, or somebody else has the admin address.
+    pub async fn prepare(
+        context: &Context,
+        key: &str,
+        admin: SocketAddr,
+        inherited: Option<std::net::TcpListener>,
+    ) -> Result<Self, Failure> {
+        let path = context.socket(context.name);
+        let (socket, made) =
+            server::bind_beside(&path, SOCKET_MODE).map_err(|error| Failure::System(error.into()))?;
+        let admin = match inherited {
+            Some(listener) => {
+                TcpListener::from_std(listener).map_err(|error| Failure::System(error.into()))?
+            }
+            None => admin::bind(&context.config, key, admin).await?,
+        };
+        let entrance = Arc::new(Entrance::new(path, made, Gate::Shut));
+        Ok(Self { entrance, socket, permitted: Permitted::here(), admin })
+    }
+
+    /// Where others find them.
+    pub const fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
+    }
+
+    /// Another handle of the listener at the admin address.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn admin(&self) -> io::Result<std::net::TcpListener> {
+        Ok(self.admin.as_fd().try_clone_to_owned()?.into())
     }
 }
 
@@ -91,22 +137,23 @@ pub async fn serve<D: Own>(
     begin: impl Future<Output = Result<(), Failure>>,
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let Doors { path, socket, permitted, admin } = doors;
+    let Doors { entrance, socket, permitted, admin } = doors;
+    let gate = entrance.gate();
     let guard = daemon.life().guard().clone();
     let life = live(&daemon, signals, begin, work);
     let result = if D::DOORS_APART {
-        let _doors = open_apart(socket, permitted, handler, admin, (router, guard))
+        let _doors = open_apart(socket, permitted, handler, (admin, gate), (router, guard))
             .context("cannot answer at the doors")?;
         life.await
     } else {
         tokio::select! {
             () = server::serve(socket, permitted, handler) => Ok(()),
-            () = admin::serve(admin, router, guard) => Ok(()),
+            () = admin::serve(admin, router, guard, gate) => Ok(()),
             result = life => result,
         }
     };
     // A socket that nobody answers on would only be in the way.
-    let _ = std::fs::remove_file(path);
+    entrance.remove();
     result
 }
 
@@ -115,7 +162,7 @@ fn open_apart(
     socket: UnixListener,
     permitted: Permitted,
     handler: Arc<impl Handler>,
-    admin: TcpListener,
+    (admin, gate): (TcpListener, watch::Receiver<Gate>),
     (router, guard): (Router, Arc<Guard>),
 ) -> io::Result<[Apart; 2]> {
     let (socket, admin) = (socket.into_std()?, admin.into_std()?);
@@ -123,7 +170,7 @@ fn open_apart(
         apart(wire::SOCKET_THREAD, move || {
             Ok(server::serve(UnixListener::from_std(socket)?, permitted, handler))
         })?,
-        apart("admin", move || Ok(admin::serve(TcpListener::from_std(admin)?, router, guard)))?,
+        apart("admin", move || Ok(admin::serve(TcpListener::from_std(admin)?, router, guard, gate)))?,
     ])
 }
 
@@ -160,6 +207,7 @@ async fn live<D: Own>(
             signal = signals.next() => match signal {
                 Signal::Stop => break,
                 Signal::Reload => is_changed = true,
+                Signal::Upgrade => daemon.upgrade(),
             },
             () = reloaded => reloading = None,
             never = watched.as_mut(), if is_ready => match never {},
@@ -172,7 +220,10 @@ async fn live<D: Own>(
             }
         }
     }
-    ready::stopping();
+    // Of one that was succeeded the supervisor knows no more.
+    if daemon.life().state() != LifeState::Succeeded {
+        ready::stopping();
+    }
     if !is_ready {
         ready::never(daemon.life().context());
     }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop a daemon, SIGHUP makes it read its configuration again.
+//! SIGTERM and SIGINT stop a daemon, SIGHUP makes it read its configuration again, SIGUSR2 has another process take its place.
 
 use std::io;
 
@@ -11,6 +11,8 @@ pub enum Signal {
     Stop,
     /// Read the configuration again. Never comes after [`Signal::Stop`].
     Reload,
+    /// Have the program that is installed now take this one's place. Never comes after [`Signal::Stop`].
+    Upgrade,
 }
 
 /// The signals of this process. SIGPIPE needs no care: Rust programs ignore it.
@@ -19,6 +21,7 @@ pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hangup: Stream,
+    user: Stream,
     stopping: bool,
 }
 
@@ -32,6 +35,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined2())?,
             stopping: false,
         })
     }
@@ -43,6 +47,7 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::Stop,
             // There is nothing to reload while stopping, and a reload is no reason to stop at once.
             _ = self.hangup.recv(), if !self.stopping => Signal::Reload,
+            _ = self.user.recv(), if !self.stopping => Signal::Upgrade,
         };
         self.stopping |= signal == Signal::Stop;
         signal

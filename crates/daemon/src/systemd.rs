@@ -37,6 +37,15 @@ pub fn stop_may_take(time: Duration) -> anyhow::Result<()> {
     notify(&format!("EXTEND_TIMEOUT_USEC={}", time.as_micros()))
 }
 
+/// Tells systemd which process is the service's main one from now on, and returns when it knows: it believes nobody else.
+///
+/// # Errors
+/// When it cannot be told, or takes too long.
+pub fn main_process(pid: u32) -> anyhow::Result<()> {
+    send(&format!("MAINPID={pid}"), &[], SendFlags::empty())?;
+    barrier()
+}
+
 /// How often systemd is to hear that this process lives, if it listens for that: twice in the time after which it takes the
 /// process for hung (sd_watchdog_enabled(3)).
 pub fn watchdog() -> Option<Duration> {

@@ -23,6 +23,9 @@ pub(crate) struct Cli {
     /// Directory of the daemons' directories, which hold their sockets
     #[arg(long, global = true, value_name = "DIR", env = "TANDEM_RUN_DIR", default_value = "/run/tandem")]
     pub(crate) run_dir: PathBuf,
+    /// Ask the lbd of this process, which finishes what it has after an upgrade, instead of the one that serves
+    #[arg(long, global = true, value_name = "PID")]
+    pub(crate) process: Option<u32>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -112,6 +115,11 @@ pub(crate) enum Command {
     },
     /// Let every daemon read its configuration again; one that is wrong is refused, and changes nothing
     Reload,
+    /// Take a new release of lbd into use, while the old one serves: it is relieved when the new one does, and finishes what it has
+    ///
+    /// The program at the path from which lbd was started is started beside it, with the same arguments. If it cannot serve within 7 s,
+    /// nothing changes, and the exit code is 1. Needs an lbd that systemd has started.
+    Upgrade,
     /// Check configuration files without starting anything, each alone and all together
     ///
     /// Give the vrrp.yaml of all nodes and their lb.yaml: what does not fit together is told too.

@@ -8,7 +8,7 @@
 //! | `peer`, `http` | the daemons of another node, through their admin addresses |
 //! | `handover` | gives the virtual addresses to another node, withdraws anycast services and announces them again |
 //! | `server` | `drain`, `ready`, `maint`, `weight`, `maxconn`, `shutdown` |
-//! | `routes`, `certificates`, `sessions`, `reload`, `check` | the commands of the same names |
+//! | `routes`, `certificates`, `sessions`, `reload`, `upgrade`, `check` | the commands of the same names |
 //! | `load` | a steady load, to measure what a fault costs clients |
 //! | `table` | an answer in text, put into columns |
 //! | `time` | times on the command line |
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let node = Node::new(cli.run_dir);
+    let node = Node::new(cli.run_dir, cli.process);
     match cli.command {
         Command::Status(args) => status::run(&node, &args).await,
         Command::Handover { name } => handover::run(&node, name).await,
@@ -76,6 +76,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Shutdown(Shutdown::Session { id }) => server::shut_down_session(&node, &id).await,
         Command::Reload => reload::run(&node).await,
+        Command::Upgrade => reload::upgrade(&node).await,
         Command::Check { files, effective } => {
             check::run(&files, effective, &mut io::stdout(), &mut io::stderr())
         }

@@ -24,22 +24,29 @@ const TEXT_MAX: u64 = 64 << 20;
 
 /// How long a daemon may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a daemon may take to put a configuration in force, or to hand addresses over.
+/// How long a daemon may take to put a configuration in force, to hand addresses over, or to have another one in its place.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the daemons have a directory each.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     run_dir: PathBuf,
+    /// An lbd that finishes what it has, instead of the one that serves.
+    process: Option<u32>,
 }
 
 impl Node {
-    pub(crate) fn new(run_dir: PathBuf) -> Self {
-        Self { run_dir }
+    pub(crate) const fn new(run_dir: PathBuf, process: Option<u32>) -> Self {
+        Self { run_dir, process }
     }
 
     fn socket(&self, daemon: &str) -> PathBuf {
-        wire::socket(&self.run_dir, daemon)
+        match self.process {
+            Some(pid) if daemon == "lbd" => {
+                wire::own_dir(&self.run_dir, daemon).join(format!("lbd.{pid}.sock"))
+            }
+            _ => wire::socket(&self.run_dir, daemon),
+        }
     }
 
     /// Whether the daemon is meant to run here, as far as its socket tells. A node without a virtual address has no vrrpd; whoever
@@ -96,7 +103,7 @@ impl Connection {
     /// Asks, and waits for the answer for a bounded time.
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Answer, Failure> {
         let patience = match request {
-            Request::Reload | Request::Handover { .. } => LONG_PATIENCE,
+            Request::Reload | Request::Upgrade | Request::Handover { .. } => LONG_PATIENCE,
             _ => PATIENCE,
         };
         let answer =

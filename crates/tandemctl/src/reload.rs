@@ -1,4 +1,4 @@
-//! `reload`: every daemon reads its configuration again.
+//! `reload`: every daemon reads its configuration again. `upgrade`: lbd does with another release.
 
 use std::io::Write;
 
@@ -28,6 +28,15 @@ pub(crate) async fn run(node: &Node) -> Result<(), Failure> {
     }
     // A refusal says more than an absence, and has the smaller code.
     failures.into_iter().min().map_or(Ok(()), |code| Err(Failure::Told(code)))
+}
+
+/// Has another lbd serve in the place of the one that does, and prints who that is.
+pub(crate) async fn upgrade(node: &Node) -> Result<(), Failure> {
+    let mut connection = node.connect("lbd").await?;
+    match connection.ask(Request::Upgrade).await? {
+        Answer::Done(done) => Ok(writeln!(std::io::stdout(), "lbd: {done}")?),
+        other => Err(connection.unexpected(&other)),
+    }
 }
 
 async fn reload(node: &Node, daemon: &'static str) -> Result<String, Failure> {

@@ -15,7 +15,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
 use crate::Netns;
-use crate::process::{Process, memory_kib};
+use crate::Systemd;
+use crate::process::{Process, adopt_orphans, memory_kib};
 use crate::wait::{PATIENCE, wait_until};
 
 /// A program of this project.
@@ -77,11 +78,13 @@ fn build_daemons() {
 #[derive(Debug)]
 pub struct Daemon {
     program: Program,
+    path: Option<PathBuf>,
     dir: PathBuf,
     namespace: Option<String>,
     args: Vec<String>,
     listeners: Vec<TcpListener>,
     notify_socket: Option<PathBuf>,
+    by_systemd_alone: bool,
     watchdog: Option<Duration>,
     open_files: Option<u32>,
     clock: Option<String>,
@@ -94,11 +97,13 @@ impl Daemon {
     pub fn new(program: Program, dir: &Path) -> Self {
         Self {
             program,
+            path: None,
             dir: dir.to_owned(),
             namespace: None,
             args: Vec::new(),
             listeners: Vec::new(),
             notify_socket: None,
+            by_systemd_alone: false,
             watchdog: None,
             open_files: None,
             clock: None,
@@ -122,6 +127,32 @@ impl Daemon {
     pub fn systemd(&mut self, notify_socket: &Path, listeners: Vec<TcpListener>) {
         self.notify_socket = Some(notify_socket.to_owned());
         self.listeners = listeners;
+    }
+
+    /// From now on it is another file that is started, and not where it was built.
+    pub fn installed_at(&mut self, path: &Path) {
+        self.path = Some(path.to_owned());
+    }
+
+    /// Starts it as systemd does, which alone hears that it is ready.
+    ///
+    /// # Panics
+    /// When it never says so.
+    pub fn start_by(&mut self, systemd: &Systemd) {
+        adopt_orphans();
+        self.notify_socket = Some(systemd.socket().to_owned());
+        self.by_systemd_alone = true;
+        drop(self.spawn());
+        wait_until("systemd has heard that it is ready", || systemd.has_heard("READY=1"));
+    }
+
+    /// Another process has its place from now on. The one that had it.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn succeeded_by(&mut self, pid: u32) -> Process {
+        let successor = self.process().adopt(pid);
+        self.process.replace(successor).expect("it was started")
     }
 
     /// From now on systemd takes it for hung when it has shown no life for that long.
@@ -169,7 +200,8 @@ impl Daemon {
         // The shell moves the pipe from descriptor 0, where Rust can put it, to descriptor 9, and becomes the daemon.
         let limit = self.open_files.map(|limit| format!("ulimit -n {limit}; ")).unwrap_or_default();
         let passed = Passed::new(std::mem::take(&mut self.listeners));
-        let script = format!(r#"{limit}{}exec "$@" --ready-fd 9 9>&0 0</dev/null"#, passed.script());
+        let ready = if self.by_systemd_alone { "" } else { "--ready-fd 9 9>&0" };
+        let script = format!(r#"{limit}{}exec "$@" {ready} 0</dev/null"#, passed.script());
         let shell = if passed.0.is_empty() { "sh" } else { "bash" };
         let mut command = match &self.namespace {
             Some(name) => Netns::command_in(name, shell),
@@ -188,7 +220,7 @@ impl Daemon {
         }
         command
             .args(["-c", &script, shell])
-            .arg(binary(self.program))
+            .arg(self.path.clone().unwrap_or_else(|| binary(self.program)))
             .arg("--config")
             .arg(self.config())
             .arg("--run-dir")
@@ -226,6 +258,14 @@ impl Daemon {
     /// Asks it to read its configuration again (SIGHUP). It answers in its log.
     pub fn reload(&self) {
         self.process().signal(Signal::SIGHUP);
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        self.process().signal(signal);
     }
 
     /// Asks it to stop (SIGTERM), without waiting.

@@ -63,7 +63,7 @@ pub use load::{Load, Report, RunningLoad};
 pub use netns::{Netns, Network};
 pub use nginx::{Nginx, NginxTls};
 pub use postgres::{Postgres, psql_client};
-pub use process::{Process, memory_kib, raise_descriptors};
+pub use process::{Process, adopt_orphans, memory_kib, raise_descriptors};
 pub use raw_server::{Peer, RawServer};
 pub use site::{Site, lbd_within};
 pub use skip::{is_installed, is_root, record_skip};

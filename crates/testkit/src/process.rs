@@ -1,6 +1,7 @@
 //! A child process that cannot outlive its test.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -8,6 +9,7 @@ use std::process::{Child, Command, ExitStatus};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{WaitOptions, set_child_subreaper, waitpid};
 
 use crate::wait::{wait_for, wait_until};
 
@@ -18,9 +20,48 @@ const OUTPUT_LIMIT: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: Child,
+    child: Handle,
     stdout: PathBuf,
     stderr: PathBuf,
+}
+
+/// How a process is waited for.
+#[derive(Debug)]
+enum Handle {
+    Child(Child),
+    /// One of a child's children that came to this process when the child ended, and how it has ended.
+    Orphan(Pid, Option<ExitStatus>),
+}
+
+impl Handle {
+    fn pid(&self) -> Pid {
+        match self {
+            Self::Child(child) => Pid::from_raw(i32::try_from(child.id()).expect("a pid fits an i32")),
+            Self::Orphan(pid, _) => *pid,
+        }
+    }
+
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        match self {
+            Self::Child(child) => child.try_wait(),
+            Self::Orphan(pid, ended) => {
+                if ended.is_none() {
+                    let pid = rustix::process::Pid::from_raw(pid.as_raw());
+                    let waited = waitpid(pid, WaitOptions::NOHANG)?;
+                    *ended = waited.map(|(_, status)| ExitStatus::from_raw(status.as_raw()));
+                }
+                Ok(*ended)
+            }
+        }
+    }
+}
+
+/// Has what this process's children leave behind come to it, and not to the init process.
+///
+/// # Panics
+/// When the kernel is too old for that.
+pub fn adopt_orphans() {
+    set_child_subreaper(rustix::process::Pid::from_raw(1)).expect("Linux 3.4");
 }
 
 impl Process {
@@ -39,12 +80,24 @@ impl Process {
             .stderr(append(&stderr))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
-        Self { name: name.to_owned(), child, stdout, stderr }
+        Self { name: name.to_owned(), child: Handle::Child(child), stdout, stderr }
+    }
+
+    /// One that a process has started which has ended since [`adopt_orphans`]. It writes where this one writes.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    pub fn adopt(&self, pid: u32) -> Self {
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid fits an i32"));
+        let (name, stdout, stderr) = (self.name.clone(), self.stdout.clone(), self.stderr.clone());
+        let mut adopted = Self { name, child: Handle::Orphan(pid, None), stdout, stderr };
+        adopted.exited();
+        adopted
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid().as_raw().cast_unsigned()
     }
 
     /// Sends a signal.
@@ -52,8 +105,8 @@ impl Process {
     /// # Panics
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a pid fits an i32");
-        kill(Pid::from_raw(pid), signal)
+        let pid = self.child.pid();
+        kill(pid, signal)
             .unwrap_or_else(|error| panic!("cannot send {signal} to {} ({pid}): {error}", self.name));
     }
 
@@ -118,8 +171,14 @@ impl Drop for Process {
             Ok(Some(status)) => Some(status),
             _ => {
                 // An error means that it has just ended by itself.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
+                let _ = kill(self.child.pid(), Signal::SIGKILL);
+                match &mut self.child {
+                    Handle::Child(child) => drop(child.wait()),
+                    Handle::Orphan(pid, _) => {
+                        let pid = rustix::process::Pid::from_raw(pid.as_raw());
+                        let _ = waitpid(pid, WaitOptions::empty());
+                    }
+                }
                 None
             }
         };

@@ -14,6 +14,7 @@ use crate::client::{Client, Response, get};
 use crate::config::Config;
 use crate::daemon::{self, Daemon, Program};
 use crate::nginx::Nginx;
+use crate::process::Process;
 use crate::raw_server::{Peer, RawServer};
 use crate::stats::{Row, read_csv};
 use crate::wait::{PATIENCE, wait_until};
@@ -144,6 +145,16 @@ impl Stack {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "tandemctl {args:?}: {}\n{out}{err}", output.status);
         out.into_owned()
+    }
+
+    /// Has another lbd take the place of the one that serves, which is returned.
+    ///
+    /// # Panics
+    /// When that is refused, or fails.
+    pub fn upgrade(&mut self) -> Process {
+        let told = self.tandemctl_ok(&["upgrade"]);
+        let pid = told.strip_prefix("lbd: process ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        self.lbd.succeeded_by(pid.unwrap_or_else(|| panic!("{told:?} names no process")))
     }
 
     /// Sends one text command to lbd's socket and returns the answer.

@@ -92,6 +92,16 @@ impl Systemd {
         lock(&self.heard).said.iter().any(|said| said.lines().any(|told| told == line))
     }
 
+    /// The process that it was told to take for the service's main one, if it was.
+    ///
+    /// # Panics
+    /// When that is no number.
+    pub fn main_process(&self) -> Option<u32> {
+        let heard = lock(&self.heard);
+        let told = heard.said.iter().rev().find_map(|said| said.strip_prefix("MAINPID="))?;
+        Some(told.parse().expect("a process"))
+    }
+
     /// How often the service has shown that it lives.
     pub fn signs_of_life(&self) -> usize {
         lock(&self.heard).signs

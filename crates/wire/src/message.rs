@@ -108,6 +108,9 @@ pub enum Request {
     },
     /// Read the configuration again. Needs permission.
     Reload,
+    /// lbd: have the program that is installed now serve in this one's place, and finish what is under way. Answered when it serves, or
+    /// when it is clear that nothing has changed. Needs permission.
+    Upgrade,
     /// lbd to healthd: what was seen of a server on the data path. Needs permission.
     Observe {
         /// Observations since the last report, at most one a server.
@@ -126,6 +129,7 @@ impl Request {
         match self {
             Self::SetServer { .. }
             | Self::Reload
+            | Self::Upgrade
             | Self::Observe { .. }
             | Self::AdminStates { .. }
             | Self::Handover { .. }
@@ -146,7 +150,12 @@ impl Request {
     /// The daemons that know it.
     const fn answered_by(&self) -> &'static str {
         match self {
-            Self::Stat | Self::SetServer { .. } | Self::Drain | Self::Released | Self::Kept => "lbd",
+            Self::Stat
+            | Self::SetServer { .. }
+            | Self::Upgrade
+            | Self::Drain
+            | Self::Released
+            | Self::Kept => "lbd",
             Self::Verdicts | Self::Resolvers | Self::Observe { .. } | Self::AdminStates { .. } => "healthd",
             Self::Instances | Self::Anycast | Self::Handover { .. } | Self::Announce { .. } => "vrrpd",
             Self::Subscribe { .. } | Self::Info | Self::Reload => "every daemon",
@@ -491,6 +500,8 @@ pub enum LifeState {
     Draining,
     /// Finishes what is in flight.
     Stopping,
+    /// Finishes what is in flight, and another process has its place: that is found at the path of this one's socket.
+    Succeeded,
 }
 
 impl LifeState {
@@ -502,6 +513,7 @@ impl LifeState {
             Self::Leaving => "leaving",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
+            Self::Succeeded => "succeeded",
         }
     }
 }

@@ -87,6 +87,25 @@ async fn a_daemon_that_comes_late_crashes_and_comes_back() {
     }
 }
 
+/// It has said that another one has its place.
+#[tokio::test]
+async fn a_daemon_is_left_for_its_successor_without_a_word() {
+    let directory = directory();
+    let path = directory.path().join("healthd.sock");
+    let _first = Daemon::start(&path, 1);
+    let mut follower = Follower::new(&path, "test", TopicName::Verdicts, PING);
+    assert_eq!(connected(&mut follower).await, 1);
+    assert_eq!(update(&mut follower).await, Update::Snapshot(vec![]));
+    std::fs::rename(&path, directory.path().join("beside.sock")).unwrap();
+    let second = Daemon::start(&path, 2);
+    follower.again();
+    assert_eq!(connected(&mut follower).await, 2);
+    assert_eq!(update(&mut follower).await, Update::Snapshot(vec![]));
+    // One that is not there is told, as ever.
+    second.crash().await;
+    assert!(matches!(disconnected(&mut follower).await, ClientError::Closed));
+}
+
 /// A peer that greets properly and then says `lines`.
 async fn peer(listener: &UnixListener, lines: &[&str]) -> LineReader<UnixStream> {
     let (stream, _) = listener.accept().await.unwrap();

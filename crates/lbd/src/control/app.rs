@@ -5,7 +5,7 @@
 //! pings are late for neither. Nothing here is on the path of a request.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::pending;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,22 +14,27 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use config::{Diagnostic, Invalid, LbConfig, ServerAddress, Severity};
 use daemon::config_file::ConfigFile;
+use daemon::entrance::Entrance;
 use daemon::life::Life;
 use daemon::serve::{self, Doors};
 use daemon::signals::Signals;
 use daemon::{Context, Failure, limits, listening};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use wire::client::{Client, ClientError, Follower, News, Update};
 use wire::topic::{Key, Topic};
 use wire::{Discovery, Item, LifeState, Liveness, Observation, Ping, Request, TopicName, Verdict};
 
 use crate::control::control_socket::{Control, Reach, Socket};
-use crate::control::heritage;
+use crate::control::heritage::predecessor::Predecessor;
+use crate::control::heritage::successor::Origin;
+use crate::control::heritage::{self, by_address};
 use crate::control::members::{Kept, Members};
 use crate::control::operator::Operator;
 use crate::control::paused;
+use crate::control::relatives;
 use crate::control::server_files;
 use crate::control::sessions::Sessions;
 use crate::control::state::State;
@@ -46,10 +51,14 @@ use crate::worker::{self, Setup};
 
 pub mod handover;
 pub mod reload;
+mod start;
 mod stop;
+pub mod upgrade;
 
 use self::handover::{Handover, HandoverRequest};
 use self::reload::Adoption;
+use self::start::Start;
+use self::upgrade::{Upgrade, UpgradeRequest};
 
 /// How often healthd is to show that it lives.
 const HEALTHD_PING: Duration = Duration::from_secs(1);
@@ -78,23 +87,32 @@ pub fn lock(state: &Shared) -> MutexGuard<'_, State> {
 ///
 /// # Errors
 /// When the configuration cannot be used, an address cannot be opened, or a worker dies.
-pub async fn run(context: Context) -> Result<(), Failure> {
+pub async fn run(context: Context, origin: io::Result<Origin>) -> Result<(), Failure> {
+    let predecessor = Predecessor::here();
+    let result = live(context, origin, predecessor.clone()).await;
+    if let (Err(failure), Some(predecessor)) = (&result, &predecessor) {
+        predecessor.disappoint(&failure.to_string());
+    }
+    result
+}
+
+async fn live(
+    mut context: Context,
+    origin: io::Result<Origin>,
+    predecessor: Option<Predecessor>,
+) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| Failure::System(error.into()))?;
+    if predecessor.is_some() {
+        // That descriptor was for the one before.
+        context.ready_fd = None;
+    }
     let (file, config) = ConfigFile::open(&context.config)?;
-    let (app, control, doors) = App::start(context, file, config).await?;
+    let (app, control, doors) = App::start(context, file, config, origin, predecessor).await?;
     let router =
         view::admin::router(&control).map_err(|error| anyhow!("cannot register metrics: {error}"))?;
     let (opened, is_open) = oneshot::channel();
     let socket = Arc::new(Socket(control.clone()));
-    serve::serve(control, doors, socket, router, signals, begin(is_open), app.run(opened)).await
-}
-
-/// Waits until clients are served. An lbd that ends before says why itself.
-async fn begin(is_open: oneshot::Receiver<()>) -> Result<(), Failure> {
-    match is_open.await {
-        Ok(()) => Ok(()),
-        Err(_) => pending().await,
-    }
+    serve::serve(control, doors, socket, router, signals, start::begin(is_open), app.run(opened)).await
 }
 
 /// A worker thread, as the control thread knows it.
@@ -105,6 +123,10 @@ struct Worker {
 
 struct App {
     life: Arc<Life>,
+    origin: io::Result<Origin>,
+    entrance: Arc<Entrance>,
+    /// Another handle of the listener at the admin address, for a successor; none once that has it.
+    admin: Option<TcpListener>,
     state: Shared,
     liveness: Arc<Topic<Liveness>>,
     /// Which change of the liveness subscribers were told last, and which state.
@@ -116,9 +138,12 @@ struct App {
     bound: BTreeMap<SocketAddr, String>,
     /// Listeners that wait for the first verdicts; clients wait in their backlogs.
     waiting: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    start: Start,
     adoptions: mpsc::Receiver<Adoption>,
     handover: Handover,
     handovers: mpsc::Receiver<HandoverRequest>,
+    upgrade: Option<Upgrade>,
+    upgrades: mpsc::Receiver<UpgradeRequest>,
     /// Changes each time that lbd is told to stop.
     stops: watch::Receiver<u32>,
     /// Who wants to see that this loop goes on.
@@ -144,6 +169,8 @@ impl App {
         context: Context,
         file: ConfigFile,
         config: LbConfig,
+        origin: io::Result<Origin>,
+        predecessor: Option<Predecessor>,
     ) -> Result<(Self, Arc<Control>, Doors), Failure> {
         let now = Instant::now();
         let count = config.lbd.workers;
@@ -152,6 +179,11 @@ impl App {
             tracing::error!("{}: {problem}", context.config.display());
             return Err(Failure::Config(too_much(&context.config, problem)));
         }
+        // Before what operators have set is read: nothing is set any more then.
+        let inherited = match &predecessor {
+            Some(predecessor) => Some(by_address(predecessor.ask().map_err(Failure::System)?)),
+            None => None,
+        };
         let operator = open_operator(&context).await;
         let members = open_members(&context).await;
         let (admin_address, access) = (config.lbd.admin, config.lbd.access.clone());
@@ -159,9 +191,17 @@ impl App {
         let (state, routing) = made.map_err(|why| Failure::System(anyhow!(why)))?;
         let state: Shared = Arc::new(Mutex::new(state));
 
-        let doors = Doors::open(&context, "admin.bind", admin_address).await?;
         let wanted = binds(lock(&state).config());
-        let mut inherited = heritage::take(&context);
+        let (doors, mut inherited) = match inherited {
+            Some(mut inherited) => {
+                let admin = inherited.remove(&admin_address).and_then(|mut listeners| listeners.pop());
+                (Doors::prepare(&context, "admin.bind", admin_address, admin).await?, inherited)
+            }
+            None => {
+                let doors = Doors::open(&context, "admin.bind", admin_address).await?;
+                (doors, heritage::take(&context))
+            }
+        };
         inherited.retain(|address, _| wanted.contains_key(address));
         let mut waiting = BTreeMap::new();
         for (address, frontend) in &wanted {
@@ -170,17 +210,21 @@ impl App {
             let listeners = listeners.map_err(|why| Failure::System(anyhow!(why)))?;
             waiting.insert(*address, listeners);
         }
+        if predecessor.is_none() {
+            start::listen(&context.config, &wanted, &waiting).map_err(Failure::System)?;
+        }
 
         let (sink, log_writer) = access_log::start_writer().context("cannot start the access log")?;
         let failures = Arc::new(Notify::new());
         let (workers, worker_ended) = start_workers(&state, &routing, &sink, &failures, count)?;
         let (adopt, adoptions) = mpsc::channel(1);
         let (handover, handovers) = mpsc::channel(8);
+        let (upgrade, upgrades) = mpsc::channel(4);
         let (stop, stops) = watch::channel(0);
         let (watch, watchers) = mpsc::channel(1);
         let of_servers = server_files::follow(state.clone(), context.config.clone(), adopt.clone());
         tokio::spawn(of_servers);
-        let reach = Reach { adopt, handover, stop, watchers: watch };
+        let reach = Reach { adopt, handover, upgrade, stop, watchers: watch };
         let pulse = lock(&state).pulse().clone();
         let liveness = Topic::new(
             TopicName::Liveness,
@@ -202,6 +246,9 @@ impl App {
         let control = Control::new(life.clone(), state.clone(), liveness.clone(), sessions, reach);
         let app = Self {
             life,
+            origin,
+            entrance: doors.entrance().clone(),
+            admin: Some(doors.admin().context("cannot share the admin address")?),
             state,
             liveness,
             told: None,
@@ -209,9 +256,12 @@ impl App {
             worker_ended,
             bound: wanted,
             waiting,
+            start: predecessor.map_or(Start::Alone, Start::Behind),
             adoptions,
             handover: Handover::None,
             handovers,
+            upgrade: None,
+            upgrades,
             stops,
             watchers,
             resolved: mpsc::channel(1),
@@ -226,12 +276,16 @@ impl App {
     }
 
     /// Works until it is told to stop, and then until everything has ended well. Tells when clients are served.
-    async fn run(mut self, opened: oneshot::Sender<()>) -> Result<(), Failure> {
+    async fn run(mut self, opened: oneshot::Sender<Option<Predecessor>>) -> Result<(), Failure> {
         let mut opened = Some(opened);
         let mut stops = self.stops.clone();
         let mut healthd = self.follow_healthd();
-        tokio::spawn(paused::tell(self.life.context().socket("healthd"), lock(&self.state).paused()));
-        tokio::spawn(tls::follow_files(self.state.clone(), self.life.context().config.clone()));
+        let context = self.life.context();
+        // What they do is the next one's affair once it serves.
+        let mut helpers = JoinSet::new();
+        helpers.spawn(paused::tell(context.socket("healthd"), lock(&self.state).paused()));
+        helpers.spawn(tls::follow_files(self.state.clone(), context.config.clone()));
+        helpers.spawn(relatives::follow(self.state.clone(), context.own_dir()));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reported = None;
@@ -240,14 +294,14 @@ impl App {
         tokio::pin!(patience);
         let mut measured = Instant::now();
 
-        loop {
+        let succeeded = loop {
             if std::mem::take(&mut self.reloaded) {
                 // What healthd said of servers that were somewhere else is to be heard again.
                 healthd = self.follow_healthd();
             }
             self.tell_liveness();
             if self.is_starting() && lock(&self.state).can_serve() {
-                self.open_for_business(&mut opened)?;
+                self.may_serve(&mut opened)?;
             }
             let settled = lock(&self.state).settle_if_informed(Instant::now());
             let warm_up = lock(&self.state).warm_up_due();
@@ -256,12 +310,19 @@ impl App {
                     self.take_news(news);
                     self.take_what_is_there(&mut healthd).await;
                 }
-                _ = stops.changed() => break,
+                _ = stops.changed() => break None,
                 // Who has asked may have gone.
                 Some(turn) = self.watchers.recv() => drop(turn.send(())),
                 Some(adoption) = self.adoptions.recv() => self.take(adoption),
                 Some(request) = self.handovers.recv() => self.take_handover_request(request),
                 step = self.handover.next() => self.advance_handover(step),
+                wanted = self.start.next() => self.open_for_business(wanted?, &mut opened)?,
+                Some(request) = self.upgrades.recv() => self.take_upgrade_request(request),
+                outcome = upgrade::next(&mut self.upgrade) => {
+                    if let Some(succeeded) = self.conclude_upgrade(outcome) {
+                        break Some(succeeded);
+                    }
+                }
                 () = &mut patience, if !settled => {
                     let mut state = lock(&self.state);
                     match state.verdicts().is_connected() {
@@ -271,7 +332,7 @@ impl App {
                     state.settle(Instant::now());
                     drop(state);
                     if self.is_starting() {
-                        self.open_for_business(&mut opened)?;
+                        self.may_serve(&mut opened)?;
                     }
                 }
                 Some(worker) = self.worker_ended.recv() => {
@@ -299,8 +360,18 @@ impl App {
                 }
                 () = at(warm_up), if warm_up.is_some() => lock(&self.state).warm_up(Instant::now()),
             }
+        };
+        match succeeded {
+            Some(succeeded) => {
+                // healthd need not tell it anything any more.
+                drop((healthd, helpers));
+                self.finish(succeeded, stops).await;
+            }
+            None => {
+                self.call_off_upgrade("lbd stops");
+                self.stop(stops).await;
+            }
         }
-        self.stop(stops).await;
         Ok(())
     }
 
@@ -385,30 +456,6 @@ impl App {
 
     fn is_starting(&self) -> bool {
         self.life.state() == LifeState::Starting
-    }
-
-    /// Lets the workers accept, and tells that clients are served.
-    fn open_for_business(&mut self, opened: &mut Option<oneshot::Sender<()>>) -> anyhow::Result<()> {
-        for (address, listeners) in std::mem::take(&mut self.waiting) {
-            self.listen(address, listeners)?;
-        }
-        // Who begins to follow on the supervisor's word is to hear nothing else.
-        self.set_life(LifeState::Ready);
-        if let Some(opened) = opened.take() {
-            // Who ends meanwhile need not know.
-            let _ = opened.send(());
-        }
-        let usable: Vec<String> = {
-            let state = lock(&self.state);
-            let backends = state.routing().backends.iter();
-            backends
-                .map(|backend| {
-                    format!("{}: {} of {}", backend.name, backend.view.usable(), backend.view.servers.len())
-                })
-                .collect()
-        };
-        tracing::info!(usable = usable.join(", "), "clients are served");
-        Ok(())
     }
 
     /// Has the workers accept at an address, for the frontend that is bound to it.
@@ -559,7 +606,7 @@ fn binds(config: &LbConfig) -> BTreeMap<SocketAddr, String> {
         .collect()
 }
 
-/// Opens as many listeners as are missing beside those that there are, or says why it cannot.
+/// Binds as many sockets as are missing beside the listeners that there are, or says why it cannot.
 fn open_all(
     file: &Path,
     (address, frontend): (SocketAddr, &str),

@@ -1,6 +1,7 @@
 //! Operators' end of lbd: the control socket in both dialects, and what the admin pages and metrics show.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use wire::{
 
 use crate::control::app::handover::{HandoverRequest, Step};
 use crate::control::app::reload::Adoption;
+use crate::control::app::upgrade::UpgradeRequest;
 use crate::control::app::{Shared, lock};
 use crate::control::operator::Wish;
 use crate::control::sessions::Sessions;
@@ -61,6 +63,8 @@ pub struct Reach {
     pub adopt: mpsc::Sender<Adoption>,
     /// To hand over.
     pub handover: mpsc::Sender<HandoverRequest>,
+    /// To have another lbd take this one's place.
+    pub upgrade: mpsc::Sender<UpgradeRequest>,
     /// Counts how often lbd was told to stop.
     pub stop: watch::Sender<u32>,
     /// Whom the control thread is to show that it goes on.
@@ -115,6 +119,10 @@ const COMMANDS: &[Command] = &[
     },
     Command { usage: "shutdown session ID", help: "end one client connection" },
     Command { usage: "reload", help: "read the configuration file again" },
+    Command {
+        usage: "upgrade",
+        help: "have the program that is installed now serve in this one's place, which finishes what it has",
+    },
 ];
 
 impl Control {
@@ -143,7 +151,8 @@ impl Control {
             ("Ulimit-n", state.descriptors().allowed.to_string()),
             ("tick_age_ms", self.pulse.age().to_string()),
         ];
-        self.life.info(details.map(|(name, value)| (name.to_owned(), value)).into())
+        let details = details.into_iter().chain(state.relatives().details(now));
+        self.life.info(details.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// The statistics as they are now.
@@ -198,6 +207,7 @@ impl Control {
             LifeState::Starting => Err("waiting for healthd's first verdicts".into()),
             LifeState::Draining => Err("draining: new connections are held for another node".into()),
             LifeState::Stopping => Err("stopping".into()),
+            LifeState::Succeeded => Err("another lbd serves in this one's place".into()),
             LifeState::Ready | LifeState::Leaving if age > TICK_AGE_MAX => {
                 Err(format!("a worker has not moved for {age:?}"))
             }
@@ -232,6 +242,7 @@ impl Control {
             workers: state.registry().workers() as u64,
             tick_age: Duration::from_millis(self.pulse.age()),
             connections: workers.sum(|worker| worker.connections.get()),
+            predecessors: (state.relatives().predecessors.len() as u64, state.relatives().connections()),
             maxconn: state.maxconn(),
             descriptors: state.descriptors().allowed,
             log_dropped: workers.sum(|worker| worker.log_dropped.get()),
@@ -246,7 +257,13 @@ impl Control {
         wish: Wish,
         close_after: Option<Duration>,
     ) -> Result<Answer, Refusal> {
-        let saving = lock(&self.state).wish(backend, server, wish, Instant::now());
+        let saving = {
+            let mut state = lock(&self.state);
+            if state.relatives().changes_held {
+                return Err(Refusal::new(RefusalCode::Failed, HELD));
+            }
+            state.wish(backend, server, wish, Instant::now())
+        };
         let Some(saving) = saving else {
             return Err(self.no_such_server(backend, server));
         };
@@ -313,6 +330,16 @@ impl Control {
         Refusal { code: RefusalCode::NotFound, message }
     }
 
+    /// Has another lbd take this one's place. Who that is, or why nothing has changed.
+    async fn succeed(&self) -> Result<String, String> {
+        let (done, outcome) = oneshot::channel();
+        match self.reach.upgrade.try_send(done) {
+            Ok(()) => outcome.await.unwrap_or_else(|_| Err(ENDING.to_owned())),
+            Err(TrySendError::Full(_)) => Err("others are waiting for that already".to_owned()),
+            Err(TrySendError::Closed(_)) => Err(ENDING.to_owned()),
+        }
+    }
+
     async fn hand_over(&self, step: Step) -> Result<Answer, Refusal> {
         let (done, outcome) = oneshot::channel();
         match self.reach.handover.try_send(HandoverRequest { step, done }) {
@@ -328,6 +355,8 @@ impl Control {
     }
 }
 
+/// The answer to a change that another lbd would not know of.
+const HELD: &str = "another lbd takes this one's place, and knows what was set so far; try again in a moment";
 /// The answer to a handover's requests when lbd is about to be gone.
 const ENDING: &str = "lbd ends";
 
@@ -354,6 +383,10 @@ impl Own for Control {
 
     /// The control thread's loop, and all workers.
     async fn goes_on(&self) {
+        if self.life.state() == LifeState::Succeeded {
+            // systemd listens to another process.
+            return pending().await;
+        }
         let (turn, taken) = oneshot::channel();
         if self.reach.watchers.send(turn).await.is_ok() {
             // An lbd that ends has other watchers.
@@ -362,6 +395,14 @@ impl Own for Control {
         while Duration::from_millis(self.pulse.age()) > TICK_AGE_MAX {
             self.pulse.ask();
             tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn upgrade(&self) {
+        // The log has the outcome.
+        let (done, _) = oneshot::channel();
+        if self.reach.upgrade.try_send(done).is_err() {
+            tracing::error!("lbd does not look for a successor any more, or does so already");
         }
     }
 
@@ -405,6 +446,10 @@ impl Handler for Socket {
             Request::Reload => match self.reload().await {
                 Ok(done) => Ok(Answer::Done(done)),
                 Err(why) => Err(Refusal { code: RefusalCode::Failed, message: why }),
+            },
+            Request::Upgrade => match self.0.succeed().await {
+                Ok(done) => Ok(Answer::Done(done)),
+                Err(why) => Err(Refusal { code: RefusalCode::Failed, message: unchanged(&why) }),
             },
             Request::Drain => self.0.hand_over(Step::Drain).await,
             Request::Released => self.0.hand_over(Step::Released).await,
@@ -471,7 +516,11 @@ impl Handler for Socket {
                 Err(error) => line(error.to_string()),
             },
             ["show", "backend"] => show::show_backend(&self.0.rows_apart().await),
-            ["reload"] if !privileged => DENIED.to_owned(),
+            ["reload" | "upgrade"] if !privileged => DENIED.to_owned(),
+            ["upgrade"] => match self.0.succeed().await {
+                Ok(done) => line(done),
+                Err(why) => line(unchanged(&why)),
+            },
             ["reload"] => match self.reload().await {
                 Ok(done) => format!("{done}\n"),
                 Err(why) => format!("{why}\n"),
@@ -498,6 +547,10 @@ fn healthd_link(state: &crate::control::state::State, now: Instant) -> HealthdLi
         Some(age) => HealthdLink::Lost(age),
         None => HealthdLink::Never(now - state.start()),
     }
+}
+
+fn unchanged(why: &str) -> String {
+    format!("nothing has changed: {why}")
 }
 
 fn line(text: String) -> String {

@@ -12,6 +12,7 @@ pub mod operator;
 pub mod paused;
 pub mod picture;
 pub mod registry;
+pub mod relatives;
 pub mod server_files;
 pub mod sessions;
 pub mod sockets;

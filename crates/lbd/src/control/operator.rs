@@ -75,6 +75,11 @@ impl Operator {
         }
     }
 
+    /// What was wished so far, on its way to the disk.
+    pub fn saving(&self) -> Saving {
+        self.keeper.saving()
+    }
+
     /// Takes a wish for a server, and has it saved. What equals the configuration is no wish, and is forgotten.
     pub fn set(&mut self, backend: &Backend, server: &Server, wish: Wish) -> Saving {
         let servers = self.wishes.entry(backend.name.clone()).or_default();

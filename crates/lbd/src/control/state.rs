@@ -18,6 +18,7 @@ use crate::control::operator::{Operator, Wish};
 use crate::control::paused::Paused;
 use crate::control::picture::Sources;
 use crate::control::registry::Registry;
+use crate::control::relatives::Relatives;
 use crate::control::stats::{Age, Ages, Rates, Service};
 use crate::control::tls::TlsListeners;
 use crate::control::verdicts::Verdicts;
@@ -42,6 +43,7 @@ pub struct State {
     connectors: ByBackend,
     verdicts: Verdicts,
     operator: Operator,
+    relatives: Relatives,
     intents: Intents,
     /// The servers that are out as operators want it, for healthd.
     paused: watch::Sender<Paused>,
@@ -105,6 +107,7 @@ impl State {
             connectors: ByBackend::new(),
             verdicts: Verdicts::default(),
             operator,
+            relatives: Relatives::default(),
             intents: Intents::default(),
             paused: watch::Sender::default(),
             registry: Registry::new(config.lbd.workers),
@@ -368,6 +371,21 @@ impl State {
             self.replace([(place, new)], now);
         }
         Some(saving)
+    }
+
+    /// What operators have set, on its way to the disk.
+    pub fn saving(&self) -> Saving {
+        self.operator.saving()
+    }
+
+    /// The lbd before and after this one.
+    pub fn relatives(&self) -> &Relatives {
+        &self.relatives
+    }
+
+    /// The same, to be changed.
+    pub fn relatives_mut(&mut self) -> &mut Relatives {
+        &mut self.relatives
     }
 
     /// Whether each backend has a server that is known to be well, or all is known of it.

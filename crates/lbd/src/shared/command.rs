@@ -1,5 +1,6 @@
 //! What the control thread tells the workers to do.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use tokio::sync::oneshot;
@@ -29,6 +30,16 @@ pub enum Command {
         /// The address.
         address: SocketAddr,
         /// Answered when it is closed.
+        done: oneshot::Sender<()>,
+    },
+    /// Give other handles of the listening sockets, for an lbd that is to have this one's place.
+    Copy {
+        /// Given them, or why not all can be had.
+        done: oneshot::Sender<io::Result<Vec<TcpListener>>>,
+    },
+    /// Stop accepting everywhere: somebody else does, from the same sockets.
+    GiveUp {
+        /// Answered when that is so.
         done: oneshot::Sender<()>,
     },
     /// Accept what has arrived at a listener that the lbd before this one had more of, and close it.

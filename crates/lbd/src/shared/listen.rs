@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// Connections that the kernel holds for a worker that is busy; the kernel caps it at its own `somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Opens `count` listeners on one address.
+/// Binds `count` sockets to one address. They refuse clients until they [`listen`].
 ///
 /// # Errors
 /// When the address needs a privilege, or somebody else listens on it. The kernel would let another process
@@ -24,17 +24,20 @@ pub fn open(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     join(address, count)
 }
 
-/// Opens `count` more listeners on an address that this process listens on already.
+/// Binds `count` more to an address that this process listens on already.
 ///
 /// # Errors
 /// When the system refuses.
 pub fn join(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let listener = || {
-        let socket = bound(address, true)?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    (0..count).map(|_| listener()).collect()
+    (0..count).map(|_| bound(address, true).map(TcpListener::from)).collect()
+}
+
+/// Has clients wait in the backlogs of these, as they do at those that have listened before.
+///
+/// # Errors
+/// When the system refuses.
+pub fn listen<'a>(listeners: impl IntoIterator<Item = &'a TcpListener>) -> io::Result<()> {
+    listeners.into_iter().try_for_each(|listener| SockRef::from(listener).listen(BACKLOG))
 }
 
 /// Bytes that the kernel takes for a connection beyond what is on its way.
@@ -187,13 +190,19 @@ mod tests {
 
     use super::*;
 
+    fn opened(address: SocketAddr, count: usize) -> Vec<TcpListener> {
+        let listeners = open(address, count).unwrap();
+        listen(&listeners).unwrap();
+        listeners
+    }
+
     #[test]
     fn workers_share_an_address_and_strangers_do_not() {
-        let first = open("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let first = opened("127.0.0.1:0".parse().unwrap(), 1).remove(0);
         let address = first.local_addr().unwrap();
         assert_eq!(open(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        let all = open(address, 3).unwrap();
+        let all = opened(address, 3);
         assert_eq!(all.len(), 3);
         TcpStream::connect(address).unwrap();
     }
@@ -207,7 +216,7 @@ mod tests {
     #[test]
     fn held_connections_are_neither_accepted_nor_refused() {
         for any in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = open(any.parse().unwrap(), 1).unwrap().remove(0);
+            let listener = opened(any.parse().unwrap(), 1).remove(0);
             let address = listener.local_addr().unwrap();
             let before = TcpStream::connect(address).unwrap();
             hold_new_connections(&listener, address).unwrap();
@@ -228,7 +237,7 @@ mod tests {
     #[test]
     fn what_a_held_connection_drops_is_seen_and_comes_again() {
         for any in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = open(any.parse().unwrap(), 1).unwrap().remove(0);
+            let listener = opened(any.parse().unwrap(), 1).remove(0);
             listener.set_nonblocking(false).unwrap();
             let address = listener.local_addr().unwrap();
             let mut client = TcpStream::connect(address).unwrap();

@@ -287,6 +287,7 @@ pub(crate) fn measured() -> super::metrics::Sample {
         workers: 4,
         tick_age: Duration::from_millis(15),
         connections: 17,
+        predecessors: (1, 3),
         maxconn: 448,
         descriptors: 1024,
         log_dropped: 2,

@@ -566,6 +566,16 @@ async fn work(setup: Setup) {
                     // The control thread may have lost its patience.
                     let _ = done.send(());
                 }
+                // Who has asked may have lost its patience, here as below.
+                Some(Command::Copy { done }) => {
+                    drop(done.send(listeners.values().map(Listener::copy).collect()));
+                }
+                Some(Command::GiveUp { done }) => {
+                    for (_, listener) in listeners.drain() {
+                        listener.give_up().await;
+                    }
+                    let _ = done.send(());
+                }
                 Some(Command::Hold { due, done }) => {
                     worker.leaving.set(Leaving::Handover);
                     worker.due.set(Some(due));
@@ -583,7 +593,6 @@ async fn work(setup: Setup) {
                     listeners.values().for_each(Listener::resume);
                     worker.leave(due, done);
                 }
-                // Who has asked may have lost its patience, here as below.
                 Some(Command::Sessions { whose, limit, done }) => drop(done.send(worker.sessions(&whose, limit))),
                 Some(Command::Cut { whose, done }) => drop(done.send(worker.cut(&whose))),
                 Some(Command::Stop { due, listeners, done }) => {

@@ -159,6 +159,9 @@ fn daemon_row(table: &mut Table, daemon: &str, info: &Info) {
     if let Some(error) = &info.reload_error {
         table.note(&format!("the last reload was refused:\n{error}"), Tone::Bad);
     }
+    if let Some(predecessors) = info.details.get("predecessors") {
+        table.note(&format!("an earlier lbd finishes: {predecessors}"), Tone::Paused);
+    }
     if let Some(link) = info.details.get("healthd").filter(|link| *link != "connected") {
         let advice = if link.starts_with("connected") {
             "`tandemctl reload`"

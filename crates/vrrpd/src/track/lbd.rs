@@ -131,6 +131,11 @@ pub(super) async fn follow(
         {
             silence.woken(due, Instant::now(), ping);
         }
+        if news.as_ref().is_some_and(is_succeeded) {
+            // Another one serves at its place by now. What was known stays known until that one speaks.
+            lbd.again();
+            continue;
+        }
         seen = match news {
             // Somebody's patience has ended.
             None => seen,
@@ -203,7 +208,7 @@ fn attend(
         LifeState::Stopping => {
             tokio::spawn(handover::let_go(lbd.to_owned(), reporter.clone(), instances));
         }
-        LifeState::Starting | LifeState::Ready | LifeState::Draining => {}
+        LifeState::Starting | LifeState::Ready | LifeState::Draining | LifeState::Succeeded => {}
     }
 }
 
@@ -260,6 +265,18 @@ fn liveness(item: Item) -> Option<Liveness> {
         Item::Liveness(liveness) => Some(liveness),
         Item::Verdict(_) | Item::Left(_) | Item::Discovery(_) | Item::Instance(_) | Item::Anycast(_) => None,
     }
+}
+
+/// Whether an lbd says that another one has its place.
+fn is_succeeded(news: &News) -> bool {
+    let items = match news {
+        News::Update(Update::Snapshot(items)) => items.as_slice(),
+        News::Update(Update::Event(item)) => std::slice::from_ref(item),
+        _ => return false,
+    };
+    let is_its_last =
+        |item: &Item| matches!(item, Item::Liveness(said) if said.state == LifeState::Succeeded);
+    items.iter().any(is_its_last)
 }
 
 fn alive(liveness: Liveness) -> Seen {
@@ -319,7 +336,7 @@ fn judge(
             LifeState::Leaving => Good("lbd is to stop: it serves on before a handover".to_owned()),
             LifeState::Draining => Good("lbd drains: it finishes requests before a handover".to_owned()),
             LifeState::Starting => Bad("lbd is starting".to_owned()),
-            LifeState::Stopping => Ends("lbd is stopping".to_owned()),
+            LifeState::Stopping | LifeState::Succeeded => Ends("lbd is stopping".to_owned()),
         },
     }
 }
@@ -380,9 +397,23 @@ mod tests {
             (seen(LifeState::Leaving, 0), true),
             (seen(LifeState::Draining, 0), true),
             (seen(LifeState::Stopping, 0), false),
+            (seen(LifeState::Succeeded, 0), false),
         ] {
             assert_eq!(is_good(&judge(&target, &seen, Duration::ZERO, NEVER, PING)), good, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn the_last_word_of_an_lbd_is_heard_however_it_comes() {
+        let item = |state| Item::Liveness(Liveness { state, tick_age_ms: 0, usable: BTreeMap::new() });
+        for (state, is_last) in
+            [(LifeState::Succeeded, true), (LifeState::Stopping, false), (LifeState::Ready, false)]
+        {
+            assert_eq!(is_succeeded(&News::Update(Update::Event(item(state)))), is_last);
+            assert_eq!(is_succeeded(&News::Update(Update::Snapshot(vec![item(state)]))), is_last);
+        }
+        assert!(!is_succeeded(&News::Update(Update::Snapshot(Vec::new()))));
+        assert!(!is_succeeded(&News::Disconnected(ClientError::Closed)));
     }
 
     #[test]

@@ -67,6 +67,12 @@ impl Follower {
         }
     }
 
+    /// Leaves the daemon that is followed for the one that has its place by now. That the connection ends is no news.
+    pub fn again(&mut self) {
+        self.backoff = BACKOFF.0;
+        self.stage = connect(&self.path, &self.name, self.topic, self.ping, self.backoff);
+    }
+
     /// The next news. Cancel safe. Nothing happens between calls: who stops calling misses that the daemon is gone.
     pub async fn next(&mut self) -> News {
         loop {

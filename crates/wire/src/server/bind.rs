@@ -59,20 +59,25 @@ pub enum BindError {
 /// When another process answers there, or the system refuses.
 pub fn bind(path: &Path, mode: u32, daemon: &str) -> Result<UnixListener, BindError> {
     let failed = |source| BindError::Io { path: path.to_owned(), source };
-    if path.as_os_str().len() > PATH_MAX {
-        return Err(BindError::TooLong { path: path.to_owned() });
-    }
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(failed)?;
-    }
+    check(path)?;
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::NotASocket { path: path.to_owned() });
-        }
         Ok(_) => refuse_if_alive(path, daemon)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
+    let (listener, new) = bind_beside(path, mode)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Opens a listening socket with the given permission bits under another name beside `path`, which is returned: whoever renames it
+/// has it take the place of what is there. Must be called within a runtime.
+///
+/// # Errors
+/// When the system refuses.
+pub fn bind_beside(path: &Path, mode: u32) -> Result<(UnixListener, PathBuf), BindError> {
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    check(path)?;
     // Made under another name and then renamed, the socket never exists with other permissions than it should have.
     let mut new = OsString::from(path);
     new.push(NEW);
@@ -82,8 +87,24 @@ pub fn bind(path: &Path, mode: u32, daemon: &str) -> Result<UnixListener, BindEr
     }
     let listener = UnixListener::bind(&new).map_err(failed)?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)?;
-    Ok(listener)
+    Ok((listener, new.into()))
+}
+
+/// Whether a socket can be at `path`. Its directory is made.
+fn check(path: &Path) -> Result<(), BindError> {
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    if path.as_os_str().len() > PATH_MAX {
+        return Err(BindError::TooLong { path: path.to_owned() });
+    }
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(BindError::NotASocket { path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Only a refused connection shows that nobody listens. A daemon that hangs has a full backlog, and still lives.

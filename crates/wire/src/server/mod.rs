@@ -20,7 +20,7 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, bind, bind_beside};
 use connection::Connection;
 pub use permission::{CONTROL_GROUP, Permitted};
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{ClientHello, ClientLine, PROTOCOL, Refusal, RefusalCode, Request};
 
 /// Every request's word.
-const REQUESTS: [&str; 16] = [
+const REQUESTS: [&str; 17] = [
     "subscribe",
     "info",
     "stat",
@@ -20,6 +20,7 @@ const REQUESTS: [&str; 16] = [
     "kept",
     "set_server",
     "reload",
+    "upgrade",
     "observe",
     "admin_states",
 ];

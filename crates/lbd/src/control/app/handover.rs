@@ -205,6 +205,7 @@ impl App {
         if !matches!(self.handover, Handover::None) {
             return;
         }
+        self.call_off_upgrade("a handover begins");
         let patience = self.handover_timeout();
         tracing::info!(at_most = ?patience, "lbd drains: new connections are held, requests in flight finish");
         self.set_life(LifeState::Draining);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use config::LbConfig;
 use tokio::sync::oneshot;
 
-use super::{App, binds, lock, open_all};
+use super::{App, binds, lock, open_all, start};
 use crate::shared::command::Command;
 
 /// How long workers may take to close what they do not listen at any more.
@@ -48,9 +48,14 @@ impl App {
     /// Takes a configuration into force that somebody wants.
     pub(super) fn take(&mut self, adoption: Adoption) {
         let Adoption { config, instead_of, done } = adoption;
+        let is_reload = instead_of.is_none();
         let is_late = instead_of.is_some_and(|before| !Arc::ptr_eq(&before, lock(&self.state).declared()));
         let outcome = match is_late {
             true => Err("another configuration has come into force meanwhile".to_owned()),
+            // That one has read another configuration, perhaps. What files of certificates say it looks at itself.
+            false if is_reload && self.upgrade.is_some() => {
+                Err("another lbd is about to take this one's place".to_owned())
+            }
             false => self.adopt(*config),
         };
         // Whoever asked may have gone.
@@ -66,6 +71,7 @@ impl App {
         for (address, frontend) in wanted.iter().filter(|(address, _)| !self.bound.contains_key(address)) {
             let file = &self.life.context().config;
             let listeners = open_all(file, (*address, frontend), self.workers.len(), Vec::new())?;
+            start::listen_at(file, frontend, *address, &listeners)?;
             opened.insert(*address, listeners);
         }
         let now = Instant::now();

@@ -74,6 +74,11 @@ impl App {
             () = sleep_until(deadline) => tracing::warn!("stop_timeout is over; lbd breaks off what is left"),
             _ = again.changed() => tracing::warn!("told again to stop; lbd breaks off what is left"),
         }
+        self.end().await;
+    }
+
+    /// Ends when the log is written.
+    pub(super) async fn end(mut self) {
         // Workers that ended have handed over their last lines; the writer ends behind them.
         self.workers.clear();
         let writer = spawn_blocking(move || self.log_writer.join());
@@ -119,7 +124,7 @@ impl App {
     }
 
     /// Tells all workers; what they answer when they are done. One that is gone has nothing left to do.
-    fn tell_all(
+    pub(super) fn tell_all(
         &self,
         mut command: impl FnMut(oneshot::Sender<()>) -> Command,
     ) -> Vec<oneshot::Receiver<()>> {
@@ -134,7 +139,8 @@ impl App {
     }
 }
 
-async fn all(answers: Vec<oneshot::Receiver<()>>) {
+/// Waits until each has answered, or is gone.
+pub(super) async fn all(answers: Vec<oneshot::Receiver<()>>) {
     for answer in answers {
         let _ = answer.await;
     }

@@ -10,7 +10,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use daemon::Context;
+use daemon::entrance::OwnFile;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::net::sockopt::socket_peercred;
@@ -112,8 +112,8 @@ pub fn ask(context: &Context) -> anyhow::Result<Vec<TcpListener>> {
     listeners.context("does not hand the listeners over")
 }
 
-/// Ends a holder, and returns when all is closed that it kept.
-fn end(process: BorrowedFd<'_>) -> io::Result<()> {
+/// Ends a process, and returns when all is closed that it kept.
+pub(super) fn end(process: BorrowedFd<'_>) -> io::Result<()> {
     pidfd_send_signal(process, Signal::KILL)?;
     match poll(&mut [PollFd::from_borrowed_fd(process, PollFlags::IN)], Some(&END))? {
         0 => Err(ErrorKind::TimedOut.into()),
@@ -172,8 +172,7 @@ fn hand_over(asks: &UnixStream, listeners: &[TcpListener]) -> io::Result<()> {
 /// The socket on which the next lbd asks. Its file goes with it.
 struct Door {
     socket: UnixListener,
-    path: PathBuf,
-    file: (u64, u64),
+    file: OwnFile,
 }
 
 impl Door {
@@ -185,12 +184,12 @@ impl Door {
         umask(Mode::RWXG | Mode::RWXO);
         let socket = UnixListener::bind(path)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, path: path.to_owned(), file: file(path)? })
+        Ok(Self { socket, file: OwnFile::at(path.to_owned()) })
     }
 
     /// Whether nobody has removed the file, or put another in its place.
     fn is_ours(&self) -> bool {
-        file(&self.path).is_ok_and(|file| file == self.file)
+        self.file.is_ours()
     }
 
     /// Waits a moment for somebody who asks.
@@ -209,12 +208,6 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        if self.is_ours() {
-            let _ = fs::remove_file(&self.path);
-        }
+        self.file.remove();
     }
-}
-
-fn file(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }

@@ -1,9 +1,13 @@
 //! What an lbd leaves to the next one: its listening sockets, with the clients in their backlogs and the handshakes under
 //! way. A supervisor starts the next process when this one has ended, so somebody has to keep them meanwhile: systemd in its
-//! descriptor store, and otherwise a process of our own ([`holder`]).
+//! descriptor store, and otherwise a process of our own ([`holder`]). One that takes the place of an lbd while that serves
+//! ([`successor`]) is given them by itself.
 
 pub mod holder;
 mod pass;
+pub mod predecessor;
+pub mod successor;
+mod words;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -35,9 +39,13 @@ pub fn take(context: &Context) -> Listeners {
             );
         }
     }
+    by_address(all)
+}
+
+/// Listening sockets by their address. Whatever else was passed is none of ours, and closed.
+pub fn by_address(all: Vec<TcpListener>) -> Listeners {
     let mut listeners = Listeners::new();
     for listener in all {
-        // Whatever else a supervisor passes is none of ours, and closed.
         if let Ok(address) = listener.local_addr()
             && SockRef::from(&listener).is_listener().unwrap_or(false)
         {

@@ -416,6 +416,12 @@ pub const FAMILIES: &[Family<Sample>] = &[
         s.verdict_age.map_or_else(Vec::new, |age| one(age.as_secs_f64()))
     }),
     gauge("tandem_lbd_current_connections", "Client connections now.", &[], |s| one(number(s.connections))),
+    gauge("tandem_lbd_predecessors", "Earlier lbd that finish what they have beside this one.", &[], |s| {
+        one(number(s.predecessors.0))
+    }),
+    gauge("tandem_lbd_predecessor_connections", "Client connections that they still have.", &[], |s| {
+        one(number(s.predecessors.1))
+    }),
     gauge("tandem_lbd_max_connections", "How many client connections there may be at once.", &[], |s| {
         one(number(s.maxconn))
     }),

@@ -41,6 +41,8 @@ pub struct Sample {
     pub tick_age: Duration,
     /// Client connections.
     pub connections: u64,
+    /// The lbd that finish beside this one, and their client connections.
+    pub predecessors: (u64, u64),
     /// Client connections that there may be at once.
     pub maxconn: u64,
     /// Descriptors that lbd may have open.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -90,6 +91,11 @@ impl Listener {
         self.hold();
         let _ = self.close.send(patience);
         let _ = self.task.await;
+    }
+
+    /// Another handle of the socket, for somebody who is to accept from it as well.
+    pub(crate) fn copy(&self) -> std::io::Result<std::net::TcpListener> {
+        Ok(self.door.socket.as_fd().try_clone_to_owned()?.into())
     }
 
     /// Stops accepting: the socket is left to whoever accepts from it next.
