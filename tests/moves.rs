@@ -8,8 +8,8 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use testkit::{
-    Daemon, EchoServer, Keepalived, Netns, Network, Nginx, Postgres, VrrpNode, is_root, lbd_within, needs,
-    psql_client, skip, text_command, wait_until,
+    Daemon, EchoServer, Keepalived, Netns, Network, Nginx, Postgres, Program, Systemd, VrrpNode, is_root,
+    lbd_within, needs, psql_client, skip, text_command, wait_until,
 };
 use tungstenite::{Message, WebSocket};
 
@@ -222,6 +222,41 @@ fn both_nodes_are_updated_and_no_websocket_notices() {
     }
     echo(&mut sockets, "in the end");
     drop(sockets);
+    site.wait_for_nothing_left();
+}
+
+/// Two lbd of a node have connections when its address moves, and both keep theirs.
+#[test]
+fn what_two_lbd_of_a_node_have_goes_on_over_a_handover_and_back() {
+    let mut site = site!(echo_server);
+    let ([first, second], client) = (&site.nodes, &site.client);
+    let systemd = Systemd::listen(&second.dir().join("notify"));
+    let lbd = &mut site.lbds[1];
+    lbd.stop();
+    lbd.start_by(&systemd);
+    second.wait_for_state("backup");
+    hand_over(first, second);
+
+    let mut olds: Vec<_> = client.inside(|| (0..50).map(|_| websocket()).collect());
+    echo(&mut olds, "before");
+    let run_dir = second.dir().display().to_string();
+    let told = testkit::run(Program::Tandemctl, ["--run-dir", &run_dir, "upgrade"]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let mut old = lbd.succeeded_by(systemd.main_process().unwrap());
+    let mut news: Vec<_> = client.inside(|| (0..50).map(|_| websocket()).collect());
+    for (from, to) in [(second, first), (first, second)] {
+        hand_over(from, to);
+        echo(&mut olds, "the old one's");
+        echo(&mut news, "the new one's");
+    }
+    assert!(old.exited().is_none());
+    for mut socket in olds {
+        socket.close(None).unwrap();
+        while socket.read().is_ok() {}
+    }
+    assert_eq!(old.wait().code(), Some(0), "{}", old.stderr());
+    echo(&mut news, "in the end");
+    drop(news);
     site.wait_for_nothing_left();
 }
 

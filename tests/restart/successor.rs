@@ -5,12 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{self, Sender};
 
 use nix::sys::signal::Signal;
 use testkit::{
-    Config, Daemon, EchoServer, Network, Process, Program, SERVER_PORT, Stack, StackBuilder, Systemd,
-    VrrpNode, binary, gated_request, is_root, needs, skip, wait_for, wait_until,
+    Config, Daemon, EchoServer, Follower, Network, Process, Program, RawServer, SERVER_PORT, Stack,
+    StackBuilder, Systemd, VrrpNode, binary, gated_request, is_root, needs, skip, wait_for, wait_until,
 };
 use tungstenite::{Message, WebSocket};
 
@@ -145,12 +147,12 @@ fn upgrades_under_load_lose_nothing_and_long_sessions_go_on() {
     assert_eq!(doors(&stack), [""; 0]);
 }
 
-/// Nobody waits: a client is served at once while a request of an hour is under way.
-#[test]
-fn a_long_request_ends_as_it_should_and_nobody_waits_for_it() {
-    let (open, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let (mut stack, server) = Stack::builder().without_lbd().start_before(move |peer| {
+/// lbd, started by systemd, in front of a server that answers `/slow` once for each word from the test.
+fn gated(lbd: &str) -> (Stack, RawServer, Sender<()>, Systemd) {
+    let (open, gate) = mpsc::channel();
+    let gate = Mutex::new(gate);
+    let builder = workers(2).config(|config, _| config.lbd += &format!("\n{lbd}"));
+    let (mut stack, server) = builder.without_lbd().start_before(move |peer| {
         loop {
             if peer.read_request()?.contains(" /slow") {
                 let _ = gate.lock().unwrap().recv_timeout(testkit::PATIENCE);
@@ -160,6 +162,13 @@ fn a_long_request_ends_as_it_should_and_nobody_waits_for_it() {
     });
     let systemd = Systemd::listen(&stack.dir().join("notify"));
     stack.lbd.start_by(&systemd);
+    (stack, server, open, systemd)
+}
+
+/// Nobody waits: a client is served at once while a request of an hour is under way.
+#[test]
+fn a_long_request_ends_as_it_should_and_nobody_waits_for_it() {
+    let (mut stack, server, open, systemd) = gated("");
     let mut long = gated_request(&stack, &server);
     let (mut idle, mut talks) = (stack.client(), stack.client());
     for client in [&mut idle, &mut talks] {
@@ -187,6 +196,28 @@ fn a_long_request_ends_as_it_should_and_nobody_waits_for_it() {
     let main = || systemd.main_process().filter(|pid| *pid != before);
     let now = wait_for("another lbd is the main process", main);
     assert_ended_well(stack.lbd.succeeded_by(now));
+    assert_eq!(stack.get("/").status, 200);
+}
+
+/// Its clients lose their address as those of the one that serves do.
+#[test]
+fn a_handover_waits_for_what_the_old_one_has_under_way() {
+    let (mut stack, server, open, _systemd) = gated("handover_timeout: 5s");
+    let mut long = gated_request(&stack, &server);
+    let mut idle = stack.client();
+    assert_eq!(idle.get("/").status, 200);
+    let old = stack.upgrade();
+    let mut follower = Follower::subscribe(&stack.lbd.socket());
+    follower.drain();
+    stack.lbd.wait_to_tell("this lbd drains beside the one that serves");
+    idle.expect_end();
+    open.send(()).unwrap();
+    assert_eq!(long.response().status, 200);
+    drop(long);
+    assert!(follower.done().starts_with("drained after "));
+    follower.released();
+    assert_eq!(follower.done(), "lbd takes new connections");
+    assert_ended_well(old);
     assert_eq!(stack.get("/").status, 200);
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use wire::client::{Client, ClientError};
 use wire::{Answer, Info, Request, human};
@@ -112,6 +112,21 @@ fn sockets(dir: &Path) -> Vec<(u32, PathBuf)> {
 /// How many are there that finish.
 pub fn count(dir: &Path) -> usize {
     sockets(dir).iter().filter(|(_, path)| UnixStream::connect(path).is_ok()).count()
+}
+
+/// Has all who finish end what is idle, and waits until they have no request under way, for so long at most: the virtual addresses are
+/// about to leave this node.
+pub async fn drain(dir: PathBuf, patience: Duration) {
+    let all = async {
+        let sockets = spawn_blocking(move || sockets(&dir)).await.unwrap_or_default();
+        let mut draining = JoinSet::new();
+        for (_, path) in sockets {
+            draining.spawn(async move { Client::connect(&path, "lbd").await?.request(Request::Drain).await });
+        }
+        // Who does not answer has ended, or is waited for in vain.
+        while draining.join_next().await.is_some() {}
+    };
+    let _ = timeout(patience, all).await;
 }
 
 /// Looks for ever who finishes beside this lbd, as long as anybody does, and whenever it is told to.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use wire::LifeState;
 
 use super::{App, lock};
-use crate::control::drain;
+use crate::control::{drain, relatives};
 use crate::shared::command::Command;
 
 /// How often a stopping lbd looks whether anybody still follows it.
@@ -212,7 +212,9 @@ impl App {
         let workers = self.workers.iter().map(|worker| worker.commands.clone()).collect();
         let counters = lock(&self.state).registry().worker.clone();
         let listening = self.bound.keys().copied().collect();
-        let work = Box::pin(drain::drain(workers, counters, listening, patience));
+        let own = drain::drain(workers, counters, listening, patience);
+        let beside = relatives::drain(self.life.context().own_dir(), patience);
+        let work = Box::pin(async { tokio::join!(own, beside).0 });
         self.handover = Handover::Draining { work, asked: Vec::new() };
     }
 
@@ -245,7 +247,7 @@ impl App {
         }
     }
 
-    fn handover_timeout(&self) -> Duration {
+    pub(super) fn handover_timeout(&self) -> Duration {
         lock(&self.state).config().lbd.handover_timeout
     }
 }

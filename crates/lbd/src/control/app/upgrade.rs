@@ -7,7 +7,7 @@ use std::future::{Future, pending};
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,10 @@ use tokio::time::{sleep_until, timeout};
 use wire::LifeState;
 use wire::human::{duration, things};
 
-use super::handover::Handover;
+use super::handover::{Handover, HandoverRequest, Step};
 use super::stop::all;
 use super::{App, Shared, lock};
+use crate::control::drain;
 use crate::control::heritage::successor::{Origin, Successor};
 use crate::control::relatives::{self, PREDECESSORS_MAX};
 use crate::shared::command::Command;
@@ -190,10 +191,8 @@ impl App {
         self.leave_listeners(&successor).await;
         // Whoever still asks is answered that lbd ends.
         self.adoptions.close();
-        self.handovers.close();
         self.upgrades.close();
         while self.adoptions.try_recv().is_ok() {}
-        while self.handovers.try_recv().is_ok() {}
 
         let due = due.into();
         let connections = self.tell_all(|done| Command::Leave { due, done });
@@ -208,13 +207,36 @@ impl App {
         for done in asked {
             let _ = done.send(Ok(outcome.clone()));
         }
-        tokio::select! {
-            biased;
-            () = all(connections) => tracing::info!("nothing is in flight any more; this lbd ends"),
-            () = sleep_until(due) => tracing::warn!("stop_timeout is over; this lbd breaks off what is left"),
-            _ = again.changed() => tracing::warn!("told to stop; this lbd breaks off what is left"),
+        let mut connections = pin!(all(connections));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut connections => tracing::info!("nothing is in flight any more; this lbd ends"),
+                () = sleep_until(due) => tracing::warn!("stop_timeout is over; this lbd breaks off what is left"),
+                _ = again.changed() => tracing::warn!("told to stop; this lbd breaks off what is left"),
+                Some(request) = self.handovers.recv() => {
+                    self.drain_beside(request);
+                    continue;
+                }
+            }
+            break;
         }
         self.end().await;
+    }
+
+    /// The successor hands over, and clients of this lbd lose their address as well.
+    fn drain_beside(&self, HandoverRequest { step, done }: HandoverRequest) {
+        let Step::Drain = step else {
+            let _ = done.send("another lbd serves in this one's place".to_owned());
+            return;
+        };
+        let patience = self.handover_timeout();
+        tracing::info!(at_most = ?patience, "this lbd drains beside the one that serves");
+        let workers = self.workers.iter().map(|worker| worker.commands.clone()).collect();
+        let counters = lock(&self.state).registry().worker.clone();
+        // Whoever listens looks at the system's list of sockets.
+        let drained = drain::drain(workers, counters, Vec::new(), patience);
+        tokio::spawn(async move { done.send(drained.await) });
     }
 
     /// Stops accepting. Where the successor listens as well, that costs nobody anything; elsewhere those who have arrived are accepted.
