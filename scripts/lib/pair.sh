@@ -88,7 +88,8 @@ neighbours() {
 owners_line() { # MASTER BACKUP BROKEN-AT HEALED-AT NEIGHBOURS
     local node
     for node in lb1 lb2; do
-        sed -n "s|^\[\([^]]*\)\] \(.*$virtual_address/.*\)|$node \1 \2|p" "$work/$node"
+        # On lo it is for connections of before a handover.
+        sed -n "/: lo /!s|^\[\([^]]*\)\] \(.*$virtual_address/.*\)|$node \1 \2|p" "$work/$node"
         [ ! -e "$work/$node.end" ] || echo "$node end $(cat "$work/$node.end")"
     done | TZ=UTC awk -v master="$1" -v backup="$2" -v broken="$3" -v healed="$4" -v fault="$fault" -v timing="$timing" -v neighbours="$5" \
         -v gap="$(figure load longest_gap_ms)" -v lost="$(figure load lost)" -v sent="$(figure load sent)" -v kinds="$(kinds_lost load)" \
