@@ -1,8 +1,9 @@
 //! Demo 2 as people run it: started by `make demo-2`, attacked as the workshop does, and torn down. The same for every
 //! engine.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use testkit::{Client, Load, RunningLoad, get, skip, wait_for, wait_until};
 
@@ -25,6 +26,7 @@ pub fn run(engine: &str) {
     demo.moves_when_lbd_is_killed();
     demo.stays_when_vrrpd_is_killed();
     demo.is_handed_over();
+    demo.keeps_connections_over_a_handover();
     demo.loses_nothing_under_tls_where_it_loses_nothing_without();
     demo.has_sessions_outlive_their_node();
     demo.moves_when_the_master_is_cut_off();
@@ -216,6 +218,41 @@ impl Demo {
         assert_eq!(self.settled(), other(master));
         load.wait_for_requests(100);
         load.stop().assert_nothing_lost();
+    }
+
+    /// With what vrrpd may do in this engine.
+    fn keeps_connections_over_a_handover(&self) {
+        for config in &self.configs {
+            config.replace("preempt: false", "keep_connections: 1h\n    preempt: false");
+        }
+        self.makefile.make_ok("reload");
+        let master = self.settled();
+        let kept = |node: &str, words: &str| {
+            script_ok(&["exec", node, "tandemctl", "status", "--alone"]).contains(words)
+        };
+        let url = "http://172.20.0.100/download";
+        let mut download = Command::new("scripts/demo")
+            .args(["exec", "vip-access", "curl", "-sSN", "--max-time", "60", url])
+            .current_dir(root())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the demo's script starts");
+        let body = download.stdout.as_mut().expect("it is a pipe");
+        body.read_exact(&mut [0]).expect("the download begins");
+        script_ok(&["exec", master, "tandemctl", "handover"]);
+        self.wait_for_owner(other(master));
+        wait_until("it is counted", || kept(master, "keeps 1 connection of before the handover"));
+        assert!(kept(other(master), "passes packets on to "));
+        // As its length says.
+        let whole = download.wait_with_output().expect("curl ends");
+        assert!(whole.status.success(), "{}", text(&whole));
+        wait_until("nothing is kept any more", || {
+            !kept(master, "keeps ") && !kept(other(master), "passes packets on")
+        });
+        for config in &self.configs {
+            config.restore();
+        }
+        self.makefile.make_ok("reload");
     }
 
     fn loses_nothing_under_tls_where_it_loses_nothing_without(&self) {
