@@ -5,6 +5,7 @@
 //! announces the address. For anycast the order is the same: a router that hears of a withdrawal sends packets of connections that
 //! live elsewhere at once, and what had been in flight would be cut.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 use wire::client::{Client, ClientError};
+use wire::human::things;
 use wire::{AnycastState, InstanceState, Request};
 
 use crate::board::Board;
@@ -79,6 +81,8 @@ pub async fn hand_over(
     which: Option<&str>,
 ) -> Result<String, String> {
     let Leaving { instances, services, serves } = Leaving::find(board, which)?;
+    let meant: BTreeSet<String> = instances.iter().chain(&services).cloned().collect();
+    let reset_before = reset(board, &meant);
     serve_the_held(board, |name| instances.iter().any(|meant| meant == name)).await;
     let began = Instant::now();
     let lbd = if serves { drain(lbd).await } else { None };
@@ -102,7 +106,12 @@ pub async fn hand_over(
         );
         done.push(format!("withdrew {} in {took} ms", services.join(", ")));
     }
+    let resets = match reset(board, &meant).saturating_sub(reset_before) {
+        0 => None,
+        some => Some(format!("reset {} that had not ended", things(some, "connection"))),
+    };
     if nobody_else {
+        done.extend(resets);
         return Ok(done.join("; "));
     }
     if outcome.is_empty() {
@@ -127,7 +136,16 @@ pub async fn hand_over(
         }
         done.push(nobody);
     }
+    done.extend(resets);
     Ok(done.join("; "))
+}
+
+/// How many connections of these instances and services have been reset so far.
+fn reset(board: &Board, meant: &BTreeSet<String>) -> u64 {
+    let (instances, services) = (board.statuses(), board.services());
+    let of_instances = instances.iter().map(|one| (&one.instance, one.counters.connections_reset));
+    let of_services = services.iter().map(|one| (&one.service, one.counters.connections_reset));
+    of_instances.chain(of_services).filter(|(name, _)| meant.contains(*name)).map(|(_, reset)| reset).sum()
 }
 
 /// Announces one service again, or all. Where they stand then, in words.

@@ -49,6 +49,9 @@ pub struct AnycastCounters {
     pub transitions: BTreeMap<String, u64>,
     /// Addresses that somebody else removed and vrrpd put back.
     pub addresses_restored: u64,
+    /// Connections reset because their address left this node as planned.
+    #[serde(default)]
+    pub connections_reset: u64,
     /// Notifications that failed or were killed.
     pub notify_failures: u64,
     /// From the event that had the service announced to all addresses added.

@@ -338,6 +338,9 @@ pub struct InstanceCounters {
     pub announcements: u64,
     /// Virtual addresses that somebody else removed and vrrpd put back.
     pub addresses_restored: u64,
+    /// Connections reset because their address left this node as planned.
+    #[serde(default)]
+    pub connections_reset: u64,
     /// Packets in which another station claimed a virtual address while this node was master.
     pub conflicts: u64,
     /// Takeovers put off because somebody answered for the address.

@@ -8,10 +8,11 @@ mod announcer;
 mod ledger;
 mod plan;
 mod reconciler;
+mod resetter;
 mod rulebook;
 pub mod withdraw;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +36,22 @@ use rulebook::Rulebook;
 pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
 /// The same where it can, and leaves of its own will: nobody waits for its successor.
 pub(crate) const PLANNED: Duration = Duration::from_secs(1);
+
+/// Addresses that leave as planned, if they leave: what is left of their connections is reset before. Where something has failed nothing
+/// waits for that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Whether another node has them already, so that it has to be quick.
+    pub(crate) is_late: bool,
+}
+
+impl Departure {
+    /// How long the resets may take. Who waits for the addresses to be gone waits longer.
+    fn within(&self) -> Duration {
+        if self.is_late { FAREWELL / 2 } else { PLANNED / 2 }
+    }
+}
 
 /// What an instance or service wants of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +112,8 @@ struct Wishes {
     kept: BTreeMap<String, Wish>,
     /// What becomes of packets, by instance.
     rules: BTreeMap<String, Vec<Rule>>,
+    /// What leaves as planned, by instance or service.
+    departures: BTreeMap<String, Departure>,
 }
 
 /// The election's end of the thread. Dropped, the thread ends.
@@ -132,16 +151,12 @@ impl Addresses {
         Ok((Self { wishes, true_since, counts, thread: Some(thread) }, links))
     }
 
-    /// What instances want from now on.
-    pub(crate) fn wish(&self, changed: impl IntoIterator<Item = (String, Option<Wish>)>) {
+    /// What a service wants from now on.
+    pub(crate) fn wish(&self, service: &str, wish: Option<Wish>, departure: Departure) {
         self.wishes.send_modify(|wishes| {
             wishes.serial += 1;
-            for (name, wish) in changed {
-                match wish {
-                    Some(wish) => _ = wishes.instances.insert(name, wish),
-                    None => _ = wishes.instances.remove(&name),
-                }
-            }
+            put(&mut wishes.instances, service, wish);
+            put(&mut wishes.departures, service, Some(departure));
         });
     }
 
@@ -165,12 +180,14 @@ impl Addresses {
         wish: Option<Wish>,
         kept: Option<Wish>,
         rules: Vec<Rule>,
+        departure: Departure,
     ) {
         self.wishes.send_modify(|wishes| {
             wishes.serial += 1;
             put(&mut wishes.instances, instance, wish);
             put(&mut wishes.kept, instance, kept);
             put(&mut wishes.rules, instance, Some(rules).filter(|rules| !rules.is_empty()));
+            put(&mut wishes.departures, instance, Some(departure));
         });
     }
 

@@ -1,6 +1,7 @@
 //! What is to be done so that interfaces have what is wished for. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use config::VirtualAddress;
 
@@ -63,6 +64,20 @@ pub(super) fn steps(links: &[Link], wishes: &BTreeMap<String, Wish>) -> Vec<Step
         Step::Remove { .. } => 3,
     });
     steps
+}
+
+/// The addresses that are nowhere on this node once these steps are taken.
+pub(super) fn leaving(links: &[Link], steps: &[Step]) -> BTreeSet<IpAddr> {
+    let goes =
+        |index, ip, prefix| steps.contains(&Step::Remove { index, address: VirtualAddress { ip, prefix } });
+    let stays = |ip| {
+        let on_link = |link: &Link| {
+            link.addresses.iter().any(|own| own.ip == ip && !goes(link.index, own.ip, own.prefix))
+        };
+        links.iter().any(on_link) || steps.iter().filter_map(|step| step.added()).any(|(_, new)| new.ip == ip)
+    };
+    let removed = steps.iter().filter(|step| matches!(step, Step::Remove { .. }));
+    removed.map(|step| step.address().ip).filter(|ip| !stays(*ip)).collect()
 }
 
 /// Whether an interface has an address, with our mark.
@@ -147,6 +162,23 @@ mod tests {
         assert_eq!(planned(&links, &[moved]), ["- 2 10.9.0.100/24", "+ 3 10.9.0.100/24"]);
         let narrower = wish(2, Hold::Have, &["10.9.0.100/32"]);
         assert_eq!(planned(&links, &[narrower]), ["- 2 10.9.0.100/24", "+ 2 10.9.0.100/32"]);
+    }
+
+    #[test]
+    fn what_moves_or_is_somebody_elses_as_well_does_not_leave() {
+        let lo = Link { name: "lo".to_owned(), ..link(1, &["10.9.0.103/32"], &[]) };
+        let links = [
+            lo,
+            link(2, &["10.9.0.100/24", "10.9.0.101/24", "10.9.0.102/24"], &[]),
+            link(3, &[], &["10.9.0.102/32"]),
+        ];
+        let moves = wish(1, Hold::Have, &["10.9.0.101/32"]);
+        let wishes = BTreeMap::from([("web (kept)".to_owned(), moves)]);
+        let left = |wishes| {
+            leaving(&links, &steps(&links, wishes)).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&wishes), ["10.9.0.100", "10.9.0.103"]);
+        assert_eq!(left(&BTreeMap::new()), ["10.9.0.100", "10.9.0.101", "10.9.0.103"]);
     }
 
     #[test]

@@ -14,7 +14,8 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::announcer::Announcer;
 use super::ledger::Ledger;
-use super::plan::{Step, has, steps};
+use super::plan::{Step, has, leaving, steps};
+use super::resetter::{Parting, Resetter};
 use super::rulebook::Rulebook;
 use super::withdraw::remove;
 use super::{Hold, Links, Wishes};
@@ -57,6 +58,7 @@ struct Reconciler {
     board: Arc<Board>,
     ledger: Ledger,
     rulebook: Rulebook,
+    resetter: Resetter,
     /// What was added since the last listing, which is to show whether it got its mark.
     unproven: Vec<(u32, VirtualAddress)>,
     wishes: watch::Receiver<Wishes>,
@@ -103,6 +105,7 @@ impl Reconciler {
             board,
             ledger,
             rulebook,
+            resetter: Resetter::default(),
             unproven: Vec::new(),
             wishes,
             truth,
@@ -196,7 +199,15 @@ impl Reconciler {
         }
         let mut failed = self.outdated;
         let mut added = BTreeSet::new();
-        for step in steps(&self.links, &wishes.instances) {
+        let steps = steps(&self.links, &wishes.instances);
+        let parting = Parting::of(&leaving(&self.links, &steps), &wishes.departures);
+        // What others wait for comes first.
+        let (last, first): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|step| parting.has(step));
+        let resets = first.len();
+        for (number, step) in first.into_iter().chain(last).enumerate() {
+            if number == resets {
+                self.resetter.reset(&parting, &self.board);
+            }
             match self.take(step).await {
                 Ok(()) => added.extend(step.added()),
                 Err(error) => {

@@ -200,6 +200,7 @@ impl Sheet for Record {
         counters.takeover.clone_from(&takeovers.times);
         counters.announcements = marks.announcements.load(Relaxed);
         counters.addresses_restored = marks.restored.load(Relaxed);
+        counters.connections_reset = marks.reset.load(Relaxed);
         counters.notify_failures = marks.notify_failures.load(Relaxed);
         status
     }

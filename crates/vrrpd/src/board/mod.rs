@@ -96,6 +96,8 @@ pub struct Marks {
     pub(crate) announcements: AtomicU64,
     /// Addresses that it has put back.
     pub(crate) restored: AtomicU64,
+    /// Connections that it has had reset.
+    pub(crate) reset: AtomicU64,
     takeovers: ArcSwap<Takeovers>,
     /// Whether the hook could not be told.
     pub(crate) notify_failing: AtomicBool,

@@ -86,6 +86,7 @@ impl Sheet for ServiceRecord {
         status.notify_failing = marks.notify_failing.load(Relaxed);
         status.counters.announce.clone_from(&takeovers.times);
         status.counters.addresses_restored = marks.restored.load(Relaxed);
+        status.counters.connections_reset = marks.reset.load(Relaxed);
         status.counters.notify_failures = marks.notify_failures.load(Relaxed);
         status
     }

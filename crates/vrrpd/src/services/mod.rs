@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anycast::{Action, Cause, Input, Service, Settings, State, Transition};
-use config::Anycast;
+use config::{Anycast, VirtualAddress};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use vrrp::{TrackerRule, Weight};
 
-use crate::addresses::{Hold, Links, PLANNED, Wish};
+use crate::addresses::{Departure, Hold, Links, PLANNED, Wish};
 use crate::board::{Pen, ServiceRecord, Sheet as _};
 use crate::election::{Command, INTERFACE, REPORTS, Shared, follow_notify};
 use crate::notify;
@@ -42,6 +42,7 @@ pub(crate) struct Driver {
     links: Links,
     /// When the event began that made it want the addresses.
     since: Instant,
+    departure: Departure,
     /// Where it stands, for its hook.
     told: watch::Sender<Option<Notice>>,
     /// Trackers that have reported, and how.
@@ -66,6 +67,7 @@ impl Driver {
             service: Service::new(settings(&config)),
             links,
             since: now,
+            departure: Departure::default(),
             told,
             reports: BTreeMap::new(),
             start_by: Some(now + REPORTS),
@@ -150,7 +152,9 @@ impl Driver {
 
     /// Takes over another configuration of this service.
     fn adopt(&mut self, config: Anycast) {
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        let is_left = |address: &&VirtualAddress| !self.config.addresses.contains(address);
+        self.departure.addresses.extend(before.addresses.iter().filter(is_left).map(|address| address.ip));
         let rules = rules(&self.config);
         self.reports.retain(|name, _| rules.iter().any(|rule| rule.name == *name));
         self.pen.write(|record| record.configure(&self.config, &rules));
@@ -192,9 +196,17 @@ impl Driver {
     /// Hands one input to the service, and does what it orders.
     fn handle(&mut self, input: Input, began: Instant) {
         let now = Instant::now() - self.shared.epoch;
+        let planned = match &input {
+            Input::Tracker { planned, .. } => *planned,
+            Input::Withdraw | Input::Stop | Input::Reload(_) => true,
+            Input::Start { .. } | Input::Announce | Input::Woken => false,
+        };
         for action in self.service.handle(input, now) {
             match action {
                 Action::Announce | Action::Withdraw => {
+                    let departs = planned && action == Action::Withdraw;
+                    let departing = self.config.addresses.iter().filter(|_| departs);
+                    self.departure.addresses = departing.map(|address| address.ip).collect();
                     self.since = began;
                     self.wish();
                 }
@@ -227,7 +239,7 @@ impl Driver {
             since: self.since,
             ..Wish::of_service(&self.config, link.index, hold)
         });
-        self.shared.addresses.wish([(self.config.name.clone(), wish)]);
+        self.shared.addresses.wish(&self.config.name, wish, self.departure.clone());
     }
 
     /// Tells the log, the board, subscribers and hooks of a transition.

@@ -155,6 +155,12 @@ pub const FAMILIES: &[Family<Seen>] = &[
         |seen| each(seen, |status| one(number(status.counters.addresses_restored))),
     ),
     counter(
+        "tandem_vrrp_connections_reset_total",
+        "Connections that had not ended when their address left this node as planned, and were reset.",
+        INSTANCE,
+        |seen| each(seen, |status| one(number(status.counters.connections_reset))),
+    ),
+    counter(
         "tandem_vrrp_conflicts_total",
         "Packets in which another station claimed a virtual address that was here.",
         INSTANCE,
@@ -257,6 +263,12 @@ pub const FAMILIES: &[Family<Seen>] = &[
         "Addresses that somebody else removed and vrrpd put back.",
         SERVICE,
         |seen| services(seen, |status| one(number(status.counters.addresses_restored))),
+    ),
+    counter(
+        "tandem_anycast_connections_reset_total",
+        "Connections that had not ended when their address left this node as planned, and were reset.",
+        SERVICE,
+        |seen| services(seen, |status| one(number(status.counters.connections_reset))),
     ),
     counter(
         "tandem_anycast_notify_failures_total",

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure message")]
 
 mod adverts;
+mod connections;
 mod lan;
 mod neighbours;
 mod netlink;

@@ -9,7 +9,7 @@ use vrrp::packet::{Advert, Kind, Protection, encode_as};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
 use super::{Driver, millis, unix};
-use crate::addresses::{FAREWELL, PLANNED};
+use crate::addresses::{Departure, FAREWELL, PLANNED};
 use crate::board::Sheet as _;
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
@@ -38,6 +38,8 @@ impl Driver {
         }
         let is_planned = moves || is_caused(|cause| matches!(cause, Cause::Stopped));
         let patience = if is_planned { PLANNED } else { FAREWELL };
+        let is_late = is_caused(|cause| matches!(cause, Cause::Outranked { .. }));
+        self.given_away |= is_caused(|cause| matches!(cause, Cause::Released));
         for action in actions {
             match action {
                 Action::SendAdvert(priority) => {
@@ -49,6 +51,7 @@ impl Driver {
                 }
                 Action::AddAddresses => {
                     self.holding = true;
+                    (self.given_away, self.departure) = (false, Departure::default());
                     self.keep(keep::Input::Serves { peacefully }).await;
                     self.hold(true, began);
                 }
@@ -56,8 +59,18 @@ impl Driver {
                     self.holding = false;
                     // To a router that lives. In any other state this one could not serve, unless lbd still does.
                     let moved = ends || self.instance.state() == State::Backup;
+                    let is_taken =
+                        std::mem::take(&mut self.given_away) && self.instance.state() == State::Backup;
+                    match is_planned || is_late || is_taken {
+                        true => self.depart(is_late),
+                        false => self.departure = Departure::default(),
+                    }
                     self.keep(if moved { keep::Input::Left } else { keep::Input::Ends }).await;
                     self.hold(false, began);
+                    if is_taken {
+                        // Who has asked for it relies on what it is told.
+                        self.shared.addresses.come_true(PLANNED).await;
+                    }
                     leaving = true;
                 }
                 Action::SendGratuitous => {

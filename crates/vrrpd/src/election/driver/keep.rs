@@ -9,7 +9,7 @@ use vrrp::packet::Kind;
 use wire::human::things;
 
 use super::Driver;
-use crate::addresses::{Hold, PLANNED, Wish};
+use crate::addresses::{Departure, Hold, PLANNED, Wish};
 use crate::election::place::{is_link_local, virtual_addresses};
 use crate::net::Link;
 use crate::net::rules::{Part, Rule};
@@ -34,9 +34,16 @@ impl Driver {
         let kept = keepable(&self.config);
         let is_kept = |link: &Link| link.addresses.iter().any(|own| own.ours && kept.contains(&own.ip));
         if lo(&links).is_some_and(is_kept) {
+            self.depart(false);
             // It is said when somebody can hear it.
             self.keeper.handle(Input::Left, Instant::now() - self.shared.epoch);
         }
+    }
+
+    /// From now on the addresses leave as planned, if they leave.
+    pub(super) fn depart(&mut self, is_late: bool) {
+        let addresses = virtual_addresses(&self.config).map(|address| address.ip).collect();
+        self.departure = Departure { addresses, is_late };
     }
 
     /// Hands one input to the keeper, and does what it orders.

@@ -24,7 +24,7 @@ use super::complaints::Complaints;
 use super::members::Command;
 use super::place::{Event, Place, virtual_addresses};
 use super::settings::{expectations, rules, settings, unspecified};
-use crate::addresses::{Addresses, Counts, Hold, Links, Wish};
+use crate::addresses::{Addresses, Counts, Departure, Hold, Links, Wish};
 use crate::board::{Board, Marks, Pen, Record};
 use crate::notify::{self, Told};
 use crate::order::{Notice, Report};
@@ -84,6 +84,9 @@ pub(super) struct Driver {
     holding: bool,
     /// When the event began that made it want them.
     since: Instant,
+    /// Whether they are here for a successor to take.
+    given_away: bool,
+    departure: Departure,
     /// Events after which a neighbour may believe somebody else.
     announcements: u64,
     /// Where it stands, for its hook.
@@ -133,6 +136,8 @@ impl Driver {
             missing_since: None,
             holding: false,
             since: now,
+            given_away: false,
+            departure: Departure::default(),
             announcements: 0,
             told,
             complaints: Complaints::default(),
@@ -246,6 +251,9 @@ impl Driver {
     /// Takes over another configuration of this instance, without leaving the election.
     async fn adopt(&mut self, config: config::Instance) {
         let before = std::mem::replace(&mut self.config, config);
+        let is_left = |ip: &IpAddr| !virtual_addresses(&self.config).any(|address| address.ip == *ip);
+        let left = virtual_addresses(&before).map(|address| address.ip).filter(is_left);
+        self.departure.addresses.extend(left);
         self.reports.retain(|name, _| rules(&self.config).iter().any(|rule| rule.name == *name));
         let rules = rules(&self.config);
         self.board(|record, driver| record.configure(&driver.config, &rules));
@@ -350,7 +358,8 @@ impl Driver {
             ..Wish::new(&self.config, site.index, hold)
         });
         let (kept, rules) = self.kept();
-        self.shared.addresses.wish_with_rules(&self.config.name, wish, kept, rules);
+        let departure = self.departure.clone();
+        self.shared.addresses.wish_with_rules(&self.config.name, wish, kept, rules, departure);
     }
 
     /// Writes down what others are shown before this task waits again.
