@@ -213,7 +213,7 @@ fn a_better_node_that_takes_over_costs_a_reset() {
     let clients = site.clients(VIP);
     let _better = site.node(2, 200, "");
     clients.are_reset();
-    assert_eq!(first.resets(), 2);
+    wait_until("they are counted", || first.resets() == 2);
 }
 
 /// Its address is gone with the announcement of its end, and it would wait for its clients for ten minutes.
@@ -229,7 +229,7 @@ fn an_lbd_that_is_stopped_has_what_it_leaves_reset() {
     clients.are_reset();
     second.vrrp.wait_for_state("master");
     assert_eq!(first.lbd.wait().code(), Some(0), "{}", first.lbd.stderr());
-    assert_eq!(first.resets(), 2);
+    wait_until("they are counted", || first.resets() == 2);
 }
 
 /// One that does not keep to it: keepalived passes nothing on.
@@ -250,7 +250,7 @@ fn what_is_kept_and_not_passed_on_is_reset() {
     assert!(told.starts_with("handed over web in "), "{told}");
     assert!(told.ends_with(" ms"), "nothing is reset yet: {told}");
     clients.are_reset();
-    wait_until("it is counted", || first.resets() == 2);
+    wait_until("they are counted", || first.resets() == 2);
     wait_until("their places at servers are free", || first.has_forgotten_them());
 }
 
