@@ -134,8 +134,8 @@ pub async fn serve(
     let seats = Seats::new(SILENT_MAX, ANSWERED_MAX);
     let mut connections = JoinSet::new();
     // The gate stays as it is when nobody moves it any more.
-    let is_left = gate.wait_for(|gate| *gate != Gate::Shut).await.is_ok_and(|gate| *gate == Gate::Left);
-    while !is_left {
+    drop(gate.wait_for(|gate| *gate != Gate::Shut).await);
+    loop {
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             biased;
@@ -158,7 +158,7 @@ pub async fn serve(
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
-    pending().await
+    pending::<()>().await;
 }
 
 /// Clients that break off, take too long or make room are no news.
