@@ -58,9 +58,9 @@ pub(crate) fn main(pairs: &[SocketAddr]) -> anyhow::Result<()> {
                 }
                 continue;
             }
-            let (place, which) = ((number - LISTENERS_MAX) as usize / 2, number % 2);
+            let place = usize::try_from((number - LISTENERS_MAX) / 2)?;
             let Some([client, server]) = &mut sessions[place] else { continue };
-            let (from, to) = if which == 0 { (client, server) } else { (server, client) };
+            let (from, to) = if number % 2 == 0 { (client, server) } else { (server, client) };
             let mut goes_on = carry(from, to, &mut buffer);
             if !from.unsent.is_empty() {
                 // There may be room again.
