@@ -129,7 +129,7 @@ fn a_worker_that_hangs_holds_up_neither_verdicts_nor_operators_nor_reloads() {
 fn a_disk_that_hangs_holds_up_only_who_wishes_something() {
     let mut stack = Stack::builder().servers(2).unchecked().start();
     let file = stack.dir().join("lbd/lbd.servers");
-    let new = file.with_extension("servers.new");
+    let new = file.with_extension(format!("servers.{}.new", stack.lbd.pid()));
     // Who opens a pipe to write into it waits until somebody reads.
     mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     for wish in [["weight", "app/s1", "7"].as_slice(), &["weight", "app/s1", "8"], &["drain", "app/s2"]] {
