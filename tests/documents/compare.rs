@@ -2,6 +2,9 @@
 //! time or a duration, any figures will do. `...` stands for anything.
 
 const UNITS: [&str; 4] = ["ms", "s", "m", "h"];
+/// As the logs of HAProxy have them, in 23/Nov/2026.
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The promised lines that nobody has seen.
 pub fn missing<'a>(promised: &'a str, seen: &str) -> Vec<&'a str> {
@@ -53,6 +56,8 @@ fn is_of_a_moment(line: &str) -> bool {
 fn without_figures(line: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in line.split(' ') {
+        let month = MONTHS.iter().map(|month| format!("/{month}/")).find(|month| word.contains(month));
+        let word = month.map_or_else(|| word.to_owned(), |month| word.replace(&month, "/1/"));
         let mut general = String::new();
         let mut last = ' ';
         for c in word.chars() {
@@ -82,7 +87,8 @@ fn without_figures(line: &str) -> String {
 #[test]
 fn figures_of_a_moment_may_differ_and_others_may_not() {
     let seen = "Failed       0\n  nginx1  DOWN  6s  L4TOUT 2s  1   0  3  -  172.23.0.3:80\nlb.yaml:18:7: error: no\n\
-                172.20.0.100 is on lb1\nmaster (took 5.1 ms)\n2026-11-23T13:40:30.452182Z  INFO server is UP\n";
+                172.20.0.100 is on lb1\nmaster (took 5.1 ms)\n2026-11-23T13:40:30.452182Z  INFO server is UP\n\
+                172.23.0.1:54990 [23/Nov/2026:13:24:27.815] web nginx/nginx2 200\n";
     for kept in [
         "Failed 0",
         "nginx1 DOWN 16s L4TOUT 1s 9 8 7ms 172.20.1.77:80",
@@ -92,6 +98,7 @@ fn figures_of_a_moment_may_differ_and_others_may_not() {
         "10.0.0.1 is on lb1",
         "master (took 12 ms)",
         "2027-01-02T03:04:05.6789Z  INFO server is UP",
+        "10.0.0.1:1 [01/Dec/2026:01:02:03.004] web nginx/nginx2 200",
     ] {
         assert!(missing(kept, seen).is_empty(), "{kept}");
     }
