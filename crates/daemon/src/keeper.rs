@@ -62,8 +62,11 @@ impl<T: Clone + Debug + Default + Serialize + Send + Sync + 'static> Keeper<T> {
 }
 
 impl<T> Keeper<T> {
-    /// What has been kept so far, on its way to the disk.
+    /// What has been kept so far, on its way to the disk. What could not be written is tried again.
     pub fn saving(&self) -> Saving {
+        if self.written.borrow().failure.is_some() {
+            self.wanted.send_modify(|wanted| wanted.number += 1);
+        }
         Saving { number: self.wanted.borrow().number, written: self.written.clone() }
     }
 }

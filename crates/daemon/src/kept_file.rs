@@ -49,8 +49,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     // Two lbd may be at work, one of which is about to take the other's place.
     new.push(format!(".{}.new", std::process::id()));
-    fs::write(&new, content)?;
-    fs::rename(&new, path)
+    let written = fs::write(&new, content).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 #[cfg(test)]

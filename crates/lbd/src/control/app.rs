@@ -57,7 +57,7 @@ pub mod upgrade;
 
 use self::handover::{Handover, HandoverRequest};
 use self::reload::Adoption;
-use self::start::Start;
+use self::start::{Relief, Start, Surplus};
 use self::upgrade::{Upgrade, UpgradeRequest};
 
 /// How often healthd is to show that it lives.
@@ -276,7 +276,7 @@ impl App {
     }
 
     /// Works until it is told to stop, and then until everything has ended well. Tells when clients are served.
-    async fn run(mut self, opened: oneshot::Sender<Option<Predecessor>>) -> Result<(), Failure> {
+    async fn run(mut self, opened: oneshot::Sender<Option<Relief>>) -> Result<(), Failure> {
         let mut opened = Some(opened);
         let mut stops = self.stops.clone();
         let mut healthd = self.follow_healthd();
@@ -458,16 +458,23 @@ impl App {
         self.life.state() == LifeState::Starting
     }
 
-    /// Has the workers accept at an address, for the frontend that is bound to it.
-    /// The lbd before this one may have had more listeners than this one has workers.
-    fn listen(&self, address: SocketAddr, mut listeners: Vec<TcpListener>) -> anyhow::Result<()> {
+    /// Has the workers accept at an address, for the frontend that is bound to it. The lbd before this one may have had more listeners
+    /// than this one has workers: the others are closed as soon as what is put into `surplus` is dropped.
+    fn listen(
+        &self,
+        address: SocketAddr,
+        mut listeners: Vec<TcpListener>,
+        surplus: &mut Surplus,
+    ) -> anyhow::Result<()> {
         let Some(frontend) = self.bound.get(&address) else { return Ok(()) };
-        let surplus = listeners.split_off(self.workers.len().min(listeners.len()));
+        let others = listeners.split_off(self.workers.len().min(listeners.len()));
         for (worker, listener) in self.workers.iter().zip(listeners) {
             worker.tell(Command::Listen { frontend: frontend.clone(), listener })?;
         }
-        for (worker, listener) in self.workers.iter().cycle().zip(surplus) {
-            worker.tell(Command::Finish { frontend: frontend.clone(), listener })?;
+        for (worker, listener) in self.workers.iter().cycle().zip(others) {
+            let (hold, until) = oneshot::channel();
+            surplus.push(hold);
+            worker.tell(Command::Finish { frontend: frontend.clone(), listener, until })?;
         }
         Ok(())
     }

@@ -5,11 +5,12 @@
 
 use std::fmt;
 use std::fs;
-use std::os::unix::net::UnixStream;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -111,7 +112,14 @@ fn sockets(dir: &Path) -> Vec<(u32, PathBuf)> {
 
 /// How many are there that finish.
 pub fn count(dir: &Path) -> usize {
-    sockets(dir).iter().filter(|(_, path)| UnixStream::connect(path).is_ok()).count()
+    sockets(dir).iter().filter(|(_, path)| is_there(path)).count()
+}
+
+/// Whether somebody listens at a socket, who may have no room for one more.
+fn is_there(path: &Path) -> bool {
+    let connect =
+        || Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?.connect(&SockAddr::unix(path)?);
+    connect().or_else(|error| if error.kind() == ErrorKind::WouldBlock { Ok(()) } else { Err(error) }).is_ok()
 }
 
 /// Has all who finish end what is idle, and waits until they have no request under way, for so long at most: the virtual addresses are
@@ -143,7 +151,7 @@ pub async fn follow(state: Shared, dir: PathBuf) {
                 Ok(Ok(info)) => predecessors.extend(predecessor(&info)),
                 // It has ended, and not well. The file is in nobody's way, but for that.
                 Ok(Err(ClientError::Unreachable { source, .. }))
-                    if source.kind() == std::io::ErrorKind::ConnectionRefused =>
+                    if source.kind() == ErrorKind::ConnectionRefused =>
                 {
                     let _ = fs::remove_file(&path);
                 }

@@ -1,5 +1,6 @@
 //! What the control thread tells the workers to do.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -42,12 +43,14 @@ pub enum Command {
         /// Answered when that is so.
         done: oneshot::Sender<()>,
     },
-    /// Accept what has arrived at a listener that the lbd before this one had more of, and close it.
+    /// Accept from a listener that the lbd before this one had more of, and close it in a while.
     Finish {
         /// The frontend's name; it is in the routing already.
         frontend: String,
         /// The listening socket.
         listener: TcpListener,
+        /// Ends when it may be closed: what is done to it is done to the other lbd, too, as long as that accepts from it.
+        until: oneshot::Receiver<Infallible>,
     },
     /// Hold new connections, close idle ones, and close the others after the request in flight.
     Hold {

@@ -543,11 +543,14 @@ async fn work(setup: Setup) {
                         }
                     }
                 }
-                Some(Command::Finish { frontend, listener }) => {
+                Some(Command::Finish { frontend, listener, until }) => {
                     if let Some(frontend) = worker.frontend(&frontend) {
                         match Listener::start(&worker, frontend, listener) {
                             Ok((_, listener)) => {
-                                tokio::task::spawn_local(listener.close(net::listener::LONG_HANDSHAKES));
+                                tokio::task::spawn_local(async move {
+                                    let _ = until.await;
+                                    listener.close(net::listener::LONG_HANDSHAKES).await;
+                                });
                             }
                             Err(error) => tracing::error!(worker = id, %error, "cannot listen"),
                         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use config::LbConfig;
 use tokio::sync::oneshot;
 
+use super::start::Surplus;
 use super::{App, binds, lock, open_all, start};
 use crate::shared::command::Command;
 
@@ -101,7 +102,7 @@ impl App {
         opened: BTreeMap<SocketAddr, Vec<TcpListener>>,
     ) -> anyhow::Result<Closing> {
         for (address, listeners) in opened {
-            self.listen(address, listeners)?;
+            self.listen(address, listeners, &mut Surplus::new())?;
         }
         let mut closing = Vec::new();
         for (address, frontend) in before {

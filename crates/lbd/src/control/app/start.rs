@@ -2,6 +2,7 @@
 //! may; until then nothing of it is to be seen.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
@@ -30,6 +31,15 @@ pub(super) enum Start {
     Asks(Pin<Box<dyn Future<Output = anyhow::Result<Predecessor>> + Send>>),
 }
 
+/// Dropped when listeners that are too many may be closed.
+pub(super) type Surplus = Vec<oneshot::Sender<Infallible>>;
+
+/// Clients are served, and the lbd before is to know. What it still accepts from stays open until then.
+pub(super) struct Relief {
+    predecessor: Predecessor,
+    surplus: Surplus,
+}
+
 impl Start {
     /// Returns when that lbd is to be relieved. Cancel safe.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Predecessor>> {
@@ -48,7 +58,7 @@ impl App {
     /// Clients can be served, and are as soon as nobody else serves them.
     pub(super) fn may_serve(
         &mut self,
-        opened: &mut Option<oneshot::Sender<Option<Predecessor>>>,
+        opened: &mut Option<oneshot::Sender<Option<Relief>>>,
     ) -> anyhow::Result<()> {
         match mem::take(&mut self.start) {
             Start::Alone => self.open_for_business(None, opened),
@@ -69,7 +79,7 @@ impl App {
     pub(super) fn open_for_business(
         &mut self,
         predecessor: Option<Predecessor>,
-        opened: &mut Option<oneshot::Sender<Option<Predecessor>>>,
+        opened: &mut Option<oneshot::Sender<Option<Relief>>>,
     ) -> anyhow::Result<()> {
         let waiting = mem::take(&mut self.waiting);
         if let Some(predecessor) = &predecessor {
@@ -80,14 +90,15 @@ impl App {
                 "lbd takes the place of another one, which finishes what it has"
             );
         }
+        let mut surplus = Surplus::new();
         for (address, listeners) in waiting {
-            self.listen(address, listeners)?;
+            self.listen(address, listeners, &mut surplus)?;
         }
         // Who begins to follow on the supervisor's word is to hear nothing else.
         self.set_life(LifeState::Ready);
         if let Some(opened) = opened.take() {
             // Who ends meanwhile need not know.
-            let _ = opened.send(predecessor);
+            let _ = opened.send(predecessor.map(|predecessor| Relief { predecessor, surplus }));
         }
         let usable: Vec<String> = {
             let state = lock(&self.state);
@@ -128,13 +139,14 @@ pub(super) fn listen_at(
 }
 
 /// Waits until clients are served, and whoever served them before knows. An lbd that ends before says why itself.
-pub(super) async fn begin(is_open: oneshot::Receiver<Option<Predecessor>>) -> Result<(), Failure> {
-    let Ok(predecessor) = is_open.await else { return pending().await };
-    if let Some(predecessor) = predecessor {
+pub(super) async fn begin(is_open: oneshot::Receiver<Option<Relief>>) -> Result<(), Failure> {
+    let Ok(relief) = is_open.await else { return pending().await };
+    if let Some(Relief { predecessor, surplus }) = relief {
         // A panic there would be told by itself.
         if let Ok(Err(error)) = spawn_blocking(move || predecessor.relieve()).await {
             tracing::error!("{error:#}");
         }
+        drop(surplus);
     }
     Ok(())
 }

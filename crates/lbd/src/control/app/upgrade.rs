@@ -61,6 +61,7 @@ pub(super) struct Attempt {
     successor: Option<Successor>,
     has_succeeded: bool,
     state: Shared,
+    workers: Vec<mpsc::Sender<Command>>,
     entrance: Arc<Entrance>,
     /// Where this lbd is found beside its successor.
     beside: Option<PathBuf>,
@@ -73,6 +74,10 @@ impl Drop for Attempt {
         }
         // It must not do anything any more when the rest is as it was.
         drop(self.successor.take());
+        for worker in &self.workers {
+            // It may have had clients wait where both accept. A worker that hangs shows that itself.
+            let _ = worker.try_send(Command::Resume);
+        }
         if let Some(beside) = &self.beside {
             self.entrance.retake(beside);
         }
@@ -118,18 +123,18 @@ impl App {
         }
         let admin = self.admin.as_ref().map(TcpListener::try_clone).transpose();
         let admin = admin.map_err(|error| format!("cannot share the admin address: {error}"))?;
-        let workers: Vec<_> = self.workers.iter().map(|worker| worker.commands.clone()).collect();
         let attempt = Attempt {
             successor: None,
             has_succeeded: false,
             state: self.state.clone(),
+            workers: self.workers.iter().map(|worker| worker.commands.clone()).collect(),
             entrance: self.entrance.clone(),
             beside: None,
         };
         let beside = relatives::socket(&context.own_dir(), std::process::id());
         let within = PATIENCE;
         tracing::info!(program = %origin.program().display(), ?within, "another lbd is started, to have this one's place");
-        Ok(Box::pin(bring_up(attempt, origin, beside, workers, admin)))
+        Ok(Box::pin(bring_up(attempt, origin, beside, admin)))
     }
 
     /// A successor would not know of what begins now: there is to be none.
@@ -182,12 +187,6 @@ impl App {
             at_most = ?patience,
             "another lbd serves in this one's place; this one finishes what it has"
         );
-        if let Ok(Err(error)) = spawn_blocking(move || systemd::main_process(pid)).await {
-            tracing::error!("systemd may take the end of this process for the end of lbd: {error:#}");
-        }
-        if let Err(error) = successor.tell_done() {
-            tracing::error!(%error, "the other lbd cannot be told that it is known to serve");
-        }
         self.leave_listeners(&successor).await;
         // Whoever still asks is answered that lbd ends.
         self.adoptions.close();
@@ -267,7 +266,6 @@ async fn bring_up(
     mut attempt: Attempt,
     origin: Origin,
     beside: PathBuf,
-    workers: Vec<mpsc::Sender<Command>>,
     admin: Option<TcpListener>,
 ) -> Result<Attempt, String> {
     let due = Instant::now() + PATIENCE;
@@ -298,9 +296,14 @@ async fn bring_up(
         .open_beside(&beside)
         .map_err(|error| format!("cannot be reached beside another lbd at {}: {error}", beside.display()))?;
     attempt.beside = Some(beside);
-    let mut listeners = copies(&workers).await.map_err(|error| format!("cannot share listeners: {error}"))?;
+    let mut listeners =
+        copies(&attempt.workers).await.map_err(|error| format!("cannot share listeners: {error}"))?;
     listeners.extend(admin);
-    let addresses = apart(move || link.install(&listeners, due)).await?;
+    let addresses = apart(move || {
+        let addresses = link.install(&listeners, due)?;
+        link.appoint().map(|()| addresses)
+    })
+    .await?;
     if let Some(successor) = &mut attempt.successor {
         successor.addresses = addresses;
     }

@@ -10,10 +10,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use daemon::systemd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::predecessor::VARIABLE;
@@ -23,6 +24,8 @@ use super::{holder, pass};
 /// The name by which the program knows that it is to start another.
 pub const NAME: &str = "lbd-successor";
 
+/// How often it is looked whether the process in between has ended.
+const LOOK: Duration = Duration::from_millis(1);
 /// How long it may take from the word that it is to serve.
 const SERVES: Duration = Duration::from_secs(1);
 
@@ -91,9 +94,10 @@ impl Successor {
             command.env_remove(variable);
         }
         command.env(VARIABLE, std::process::id().to_string()).stdin(OwnedFd::from(theirs));
-        command.status().map_err(cannot)?;
+        let mut between = command.spawn().map_err(cannot)?;
         // Its own copy of the other end is gone.
         drop(command);
+        wait(&mut between, due).map_err(cannot)?;
         let mut asked = None;
         let pid = loop {
             match words::hear(&channel, due) {
@@ -129,14 +133,6 @@ impl Successor {
     pub fn release(&mut self) {
         self.process = None;
     }
-
-    /// Tells it that this is known.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn tell_done(&self) -> io::Result<()> {
-        words::say(&self.link.channel, &Word::Done)
-    }
 }
 
 impl Link {
@@ -159,6 +155,26 @@ impl Link {
         }
     }
 
+    /// Tells systemd that it is the service from now on, and tells it so.
+    ///
+    /// # Errors
+    /// When one of them is gone. Then this process still is the service, as far as systemd listens to it.
+    pub fn appoint(&self) -> Result<(), String> {
+        let told = systemd::main_process(self.pid)
+            .map_err(|error| format!("systemd does not hear of {}: {error:#}", self.name()));
+        let told = told.and_then(|()| {
+            // Its end of the channel is open for as long as it lives.
+            words::say(&self.channel, &Word::Done)
+                .map_err(|_| format!("{} ended when it had begun to serve; its log says why", self.name()))
+        });
+        if told.is_err()
+            && let Err(error) = systemd::main_process(std::process::id())
+        {
+            tracing::error!("systemd may take the end of another process for the end of lbd: {error:#}");
+        }
+        told
+    }
+
     fn hear(&self, due: Instant) -> Result<Word, String> {
         match words::hear(&self.channel, due) {
             Ok(Word::Failed { why }) => Err(format!("{} says: {why}", self.name())),
@@ -174,6 +190,18 @@ impl Link {
     fn name(&self) -> String {
         format!("the new lbd, process {},", self.pid)
     }
+}
+
+/// Waits for the end of a process, which is killed if that does not come in time.
+fn wait(process: &mut Child, due: Instant) -> io::Result<()> {
+    while process.try_wait()?.is_none() {
+        if Instant::now() >= due {
+            process.kill()?;
+            return Err(ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// Another program, or a release that does this in another way.

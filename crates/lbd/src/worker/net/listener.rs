@@ -195,7 +195,9 @@ impl Door {
     }
 
     fn resume(&self) {
-        if self.held.get().is_none() {
+        // One that was to succeed this lbd, and has failed, may have held the socket, which both have.
+        let is_held = || listen::was_held(&self.socket, self.address).unwrap_or(true);
+        if self.held.get().is_none() && !is_held() {
             return;
         }
         self.held.set(Some(Instant::now()));
