@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use testkit::{
-    Config, Daemon, EchoServer, Keepalived, LogLine, Network, RawServer, VrrpNode, is_root, lbd_within,
-    needs, read_csv, skip, text_command, wait_until,
+    Config, Daemon, EchoServer, Keepalived, LogLine, Network, RawServer, VrrpNode, has_address, is_root,
+    lbd_within, needs, read_csv, skip, text_command, wait_until,
 };
 use tungstenite::{Error, Message, WebSocket};
 
@@ -214,6 +214,36 @@ fn a_better_node_that_takes_over_costs_a_reset() {
     let _better = site.node(2, 200, "");
     clients.are_reset();
     wait_until("they are counted", || first.resets() == 2);
+}
+
+/// The instance stays, and so do its other connections.
+#[test]
+fn an_address_that_a_reload_takes_out_costs_a_reset() {
+    let site = site!();
+    let lines = |addresses: &str| {
+        format!(
+            "virtual_router_id: 51\npriority: 200\nvirtual_addresses: [{addresses}]\nadvert_interval: 200ms"
+        )
+    };
+    let more = Ipv4Addr::new(10, 9, 0, 101);
+    let alone = site.node(1, 200, "");
+    alone.vrrp.wait_for_state("master");
+    let mut staying = site.client.inside(|| connect((VIP, 80).into()));
+    // Several times: whether the address goes before the election has taken the reload in is the scheduler's to say.
+    for round in 1..=5 {
+        alone.vrrp.configure(&lines(&format!("{VIP}/24, {more}/24")));
+        alone.ask("reload");
+        wait_until("it has the other one, too", || has_address(alone.vrrp.host.name(), more.into()));
+        let leaving = site.clients(more);
+        alone.vrrp.configure(&lines(&format!("{VIP}/24")));
+        alone.ask("reload");
+        leaving.are_reset();
+        wait_until("they are counted", || alone.resets() == 2 * round);
+        wait_until("their places at servers are free", || alone.has_forgotten_them());
+    }
+    staying.set_nonblocking(true).unwrap();
+    assert_eq!(staying.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(alone.vrrp.state(), "master");
 }
 
 /// Its address is gone with the announcement of its end, and it would wait for its clients for ten minutes.

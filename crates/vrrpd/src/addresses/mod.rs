@@ -42,15 +42,26 @@ pub(crate) const PLANNED: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Departure {
     pub(crate) addresses: BTreeSet<IpAddr>,
-    /// Whether another node has them already, so that it has to be quick.
-    pub(crate) is_late: bool,
+    /// How long the resets may take, where another node has the addresses already.
+    pub(crate) beside_another: Option<Duration>,
 }
 
 impl Departure {
     /// How long the resets may take. Who waits for the addresses to be gone waits longer.
     fn within(&self) -> Duration {
-        if self.is_late { FAREWELL / 2 } else { PLANNED / 2 }
+        self.beside_another.unwrap_or(PLANNED / 2)
     }
+}
+
+/// How long the resets may take beside a node that has won the election, and tells neighbours so when it hears that this one is gone:
+/// half of a farewell's patience.
+pub(crate) const OUTRANKED: Duration = Duration::from_millis(50);
+
+/// The same beside a successor, which is taken to announce the addresses as this node would. While both have them, both answer for
+/// them: what neighbours have learned from this one has to be put right by an announcement after that.
+pub(crate) fn beside_successor(gratuitous: &Gratuitous) -> Duration {
+    let first_round = gratuitous.interval.saturating_mul(u32::from(gratuitous.repeat).saturating_sub(1));
+    (first_round / 2).clamp(OUTRANKED, PLANNED / 2)
 }
 
 /// What an instance or service wants of an interface.
@@ -220,5 +231,24 @@ impl Drop for Addresses {
             // A panic has been reported where it happened.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This one has stopped answering for the addresses before the last announcement of its successor.
+    #[test]
+    fn resets_beside_a_successor_end_before_its_last_announcement() {
+        let within = |repeat, interval| {
+            let interval = Duration::from_millis(interval);
+            beside_successor(&Gratuitous { repeat, interval, delay: None, refresh: None }).as_millis()
+        };
+        assert_eq!(within(5, 100), 200);
+        assert_eq!(within(3, 60), 60);
+        // Nobody has more time than where the addresses are nowhere yet, nor less than beside a better node.
+        assert_eq!(within(100, 3_600_000), 500);
+        assert_eq!(within(1, 100), 50);
     }
 }

@@ -9,7 +9,7 @@ use vrrp::packet::{Advert, Kind, Protection, encode_as};
 use vrrp::{Action, Authentication, Cause, Input, Priority, State, Transition};
 
 use super::{Driver, millis, unix};
-use crate::addresses::{Departure, FAREWELL, PLANNED};
+use crate::addresses::{Departure, FAREWELL, OUTRANKED, PLANNED, beside_successor};
 use crate::board::Sheet as _;
 use crate::election::place::virtual_addresses;
 use crate::net::{AdvertSocket, Neighbours};
@@ -38,7 +38,7 @@ impl Driver {
         }
         let is_planned = moves || is_caused(|cause| matches!(cause, Cause::Stopped));
         let patience = if is_planned { PLANNED } else { FAREWELL };
-        let is_late = is_caused(|cause| matches!(cause, Cause::Outranked { .. }));
+        let is_outranked = is_caused(|cause| matches!(cause, Cause::Outranked { .. }));
         self.given_away |= is_caused(|cause| matches!(cause, Cause::Released));
         for action in actions {
             match action {
@@ -51,7 +51,11 @@ impl Driver {
                 }
                 Action::AddAddresses => {
                     self.holding = true;
-                    (self.given_away, self.departure) = (false, Departure::default());
+                    self.given_away = false;
+                    // What a reload has just taken out of the instance leaves all the same.
+                    let is_left = |ip: &IpAddr| !virtual_addresses(&self.config).any(|own| own.ip == *ip);
+                    self.departure.addresses.retain(is_left);
+                    self.departure.beside_another = None;
                     self.keep(keep::Input::Serves { peacefully }).await;
                     self.hold(true, began);
                 }
@@ -61,9 +65,14 @@ impl Driver {
                     let moved = ends || self.instance.state() == State::Backup;
                     let is_taken =
                         std::mem::take(&mut self.given_away) && self.instance.state() == State::Backup;
-                    match is_planned || is_late || is_taken {
-                        true => self.depart(is_late),
-                        false => self.departure = Departure::default(),
+                    if is_outranked {
+                        self.depart(Some(OUTRANKED));
+                    } else if is_taken {
+                        self.depart(Some(beside_successor(&self.config.gratuitous)));
+                    } else if is_planned {
+                        self.depart(None);
+                    } else {
+                        self.departure = Departure::default();
                     }
                     self.keep(if moved { keep::Input::Left } else { keep::Input::Ends }).await;
                     self.hold(false, began);

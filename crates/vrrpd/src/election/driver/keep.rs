@@ -1,7 +1,7 @@
 //! Connections that outlive a handover: what the instance keeps, or passes on to others.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vrrp::Priority;
 use vrrp::keep::{Action, Input, News};
@@ -34,16 +34,16 @@ impl Driver {
         let kept = keepable(&self.config);
         let is_kept = |link: &Link| link.addresses.iter().any(|own| own.ours && kept.contains(&own.ip));
         if lo(&links).is_some_and(is_kept) {
-            self.depart(false);
+            self.depart(None);
             // It is said when somebody can hear it.
             self.keeper.handle(Input::Left, Instant::now() - self.shared.epoch);
         }
     }
 
     /// From now on the addresses leave as planned, if they leave.
-    pub(super) fn depart(&mut self, is_late: bool) {
+    pub(super) fn depart(&mut self, beside_another: Option<Duration>) {
         let addresses = virtual_addresses(&self.config).map(|address| address.ip).collect();
-        self.departure = Departure { addresses, is_late };
+        self.departure = Departure { addresses, beside_another };
     }
 
     /// Hands one input to the keeper, and does what it orders.
@@ -51,6 +51,10 @@ impl Driver {
         let before = self.keeper.plan();
         let actions = self.keeper.handle(input, Instant::now() - self.shared.epoch);
         let has_changed = self.keeper.plan() != before;
+        if before.keeps && !self.keeper.plan().keeps {
+            // Nobody is waiting: this node has not answered for what was on `lo`.
+            self.departure.beside_another = None;
+        }
         if has_changed {
             self.wish();
         }
